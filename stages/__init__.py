@@ -1,0 +1,1 @@
+"""One module a stage; radiographs and classifier hold what they call."""

@@ -1,0 +1,1 @@
+"""Everything that imports TensorFlow and Keras: backbones, heads, inputs, training, Grad-CAM."""

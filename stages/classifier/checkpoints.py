@@ -1,0 +1,86 @@
+"""The state of a training after an epoch, on disk, so that a killed training goes on from there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+@dataclasses.dataclass
+class Progress:
+    """What has been trained so far.
+
+    Attributes:
+        epochs_done: finished epochs.
+        best_epoch: epoch (from 0) of the lowest validation loss, -1 before the first.
+        best_loss: that loss.
+        history: one row an epoch.
+    """
+
+    epochs_done: int = 0
+    best_epoch: int = -1
+    best_loss: float = float("inf")
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+class Checkpoints:
+    """Two weight files and the progress, in a folder that appears whole or not at all.
+
+    A folder belongs to one training, named by its `key` (its settings and data): another key
+    starts afresh, so that a changed parameter never resumes an old state.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        self._current = folder / f"training-{key}"
+
+    def save(self, model: keras.Model, progress: Progress) -> None:
+        """Store weights with optimizer state, the best weights so far, and the progress."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        staged = self._folder / ".staged"
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        model.save_weights(staged / "last.weights.h5")
+        is_best = progress.best_epoch == progress.epochs_done - 1
+        source = staged / "last.weights.h5" if is_best else self._current / "best.weights.h5"
+        (staged / "best.weights.h5").hardlink_to(source)
+        (staged / "progress.json").write_text(json.dumps(dataclasses.asdict(progress)))
+        self._replace(staged)
+
+    def restore(self, model: keras.Model) -> Progress:
+        """Load the last state into `model`; an empty `Progress` where there is none."""
+        # A kill between the two renames of `_replace` leaves only the previous state.
+        if not self._current.exists() and (self._previous / "progress.json").exists():
+            self._previous.replace(self._current)
+        if not self._current.exists():
+            return Progress()
+        values: dict[str, Any] = json.loads((self._current / "progress.json").read_text())
+        model.load_weights(self._current / "last.weights.h5")
+        return Progress(**values)
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Load the weights of the best epoch into `model`."""
+        model.load_weights(self._current / "best.weights.h5")
+
+    def clear(self) -> None:
+        """Remove the folder: the training's results are in place."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _previous(self) -> Path:
+        return self._current.with_name(f"{self._current.name}.previous")
+
+    def _replace(self, staged: Path) -> None:
+        shutil.rmtree(self._previous, ignore_errors=True)
+        if self._current.exists():
+            self._current.replace(self._previous)
+        staged.replace(self._current)
+        shutil.rmtree(self._previous, ignore_errors=True)
+        for stale in self._folder.glob("training-*"):
+            if stale != self._current:
+                shutil.rmtree(stale, ignore_errors=True)

@@ -1,0 +1,211 @@
+"""Training of the trained part: one call of `keras.Model.fit`, all decisions in one callback."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from stages.classifier.checkpoints import Checkpoints, Progress
+from stages.classifier.inputs import Augmentation, Rows, Source, padded_batches, training_batches
+
+log = logging.getLogger(__name__)
+EpochReport = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How to train.
+
+    Attributes:
+        epochs: at most this many.
+        batch_size: global, over all devices.
+        learning_rate: peak of the schedule.
+        schedule: "constant", or "cosine" down to zero at the last epoch; set once an epoch.
+        warmup_epochs: epochs of linear rise before.
+        weight_decay: decoupled; 0 for plain Adam.
+        label_smoothing: 0-1.
+        patience: epochs without a lower validation loss before stopping; 0 never stops early.
+        seed: of order and augmentation.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: int = 0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    patience: int = 0
+    seed: int = 42
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of `epoch` (from 0)."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * (epoch + 1) / (self.warmup_epochs + 1)
+        if self.schedule == "constant":
+            return self.learning_rate
+        length = max(self.epochs - self.warmup_epochs, 1)
+        return (
+            self.learning_rate * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / length)) / 2
+        )
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Rows of a source with their classes; rows may repeat in training."""
+
+    rows: Rows
+    class_indices: Rows
+
+
+def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
+    """Adam and cross-entropy; call it inside the strategy's scope."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            learning_rate=optimisation.learning_rate,
+            weight_decay=optimisation.weight_decay or None,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=optimisation.label_smoothing),
+        metrics=["accuracy"],
+    )
+
+
+def fit(
+    model: keras.Model,
+    source: Source,
+    training: Subset,
+    validation: Subset,
+    optimisation: Optimisation,
+    augmentation: Augmentation,
+    *,
+    classes: int,
+    class_weights: npt.NDArray[np.float32],
+    checkpoints: Checkpoints,
+    on_epoch: EpochReport | None = None,
+) -> Progress:
+    """Train `model` in place, leave it with the weights of the lowest validation loss.
+
+    Args:
+        model: compiled trained part.
+        source: pixels or features of all records.
+        training: rows trained on.
+        validation: rows that choose the epoch; never the test subset.
+        optimisation: how.
+        augmentation: random changes of training rows.
+        classes: number of classes.
+        class_weights: (classes,) factors on the loss.
+        checkpoints: where the state is kept after each epoch, and found after a crash.
+        on_epoch: called after each epoch with the epoch (from 0) and its row of the history.
+
+    Returns:
+        The history and the best epoch.
+    """
+    progress = checkpoints.restore(model)
+    remaining = range(progress.epochs_done, optimisation.epochs)
+    if progress.epochs_done:
+        log.info("resuming after epoch %d of %d", progress.epochs_done, optimisation.epochs)
+    if remaining and not _exhausted(progress, optimisation):
+        batches = training_batches(
+            source,
+            training.rows,
+            training.class_indices,
+            classes=classes,
+            batch_size=optimisation.batch_size,
+            epochs=remaining,
+            seed=optimisation.seed,
+            augmentation=augmentation,
+            class_weights=class_weights,
+        )
+        checked = padded_batches(source, validation.rows, optimisation.batch_size)
+        callback = _EpochEnd(optimisation, progress, checked, validation, checkpoints, on_epoch)
+        model.fit(
+            batches,
+            epochs=optimisation.epochs,
+            initial_epoch=progress.epochs_done,
+            steps_per_epoch=max(len(training.rows) // optimisation.batch_size, 1),
+            callbacks=[callback],
+            shuffle=False,
+            verbose=0,
+        )
+    checkpoints.restore_best(model)
+    return progress
+
+
+def cross_entropy(class_indices: Rows, probabilities: npt.NDArray[np.float32]) -> float:
+    """Mean negative logarithm of the true class's probability, in nats."""
+    chosen = probabilities[np.arange(len(class_indices)), class_indices].astype(np.float64)
+    return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())
+
+
+def _exhausted(progress: Progress, optimisation: Optimisation) -> bool:
+    waited = progress.epochs_done - 1 - progress.best_epoch
+    return bool(optimisation.patience and progress.history and waited >= optimisation.patience)
+
+
+class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
+    """Learning rate before an epoch; validation, record, checkpoint and stopping after it."""
+
+    def __init__(
+        self,
+        optimisation: Optimisation,
+        progress: Progress,
+        checked: object,
+        validation: Subset,
+        checkpoints: Checkpoints,
+        on_epoch: EpochReport | None,
+    ) -> None:
+        super().__init__()
+        self._optimisation = optimisation
+        self._progress = progress
+        self._checked = checked
+        self._validation = validation
+        self._checkpoints = checkpoints
+        self._on_epoch = on_epoch
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        self._started = time.perf_counter()
+        self.model.optimizer.learning_rate = self._optimisation.rate(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        rows = self._validation.class_indices
+        probabilities = self.model.predict(self._checked, verbose=0)[: len(rows)]
+        row = {
+            "epoch": epoch,
+            "learning_rate": self._optimisation.rate(epoch),
+            "loss": float((logs or {})["loss"]),
+            "accuracy": float((logs or {})["accuracy"]),
+            "val_loss": cross_entropy(rows, probabilities),
+            "val_accuracy": float((probabilities.argmax(axis=1) == rows).mean()),
+        }
+        self._record(epoch, row)
+        self._checkpoints.save(self.model, self._progress)
+        if self._on_epoch:
+            self._on_epoch(epoch, row)
+        if _exhausted(self._progress, self._optimisation):
+            self.model.stop_training = True
+
+    def _record(self, epoch: int, row: dict[str, float]) -> None:
+        self._progress.history.append(row)
+        self._progress.epochs_done = epoch + 1
+        if row["val_loss"] < self._progress.best_loss:
+            self._progress.best_loss, self._progress.best_epoch = row["val_loss"], epoch
+        log.info(
+            "epoch %d/%d  loss %.4f  accuracy %.3f  val_loss %.4f  val_accuracy %.3f  %.1f s",
+            epoch + 1,
+            self._optimisation.epochs,
+            row["loss"],
+            row["accuracy"],
+            row["val_loss"],
+            row["val_accuracy"],
+            time.perf_counter() - self._started,
+        )

@@ -1,0 +1,200 @@
+"""Rows -> tf.data batches: which rows when, and what happens to them on the way.
+
+All randomness comes from (seed, epoch) and (seed, position in the run), never from the order in
+which threads finish; so a training that resumes at an epoch sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images; amplitudes are the largest, either way.
+
+    Attributes:
+        horizontal_flip: mirror half of the images. There is no vertical flip: knees stand upright.
+        rotation_degrees: rotation about the centre.
+        translation_share: shift, in shares of the side.
+        zoom_share: change of the scale 1.
+        brightness: shift, in shares of 255.
+        contrast: change of the factor 1 about the image's mean.
+    """
+
+    horizontal_flip: bool = False
+    rotation_degrees: float = 0.0
+    translation_share: float = 0.0
+    zoom_share: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether it goes beyond the flip, which frozen features can offer as a second view."""
+        return any(
+            (
+                self.rotation_degrees,
+                self.translation_share,
+                self.zoom_share,
+                self.brightness,
+                self.contrast,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the trained part reads.
+
+    Attributes:
+        values: (views, rows, ...), uint8 pixels (views, rows, side, side) or float16 features;
+            view 0 is the image itself, view 1 its mirror image.
+        pixels: whether `values` are raw pixels.
+    """
+
+    values: npt.NDArray[np.generic]
+    pixels: bool
+
+    def tensor(self) -> tf.Tensor:
+        """`values` in TensorFlow's memory, once."""
+        return tf.constant(np.ascontiguousarray(self.values))
+
+
+def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
+    """Positions 0..rows-1 shuffled for `epoch`, cut to whole batches.
+
+    A partial last batch is left out (another remainder in every epoch): batches of one size keep
+    the gradient's scale and never leave a replica without work.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(rows)
+    return order[: max(rows // batch_size, 1) * batch_size].astype(np.int64)
+
+
+def training_batches(
+    source: Source,
+    rows: Rows,
+    class_indices: Rows,
+    *,
+    classes: int,
+    batch_size: int,
+    epochs: range,
+    seed: int,
+    augmentation: Augmentation,
+    class_weights: npt.NDArray[np.float32],
+) -> tf.data.Dataset:
+    """All batches of `epochs`, one after the other: (inputs, one-hot labels, weights).
+
+    Args:
+        source: pixels or features of all records.
+        rows: which of its rows are trained on, repeats allowed.
+        class_indices: class of each entry of `rows`.
+        classes: number of classes.
+        batch_size: global batch size.
+        epochs: epochs still to be trained.
+        seed: of order and augmentation.
+        augmentation: for pixels all of it; for features a mirrored view where there is one.
+        class_weights: (classes,) factor on the loss.
+    """
+    orders = [epoch_order(len(rows), batch_size, seed, epoch) for epoch in epochs]
+    size = len(orders[0])
+    positions = np.concatenate(orders)
+    ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
+    values, weights = source.tensor(), tf.constant(class_weights)
+
+    def prepare(row: tf.Tensor, label: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        chosen = _choose(values, row, tick, source, seed, flip=augmentation.horizontal_flip)
+        if source.pixels:
+            chosen = augment(chosen, seed, tick[0], augmentation)
+        return chosen, tf.one_hot(label, classes), tf.gather(weights, label)
+
+    size = min(batch_size, size)
+    return (
+        tf.data.Dataset.from_tensor_slices((rows[positions], class_indices[positions], ticks))
+        .batch(size, drop_remainder=True)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def padded_batches(source: Source, rows: Rows, batch_size: int) -> tf.data.Dataset:
+    """Rows in order, the last one repeated up to whole batches: the caller cuts the result."""
+    padding = -len(rows) % batch_size
+    padded = np.concatenate([rows, np.repeat(rows[-1:], padding)])
+    values = source.tensor()
+
+    def prepare(row: tf.Tensor) -> tf.Tensor:
+        return _shaped(tf.gather(values[0], row), source)
+
+    return tf.data.Dataset.from_tensor_slices(padded).batch(batch_size).map(prepare).prefetch(1)
+
+
+def _choose(
+    values: tf.Tensor, row: tf.Tensor, tick: tf.Tensor, source: Source, seed: int, *, flip: bool
+) -> tf.Tensor:
+    if not flip or source.values.shape[0] < 2:
+        return _shaped(tf.gather(values[0], row), source)
+    views = tf.random.stateless_uniform(tf.shape(row), _seed(seed, tick[0], 0), 0, 2, tf.int64)
+    return _shaped(tf.gather_nd(values, tf.stack([views, row], axis=1)), source)
+
+
+def _shaped(chosen: tf.Tensor, source: Source) -> tf.Tensor:
+    chosen = tf.cast(chosen, tf.float32)
+    return chosen[..., tf.newaxis] if source.pixels else chosen
+
+
+def _seed(seed: int, tick: tf.Tensor, purpose: int) -> tf.Tensor:
+    return tf.stack([tf.constant(seed * 16 + purpose, tf.int64), tick])
+
+
+def augment(images: tf.Tensor, seed: int, tick: tf.Tensor, settings: Augmentation) -> tf.Tensor:
+    """Change a batch (batch, side, side, 1), 0-255, float32; a function of (seed, tick) alone."""
+    count = tf.shape(images)[0]
+
+    def uniform(purpose: int, amplitude: float) -> tf.Tensor:
+        return tf.random.stateless_uniform(
+            [count], _seed(seed, tick, purpose), -amplitude, amplitude
+        )
+
+    if settings.horizontal_flip:
+        mirrored = uniform(1, 1.0)[:, None, None, None] > 0
+        images = tf.where(mirrored, images[:, :, ::-1], images)
+    if settings.rotation_degrees or settings.translation_share or settings.zoom_share:
+        images = _affine(
+            images,
+            uniform(2, settings.rotation_degrees * np.pi / 180),
+            1 + uniform(3, settings.zoom_share),
+            uniform(4, settings.translation_share),
+            uniform(5, settings.translation_share),
+        )
+    mean = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
+    factor = (1 + uniform(6, settings.contrast))[:, None, None, None]
+    shift = 255 * uniform(7, settings.brightness)[:, None, None, None]
+    return tf.clip_by_value((images - mean) * factor + mean + shift, 0, 255)
+
+
+def _affine(
+    images: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor, right: tf.Tensor, down: tf.Tensor
+) -> tf.Tensor:
+    """Rotate by `angle` (radians) and scale about the centre, then shift; black outside."""
+    side = tf.cast(tf.shape(images)[1], tf.float32)
+    centre = (side - 1) / 2
+    cosine, sine = tf.cos(angle) * scale, tf.sin(angle) * scale
+    zero = tf.zeros_like(angle)
+    across = centre - centre * (cosine - sine) + right * side
+    along = centre - centre * (sine + cosine) + down * side
+    transforms = tf.stack([cosine, -sine, across, sine, cosine, along, zero, zero], axis=1)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )

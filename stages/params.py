@@ -1,0 +1,283 @@
+"""params.yaml -> frozen dataclasses; the only reader of that file.
+
+`load(Path("params.yaml"))` gives one `Params`. A missing key, an unknown key, a value of the
+wrong type or outside its range raises `ParamsError`, which names the key by its dotted path.
+Edit `conf/`, not `params.yaml`: the latter is composed from the former.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+Section = TypeVar("Section")
+
+
+class ParamsError(ValueError):
+    """A key of params.yaml is missing, unknown or has a value that cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which radiographs, and what their classes mean."""
+
+    name: str  # short identifier, part of the registered model's name
+    path: str  # folder with one sub-folder a class
+    generators: tuple[str, ...]  # ("sample",) where the sample is generated, else empty
+    synthetic: bool  # True marks every result as synthetic
+    classes: tuple[str, ...]  # ordinal scale, least to most severe; empty: sorted folder names
+    patient_pattern: str  # regular expression on the file stem, groups "patient" and "side"; or ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """The generator of synthetic radiographs."""
+
+    patients: int  # >= 12
+    size_pixels: int  # longer side of a generated close-up
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingest:
+    """Files -> records table and canonical pixels."""
+
+    image_size_pixels: int  # side of the square canonical image
+    fit: Literal["letterbox", "squash"]
+    hash_radius_bits: int  # of 256: candidates for the same picture
+    copy_correlation: float  # Pearson correlation, 48 x 48, that confirms a candidate
+    lineage_patterns: tuple[str, ...]  # regular expressions cut from a stem to find its source
+    conflicts: Literal["quarantine", "keep"]
+    maximum_megapixels: float  # larger images are rejected unread
+
+
+@dataclasses.dataclass(frozen=True)
+class Validate:
+    """Thresholds of the Great Expectations suite."""
+
+    minimum_images_per_class: int
+    maximum_rejected_share: float  # 0-1 of all files
+    maximum_quarantined_share: float  # 0-1 of all files
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Protocol and shares of the subsets."""
+
+    protocol: Literal["grouped", "random"]  # random is leaky: for comparison only
+    validation_share: float  # 0-1
+    test_share: float  # 0-1
+    folds: int  # folds of the fold column
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Oversample:
+    """Repetition of training rows."""
+
+    method: Literal["random", "none"]
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Embed:
+    """Features of the frozen part."""
+
+    mirrored_view: bool  # also of the mirrored images, for the horizontal flip in training
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Backbones, and how much of them is trained."""
+
+    backbones: tuple[str, ...]
+    train_from: str  # auto | head | all | name of the first trained layer
+    pixel_scaling: Literal["backbone", "unit"]  # unit: 0-1, as in the published recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What sits on the backbone's feature map."""
+
+    design: Literal["default", "published"]
+    squeeze_excitation: bool
+    squeeze_ratio: int
+    projection_channels: int  # 1 x 1 convolution before attention; 0: none
+    attention: bool
+    attention_heads: int
+    dense_units: int  # 0: none
+    dropout: float  # 0-1
+    gaussian_noise: float  # standard deviation, on the feature map; 0: none
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images; never a vertical flip."""
+
+    horizontal_flip: bool
+    rotation_degrees: float  # largest, either way
+    translation_share: float  # largest, of the side
+    zoom_share: float  # largest, either way
+    brightness: float  # largest shift, in shares of 255
+    contrast: float  # largest change of the factor 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Optimisation."""
+
+    epochs: int
+    batch_size: int  # global, over all devices
+    learning_rate: float
+    schedule: Literal["constant", "cosine"]
+    warmup_epochs: int
+    weight_decay: float  # decoupled; 0 is plain Adam
+    label_smoothing: float  # 0-1
+    early_stopping_patience: int  # epochs; 0: never stops early
+    class_weights: bool
+    mixed_precision: Literal["none", "bfloat16", "float16"]
+    devices: int  # GPUs to use; 0: all that are visible
+    seed: int
+    augmentation: Augmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Intervals and pictures."""
+
+    bootstrap_draws: int
+    interval_level: float  # 0-1
+    worst_mistakes: int  # images on the contact sheet
+    explained_images: int  # images on the Grad-CAM panel
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Register:
+    """Choice and promotion."""
+
+    model_name: str
+    selection_metric: str  # of the validation subset, larger is better
+    minimum_common_groups: int  # test groups shared with the champion, to compare at all
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """The whole of params.yaml."""
+
+    weights: str  # none | imagenet | a folder with <backbone>.h5
+    data: Data
+    sample: Sample
+    ingest: Ingest
+    validate: Validate
+    split: Split
+    oversample: Oversample
+    embed: Embed
+    model: Model
+    head: Head
+    train: Train
+    evaluate: Evaluate
+    register: Register
+
+
+SHARES = (
+    "ingest.copy_correlation",
+    "validate.maximum_rejected_share",
+    "validate.maximum_quarantined_share",
+    "split.validation_share",
+    "split.test_share",
+    "head.dropout",
+    "train.label_smoothing",
+    "evaluate.interval_level",
+)
+POSITIVE = (
+    "sample.patients",
+    "sample.size_pixels",
+    "ingest.image_size_pixels",
+    "ingest.maximum_megapixels",
+    "split.folds",
+    "head.squeeze_ratio",
+    "head.attention_heads",
+    "train.epochs",
+    "train.batch_size",
+    "train.learning_rate",
+    "evaluate.bootstrap_draws",
+)
+
+
+def load(path: Path) -> Params:
+    """Read and check `path`; raise `ParamsError` with the dotted path of what is wrong."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path} does not exist: run from the project's root") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not YAML: {error}") from error
+    params = _build(Params, values, "")
+    _check_ranges(params)
+    return params
+
+
+def as_dictionary(section: Any) -> dict[str, Any]:
+    """A section as plain values, for records and MLflow."""
+    return dataclasses.asdict(section)
+
+
+def _build(section: type[Section], values: Any, prefix: str) -> Section:
+    if not isinstance(values, dict):
+        raise ParamsError(f"{prefix or 'params.yaml'}: expected a mapping, found {values!r}")
+    hints = typing.get_type_hints(section)
+    for unknown in sorted(set(values) - set(hints), key=str):
+        raise ParamsError(f"unknown key {_join(prefix, str(unknown))}; known: {', '.join(hints)}")
+    for missing in [name for name in hints if name not in values]:
+        raise ParamsError(f"missing key {_join(prefix, missing)}")
+    return section(
+        **{name: _convert(hint, values[name], _join(prefix, name)) for name, hint in hints.items()}
+    )
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, key)
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ParamsError(f"{key}: {value!r} is none of {', '.join(typing.get_args(hint))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ParamsError(f"{key}: expected a list, found {value!r}")
+        return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise ParamsError(f"{key}: expected {hint.__name__}, found {value!r}")
+    return value
+
+
+def _check_ranges(params: Params) -> None:
+    for key in SHARES:
+        if not 0 <= _get(params, key) <= 1:
+            raise ParamsError(f"{key}: {_get(params, key)} is outside 0-1")
+    for key in POSITIVE:
+        if _get(params, key) <= 0:
+            raise ParamsError(f"{key}: {_get(params, key)} is not positive")
+    if params.split.validation_share + params.split.test_share >= 1:
+        raise ParamsError("split.validation_share + split.test_share leave nothing to train on")
+    if not params.model.backbones:
+        raise ParamsError("model.backbones is empty: name at least one backbone")
+
+
+def _get(params: Params, key: str) -> Any:
+    value: Any = params
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,1 @@
+"""Radiographs without a neural net: files, pixels, records, copies, patients, splits, scores."""

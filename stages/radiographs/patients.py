@@ -1,0 +1,61 @@
+"""Patient and side from a file's name; the patient is kept as a keyed hash only.
+
+Pseudonymous, not anonymous: who has the key and a list of patient numbers can find each again.
+Set KNEE_PATIENT_KEY to a secret of your own; without it the key is the public one below, which
+makes results repeatable everywhere and protects nothing. The records table names every source
+file, too: where file names identify patients, so does the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from typing import Final
+
+KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
+PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
+HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probability 3e-8
+SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
+
+
+class PatternError(ValueError):
+    """data.patient_pattern cannot be used."""
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str] | None:
+    """The expression, or None for "".
+
+    Raises:
+        PatternError: not a regular expression, or without the group "patient".
+    """
+    if not pattern:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise PatternError(f"data.patient_pattern {pattern!r}: {error}") from error
+    if "patient" not in compiled.groupindex:
+        raise PatternError(f"data.patient_pattern {pattern!r} has no group (?P<patient>...)")
+    return compiled
+
+
+def key_from_environment() -> bytes:
+    """The key of the hashes."""
+    return (os.environ.get(KEY_VARIABLE) or PUBLIC_KEY).encode()
+
+
+def patient_and_side(stem: str, pattern: re.Pattern[str] | None, key: bytes) -> tuple[str, str]:
+    """Keyed hash of the patient and left or right, each "" if the stem does not tell."""
+    match = pattern.search(stem) if pattern else None
+    if match is None:
+        return "", ""
+    found = match.groupdict(default="")
+    patient = found["patient"]
+    return hashed(patient, key) if patient else "", SIDES.get(found.get("side", "").lower(), "")
+
+
+def hashed(patient: str, key: bytes) -> str:
+    """HMAC-SHA256 of the patient number, first 16 hexadecimal digits."""
+    return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]

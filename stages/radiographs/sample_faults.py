@@ -1,0 +1,177 @@
+"""Faults of real collections, planted on purpose: copies of every kind, and files that break.
+
+Each copy begins with the patient of its picture, as files in a folder of one hospital would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+Fault = Literal[
+    "", "exact copy", "re-encoded copy", "mirrored copy", "augmented copy", "conflict", "16-bit"
+]
+CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
+
+
+@dataclasses.dataclass(frozen=True)
+class Radiograph:
+    """One readable file of the sample, as the truth file lists it."""
+
+    source: str  # POSIX path relative to the images folder
+    patient: str
+    side: Literal["left", "right"]  # of the patient's body; a mirrored copy keeps it
+    view: Literal["close-up", "whole-leg"]
+    t_score: float  # standard deviations from the young adult mean
+    label: str  # true class; only a conflict's source lies in another class's folder
+    fault: Fault = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """What `plant` wrote besides the originals."""
+
+    copies: list[Radiograph]
+    same_picture: list[list[str]]  # sources, original first
+    conflicts: list[list[str]]
+    rejected: list[dict[str, str]]  # source and reason
+
+
+def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator) -> Planted:
+    """Write every kind of fault into `folder`, each from originals that no other fault uses.
+
+    Args:
+        folder: holds the files that `originals` name.
+        originals: at least 16 without a fault; about one in 55 gets a copy of each kind.
+        random: draws the originals and the strength of the changes.
+
+    Returns:
+        The copies and broken files; they are on disk.
+    """
+    clean = [one for one in originals if not one.fault]
+    clean = [clean[index] for index in random.permutation(len(clean))]
+    to_break = [one for one in clean if one.source.endswith(".jpg")][:2]
+    order = iter([one for one in clean if one not in to_break])
+    each = max(2, len(clean) // 55)
+    makers = (_copy_exactly, _encode_again, _mirror, _augment)
+    planted = Planted([], [], [], [])
+    for maker in makers:
+        for number in range(each):
+            original = next(order)
+            copies = maker(folder, original, number, random)
+            planted.copies.extend(copies)
+            planted.same_picture.append([original.source, *(copy.source for copy in copies)])
+    _contradict(folder, next(order), planted)
+    _truncate(folder, to_break[0], planted)
+    _pretend(folder, to_break[1], planted)
+    return planted
+
+
+def _copy_exactly(
+    folder: Path, original: Radiograph, number: int, random: np.random.Generator
+) -> list[Radiograph]:
+    """The same bytes under another name: a file manager's copy or a second export."""
+    path = folder / original.source
+    if number % 2:
+        target = path.with_stem(f"{path.stem} copy")
+    else:
+        target = path.with_stem(_numbered(path, int(random.integers(2, 5))))
+    shutil.copyfile(path, target)
+    return [_named(folder, target, original, "exact copy")]
+
+
+def _encode_again(
+    folder: Path, original: Radiograph, number: int, random: np.random.Generator
+) -> list[Radiograph]:
+    """JPEG to PNG, JPEG to a worse JPEG, or PNG to JPEG."""
+    path = folder / original.source
+    stem = _numbered(path, int(random.integers(2, 5)))
+    with Image.open(path) as image:
+        if path.suffix == ".png" or number % 2:
+            target = path.with_name(f"{stem}.jpg")
+            image.save(target, quality=int(random.integers(60, 80)))
+        else:
+            target = path.with_name(f"{stem}.png")
+            image.save(target)
+    return [_named(folder, target, original, "re-encoded copy")]
+
+
+def _mirror(
+    folder: Path, original: Radiograph, number: int, random: np.random.Generator
+) -> list[Radiograph]:
+    """Left and right exchanged, marker included."""
+    path = folder / original.source
+    target = path.with_name(f"{_numbered(path, 5 + number % 3)}.jpg")
+    with Image.open(path) as image:
+        ImageOps.mirror(image).save(target, quality=int(random.integers(88, 95)))
+    return [_named(folder, target, original, "mirrored copy")]
+
+
+def _augment(
+    folder: Path, original: Radiograph, number: int, random: np.random.Generator
+) -> list[Radiograph]:
+    """One to three `<stem>_aug_<n>` copies: other brightness, slightly turned and cropped."""
+
+    def change(image: Image.Image) -> Image.Image:
+        angle, share, brightness = random.uniform((-3.0, 0.01, 0.9), (3.0, 0.03, 1.12))
+        turned = image.rotate(angle, Image.Resampling.BICUBIC)
+        cut = (turned.width * share, turned.height * share)
+        box = (cut[0], cut[1], turned.width - cut[0], turned.height - cut[1])
+        cropped = turned.resize(image.size, Image.Resampling.BICUBIC, box=box)
+        return ImageEnhance.Brightness(cropped).enhance(brightness)
+
+    path = folder / original.source
+    copies = []
+    for copy in range(1, 2 + number % 3):
+        target = path.with_name(f"{path.stem}_aug_{copy}.jpg")
+        with Image.open(path) as image:
+            change(image).save(target, quality=90)
+        copies.append(_named(folder, target, original, "augmented copy"))
+    return copies
+
+
+def _contradict(folder: Path, original: Radiograph, planted: Planted) -> None:
+    """The same file in the folder of another class too."""
+    wrong = CLASSES[(CLASSES.index(original.label) + 1) % len(CLASSES)]
+    target = folder / wrong / Path(original.source).name
+    shutil.copyfile(folder / original.source, target)
+    copy = _named(folder, target, original, "conflict")
+    planted.copies.append(copy)
+    planted.same_picture.append([original.source, copy.source])
+    planted.conflicts.append([original.source, copy.source])
+
+
+def _truncate(folder: Path, original: Radiograph, planted: Planted) -> None:
+    """A JPEG whose transfer stopped: its header is whole, its pixels are not."""
+    path = folder / original.source
+    target = path.with_stem(_numbered(path, 8))
+    content = path.read_bytes()
+    target.write_bytes(content[: len(content) * 3 // 5])
+    planted.rejected.append(_broken(folder, target, "truncated JPEG"))
+
+
+def _pretend(folder: Path, original: Radiograph, planted: Planted) -> None:
+    """An error message that an export saved under an image's name."""
+    path = folder / original.source
+    target = path.with_name(f"{_numbered(path, 9)}.png")
+    target.write_bytes(b"Export failed: the study is offline. Ask for its retrieval.\n")
+    planted.rejected.append(_broken(folder, target, "text file named .png"))
+
+
+def _numbered(path: Path, running_number: int) -> str:
+    """The stem `P0123_L_1` with another running number."""
+    return f"{path.stem.rpartition('_')[0]}_{running_number}"
+
+
+def _named(folder: Path, target: Path, original: Radiograph, fault: Fault) -> Radiograph:
+    source = target.relative_to(folder).as_posix()
+    return dataclasses.replace(original, source=source, fault=fault)
+
+
+def _broken(folder: Path, target: Path, reason: str) -> dict[str, str]:
+    return {"source": target.relative_to(folder).as_posix(), "reason": reason}

@@ -1,0 +1,155 @@
+r"""Register the backbone that is best on validation; make it champion if it deserves it.
+
+python -m stages.register --models models --metrics metrics \
+    --registration-out reports/registration.json
+
+The choice never looks at test figures. Without MLflow nothing is registered and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages import params, tracking
+from stages.radiographs import candidates, promotion
+
+ERRORS = (
+    params.ParamsError,
+    candidates.CandidateError,
+    promotion.PredictionsError,
+    tracking.EvidenceError,
+)
+KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    settings: params.Params, *, models_in: Path, metrics_in: Path, registration_out: Path
+) -> None:
+    """Register the best of `settings.model.backbones` and write `registration_out`."""
+    chosen = settings.register
+    read = {
+        name: candidates.read_candidate(name, models_in / name, metrics_in / name)
+        for name in settings.model.backbones
+    }
+    candidates.check_shared(list(read.values()))
+    rules = promotion.Rules(
+        classes=next(iter(read.values())).training["classes"],
+        metric=chosen.selection_metric,
+        score=_score(chosen.selection_metric),
+        minimum_common_groups=chosen.minimum_common_groups,
+    )
+    selection = {
+        name: promotion.subset_score(candidate.predictions, "val", rules)
+        for name, candidate in read.items()
+    }
+    best = read[promotion.best(selection)]
+    reports = {f"pipeline/{path.name}": path for path in sorted(metrics_in.glob("*.json"))}
+    runs = {
+        name: tracking.require_published(
+            tracking.collect(models_in / name, metrics_in / name, reports)
+        )
+        for name in read
+    }
+    registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection)
+    logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
+    _write(registration_out, registered)
+
+
+def _register(
+    model_name: str,
+    best: candidates.Candidate,
+    run_id: str,
+    rules: promotion.Rules,
+    selection: dict[str, float],
+) -> dict[str, object]:
+    registry = tracking.Registry(model_name)
+    execution = best.training["execution"]
+    decision = _decide(registry, best, rules)
+    labels = tracking.labels(best.training)
+    facts = {**best.training, "metric": rules.metric}
+    text = f"{decision.alias}, {decision.reason}"
+    version = registry.add(
+        run_id, execution, labels["tags"], promotion.description(best.test, selection, facts, text)
+    )
+    registry.set_alias(version, decision.alias, decision.reason)
+    return {
+        "model_name": model_name,
+        "backbone": best.backbone,
+        "version": version.version,
+        "alias": decision.alias,
+        "reason": decision.reason,
+        "run_id": run_id,
+        "execution": execution,
+        "selection": {
+            "subset": "val",
+            "metric": rules.metric,
+            "scores": {name: round(value, 6) for name, value in selection.items()},
+        },
+        "synthetic": best.training["synthetic"],
+        "leaky": labels["tags"]["leaky"] == "true",
+    }
+
+
+def _decide(
+    registry: tracking.Registry, best: candidates.Candidate, rules: promotion.Rules
+) -> promotion.Decision:
+    champion = registry.champion()
+    leaky = best.training["split_protocol"] == "random"
+    if champion is None:
+        return promotion.decide(best.predictions, None, rules, leaky=leaky)
+    if champion.execution == best.training["execution"]:
+        return promotion.Decision(promotion.CHAMPION, "it is the champion already")
+    content = registry.predictions(champion)
+    if content is None:
+        reason = f"not comparable: the predictions of champion {champion.version} are gone"
+        return promotion.Decision(promotion.CHALLENGER, reason)
+    other = candidates.read_predictions(content)
+    return promotion.decide(best.predictions, other, rules, leaky=leaky)
+
+
+def _score(metric: str) -> promotion.Score:
+    from sklearn import metrics
+
+    if metric != "macro_f1":
+        raise params.ParamsError(f"register.selection_metric: {metric!r} is none of macro_f1")
+    return lambda truth, probabilities: float(
+        metrics.f1_score(truth, probabilities.argmax(axis=1), average="macro")
+    )
+
+
+def _write(path: Path, registered: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(registered, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--models", type=Path, required=True, dest="models_in")
+    parser.add_argument("--metrics", type=Path, required=True, dest="metrics_in")
+    parser.add_argument("--registration-out", type=Path, required=True)
+    paths = vars(parser.parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.pop("params")), **paths)
+    except ERRORS as error:
+        sys.stderr.write(f"register: {error}\n")
+    except tracking.TrackingError as error:
+        sys.stderr.write(f"register: {error}\n{KEPT}\n")
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""Make the embedded sample: synthetic knee radiographs in one folder a class.
+
+    python -m stages.sample --images-out FOLDER --truth-out FILE.json --contact-sheet-out FILE.png
+
+Reads only the section `sample` of the parameters. The truth file is for tests: it lists patient,
+T-score and planted fault of every file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.params import Params, ParamsError, load
+from stages.radiographs.sample import SampleError, write_sample
+from stages.radiographs.sample_sheet import contact_sheet
+
+LOGGER = logging.getLogger(__name__)
+
+
+def run(settings: Params, *, images_out: Path, truth_out: Path, contact_sheet_out: Path) -> None:
+    """Write images, truth and contact sheet, each replaced as a whole."""
+    films = write_sample(
+        images_out,
+        truth_out,
+        patients=settings.sample.patients,
+        size_pixels=settings.sample.size_pixels,
+        seed=settings.sample.seed,
+    )
+    contact_sheet(images_out, contact_sheet_out, films)
+    LOGGER.info("%d synthetic radiographs, and copies of some, in %s", len(films), images_out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the paths and run; give the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m stages.sample", description=__doc__)
+    parser.add_argument("--images-out", type=Path, required=True)
+    parser.add_argument("--truth-out", type=Path, required=True)
+    parser.add_argument("--contact-sheet-out", type=Path, required=True)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args(argv)
+    try:
+        run(
+            load(arguments.params),
+            images_out=arguments.images_out,
+            truth_out=arguments.truth_out,
+            contact_sheet_out=arguments.contact_sheet_out,
+        )
+    except (ParamsError, SampleError, OSError) as error:
+        sys.stderr.write(f"sample: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

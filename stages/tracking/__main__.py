@@ -1,0 +1,51 @@
+"""python -m stages.tracking replay | ui [--port 5000].
+
+replay writes the runs that waited for MLflow; ui opens MLflow's pages on this machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from stages.tracking.pending import waiting_folders
+from stages.tracking.publishing import replay_pending
+from stages.tracking.store import prepare_environment, shown_uri, tracking_uri
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 1 if runs still wait."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m stages.tracking", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("replay", help="write the runs that waited for MLflow")
+    ui = commands.add_parser("ui", help="open MLflow's pages on localhost")
+    ui.add_argument("--port", type=int, default=5000)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "ui":
+        show(arguments.port)
+        return 0
+    count = replay_pending()
+    waiting = len(waiting_folders())
+    logging.getLogger(__name__).info("%d runs replayed, %d still wait", count, waiting)
+    return 1 if waiting else 0
+
+
+def show(port: int) -> None:
+    """Become MLflow's server, so that what ends this command ends the server."""
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        logging.getLogger(__name__).info("the tracking server has its own pages: %s", shown_uri())
+        return
+    prepare_environment()
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # starts 4 processes
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    os.execv(sys.executable, command)  # noqa: S606  # no shell, and this process's own program
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

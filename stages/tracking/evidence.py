@@ -1,0 +1,187 @@
+"""What is known about one training: enough to write its run again from files alone."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+EXECUTION_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
+PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
+LEAKY_NOTE = "Leaky split: for comparison only, no result."
+SYNTHETIC_NOTE = "Synthetic data: the figures say nothing about patients."
+NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
+
+
+class EvidenceError(ValueError):
+    """A file of a training's evidence is missing or damaged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """One finished training, in values and local files.
+
+    Attributes:
+        execution: identifier of the training's execution; one run carries it.
+        experiment: MLflow experiment.
+        name: the run's name where no live run exists.
+        parameters: flat, dotted keys.
+        tags: plain text values.
+        metrics: final figures, keys as shown, e.g. `test/macro_f1`.
+        history: CSV of one row an epoch with a column `epoch`, or None.
+        artifacts: path inside the run -> local file.
+        model: `.keras` file or None.
+        classes: names in the order of the model's outputs.
+        side_pixels: side of the square image that the model takes.
+    """
+
+    execution: str
+    experiment: str
+    name: str
+    parameters: Mapping[str, Any]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    history: Path | None
+    artifacts: Mapping[str, Path]
+    model: Path | None
+    classes: tuple[str, ...]
+    side_pixels: int
+
+    def __post_init__(self) -> None:
+        if not EXECUTION_PATTERN.fullmatch(self.execution):
+            raise EvidenceError(f"execution {self.execution!r}: expected letters, digits, - or _")
+        for path in self.artifacts:
+            if path.startswith("/") or ".." in path.split("/"):
+                raise EvidenceError(f"artifact path {path!r} leaves the run's folder")
+
+
+def labels(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How a training is called in MLflow: the keyword arguments of `training_run`.
+
+    Args:
+        facts: what training.json records: execution, backbone, data, synthetic, split_protocol,
+            data_fingerprint, split_fingerprint, parameters.
+
+    Raises:
+        EvidenceError: one of them is missing.
+    """
+    try:
+        leaky = facts["split_protocol"] == "random"
+        notes = [LEAKY_NOTE] * leaky + [SYNTHETIC_NOTE] * bool(facts["synthetic"])
+        called = os.environ.get("DVC_EXP_NAME") or str(facts["execution"])[:8]
+        return {
+            "execution": str(facts["execution"]),
+            "experiment": f"knee-bone-health-{facts['data']}",
+            "name": f"{facts['backbone']} {called}{' (leaky split)' if leaky else ''}",
+            "parameters": {key: _without_folder(v) for key, v in facts["parameters"].items()},
+            "tags": {
+                "backbone": str(facts["backbone"]),
+                "synthetic": _text(facts["synthetic"]),
+                "split_protocol": str(facts["split_protocol"]),
+                "leaky": _text(leaky),
+                "mlflow.note.content": " ".join(notes),
+                "data_fingerprint": str(facts["data_fingerprint"]),
+                "split_fingerprint": str(facts["split_fingerprint"]),
+            },
+        }
+    except KeyError as error:
+        raise EvidenceError(f"the training's record has no key {error}") from error
+
+
+def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = None) -> Evidence:
+    """Gather the evidence of a finished training from what its stages wrote.
+
+    Args:
+        models: the backbone's folder with training.json and model.keras.
+        metrics: the backbone's folder with test.json, history.csv, predictions.csv and plots.
+        reports: further files, path inside the run -> local file.
+
+    Raises:
+        EvidenceError: a file is missing or damaged.
+    """
+    training = read_json(models / "training.json")
+    test = read_json(metrics / "test.json")
+    files = [path for path in sorted(metrics.rglob("*")) if path.is_file()]
+    artifacts = {path.relative_to(metrics).as_posix(): path for path in files}
+    try:
+        named = labels(training)
+        prefix = "leaky_test" if named["tags"]["leaky"] == "true" else "test"
+        return Evidence(
+            **named,
+            metrics={**flatten(test, prefix), "best_epoch": float(training["best_epoch"])},
+            history=metrics / "history.csv",
+            artifacts={**artifacts, "training.json": models / "training.json", **(reports or {})},
+            model=models / "model.keras",
+            classes=tuple(training["classes"]),
+            side_pixels=int(training["parameters"]["backbone.side_pixels"]),
+        )
+    except (KeyError, EvidenceError) as error:
+        raise EvidenceError(f"{models / 'training.json'}: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; `EvidenceError` names the file that is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise EvidenceError(f"{path} does not exist: run `dvc repro`") from error
+    except ValueError as error:
+        raise EvidenceError(
+            f"{path} is not JSON ({error}): delete it and run `dvc repro`"
+        ) from error
+    if not isinstance(value, dict):
+        raise EvidenceError(f"{path}: expected a JSON object")
+    return value
+
+
+def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Nested figures -> `prefix/key/key`; text, flags, lists and nulls are left out."""
+    flat: dict[str, float] = {}
+    for key, value in values.items():
+        name = NOT_IN_NAMES.sub("_", f"{prefix}/{key}")
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, name))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            flat[name] = float(value)
+    return flat
+
+
+def epoch_metric(column: str) -> str:
+    """Name of a training history's column in MLflow, grouped by subset."""
+    if column.startswith("val_"):
+        return f"validation/{column.removeprefix('val_')}"
+    return f"train/{column}"
+
+
+def public_bytes(path: Path) -> bytes:
+    """A file's content; CSV columns that name files or persons are cut."""
+    content = path.read_bytes()
+    if path.suffix != ".csv":
+        return content
+    rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
+    private = [
+        index for index, name in enumerate(rows[0] if rows else []) if name in PRIVATE_COLUMNS
+    ]
+    if not private:
+        return content
+    cut = io.StringIO(newline="")
+    kept = ([cell for index, cell in enumerate(row) if index not in private] for row in rows)
+    csv.writer(cut, lineterminator="\n").writerows(kept)
+    return cut.getvalue().encode("utf-8")
+
+
+def _without_folder(value: Any) -> Any:
+    """An absolute path names the machine and perhaps a person: its last part is enough."""
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
+
+
+def _text(flag: bool) -> str:
+    return "true" if flag else "false"

@@ -1,0 +1,201 @@
+"""A training's run while it trains. MLflow may fail at any moment; the training goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+from stages.tracking.evidence import epoch_metric
+from stages.tracking.origin import origin_tags, process_start
+from stages.tracking.publishing import replay_pending
+from stages.tracking.store import (
+    EXECUTION_TAG,
+    Store,
+    brief,
+    connect,
+    experiment_id,
+    find_run,
+    mark_silent,
+)
+from stages.tracking.writing import log_dataset, log_parameters
+
+TERMINATED_STATUS = 128 + signal.SIGTERM
+CLOCK_TOLERANCE_SECONDS = 2.0  # a clock that is set right shifts what a start time reads as
+
+logger = logging.getLogger(__name__)
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived while a run was live."""
+
+
+class TrainingRun:
+    """Logs to one live run; after the first failure it stays silent."""
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+        self._store: Store | None = None
+        self._silent = False
+        self._logged: set[tuple[str, int]] = set()
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log an epoch's figures; keys are columns of the training history."""
+        self._attempt(lambda: self._log_epoch(epoch, metrics))
+
+    def begin(
+        self,
+        execution: str,
+        experiment: str,
+        name: str,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Create the execution's run, or take up the one that it has."""
+
+        def create() -> None:
+            self._store = store = connect()
+            close_stale_runs(store)
+            run = find_run(store, execution)
+            all_tags = {**tags, **origin_tags(), EXECUTION_TAG: execution}
+            if run is None:
+                run = store.client.create_run(
+                    experiment_id(store, experiment), tags=all_tags, run_name=name
+                )
+            else:
+                store.client.update_run(run.info.run_id, status="RUNNING")
+                self._take_up(store, run, all_tags)
+            self.run_id = run.info.run_id
+            log_dataset(store, run, tags)
+            log_parameters(store, run, parameters)
+
+        self._attempt(create)
+
+    def end(self, status: str, reason: str) -> None:
+        """Close the run as FINISHED, FAILED or KILLED; `reason` becomes a tag if not empty."""
+
+        def close() -> None:
+            if self._store is not None and self.run_id is not None:
+                if reason:
+                    self._store.client.set_tag(self.run_id, "end_reason", reason)
+                self._store.client.set_terminated(self.run_id, status)
+
+        self._attempt(close)
+
+    def _take_up(self, store: Store, run: Any, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            store.client.set_tag(run.info.run_id, key, value)
+        for name in run.data.metrics:
+            logged = store.client.get_metric_history(run.info.run_id, name)
+            self._logged |= {(name, metric.step) for metric in logged}
+
+    def _log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        if self._store is None or self.run_id is None:
+            return
+        now = int(time.time() * 1000)
+        named = {
+            epoch_metric(key): float(value) for key, value in metrics.items() if key != "epoch"
+        }
+        fresh = {key: value for key, value in named.items() if (key, epoch) not in self._logged}
+        entries = [Metric(key, value, now, epoch) for key, value in fresh.items()]
+        self._store.client.log_batch(self.run_id, metrics=entries)
+        self._logged |= {(key, epoch) for key in fresh}
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        if self._silent:
+            return
+        try:
+            action()
+        except Exception as error:
+            self._silent = True
+            mark_silent()
+            logger.warning(
+                "MLflow failed (%s). Training goes on; its run is completed from files later.",
+                brief(error),
+            )
+
+
+@contextlib.contextmanager
+def training_run(
+    *,
+    execution: str,
+    experiment: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> Iterator[TrainingRun]:
+    """A live run around a training; never raises because of MLflow.
+
+    First, runs of this machine that were killed are closed and waiting ones are replayed. The
+    run ends as FINISHED, as FAILED after an exception, as KILLED after Ctrl-C or SIGTERM
+    (which raises `Terminated` in the training, so that it can clean up).
+    """
+    run = TrainingRun()
+    run.begin(execution, experiment, name, parameters, tags)
+    replay_pending()
+    status, reason = "FINISHED", ""
+    try:
+        with _termination_raised():
+            yield run
+    except (KeyboardInterrupt, Terminated) as error:
+        status, reason = "KILLED", type(error).__name__
+        raise
+    except BaseException as error:
+        status, reason = "FAILED", type(error).__name__
+        raise
+    finally:
+        run.end(status, reason)
+
+
+def close_stale_runs(store: Store) -> int:
+    """Close runs whose process on this machine is gone; returns how many.
+
+    SIGKILL and power cuts leave no chance to close a run.
+    """
+    host = socket.gethostname()
+    experiments = [found.experiment_id for found in store.client.search_experiments()]
+    query = f"attributes.status = 'RUNNING' AND tags.host = '{host}'"
+    closed = 0
+    for run in store.client.search_runs(experiments, query) if experiments else []:
+        tags = run.data.tags
+        if not _alive(tags.get("pid", ""), tags.get("process_started", "")):
+            reason = f"process {tags.get('pid')} on {host} ended without closing its run"
+            store.client.set_tag(run.info.run_id, "end_reason", reason)
+            store.client.set_terminated(run.info.run_id, "KILLED")
+            closed += 1
+    return closed
+
+
+def _alive(pid: str, started: str) -> bool:
+    if not pid.isdigit():
+        return True  # not a run of ours to judge
+    if int(pid) == os.getpid():
+        return False  # a process trains one model at a time
+    found = process_start(int(pid))
+    return found is not None and abs(found - float(started or 0)) < CLOCK_TOLERANCE_SECONDS
+
+
+@contextlib.contextmanager
+def _termination_raised() -> Iterator[None]:
+    """SIGTERM raises `Terminated`; a second one, while the run is being closed, ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise Terminated(TERMINATED_STATUS)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,135 @@
+r"""Train one backbone's classifier on the train subset; the val subset chooses the epoch.
+
+python -m stages.train --backbone mobilenet --features FOLDER --pixels PIXELS.npy \
+    --records RECORDS.csv --split SPLIT.csv --rows TRAIN_ROWS.csv --checkpoints FOLDER \
+    --model-out FOLDER --history-out HISTORY.csv
+
+Every run of this command is one MLflow run, live while it trains. A killed training goes on from
+its last epoch when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages import params, tracking
+from stages.classifier import backbones, features, fit, heads, inputs, saved, training
+from stages.classifier.checkpoints import Checkpoints
+from stages.radiographs import provenance, records, splits
+
+ERRORS = (params.ParamsError, backbones.BackboneError, FileNotFoundError)
+
+
+def run(settings: params.Params, paths: argparse.Namespace) -> None:
+    """Train `paths.backbone`; write the folder `paths.model_out` and `paths.history_out`."""
+    table = records.read_records(paths.records)
+    classes = records.class_names(table)
+    rows = pd.read_csv(paths.rows)
+    facts = _facts(settings, classes, paths)
+    checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
+    facts["execution"] = uuid.uuid4().hex
+    with tracking.training_run(**tracking.labels(facts)) as tracked:
+        model, progress = training.train(
+            _plan(settings, paths.features, len(classes)),
+            features.open_source(paths.features, paths.pixels),
+            fit.Subset(rows["pixel_row"].to_numpy(), rows["class_index"].to_numpy()),
+            _validation(table, paths.split),
+            checkpoints,
+            tracked.log_epoch,
+        )
+        with features.staged_folder(paths.model_out) as folder:
+            facts["model_sha256"] = saved.save_model(model, folder / "model.keras")
+            facts["best_epoch"] = progress.best_epoch
+            text = json.dumps(facts, indent=2, sort_keys=True)
+            (folder / "training.json").write_text(text + "\n", encoding="utf-8")
+        paths.history_out.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(progress.history).round(6).to_csv(paths.history_out, index=False)
+    checkpoints.clear()
+
+
+def _facts(
+    settings: params.Params, classes: list[str], paths: argparse.Namespace
+) -> dict[str, Any]:
+    """What this training is, for its checkpoint's key, its record and MLflow."""
+    design = dataclasses.asdict(features.read_design(paths.features))
+    sections = {name: params.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    return {
+        "backbone": paths.backbone,
+        "classes": classes,
+        "data": settings.data.name,
+        "synthetic": settings.data.synthetic,
+        "split_protocol": settings.split.protocol,
+        "data_fingerprint": provenance.fingerprint(paths.records),
+        "split_fingerprint": provenance.fingerprint(paths.split),
+        "rows_fingerprint": provenance.fingerprint(paths.rows),
+        "parameters": provenance.flatten({"backbone": design, **sections}),
+    }
+
+
+SECTIONS = ("split", "oversample", "head", "train")
+
+
+def _plan(settings: params.Params, features_in: Path, classes: int) -> training.Plan:
+    head, train = settings.head, settings.train
+    return training.Plan(
+        backbone=features.read_design(features_in),
+        head=heads.HeadDesign(
+            published=head.design == "published",
+            **{k: v for k, v in params.as_dictionary(head).items() if k != "design"},
+        ),
+        classes=classes,
+        optimisation=fit.Optimisation(
+            epochs=train.epochs,
+            batch_size=train.batch_size,
+            learning_rate=train.learning_rate,
+            schedule=train.schedule,
+            warmup_epochs=train.warmup_epochs,
+            weight_decay=train.weight_decay,
+            label_smoothing=train.label_smoothing,
+            patience=train.early_stopping_patience,
+            seed=train.seed,
+        ),
+        augmentation=inputs.Augmentation(**params.as_dictionary(train.augmentation)),
+        balance_classes=train.class_weights,
+        precision=train.mixed_precision,
+        devices=train.devices,
+    )
+
+
+def _validation(table: pd.DataFrame, split: Path) -> fit.Subset:
+    chosen = table.merge(splits.read_split(split)[["record", "subset"]], on="record")
+    chosen = chosen[chosen["subset"] == "val"]
+    return fit.Subset(chosen["pixel_row"].to_numpy(), chosen["class_index"].to_numpy())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--backbone", required=True)
+    for name in ("features", "pixels", "records", "split", "rows", "checkpoints"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("model-out", "history-out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    paths = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.params), paths)
+    except ERRORS as error:
+        sys.stderr.write(f"train: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,169 @@
+"""Who is registered, and who may be champion."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.radiographs import promotion
+from stages.radiographs.promotion import CHALLENGER, CHAMPION, PredictionsError, Rules
+
+CLASSES = ("Normal", "Osteoporosis")
+
+
+def accuracy(truth: npt.NDArray[np.integer[Any]], probabilities: npt.NDArray[np.float64]) -> float:
+    return float((probabilities.argmax(axis=1) == truth).mean())
+
+
+RULES = Rules(CLASSES, "accuracy", accuracy, minimum_common_groups=3)
+
+
+def predictions(correct: list[bool], subset: str = "test", start: int = 0) -> pd.DataFrame:
+    """One picture a group; every other one is Osteoporosis."""
+    numbers = range(start, start + len(correct))
+    truth = [number % 2 for number in numbers]
+    chosen = [t if right else 1 - t for t, right in zip(truth, correct, strict=True)]
+    return pd.DataFrame(
+        {
+            "pixel_sha256": [f"hash{number}" for number in numbers],
+            "group": list(numbers),
+            "subset": subset,
+            "label": [CLASSES[t] for t in truth],
+            "probability_Normal": [1.0 - c for c in chosen],
+            "probability_Osteoporosis": [float(c) for c in chosen],
+        }
+    )
+
+
+RIGHT, WRONG = [True] * 6, [False] * 6
+
+
+def test_the_choice_sees_validation_rows_alone() -> None:
+    good = pd.concat([predictions(RIGHT, "val"), predictions(WRONG, "test", 10)])
+    poor = pd.concat([predictions(WRONG, "val"), predictions(RIGHT, "test", 10)])
+    scores = {
+        "good": promotion.subset_score(good, "val", RULES),
+        "poor": promotion.subset_score(poor, "val", RULES),
+    }
+    assert scores == {"good": 1.0, "poor": 0.0}
+    assert promotion.best(scores) == "good"
+
+
+def test_of_equals_the_first_is_chosen_and_nan_never() -> None:
+    assert promotion.best({"b": 0.5, "a": 0.5}) == "b"
+    assert promotion.best({"b": math.nan, "a": 0.1}) == "a"
+    with pytest.raises(ValueError, match="no backbone"):
+        promotion.best({})
+
+
+def test_a_missing_subset_is_an_error() -> None:
+    with pytest.raises(PredictionsError, match="no rows of subset val"):
+        promotion.subset_score(predictions(RIGHT), "val", RULES)
+
+
+@pytest.mark.parametrize("column", ["pixel_sha256", "label", "probability_Normal"])
+def test_a_missing_column_is_named(column: str) -> None:
+    with pytest.raises(PredictionsError, match=column):
+        promotion.subset_score(predictions(RIGHT).drop(columns=column), "test", RULES)
+
+
+def test_an_unknown_label_is_named() -> None:
+    with pytest.raises(PredictionsError, match="Fracture"):
+        promotion.subset_score(predictions(RIGHT).assign(label="Fracture"), "test", RULES)
+
+
+def test_the_first_version_is_champion() -> None:
+    assert promotion.decide(predictions(RIGHT), None, RULES, leaky=False).alias == CHAMPION
+
+
+def test_a_leaky_split_is_never_champion() -> None:
+    for champion in (None, predictions(WRONG)):
+        decision = promotion.decide(predictions(RIGHT), champion, RULES, leaky=True)
+        assert decision.alias == CHALLENGER
+        assert "leaky" in decision.reason
+
+
+@given(
+    new=st.lists(st.booleans(), min_size=6, max_size=6),
+    old=st.lists(st.booleans(), min_size=6, max_size=6),
+    seed=st.integers(0, 9),
+)
+def test_champion_if_and_only_if_at_least_as_good(
+    new: list[bool], old: list[bool], seed: int
+) -> None:
+    champion = predictions(old).sample(frac=1, random_state=seed)  # row order means nothing
+    decision = promotion.decide(predictions(new), champion, RULES, leaky=False)
+    assert (decision.alias == CHAMPION) == (sum(new) >= sum(old))
+
+
+def test_only_common_test_pictures_count() -> None:
+    """The candidate is better on all its rows, worse on those that both have."""
+    candidate = pd.concat([predictions([False] * 4), predictions(RIGHT, start=100)])
+    champion = pd.concat([predictions([True] * 4), predictions(WRONG, start=200)])
+    decision = promotion.decide(candidate, champion, RULES, leaky=False)
+    assert decision.alias == CHALLENGER
+    assert "0.0000 against 1.0000 on 4 common test groups" in decision.reason
+
+
+def test_pictures_that_are_not_test_rows_of_both_do_not_count() -> None:
+    champion = predictions(WRONG, "val")
+    decision = promotion.decide(predictions(RIGHT), champion, RULES, leaky=False)
+    assert decision.alias == CHALLENGER
+    assert "0 common test groups, 3 are needed" in decision.reason
+
+
+def test_groups_are_counted_not_pictures() -> None:
+    candidate, champion = predictions(RIGHT), predictions(WRONG)
+    candidate["group"] = [0, 0, 0, 1, 1, 1]
+    decision = promotion.decide(candidate, champion, RULES, leaky=False)
+    assert "2 common test groups" in decision.reason
+
+
+def test_a_picture_that_stands_twice_counts_once() -> None:
+    champion = pd.concat([predictions([True, True, True]), predictions([True, True, True])])
+    decision = promotion.decide(predictions([True, True, False]), champion, RULES, leaky=False)
+    assert "0.6667 against 1.0000 on 3 common" in decision.reason
+
+
+def test_a_corrected_label_judges_both() -> None:
+    candidate, champion = predictions(RIGHT), predictions(RIGHT)
+    champion["label"] = list(reversed(champion["label"]))
+    decision = promotion.decide(candidate, champion, RULES, leaky=False)
+    assert "1.0000 against 1.0000" in decision.reason
+
+
+def test_other_classes_are_not_comparable() -> None:
+    grades = predictions(RIGHT).rename(columns={"probability_Normal": "probability_Grade 0"})
+    extended = predictions(RIGHT).assign(probability_Osteopenia=0.0)
+    for champion in (grades, extended, predictions(RIGHT).assign(label="Grade 0")):
+        decision = promotion.decide(predictions(RIGHT), champion, RULES, leaky=False)
+        assert decision.alias == CHALLENGER
+        assert "not comparable" in decision.reason
+
+
+def test_a_figure_that_is_undefined_is_not_comparable() -> None:
+    rules = Rules(CLASSES, "auc", lambda *_: math.nan, minimum_common_groups=0)
+    decision = promotion.decide(predictions(RIGHT), predictions(RIGHT), rules, leaky=False)
+    assert decision.alias == CHALLENGER
+    nothing = promotion.decide(predictions(RIGHT), predictions(RIGHT, start=50), rules, leaky=False)
+    assert "0 common test groups" in nothing.reason
+
+
+def test_the_description_shows_intervals_and_says_what_is_not_to_be_believed() -> None:
+    text = promotion.description(
+        {"macro_f1": 0.8, "confidence_interval": {"macro_f1": {"low": 0.7, "high": 0.9}}},
+        {"mobilenet": 0.81, "xception": 0.79},
+        {"backbone": "mobilenet", "synthetic": True, "split_protocol": "random", "metric": "m"},
+        "challenger, why",
+    )
+    assert "- macro_f1 0.800 (0.700 to 0.900)" in text
+    assert "SYNTHETIC" in text
+    assert "LEAKY" in text
+    assert "mobilenet 0.810, xception 0.790" in text

@@ -1,0 +1,86 @@
+"""What a training leaves behind, and questions to the store about it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import tracking
+from stages.tracking import store
+
+EXECUTION = "0123456789abcdef"
+FACTS = {
+    "execution": EXECUTION,
+    "backbone": "mobilenet",
+    "data": "sample",
+    "classes": ["Normal", "Osteoporosis"],
+    "synthetic": True,
+    "split_protocol": "grouped",
+    "data_fingerprint": "d" * 64,
+    "split_fingerprint": "5" * 64,
+    "model_sha256": "0" * 64,
+    "best_epoch": 1,
+    "parameters": {"train.epochs": 2, "backbone.side_pixels": 16, "backbone.weights": "/home/x/w"},
+}
+
+
+@functools.cache
+def empty_store(folder: Path) -> Path:
+    """An initialised SQLite store; creating its tables takes seconds, copying it nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        store.connect()
+    return folder / "mlflow.db"
+
+
+def write_training(folder: Path, **changes: Any) -> tuple[Path, Path]:
+    """What the stages write for one backbone: folders of models and of metrics."""
+    models_folder, metrics = folder / "models", folder / "metrics"
+    (metrics / "plots").mkdir(parents=True, exist_ok=True)
+    models_folder.mkdir(exist_ok=True)
+    (models_folder / "training.json").write_text(json.dumps({**FACTS, **changes}))
+    with zipfile.ZipFile(models_folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    (metrics / "test.json").write_text(
+        json.dumps(
+            {"accuracy": 0.75, "per_class": {"Grade 2+": {"f1": 0.5}}, "note": "x", "flag": True}
+        )
+    )
+    (metrics / "history.csv").write_text(
+        "epoch,learning_rate,loss,val_loss\n0,0.001,0.9,0.8\n1,0.0005,0.7,\n"
+    )
+    (metrics / "predictions.csv").write_text(
+        'record,source,pixel_sha256\n0,"Normal/Doe, Jane.png",ab\n'
+    )
+    (metrics / "plots" / "roc.png").write_bytes(b"png")
+    return models_folder, metrics
+
+
+def runs() -> list[Any]:
+    client = store.connect().client
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def only_run() -> Any:
+    (run,) = runs()
+    return run
+
+
+def steps(run: Any, metric: str) -> list[tuple[int, float]]:
+    history = store.connect().client.get_metric_history(run.info.run_id, metric)
+    return sorted((point.step, point.value) for point in history)
+
+
+def artifact(run: Any, name: str, folder: Path) -> bytes:
+    client = store.connect().client
+    return Path(client.download_artifacts(run.info.run_id, name, str(folder))).read_bytes()
+
+
+def live_run(**changes: Any) -> Any:
+    return tracking.training_run(**{**tracking.labels(FACTS), **changes})

@@ -1,0 +1,53 @@
+"""Where runs are kept, and what importing and waiting costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import tracking
+from stages.tracking import store
+
+
+def test_the_default_store_is_sqlite_in_the_project_root(root: Path) -> None:
+    assert tracking.tracking_uri() == f"sqlite:///{root}/mlflow.db"
+
+
+def test_a_queued_experiments_copy_uses_the_main_checkouts_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert tracking.project_root() == tmp_path
+    monkeypatch.delenv("DVC_ROOT")
+    assert tracking.project_root() == tmp_path
+    monkeypatch.setenv("DVC_ROOT", str(copy))
+    assert tracking.project_root() == tmp_path
+
+
+def test_without_dvc_the_working_directory_is_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert tracking.project_root() == tmp_path
+
+
+def test_environment_of_the_user_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    store.prepare_environment()
+    with store.patient_upload():
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+
+
+def test_importing_tracking_starts_neither_mlflow_nor_tensorflow() -> None:
+    code = "import sys, stages.tracking; print({'mlflow', 'tensorflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
