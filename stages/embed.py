@@ -18,6 +18,7 @@ import numpy as np
 
 from stages import params
 from stages.classifier import assembly, backbones, features
+from stages.radiographs import artifacts
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def run(settings: params.Params, *, backbone: str, pixels_in: Path, features_out
         train_from=settings.model.train_from,
         unit_scaling=settings.model.pixel_scaling == "unit",
     )
-    with features.staged_folder(features_out) as folder:
+    with artifacts.staged_folder(features_out) as folder:
         features.write_design(design, folder)
         if design.cut == "all":
             log.info("%s is trained as a whole: there are no features to keep", backbone)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
 import sys
 import uuid
@@ -25,7 +24,7 @@ import pandas as pd
 from stages import params, tracking
 from stages.classifier import backbones, features, fit, heads, inputs, saved, training
 from stages.classifier.checkpoints import Checkpoints
-from stages.radiographs import provenance, records, splits
+from stages.radiographs import artifacts, provenance, records, splits
 
 ERRORS = (params.ParamsError, backbones.BackboneError, FileNotFoundError)
 
@@ -47,13 +46,12 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
             checkpoints,
             tracked.log_epoch,
         )
-        with features.staged_folder(paths.model_out) as folder:
+        with artifacts.staged_folder(paths.model_out) as folder:
             facts["model_sha256"] = saved.save_model(model, folder / "model.keras")
             facts["best_epoch"] = progress.best_epoch
-            text = json.dumps(facts, indent=2, sort_keys=True)
-            (folder / "training.json").write_text(text + "\n", encoding="utf-8")
-        paths.history_out.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(progress.history).round(6).to_csv(paths.history_out, index=False)
+            artifacts.write_json(folder / "training.json", dict(sorted(facts.items())))
+        history = pd.DataFrame(progress.history).round(6)
+        artifacts.write_text(paths.history_out, history.to_csv(index=False))
     checkpoints.clear()
 
 

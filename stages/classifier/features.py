@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -44,9 +41,7 @@ def embed(
         lambda batch: frozen(batch, training=False),
         input_signature=[tf.TensorSpec(frozen.input.shape, tf.float32)],
     )
-    values = np.lib.format.open_memmap(
-        folder / FEATURES, mode="w+", dtype=np.float16, shape=shape
-    )
+    values = np.lib.format.open_memmap(folder / FEATURES, mode="w+", dtype=np.float16, shape=shape)
     with tqdm(total=views * len(pixels), unit="image", desc="embed", disable=None) as bar:
         for view in range(views):
             for start in range(0, len(pixels), batch_size):
@@ -74,14 +69,3 @@ def open_source(folder: Path, pixels: Path) -> Source:
     if (folder / FEATURES).is_file():
         return Source(np.load(folder / FEATURES, mmap_mode="r"), pixels=False)
     return Source(np.load(pixels, mmap_mode="r")[np.newaxis], pixels=True)
-
-
-@contextmanager
-def staged_folder(destination: Path) -> Iterator[Path]:
-    """A folder beside `destination` that takes its place once the block has ended well."""
-    staged = destination.with_name(f".{destination.name}.staged")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    yield staged
-    shutil.rmtree(destination, ignore_errors=True)
-    staged.replace(destination)

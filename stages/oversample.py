@@ -1,0 +1,48 @@
+"""Training rows, the rare classes repeated until all are as frequent; val and test stay as is.
+
+python -m stages.oversample --records RECORDS.csv --split SPLIT.csv --rows-out TRAIN_ROWS.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages import params
+from stages.radiographs import artifacts, oversampling, records, splits
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: params.Params, *, records_in: Path, split_in: Path, rows_out: Path) -> None:
+    """Write the training rows of `split_in`."""
+    chosen = settings.oversample
+    table, split = records.read_records(records_in), splits.read_split(split_in)
+    rows = oversampling.training_rows(table, split, chosen.method, chosen.seed)
+    artifacts.write_text(rows_out, rows.to_csv(index=False))
+    distinct = rows["record"].nunique()
+    log.info("%d training rows: %d distinct, %d repeats", len(rows), distinct, len(rows) - distinct)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--records", type=Path, required=True, dest="records_in")
+    parser.add_argument("--split", type=Path, required=True, dest="split_in")
+    parser.add_argument("--rows-out", type=Path, required=True)
+    paths = vars(parser.parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.pop("params")), **paths)
+    except (params.ParamsError, records.RecordsError, splits.SplitError) as error:
+        sys.stderr.write(f"oversample: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""Records -> subsets train, val, test and folds; grouped, or random (leaky) for comparison.
+
+python -m stages.split --records RECORDS.csv --split-out SPLIT.csv --metrics-out SPLIT.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from stages import params
+from stages.radiographs import artifacts, duplicates, records, splits
+
+ERRORS = (params.ParamsError, records.RecordsError, splits.SplitError, duplicates.LineageError)
+log = logging.getLogger(__name__)
+
+
+def run(settings: params.Params, *, records_in: Path, split_out: Path, metrics_out: Path) -> None:
+    """Split `records_in` by `settings.split`."""
+    table, chosen = records.read_records(records_in), settings.split
+    wanted = {
+        name: getattr(chosen, name) for name in ("validation_share", "test_share", "folds", "seed")
+    }
+    if chosen.protocol == "grouped":
+        patterns = duplicates.compile_patterns(settings.ingest.lineage_patterns)
+        stems = [PurePosixPath(source).stem for source in table["source"]]
+        originals = [duplicates.source_stem(stem, patterns) == stem for stem in stems]
+        split = splits.grouped_split(table, np.array(originals), **wanted)
+    else:
+        split = splits.random_split(table, **wanted)
+    facts = splits.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)
+    artifacts.write_text(split_out, split.to_csv(index=False))
+    artifacts.write_json(metrics_out, facts)
+    for name, counts in facts["subsets"].items():
+        log.info("%-6s %s", name, ", ".join(f"{key} {value}" for key, value in counts.items()))
+    log.info(
+        "%s split: %.1f %% of test has a relative in train%s",
+        chosen.protocol,
+        100 * facts["leakage"],
+        " (LEAKY: for comparison only)" if facts["leaky"] else "",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--records", type=Path, required=True, dest="records_in")
+    parser.add_argument("--split-out", type=Path, required=True)
+    parser.add_argument("--metrics-out", type=Path, required=True)
+    paths = vars(parser.parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.pop("params")), **paths)
+    except ERRORS as error:
+        sys.stderr.write(f"split: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
