@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from stages import params
-from stages.classifier import assembly, backbones, features
+from stages.classifier.design import BackboneDesign, DesignError, write_design
 from stages.radiographs import artifacts
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def run(settings: params.Params, *, backbone: str, pixels_in: Path, features_out: Path) -> None:
     """Embed `pixels_in`, uint8 (rows, side, side), into the folder `features_out`."""
     pixels = np.load(pixels_in, mmap_mode="r")
-    design = assembly.BackboneDesign(
+    design = BackboneDesign(
         name=backbone,
         side_pixels=pixels.shape[1],
         weights=settings.weights,
@@ -34,12 +34,14 @@ def run(settings: params.Params, *, backbone: str, pixels_in: Path, features_out
         unit_scaling=settings.model.pixel_scaling == "unit",
     )
     with artifacts.staged_folder(features_out) as folder:
-        features.write_design(design, folder)
+        write_design(design, folder)
         if design.cut == "all":
             log.info("%s is trained as a whole: there are no features to keep", backbone)
             return
+        from stages.classifier import cut, features  # TensorFlow: ten seconds, only where needed
+
         shape = features.embed(
-            assembly.frozen_part(design), pixels, folder, mirrored=settings.embed.mirrored_view
+            cut.frozen_part(design), pixels, folder, mirrored=settings.embed.mirrored_view
         )
         log.info("%s: %d views x %d images, feature maps %s", backbone, *shape[:2], shape[2:])
 
@@ -60,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pixels_in=arguments.pixels,
             features_out=arguments.features_out,
         )
-    except (params.ParamsError, backbones.BackboneError, FileNotFoundError) as error:
+    except (params.ParamsError, DesignError, FileNotFoundError) as error:
         sys.stderr.write(f"embed: {error}\n")
         return 1
     return 0

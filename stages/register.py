@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages import params, tracking
-from stages.radiographs import candidates, promotion
+from stages.radiographs import candidates, promotion, scores
 
 ERRORS = (
     params.ParamsError,
     candidates.CandidateError,
     promotion.PredictionsError,
+    scores.ScoreError,
     tracking.EvidenceError,
 )
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
@@ -115,13 +116,10 @@ def _decide(
 
 
 def _score(metric: str) -> promotion.Score:
-    from sklearn import metrics
-
-    if metric != "macro_f1":
-        raise params.ParamsError(f"register.selection_metric: {metric!r} is none of macro_f1")
-    return lambda truth, probabilities: float(
-        metrics.f1_score(truth, probabilities.argmax(axis=1), average="macro")
-    )
+    if metric not in scores.LARGER_IS_BETTER:
+        known = ", ".join(scores.LARGER_IS_BETTER)
+        raise params.ParamsError(f"register.selection_metric: {metric!r} is none of {known}")
+    return scores.metric(metric)
 
 
 def _write(path: Path, registered: dict[str, object]) -> None:

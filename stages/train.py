@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from stages import params, tracking
-from stages.classifier import backbones, features, fit, heads, inputs, saved, training
+from stages.classifier import backbones, design, features, fit, heads, inputs, saved, training
 from stages.classifier.checkpoints import Checkpoints
 from stages.radiographs import artifacts, provenance, records, splits
 
@@ -59,7 +59,7 @@ def _facts(
     settings: params.Params, classes: list[str], paths: argparse.Namespace
 ) -> dict[str, Any]:
     """What this training is, for its checkpoint's key, its record and MLflow."""
-    design = dataclasses.asdict(features.read_design(paths.features))
+    backbone = dataclasses.asdict(design.read_design(paths.features))
     sections = {name: params.as_dictionary(getattr(settings, name)) for name in SECTIONS}
     return {
         "backbone": paths.backbone,
@@ -70,7 +70,7 @@ def _facts(
         "data_fingerprint": provenance.fingerprint(paths.records),
         "split_fingerprint": provenance.fingerprint(paths.split),
         "rows_fingerprint": provenance.fingerprint(paths.rows),
-        "parameters": provenance.flatten({"backbone": design, **sections}),
+        "parameters": provenance.flatten({"backbone": backbone, **sections}),
     }
 
 
@@ -80,7 +80,7 @@ SECTIONS = ("split", "oversample", "head", "train")
 def _plan(settings: params.Params, features_in: Path, classes: int) -> training.Plan:
     head, train = settings.head, settings.train
     return training.Plan(
-        backbone=features.read_design(features_in),
+        backbone=design.read_design(features_in),
         head=heads.HeadDesign(
             published=head.design == "published",
             **{k: v for k, v in params.as_dictionary(head).items() if k != "design"},

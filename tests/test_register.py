@@ -176,6 +176,33 @@ def test_a_champion_without_predictions_is_kept(root: Path) -> None:
     assert "champion 1 are gone" in registered["reason"]
 
 
+def with_metric(name: str) -> params.Params:
+    chosen = settings("mobilenet", "xception")
+    return dataclasses.replace(
+        chosen, register=dataclasses.replace(chosen.register, selection_metric=name)
+    )
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "quadratic_kappa", "macro_auc"])
+def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -> None:
+    write_backbone(root, "mobilenet", 0.7, 0.5)
+    write_backbone(root, "xception", 0.9, 0.5)
+    out = root / "registration.json"
+    places = {"models_in": root / "models", "metrics_in": root / "metrics"}
+    register.run(with_metric(metric), **places, registration_out=out)
+    registered = json.loads(out.read_text())
+    assert (registered["backbone"], registered["selection"]["metric"]) == ("xception", metric)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "expected_calibration_error", "brier"])
+def test_an_error_or_an_unknown_figure_cannot_choose(root: Path, metric: str) -> None:
+    write_backbone(root, "mobilenet", 0.7, 0.5)
+    write_backbone(root, "xception", 0.9, 0.5)
+    places = {"models_in": root / "models", "metrics_in": root / "metrics"}
+    with pytest.raises(params.ParamsError, match=f"selection_metric: '{metric}' is none of acc"):
+        register.run(with_metric(metric), **places, registration_out=root / "registration.json")
+
+
 @pytest.fixture
 def arguments(root: Path) -> list[str]:
     write_backbone(root, "mobilenet", 0.9, 0.5)

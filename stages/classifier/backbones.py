@@ -8,8 +8,10 @@ from pathlib import Path
 
 import keras
 
+from stages.classifier.design import DesignError
 
-class BackboneError(ValueError):
+
+class BackboneError(DesignError):
     """A backbone, its weights or a named layer that does not exist."""
 
 

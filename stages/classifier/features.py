@@ -1,9 +1,8 @@
-"""Feature maps of the frozen part, once per image and view, in a folder that says what they are."""
+"""Feature maps of the frozen part, once per image and view."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,11 +11,22 @@ import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
-from stages.classifier.assembly import BackboneDesign
-from stages.classifier.inputs import Source
-
 Pixels = npt.NDArray[np.uint8]
-FEATURES, DESIGN = "features.npy", "design.json"
+FEATURES = "features.npy"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the trained part reads.
+
+    Attributes:
+        values: (views, rows, ...), uint8 pixels (views, rows, side, side) or float16 features;
+            view 0 is the image itself, view 1 its mirror image.
+        pixels: whether `values` are raw pixels.
+    """
+
+    values: npt.NDArray[np.generic]
+    pixels: bool
 
 
 def embed(
@@ -51,17 +61,6 @@ def embed(
                 bar.update(len(batch))
     values.flush()
     return shape
-
-
-def write_design(design: BackboneDesign, folder: Path) -> None:
-    """Record in `folder` which frozen part its features come from."""
-    text = json.dumps(dataclasses.asdict(design), indent=2, sort_keys=True)
-    (folder / DESIGN).write_text(text + "\n", encoding="utf-8")
-
-
-def read_design(folder: Path) -> BackboneDesign:
-    """What `write_design` recorded."""
-    return BackboneDesign(**json.loads((folder / DESIGN).read_text(encoding="utf-8")))
 
 
 def open_source(folder: Path, pixels: Path) -> Source:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.classifier.checkpoints import Checkpoints, Progress
-from stages.classifier.inputs import Augmentation, Rows, Source, padded_batches, training_batches
+from stages.classifier.features import Source
+from stages.classifier.inputs import Augmentation, Rows, padded_batches, training_batches
 
 log = logging.getLogger(__name__)
 EpochReport = Callable[[int, dict[str, float]], None]

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from stages.classifier.features import Source
+
 Rows = npt.NDArray[np.int64]
 
 
@@ -49,22 +51,9 @@ class Augmentation:
         )
 
 
-@dataclass(frozen=True)
-class Source:
-    """What the trained part reads.
-
-    Attributes:
-        values: (views, rows, ...), uint8 pixels (views, rows, side, side) or float16 features;
-            view 0 is the image itself, view 1 its mirror image.
-        pixels: whether `values` are raw pixels.
-    """
-
-    values: npt.NDArray[np.generic]
-    pixels: bool
-
-    def tensor(self) -> tf.Tensor:
-        """`values` in TensorFlow's memory, once."""
-        return tf.constant(np.ascontiguousarray(self.values))
+def tensor(source: Source) -> tf.Tensor:
+    """The values of `source` in TensorFlow's memory, once."""
+    return tf.constant(np.ascontiguousarray(source.values))
 
 
 def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
@@ -106,7 +95,7 @@ def training_batches(
     size = len(orders[0])
     positions = np.concatenate(orders)
     ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
-    values, weights = source.tensor(), tf.constant(class_weights)
+    values, weights = tensor(source), tf.constant(class_weights)
 
     def prepare(row: tf.Tensor, label: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:
         chosen = _choose(values, row, tick, source, seed, flip=augmentation.horizontal_flip)
@@ -127,7 +116,7 @@ def padded_batches(source: Source, rows: Rows, batch_size: int) -> tf.data.Datas
     """Rows in order, the last one repeated up to whole batches: the caller cuts the result."""
     padding = -len(rows) % batch_size
     padded = np.concatenate([rows, np.repeat(rows[-1:], padding)])
-    values = source.tensor()
+    values = tensor(source)
 
     def prepare(row: tf.Tensor) -> tf.Tensor:
         return _shaped(tf.gather(values[0], row), source)

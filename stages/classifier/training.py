@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from stages.classifier import assembly, devices, fit, heads, inputs
 from stages.classifier.checkpoints import Checkpoints, Progress
+from stages.classifier.design import BackboneDesign
+from stages.classifier.features import Source
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Plan:
         devices: GPUs to use, 0 for all.
     """
 
-    backbone: assembly.BackboneDesign
+    backbone: BackboneDesign
     head: heads.HeadDesign
     classes: int
     optimisation: fit.Optimisation
@@ -39,7 +41,7 @@ class Plan:
 
 def train(
     plan: Plan,
-    source: inputs.Source,
+    source: Source,
     training: fit.Subset,
     validation: fit.Subset,
     checkpoints: Checkpoints,

@@ -33,7 +33,7 @@ def process_start(pid: int) -> float | None:
 
     A number is given to a new process after the old one ended; the start tells them apart.
     """
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         return float(psutil.Process(pid).create_time())

@@ -1,0 +1,52 @@
+# `make repro` rebuilds everything; `make test` checks the code. Both make .venv where it is missing
+# or where the pins changed. `make GPU=1 ...` installs TensorFlow with CUDA.
+PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(if $(shell python$(v) -c 'import venv' 2>/dev/null && echo ok),python$(v))) python3)
+LOCK := $(if $(GPU),requirements-gpu.txt,requirements.txt)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help setup repro test lint ui replay lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/pins ## .venv with the pinned packages
+	@# A downloaded archive has no git: DVC then works without experiments.
+	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
+
+.venv/pins: $(LOCK)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	@echo "installing the packages of $(LOCK) into .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@cp $(LOCK) .venv/pins
+
+repro: setup ## run the whole pipeline; what did not change is not run again
+	dvc repro
+	@dvc metrics show
+
+test: setup ## linters, types and all tests
+	ruff check
+	ruff format --check
+	mypy
+	python -m pytest
+
+lint: setup ## linters and types alone
+	ruff check
+	ruff format --check
+	mypy
+
+ui: setup ## the MLflow UI on http://127.0.0.1:5000
+	python -m stages.tracking ui
+
+replay: setup ## write the MLflow runs that waited for a server
+	python -m stages.tracking replay
+
+lock: ## pin the newest versions again (needs uv)
+	rm -f requirements.txt requirements-gpu.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu pyproject.toml -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu pyproject.toml -o requirements-gpu.txt
+
+clean: ## remove .venv and interpreter caches; results and data stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,77 @@
+"""Where a backbone is cut: what lies below stays frozen and is computed once per image.
+
+With "head" the whole backbone is frozen, with "all" nothing is, with a layer's name the backbone
+is frozen below that layer.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from stages.classifier import backbones
+from stages.classifier.design import BackboneDesign
+
+SCRATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 lags behind in a training of some hundred steps
+
+
+def frozen_part(design: BackboneDesign) -> keras.Model:
+    """Raw pixels (batch, side, side, 1) -> features at the cut; the pixels if that is "all".
+
+    Raises:
+        backbones.BackboneError: unknown backbone or layer, or missing weights.
+    """
+    return split(design)[0]
+
+
+def split(design: BackboneDesign) -> tuple[keras.Model, keras.Model | None]:
+    """The frozen part, and what of the backbone is trained above it (None: nothing)."""
+    base = backbones.build(design.name, design.side_pixels, design.weights)
+    cut = _cut_tensor(base, design)
+    pixels = keras.Input((design.side_pixels, design.side_pixels, 1), name="pixels")
+    scaled = _scaled(pixels, design)
+    from_scratch = design.weights == "none"
+    if cut is base.input:
+        _adapt_norms(base, from_scratch=from_scratch)
+        untouched = layers.Activation("linear", name="untouched")(pixels)
+        upper = keras.Model(pixels, base(scaled), name=f"{design.name}_upper")
+        return keras.Model(pixels, untouched, name="frozen"), upper
+    lower = keras.Model(base.input, cut, name=f"{design.name}_lower")
+    frozen = keras.Model(pixels, lower(scaled), name="frozen")
+    frozen.trainable = False
+    if cut is base.output:
+        return frozen, None
+    upper = keras.Model(cut, base.output, name=f"{design.name}_upper")
+    _adapt_norms(upper, from_scratch=from_scratch)
+    return frozen, upper
+
+
+def _scaled(pixels: keras.KerasTensor, design: BackboneDesign) -> keras.KerasTensor:
+    row = backbones.find(design.name)
+    scale, offset = (1 / 255, 0.0) if design.unit_scaling else (row.scale, row.offset)
+    gray = layers.Rescaling(scale, offset, name="scaling")(pixels)
+    return layers.Concatenate(name="gray_to_rgb")([gray, gray, gray])
+
+
+def _cut_tensor(base: keras.Model, design: BackboneDesign) -> keras.KerasTensor:
+    if design.cut == "all":
+        return base.input
+    if design.cut == "head":
+        return base.output
+    try:
+        return base.get_layer(design.cut).input
+    except ValueError as error:
+        raise backbones.BackboneError(
+            f"model.train_from: {design.name} has no layer {design.cut!r}; give auto, head, all "
+            f"or one of {', '.join(layer.name for layer in base.layers[1:])}"
+        ) from error
+
+
+def _adapt_norms(model: keras.Model, *, from_scratch: bool) -> None:
+    """Pretrained batch norms keep their statistics; fresh ones follow a short training."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            if from_scratch:
+                layer.momentum = SCRATCH_NORM_MOMENTUM
+            else:
+                layer.trainable = False

@@ -1,0 +1,51 @@
+"""What fixes the frozen part of a classifier; importable without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+DESIGN = "design.json"
+
+
+class DesignError(ValueError):
+    """A design that cannot be built: an unknown backbone or layer, or missing weights."""
+
+
+@dataclass(frozen=True)
+class BackboneDesign:
+    """What fixes the frozen part.
+
+    Attributes:
+        name: row of the table of backbones.
+        side_pixels: side of the square input.
+        weights: "none", "imagenet" or a folder with `<backbone>.h5`.
+        train_from: "auto" (all without weights, else head), "head", "all" or a layer's name.
+        unit_scaling: scale pixels to 0-1 instead of what the backbone was pretrained on.
+    """
+
+    name: str
+    side_pixels: int
+    weights: str = "none"
+    train_from: str = "auto"
+    unit_scaling: bool = False
+
+    @property
+    def cut(self) -> str:
+        """`train_from` with "auto" resolved."""
+        if self.train_from != "auto":
+            return self.train_from
+        return "all" if self.weights == "none" else "head"
+
+
+def write_design(design: BackboneDesign, folder: Path) -> None:
+    """Record in `folder` which frozen part its features come from."""
+    text = json.dumps(dataclasses.asdict(design), indent=2, sort_keys=True)
+    (folder / DESIGN).write_text(text + "\n", encoding="utf-8")
+
+
+def read_design(folder: Path) -> BackboneDesign:
+    """What `write_design` recorded."""
+    return BackboneDesign(**json.loads((folder / DESIGN).read_text(encoding="utf-8")))

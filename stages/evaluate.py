@@ -1,0 +1,152 @@
+r"""Judge one trained backbone on the test subset, which nothing has read before.
+
+python -m stages.evaluate --backbone mobilenet --records RECORDS.csv --pixels PIXELS.npy \
+    --split SPLIT.csv --split-metrics SPLIT.json --model FOLDER --history HISTORY.csv \
+    --test-out TEST.json --predictions-out PREDICTIONS.csv --plots-out FOLDER
+
+Predictions are of val and test: val is what registration chooses by. Every figure, table and
+picture is of test alone. The training's MLflow run is completed with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages import params, tracking
+from stages.classifier import devices, explain, saved
+from stages.radiographs import (
+    artifacts,
+    charts,
+    contact_sheets,
+    evaluation,
+    records,
+    scores,
+    splits,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+ERRORS = (
+    params.ParamsError,
+    records.RecordsError,
+    splits.SplitError,
+    scores.ScoreError,
+    saved.ModelFileError,
+    evaluation.EvaluationError,
+    tracking.EvidenceError,
+)
+log = logging.getLogger(__name__)
+
+
+def run(settings: params.Params, paths: argparse.Namespace) -> None:
+    """Judge `paths.backbone`; write `test_out`, `predictions_out` and the folder `plots_out`."""
+    table = records.read_records(paths.records)
+    training = evaluation.read_training(
+        paths.model / "training.json",
+        paths.backbone,
+        records.class_names(table),
+        records=paths.records,
+        split=paths.split,
+    )
+    split_metrics = evaluation.read_split_metrics(paths.split_metrics, training)
+    held = evaluation.held_out(table, splits.read_split(paths.split))
+    pixels = evaluation.read_pixels(paths.pixels, held["pixel_row"].to_numpy())
+    history = evaluation.read_history(paths.history)
+    devices.make_deterministic(settings.evaluate.seed)
+    model = saved.load_model(paths.model / "model.keras", training["model_sha256"])
+    predicted = evaluation.predictions(held, saved.predict(model, pixels), training["classes"])
+    is_test = predicted["subset"] == "test"
+    test = predicted[is_test].reset_index(drop=True)
+    chosen = settings.evaluate
+    report = evaluation.report(
+        test,
+        training,
+        split_metrics,
+        draws=chosen.bootstrap_draws,
+        level=chosen.interval_level,
+        seed=chosen.seed,
+    )
+    artifacts.write_text(paths.predictions_out, evaluation.as_csv(predicted))
+    subtitle = evaluation.subtitle(report)
+    with artifacts.staged_folder(paths.plots_out) as folder:
+        _chart(evaluation.tables(test, training["classes"]), history, subtitle, folder)
+        _picture(
+            chosen, model, pixels[is_test.to_numpy()], test, training["classes"], subtitle, folder
+        )
+    artifacts.write_json(paths.test_out, report)
+    _log(report)
+    reports = {"pipeline/split.json": paths.split_metrics}
+    tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
+
+
+def _chart(
+    tables: dict[str, pd.DataFrame], history: pd.DataFrame, subtitle: str, folder: Path
+) -> None:
+    for name, table in tables.items():
+        artifacts.write_text(folder / f"{name}.csv", evaluation.as_csv(table))
+    charts.confusion_matrix(tables["confusion"], subtitle, folder / "confusion.png")
+    charts.roc(tables["roc"], subtitle, folder / "roc.png")
+    charts.precision_recall(tables["precision_recall"], subtitle, folder / "precision_recall.png")
+    charts.reliability(tables["reliability"], subtitle, folder / "reliability.png")
+    charts.learning_curves(history, subtitle, folder / "learning_curves.png")
+
+
+def _picture(
+    chosen: params.Evaluate,
+    model: keras.Model,
+    pixels: npt.NDArray[np.uint8],
+    test: pd.DataFrame,
+    class_names: Sequence[str],
+    subtitle: str,
+    folder: Path,
+) -> None:
+    """The sheet of mistakes and the Grad-CAM panel; `pixels` uint8 (test rows, side, side)."""
+    mistakes = folder / "worst_mistakes.png"
+    contact_sheets.worst_mistakes(
+        pixels, test, class_names, chosen.worst_mistakes, subtitle, mistakes
+    )
+    rows = evaluation.explained(test, chosen.explained_images, chosen.seed)
+    shown = test.iloc[rows].reset_index(drop=True)
+    classes = evaluation.probabilities_of(shown, class_names).argmax(axis=1)
+    heat = explain.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255
+    contact_sheets.grad_cam_panel(pixels[rows], heat, shown, subtitle, folder / "grad_cam.png")
+
+
+def _log(report: dict[str, Any]) -> None:
+    log.info("%s", evaluation.subtitle(report))
+    for name in scores.HEADLINE:
+        bounds = report["confidence_interval"][name]
+        log.info("%-28s %s  (%s to %s)", name, report[name], bounds["low"], bounds["high"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--backbone", required=True)
+    for name in ("records", "pixels", "split", "split-metrics", "model", "history"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("test-out", "predictions-out", "plots-out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    paths = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.params), paths)
+    except ERRORS as error:
+        sys.stderr.write(f"evaluate: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

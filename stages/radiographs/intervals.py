@@ -1,0 +1,175 @@
+"""Percentile intervals of the test figures by the grouped bootstrap.
+
+Whole groups (patients, pictures with their copies) are drawn with replacement, all records of a
+group together: records of one group resemble each other, and drawing them one by one would make
+the intervals too narrow. A draw is a row of record weights, so a figure of all draws is a few
+matrix products. Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 8 and 13.
+
+Known limits: where every record is right, so is every draw, and the interval has no width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.radiographs import scores
+
+Floats = npt.NDArray[np.float64]
+
+CELLS_AT_ONCE: Final = 4_000_000  # draws x records held in memory: 32 MB an array
+SMALLEST_DEFINED_SHARE: Final = 0.5  # of the draws, for an interval to be given at all
+
+
+def intervals(
+    truth: scores.Truth,
+    probabilities: scores.Probabilities,
+    groups: npt.NDArray[np.integer[Any]],
+    *,
+    draws: int,
+    level: float,
+    seed: int,
+) -> dict[str, dict[str, float | None]]:
+    """{metric: {"low", "high"}} of every metric of `scores.HEADLINE`.
+
+    Draws in which a figure is not defined are left out of its percentiles. Both ends are None
+    where there is but one group, or fewer than half of the draws define the figure.
+
+    Args:
+        truth: int (records,), class indices.
+        probabilities: float (records, classes).
+        groups: (records,) records with the same value are drawn together.
+        draws: number of bootstrap draws, >= 1.
+        level: share of the draws between the ends, 0-1.
+        seed: of the draws.
+
+    Raises:
+        scores.ScoreError: arrays that do not fit together.
+    """
+    chances = scores.checked(truth, probabilities)
+    if len(groups) != len(truth):
+        raise scores.ScoreError(f"{len(truth)} records and {len(groups)} groups")
+    names, group_of = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return {name: {"low": None, "high": None} for name in scores.HEADLINE}
+    generator = np.random.default_rng(seed)
+    rows_at_once = max(1, CELLS_AT_ONCE // len(truth))
+    parts = []
+    for start in range(0, draws, rows_at_once):
+        rows = min(rows_at_once, draws - start)
+        times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=rows)
+        parts.append(weighted_figures(truth, chances, times[:, group_of].astype(np.float64)))
+    ends = ((1 - level) / 2, (1 + level) / 2)
+    return {
+        name: _percentiles(np.concatenate([part[name] for part in parts]), ends)
+        for name in scores.HEADLINE
+    }
+
+
+def weighted_figures(
+    truth: scores.Truth, probabilities: Floats, weights: Floats
+) -> dict[str, Floats]:
+    """The metrics of `scores.HEADLINE`, as if each record stood there `weight` times.
+
+    Args:
+        truth: int (records,).
+        probabilities: (records, classes), rows summing to 1.
+        weights: (draws, records), >= 0, no row all 0.
+
+    Returns:
+        {metric: (draws,)}, NaN where a draw does not define it.
+    """
+    total = weights.sum(axis=1)
+    predicted = probabilities.argmax(axis=1)
+    confusion = _confusion(truth, predicted, weights, probabilities.shape[1])
+    return {
+        **_of_confusion(confusion, total),
+        "macro_auc": _macro_auc(truth, probabilities, weights),
+        "log_loss": weights @ scores.surprise(truth, probabilities) / total,
+        "expected_calibration_error": _calibration_error(truth, probabilities, weights) / total,
+    }
+
+
+def _percentiles(values: Floats, ends: tuple[float, float]) -> dict[str, float | None]:
+    defined = values[~np.isnan(values)]
+    if len(defined) < SMALLEST_DEFINED_SHARE * len(values):
+        return {"low": None, "high": None}
+    low, high = np.quantile(defined, ends)
+    return {"low": scores.known(low), "high": scores.known(high)}
+
+
+def _confusion(
+    truth: scores.Truth, predicted: npt.NDArray[np.int64], weights: Floats, classes: int
+) -> Floats:
+    """(draws, true class, predicted class) summed weights."""
+    cell = truth * classes + predicted
+    cells = np.zeros((len(truth), classes * classes))
+    cells[np.arange(len(truth)), cell] = 1
+    return (weights @ cells).reshape(-1, classes, classes)
+
+
+def _of_confusion(confusion: Floats, total: Floats) -> dict[str, Floats]:
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    support, chosen = confusion.sum(axis=2), confusion.sum(axis=1)
+    recall = _ratio(hits, support)
+    f1 = _ratio(2 * hits, support + chosen)  # NaN: neither true nor predicted, so it does not count
+    return {
+        "accuracy": hits.sum(axis=1) / total,
+        "balanced_accuracy": np.nanmean(recall, axis=1),
+        "macro_f1": np.nanmean(f1, axis=1),
+        "weighted_f1": np.nansum(f1 * support, axis=1) / total,
+        "quadratic_kappa": _quadratic_kappa(confusion, support, chosen, total),
+    }
+
+
+def _quadratic_kappa(confusion: Floats, support: Floats, chosen: Floats, total: Floats) -> Floats:
+    """1 - observed / chance disagreement, as in Cohen 1968, doi 10.1037/h0026256."""
+    scale = np.arange(confusion.shape[1])
+    distance = np.square(np.subtract.outer(scale, scale)).astype(np.float64)
+    observed = np.einsum("dij,ij->d", confusion, distance)
+    by_chance = np.einsum("di,dj,ij->d", support, chosen, distance) / total
+    return 1 - _ratio(observed, by_chance)
+
+
+def _macro_auc(truth: scores.Truth, probabilities: Floats, weights: Floats) -> Floats:
+    areas = [
+        _auc(truth == number, probabilities[:, number], weights)
+        for number in range(probabilities.shape[1])
+    ]
+    stacked = np.stack(areas)
+    defined = ~np.isnan(stacked)
+    return _ratio(np.where(defined, stacked, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
+
+
+def _auc(positive: npt.NDArray[np.bool_], rank: Floats, weights: Floats) -> Floats:
+    """(draws,) chance that a positive stands above a negative, ties counting half."""
+    order = np.argsort(rank, kind="stable")
+    ordered, sorted_rank = weights[:, order], rank[order]
+    negatives = np.where(positive[order], 0, ordered)
+    below = np.zeros((len(weights), len(rank) + 1))
+    np.cumsum(negatives, axis=1, out=below[:, 1:])
+    at = np.flatnonzero(positive[order])
+    first = np.searchsorted(sorted_rank, sorted_rank[at], side="left")
+    last = np.searchsorted(sorted_rank, sorted_rank[at], side="right")
+    mass = ordered[:, at]
+    won = (mass * (below[:, first] + below[:, last])).sum(axis=1) / 2
+    return _ratio(won, mass.sum(axis=1) * below[:, -1])
+
+
+def _calibration_error(truth: scores.Truth, probabilities: Floats, weights: Floats) -> Floats:
+    """(draws,) sum over the bins of |summed confidence - summed hits|."""
+    confidence = probabilities.max(axis=1)
+    excess = np.zeros((len(truth), scores.CALIBRATION_BINS))
+    bins = scores.calibration_bins(confidence)
+    excess[np.arange(len(truth)), bins] = confidence - (truth == probabilities.argmax(axis=1))
+    summed: Floats = np.abs(weights @ excess).sum(axis=1)
+    return summed
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """NaN where the denominator is 0."""
+    undefined = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+    return undefined
