@@ -79,10 +79,9 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
     artifacts.write_text(paths.predictions_out, evaluation.as_csv(predicted))
     subtitle = evaluation.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
-        _chart(evaluation.tables(test, training["classes"]), history, subtitle, folder)
-        _picture(
-            chosen, model, pixels[is_test.to_numpy()], test, training["classes"], subtitle, folder
-        )
+        _chart(test, training, history, subtitle, folder)
+        films = pixels[is_test.to_numpy()]
+        _picture(chosen, model, films, test, training["classes"], subtitle, folder)
     artifacts.write_json(paths.test_out, report)
     _log(report)
     reports = {"pipeline/split.json": paths.split_metrics}
@@ -90,15 +89,22 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
 
 
 def _chart(
-    tables: dict[str, pd.DataFrame], history: pd.DataFrame, subtitle: str, folder: Path
+    test: pd.DataFrame,
+    training: dict[str, Any],
+    history: pd.DataFrame,
+    subtitle: str,
+    folder: Path,
 ) -> None:
+    tables = evaluation.tables(test, training["classes"])
     for name, table in tables.items():
         artifacts.write_text(folder / f"{name}.csv", evaluation.as_csv(table))
-    charts.confusion_matrix(tables["confusion"], subtitle, folder / "confusion.png")
+    confusion_out = folder / "confusion.png"
+    charts.confusion_matrix(tables["confusion"], training["classes"], subtitle, confusion_out)
     charts.roc(tables["roc"], subtitle, folder / "roc.png")
     charts.precision_recall(tables["precision_recall"], subtitle, folder / "precision_recall.png")
     charts.reliability(tables["reliability"], subtitle, folder / "reliability.png")
-    charts.learning_curves(history, subtitle, folder / "learning_curves.png")
+    curves_out = folder / "learning_curves.png"
+    charts.learning_curves(history, training["best_epoch"], subtitle, curves_out)
 
 
 def _picture(

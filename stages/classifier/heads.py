@@ -52,14 +52,16 @@ def _default(features: keras.KerasTensor, design: HeadDesign) -> keras.KerasTens
     hidden = features
     if design.squeeze_excitation:
         hidden = _squeeze_excitation(hidden, design.squeeze_ratio)
-    if design.projection_channels:
-        hidden = layers.Conv2D(design.projection_channels, 1, name="projection")(hidden)
     hidden = layers.LayerNormalization(name="feature_norm")(hidden)
     if design.gaussian_noise:
         hidden = layers.GaussianNoise(design.gaussian_noise, name="feature_noise")(hidden)
+    pooled = layers.GlobalAveragePooling2D(name="pool")(hidden)
     if design.attention:
-        hidden = _residual_attention(hidden, design)
-    hidden = layers.GlobalAveragePooling2D(name="pool")(hidden)
+        attended = _residual_attention(hidden, design)
+        attended = layers.GlobalAveragePooling2D(name="attended_pool")(attended)
+        # The plain average beside it: attention alone learned more slowly on few images.
+        pooled = layers.Concatenate(name="pooled")([pooled, attended])
+    hidden = pooled
     if design.dense_units:
         hidden = layers.Dense(design.dense_units, activation="gelu", name="hidden")(hidden)
     return hidden
@@ -91,6 +93,8 @@ def _squeeze_excitation(hidden: keras.KerasTensor, ratio: int) -> keras.KerasTen
 
 
 def _residual_attention(hidden: keras.KerasTensor, design: HeadDesign) -> keras.KerasTensor:
+    if design.projection_channels:
+        hidden = layers.Conv2D(design.projection_channels, 1, name="projection")(hidden)
     height, width, channels = hidden.shape[1:]
     tokens = layers.Reshape((height * width, channels), name="tokens")(hidden)
     normalised = layers.LayerNormalization(name="attention_norm")(tokens)
@@ -98,4 +102,4 @@ def _residual_attention(hidden: keras.KerasTensor, design: HeadDesign) -> keras.
         design.attention_heads, channels // design.attention_heads, name="attention"
     )(normalised, normalised)
     tokens = layers.Add(name="attended")([tokens, attended])
-    return layers.Reshape((height, width, channels), name="map")(tokens)
+    return layers.Reshape((height, width, channels), name="attended_map")(tokens)

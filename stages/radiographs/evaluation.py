@@ -20,7 +20,7 @@ from stages.radiographs import curves, intervals, provenance, scores
 HELD_OUT: Final = ("val", "test")
 SIGNIFICANT_DIGITS: Final = 6  # of probabilities: small ones matter to the log loss
 KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
-FACTS: Final = ("backbone", "classes", "model_sha256", "split_protocol", "synthetic")
+FACTS: Final = ("backbone", "best_epoch", "classes", "model_sha256", "split_protocol", "synthetic")
 
 
 class EvaluationError(ValueError):
@@ -208,15 +208,12 @@ def report(
 
 def subtitle(facts: Mapping[str, Any]) -> str:
     """What has to stand on every picture, from the content of test.json."""
-    parts = [
-        str(facts["backbone"]),
-        f"{facts['records']} test images in {facts['groups']} groups",
-        f"{facts['split_protocol']} split",
-    ]
+    parts = [str(facts["backbone"]), f"{facts['split_protocol']} split"]
     if facts["leaky"]:
-        parts.append("LEAKY: for comparison only")
+        parts[1] += " (LEAKY)"
     if facts["synthetic"]:
         parts.append("SYNTHETIC DATA")
+    parts.append(f"{facts['records']} test images in {facts['groups']} groups")
     return ", ".join(parts)
 
 

@@ -5,7 +5,8 @@ group together: records of one group resemble each other, and drawing them one b
 the intervals too narrow. A draw is a row of record weights, so a figure of all draws is a few
 matrix products. Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 8 and 13.
 
-Known limits: where every record is right, so is every draw, and the interval has no width.
+Known limits: where every record is right, so is every draw, and the interval has no width. The
+calibration error of few records is mostly noise, which a draw doubles: its interval lies high.
 """
 
 from __future__ import annotations

@@ -33,4 +33,5 @@ def training_rows(
     positions = np.arange(len(rows))[:, np.newaxis]
     sampler = RandomOverSampler(random_state=seed)
     chosen, _ = sampler.fit_resample(positions, rows["class_index"].to_numpy())
-    return rows.iloc[chosen[:, 0]].reset_index(drop=True)
+    repeated: pd.DataFrame = rows.iloc[chosen[:, 0]].reset_index(drop=True)
+    return repeated

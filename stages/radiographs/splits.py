@@ -84,7 +84,7 @@ def random_split(
     keep = records[records["pixel_row"] >= 0]
     held_share = validation_share + test_share
     try:
-        train, held = train_test_split(
+        _, held = train_test_split(
             keep, test_size=held_share, stratify=keep["class_index"], random_state=seed
         )
         val, test = train_test_split(

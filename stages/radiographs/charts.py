@@ -1,0 +1,145 @@
+"""Charts of one backbone's test figures, as PNG files whose bytes depend on the data alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from stages.radiographs import artifacts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart with every kind of colour vision (https://jfly.uni-koeln.de/color/)
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
+GRAY = "#777777"
+DOTS_PER_INCH = 110
+
+
+def confusion_matrix(
+    confusion: pd.DataFrame, class_names: Sequence[str], subtitle: str, out: Path
+) -> None:
+    """Counts and row shares.
+
+    Args:
+        confusion: columns actual and predicted, one row an image.
+        class_names: in the order of the axes.
+        subtitle: says what was judged.
+        out: PNG file.
+    """
+    names = list(class_names)
+    table = pd.crosstab(confusion["actual"], confusion["predicted"])
+    counts = table.reindex(index=names, columns=names, fill_value=0).to_numpy()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.6, 1.8 + 0.9 * len(names))
+    figure, axes = _figure("Confusion matrix", subtitle, (side + 0.8, side))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
+            colour = "white" if shares[row, column] > 0.55 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+    labels = [plain(name) for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=20 if len(names) > 3 else 0)
+    axes.set_yticks(range(len(names)), labels)
+    axes.set(xlabel="predicted", ylabel="actual")
+    axes.grid(visible=False)
+    _save(figure, out)
+
+
+def roc(table: pd.DataFrame, subtitle: str, out: Path) -> None:
+    """One curve a class: columns class, false_positive_rate, true_positive_rate."""
+    figure, axes = _figure("ROC, each class against the rest", subtitle, (5.6, 5.2))
+    axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="chance")
+    _curves(axes, table, "false_positive_rate", "true_positive_rate")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    axes.legend(loc="lower right", frameon=False)
+    _save(figure, out)
+
+
+def precision_recall(table: pd.DataFrame, subtitle: str, out: Path) -> None:
+    """One curve a class against the rest; columns class, recall, precision."""
+    figure, axes = _figure("Precision and recall, each class against the rest", subtitle)
+    _curves(axes, table, "recall", "precision")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.04))
+    axes.legend(loc="lower left", frameon=False)
+    _save(figure, out)
+
+
+def reliability(table: pd.DataFrame, subtitle: str, out: Path) -> None:
+    """Accuracy over confidence; columns confidence, accuracy, count of each bin."""
+    figure, axes = _figure("Reliability: is 80 % sure right in 80 %?", subtitle, (5.6, 5.2))
+    axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="perfectly calibrated")
+    axes.plot(table["confidence"], table["accuracy"], color=COLOURS[0], label="this model")
+    largest = max(int(table["count"].max()), 1) if len(table) else 1
+    sizes = 25 + 200 * table["count"] / largest
+    axes.scatter(table["confidence"], table["accuracy"], s=sizes, color=COLOURS[0], alpha=0.6)
+    axes.set(
+        xlabel="confidence (area of a dot: number of images)",
+        ylabel="share that is right",
+        xlim=(0, 1.04),
+        ylim=(-0.04, 1.04),
+        aspect="equal",
+    )
+    axes.legend(loc="upper left", frameon=False)
+    _save(figure, out)
+
+
+def learning_curves(
+    history: pd.DataFrame, best_epoch: int | None, subtitle: str, out: Path
+) -> None:
+    """Loss and accuracy over the epochs; columns epoch, loss, val_loss, accuracy, val_accuracy."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, left = _figure("Learning curves", subtitle, (9.0, 4.4), columns=2)
+    right = figure.axes[1]
+    epochs = history["epoch"] + 1
+    for axes, name in ((left, "loss"), (right, "accuracy")):
+        axes.plot(epochs, history[name], color=COLOURS[0], marker=".", label="train")
+        axes.plot(epochs, history[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
+        if best_epoch is not None and best_epoch >= 0:
+            axes.axvline(best_epoch + 1, color=GRAY, linestyle=":", label="chosen epoch")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.legend(frameon=False)
+    _save(figure, out)
+
+
+def plain(text: str, longest: int = 28) -> str:
+    """`text` for Matplotlib: shortened, with dollar signs that start no formula."""
+    short = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return short.replace("\\", "/").replace("$", r"\$")
+
+
+def _curves(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    for number, (name, curve) in enumerate(table.groupby("class", sort=False)):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(curve[x], curve[y], color=colour, linewidth=2, label=plain(str(name)))
+
+
+def _figure(
+    title: str, subtitle: str, size: tuple[float, float] = (6.4, 4.8), columns: int = 1
+) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
+    axes: Any = figure.subplots(1, columns, squeeze=False)[0]
+    figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold", x=0.02, ha="left")
+    figure.text(0.02, 0.915, plain(subtitle, 90), fontsize=9, color=GRAY, ha="left", va="bottom")
+    for one in axes:
+        one.grid(visible=True, color="#e6e6e6")
+        one.set_axisbelow(True)
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes[0]
+
+
+def _save(figure: Figure, out: Path) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    artifacts.write_bytes(out, content.getvalue())
