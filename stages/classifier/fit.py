@@ -18,6 +18,7 @@ from stages.classifier.features import Source
 from stages.classifier.inputs import Augmentation, Rows, padded_batches, training_batches
 
 log = logging.getLogger(__name__)
+SEED_STATE = "seed_generator_state"  # Keras' name for what its random layers draw from
 EpochReport = Callable[[int, dict[str, float]], None]
 
 
@@ -77,6 +78,8 @@ def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=optimisation.label_smoothing),
         metrics=["accuracy"],
     )
+    # Its variables must exist before a checkpoint's state can be loaded into them.
+    model.optimizer.build(model.trainable_variables)
 
 
 def fit(
@@ -151,6 +154,14 @@ def _exhausted(progress: Progress, optimisation: Optimisation) -> bool:
     return bool(optimisation.patience and progress.history and waited >= optimisation.patience)
 
 
+def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Noise and dropout as a function of (seed, epoch): Keras saves no state of theirs."""
+    states = [variable for variable in model.variables if variable.name == SEED_STATE]
+    for number, state in enumerate(states):
+        words = np.random.SeedSequence((seed, number, epoch)).generate_state(2)
+        state.assign((words >> 1).astype(state.dtype))
+
+
 class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
     """Learning rate before an epoch; validation, record, checkpoint and stopping after it."""
 
@@ -176,6 +187,7 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
         del logs
         self._started = time.perf_counter()
         self.model.optimizer.learning_rate = self._optimisation.rate(epoch)
+        _reseed(self.model, self._optimisation.seed, epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         rows = self._validation.class_indices

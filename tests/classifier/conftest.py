@@ -1,0 +1,77 @@
+"""A tiny backbone without weights, data that it can learn, and tidy Keras globals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+if TYPE_CHECKING:
+    from stages.classifier.design import BackboneDesign
+
+SIDE = 16
+
+
+def tiny_net(input_shape: tuple[int, ...], include_top: bool, weights: str | None) -> Any:
+    """Two convolutions with a batch norm between them."""
+    import keras
+    from keras import layers
+
+    assert not include_top
+    assert weights is None
+    pixels = keras.Input(input_shape)
+    hidden = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="one")(pixels)
+    hidden = layers.BatchNormalization(name="norm")(hidden)
+    hidden = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="two")(hidden)
+    return keras.Model(pixels, hidden)
+
+
+@pytest.fixture(autouse=True)
+def tidy_keras() -> Iterator[None]:
+    """No test leaves a precision policy or names behind."""
+    import keras
+
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+    keras.backend.clear_session()
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> BackboneDesign:
+    """The design of the tiny backbone, which is in the table while a test runs."""
+    from stages.classifier import backbones
+    from stages.classifier.design import BackboneDesign
+
+    row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
+    monkeypatch.setitem(backbones.BACKBONES, "tiny", row)
+    return BackboneDesign("tiny", SIDE)
+
+
+@dataclass(frozen=True)
+class Films:
+    """Images whose brightness tells the class."""
+
+    pixels: npt.NDArray[np.uint8]
+    classes: npt.NDArray[np.int64]
+
+
+@pytest.fixture
+def films() -> Films:
+    """48 images in three classes."""
+    random = np.random.default_rng(0)
+    classes = np.arange(48, dtype=np.int64) % 3
+    noise = random.integers(0, 40, (48, SIDE, SIDE))
+    pixels = (noise + 80 * classes[:, None, None]).astype(np.uint8)
+    pixels[:, :, : SIDE // 4] = 0  # a mirror image differs
+    return Films(pixels, classes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where checkpoints go."""
+    return tmp_path / "checkpoints"

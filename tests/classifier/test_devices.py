@@ -1,0 +1,100 @@
+"""Two devices against one, in a fresh interpreter: logical devices are made before TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAM = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+import keras
+from keras import layers
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from stages.classifier import devices, features, fit, inputs, saved
+from stages.classifier.checkpoints import Checkpoints
+
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+random = np.random.default_rng(0)
+values = random.normal(size=(1, 45, 2, 2, 6)).astype(np.float16)
+classes = (np.arange(45) % 3).astype(np.int64)
+values[0, :, :, :, 0] += 2 * classes[:, None, None]
+devices.make_deterministic(1)
+plan = fit.Optimisation(epochs=3, batch_size=8, learning_rate=0.01)
+chosen = devices.strategy(count, kind="CPU")
+with chosen.scope():
+    pixels = keras.Input((2, 2, 6))
+    hidden = layers.Dense(8, activation="relu")(layers.Flatten()(pixels))
+    model = keras.Model(pixels, layers.Dense(3, activation="softmax")(hidden))
+    fit.compile_model(model, plan)
+source = features.Source(values, pixels=False)
+rows = np.arange(45)
+progress = fit.fit(
+    model, source, fit.Subset(rows[:33], classes[:33]), fit.Subset(rows[33:44], classes[33:44]),
+    plan, inputs.Augmentation(), classes=3, class_weights=np.ones(3, np.float32),
+    checkpoints=Checkpoints(folder / "checkpoints", "key"),
+)
+held = inputs.padded_batches(source, rows[33:44], 8)
+predicted = model.predict(held, verbose=0)[:11]
+saved.save_model(model, folder / "model.keras")
+print(json.dumps({
+    "replicas": chosen.num_replicas_in_sync,
+    "loss": [row["loss"] for row in progress.history],
+    "val_loss": [row["val_loss"] for row in progress.history],
+    "predicted": np.asarray(predicted).tolist(),
+}))
+"""
+
+
+def run(folder: Path, devices: int) -> dict[str, list[float]]:
+    """What the program prints with so many devices."""
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), str(devices)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return printed
+
+
+@pytest.mark.tf
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
+def test_two_devices_train_and_predict_as_one(tmp_path: Path) -> None:
+    import numpy as np
+
+    from stages.classifier import saved
+
+    one, two = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
+    assert (one["replicas"], two["replicas"]) == (1, 2)
+    # Sums in another order: float32 differs in the last digits, which three epochs enlarge.
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-4)
+    # 11 rows in batches of 8: the partial batch loses none and counts none twice.
+    assert len(two["predicted"]) == 11
+    np.testing.assert_allclose(two["predicted"], one["predicted"], atol=1e-4)
+    model = saved.load_model(tmp_path / "two" / "model.keras")
+    random = np.random.default_rng(0)
+    values = random.normal(size=(1, 45, 2, 2, 6)).astype(np.float16)
+    values[0, :, :, :, 0] += 2 * (np.arange(45) % 3)[:, None, None]
+    again = model.predict(values[0, 33:44].astype(np.float32), verbose=0)
+    np.testing.assert_allclose(again, two["predicted"], atol=1e-6)
+
+
+@pytest.mark.tf
+def test_more_devices_than_there_are_is_an_error() -> None:
+    from stages.classifier import devices
+
+    with pytest.raises(ValueError, match=r"train\.devices: 99 asked for"):
+        devices.strategy(99, kind="CPU")

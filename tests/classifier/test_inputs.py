@@ -1,0 +1,112 @@
+"""Batches: which rows when, and changes that depend on the seed and the position alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.tf
+
+
+@given(st.integers(1, 70), st.integers(1, 32), st.integers(0, 5))
+def test_an_epoch_is_whole_batches_of_distinct_rows(rows: int, batch: int, epoch: int) -> None:
+    from stages.classifier import inputs
+
+    order = inputs.epoch_order(rows, batch, 42, epoch)
+    assert len(set(order.tolist())) == len(order)
+    assert len(order) == (rows if rows < batch else rows // batch * batch)
+    np.testing.assert_array_equal(order, inputs.epoch_order(rows, batch, 42, epoch))
+
+
+def batches(epochs: range) -> list[npt.NDArray[np.float32]]:
+    """The inputs of all batches of `epochs`."""
+    from stages.classifier import features, inputs
+
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 20, 8, 8)).astype(np.uint8)
+    data = inputs.training_batches(
+        features.Source(pixels, pixels=True),
+        np.arange(20),
+        np.arange(20) % 3,
+        classes=3,
+        batch_size=4,
+        epochs=epochs,
+        seed=1,
+        augmentation=inputs.Augmentation(True, 5, 0.1, 0.1, 0.1, 0.1),
+        class_weights=np.ones(3, np.float32),
+    )
+    return [np.asarray(batch[0]) for batch in data]
+
+
+def test_later_epochs_are_the_same_whether_training_began_there_or_before() -> None:
+    whole, resumed = batches(range(4)), batches(range(2, 4))
+    assert len(resumed) == 10
+    for one, two in zip(whole[10:], resumed, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_augmented_pixels_stay_in_range_and_differ_from_epoch_to_epoch() -> None:
+    made = np.stack(batches(range(2)))
+    assert made.min() >= 0
+    assert made.max() <= 255
+    assert not np.array_equal(made[0], made[5])
+
+
+def test_without_amplitudes_nothing_changes() -> None:
+    import tensorflow as tf
+
+    from stages.classifier import inputs
+
+    images = tf.constant(np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 1)), tf.float32)
+    same = inputs.augment(images, 1, tf.constant(0, tf.int64), inputs.Augmentation())
+    np.testing.assert_allclose(same, images, atol=1e-3)
+
+
+def test_a_flip_is_horizontal_only() -> None:
+    import tensorflow as tf
+
+    from stages.classifier import inputs
+
+    image = np.zeros((64, 6, 6, 1), np.float32)
+    image[:, 0, 0] = 200
+    flipped = np.asarray(
+        inputs.augment(
+            tf.constant(image), 1, tf.constant(0, tf.int64), inputs.Augmentation(True)
+        )
+    )
+    left, right = flipped[:, 0, 0, 0] > 100, flipped[:, 0, 5, 0] > 100
+    assert left.any()
+    assert right.any()
+    assert (left ^ right).all()
+    assert flipped[:, 1:].max() == 0
+
+
+def test_frozen_features_are_flipped_by_their_second_view() -> None:
+    from stages.classifier import features, inputs
+
+    values = np.stack([np.zeros((30, 2, 2, 1)), np.ones((30, 2, 2, 1))]).astype(np.float16)
+    for flip, expected in ((True, {0.0, 1.0}), (False, {0.0})):
+        data = inputs.training_batches(
+            features.Source(values, pixels=False),
+            np.arange(30),
+            np.zeros(30, np.int64),
+            classes=2,
+            batch_size=10,
+            epochs=range(1),
+            seed=3,
+            augmentation=inputs.Augmentation(horizontal_flip=flip),
+            class_weights=np.ones(2, np.float32),
+        )
+        seen = np.concatenate([np.asarray(batch[0]) for batch in data])
+        assert set(np.unique(seen).tolist()) == expected
+
+
+def test_padded_batches_hold_every_row_in_order() -> None:
+    from stages.classifier import features, inputs
+
+    values = np.arange(7, dtype=np.float16).reshape(1, 7, 1, 1, 1)
+    made = inputs.padded_batches(features.Source(values, pixels=False), np.arange(7), 4)
+    flat = np.concatenate([np.asarray(batch).ravel() for batch in made])
+    assert flat.tolist() == [0, 1, 2, 3, 4, 5, 6, 6]
