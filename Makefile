@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test lint ui replay lock clean
+.PHONY: help setup repro test lint ui replay params lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +24,6 @@ setup: .venv/pins ## .venv with the pinned packages
 
 repro: setup ## run the whole pipeline; what did not change is not run again
 	dvc repro
-	@dvc metrics show
 
 test: setup ## linters, types and all tests
 	ruff check
@@ -42,6 +41,9 @@ ui: setup ## the MLflow UI on http://127.0.0.1:5000
 
 replay: setup ## write the MLflow runs that waited for a server
 	python -m stages.tracking replay
+
+params: setup ## compose params.yaml from conf/ again
+	python -m stages.params --conf conf --out params.yaml
 
 lock: ## pin the newest versions again (needs uv)
 	rm -f requirements.txt requirements-gpu.txt

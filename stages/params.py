@@ -2,13 +2,17 @@
 
 `load(Path("params.yaml"))` gives one `Params`. A missing key, an unknown key, a value of the
 wrong type or outside its range raises `ParamsError`, which names the key by its dotted path.
-Edit `conf/`, not `params.yaml`: the latter is composed from the former.
+Edit `conf/`, not `params.yaml`: the latter is composed from the former by
+
+python -m stages.params --conf conf --out params.yaml
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -222,6 +226,17 @@ def load(path: Path) -> Params:
     return params
 
 
+def compose(conf: Path, out: Path) -> None:
+    """Write the defaults of the Hydra configuration in the folder `conf` to `out`."""
+    from hydra import compose as hydra_compose  # only composing needs it
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(conf.resolve()), version_base=None):
+        text = OmegaConf.to_yaml(hydra_compose("config"), resolve=True)
+    out.write_text(text, encoding="utf-8")
+
+
 def as_dictionary(section: Any) -> dict[str, Any]:
     """A section as plain values, for records and MLflow."""
     return dataclasses.asdict(section)
@@ -281,3 +296,17 @@ def _get(params: Params, key: str) -> Any:
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compose params.yaml."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--conf", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    compose(arguments.conf, arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

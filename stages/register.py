@@ -27,6 +27,8 @@ ERRORS = (
 )
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
+SHOWN = ("accuracy", "macro_f1")  # test figures of the closing table
+
 logger = logging.getLogger(__name__)
 
 
@@ -59,6 +61,7 @@ def run(
         for name in read
     }
     registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection)
+    _log_table(read, selection, chosen.selection_metric)
     logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
     _write(registration_out, registered)
 
@@ -120,6 +123,22 @@ def _score(metric: str) -> promotion.Score:
         known = ", ".join(scores.LARGER_IS_BETTER)
         raise params.ParamsError(f"register.selection_metric: {metric!r} is none of {known}")
     return scores.metric(metric)
+
+
+def _log_table(
+    read: dict[str, candidates.Candidate], selection: dict[str, float], metric: str
+) -> None:
+    logger.info(
+        "%-12s %-20s %-22s %s",
+        "backbone",
+        f"validation {metric}",
+        *(f"test {key}" for key in SHOWN),
+    )
+    for name, candidate in read.items():
+        figures = [promotion.with_interval(candidate.test, key) for key in SHOWN]
+        logger.info("%-12s %-20.3f %-22s %s", name, selection[name], *figures)
+    if next(iter(read.values())).training["synthetic"]:
+        logger.info("SYNTHETIC DATA: the figures say nothing about patients.")
 
 
 def _write(path: Path, registered: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""The whole pipeline, tiny, through DVC: twice the same figures, and only what changed runs again."""
+"""The whole pipeline, tiny, through DVC: the same figures twice, and only what changed runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,11 +78,11 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which the tiny pipeline has run once."""
     made = Project(tmp_path_factory.mktemp("pipeline"))
     made.experiment()
-    yield made
+    return made
 
 
 def test_one_command_trains_evaluates_and_registers_a_champion(project: Project) -> None:

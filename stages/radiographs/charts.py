@@ -131,7 +131,9 @@ def _figure(
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     axes: Any = figure.subplots(1, columns, squeeze=False)[0]
     figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold", x=0.02, ha="left")
-    figure.text(0.02, 0.915, plain(subtitle, 90), fontsize=9, color=GRAY, ha="left", va="bottom")
+    figure.text(
+        0.02, 0.915, plain(subtitle, 120), fontsize=points, color=GRAY, ha="left", va="bottom"
+    )
     for one in axes:
         one.grid(visible=True, color="#e6e6e6")
         one.set_axisbelow(True)

@@ -19,6 +19,7 @@ from stages.radiographs import artifacts
 Films = npt.NDArray[np.uint8]
 TILE = 196  # px, side of a film on a sheet
 CAPTION, MARGIN, HEADER = 38, 10, 62  # px
+DENSEST = 0.65  # opacity of the greatest heat, 0-1
 BACKGROUND, TEXT, FAINT = "#111418", "#f2f2f2", "#9aa4ad"
 RIGHT, WRONG = "#56B4E9", "#E69F00"  # blue and orange: told apart with every colour vision
 
@@ -105,11 +106,13 @@ def _tile(film: Films) -> Image.Image:
 
 
 def _overlay(film: Films, heat: npt.NDArray[np.floating]) -> Image.Image:
+    """The film, covered the more the hotter it is: where there is no heat it stays as it was."""
     from matplotlib import colormaps
 
     warm = Image.fromarray((colormaps["inferno"](heat)[..., :3] * 255).astype(np.uint8))
-    warm = warm.resize((TILE, TILE), Image.Resampling.BICUBIC)
-    return Image.blend(_tile(film), warm, 0.45)
+    opacity = Image.fromarray((heat * DENSEST * 255).astype(np.uint8))
+    size = (TILE, TILE)
+    return Image.composite(warm.resize(size), _tile(film), opacity.resize(size))
 
 
 def _sheet(

@@ -20,6 +20,7 @@ from stages.radiographs import curves, intervals, provenance, scores
 HELD_OUT: Final = ("val", "test")
 SIGNIFICANT_DIGITS: Final = 6  # of probabilities: small ones matter to the log loss
 KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
+HISTORY: Final = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 FACTS: Final = ("backbone", "best_epoch", "classes", "model_sha256", "split_protocol", "synthetic")
 
 
@@ -92,11 +93,15 @@ def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
 def read_history(path: Path) -> pd.DataFrame:
     """The training's history, one row an epoch; `EvaluationError` names the file that is none."""
     try:
-        return pd.read_csv(path)
+        history = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise EvaluationError(
             f"{path} is no training history ({error}): run `dvc repro`"
         ) from error
+    missing = [name for name in HISTORY if name not in history]
+    if missing:
+        raise EvaluationError(f"{path} has no column {missing[0]}: run `dvc repro`")
+    return history
 
 
 def read_pixels(path: Path, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -210,7 +215,7 @@ def subtitle(facts: Mapping[str, Any]) -> str:
     """What has to stand on every picture, from the content of test.json."""
     parts = [str(facts["backbone"]), f"{facts['split_protocol']} split"]
     if facts["leaky"]:
-        parts[1] += " (LEAKY)"
+        parts = ["LEAKY SPLIT - not a result", *parts]
     if facts["synthetic"]:
         parts.append("SYNTHETIC DATA")
     parts.append(f"{facts['records']} test images in {facts['groups']} groups")

@@ -123,9 +123,8 @@ def description(
         marks.append("LEAKY: for comparison only, no result")
     if facts["synthetic"]:
         marks.append("SYNTHETIC DATA: the figures say nothing about patients")
-    intervals = test.get("confidence_interval", {})
     figures = [
-        f"- {name} {value:.3f}{_interval(intervals.get(name))}"
+        f"- {name} {with_interval(test, name)}"
         for name, value in sorted(test.items())
         if isinstance(value, float)
     ]
@@ -139,6 +138,12 @@ def description(
             f"\nChosen by {facts['metric']} on validation: {chosen}.",
         ]
     )
+
+
+def with_interval(test: Mapping[str, Any], name: str) -> str:
+    """A figure of test.json with its interval, as text."""
+    bounds = test.get("confidence_interval", {}).get(name)
+    return f"{test[name]:.3f}{_interval(bounds)}"
 
 
 def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> Decision:

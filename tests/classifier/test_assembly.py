@@ -45,7 +45,8 @@ def test_auto_trains_all_without_weights_and_the_head_with_them(tiny: BackboneDe
     assert dataclasses.replace(tiny, weights="imagenet").cut == "head"
 
 
-def test_pretrained_batch_norms_keep_their_statistics(tiny: BackboneDesign) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_pretrained_batch_norms_keep_their_statistics() -> None:
     from stages.classifier import backbones, cut
 
     base = backbones.build("tiny", SIDE, "none")
@@ -65,7 +66,7 @@ def test_an_unknown_layer_is_named_with_the_known_ones(tiny: BackboneDesign) -> 
 def test_an_unknown_backbone_is_named_with_the_known_ones() -> None:
     from stages.classifier import backbones
 
-    with pytest.raises(backbones.BackboneError, match="'vgg'.*mobilenet, xception"):
+    with pytest.raises(backbones.BackboneError, match=r"'vgg'.*mobilenet, xception"):
         backbones.find("vgg")
 
 

@@ -11,14 +11,10 @@ import pytest
 from stages.classifier.design import BackboneDesign
 from tests.classifier.conftest import Films
 
-pytestmark = [
-    pytest.mark.tf,
-    # h5py and Keras on NumPy 2.4: neither is ours to mend.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),
-]
+pytestmark = pytest.mark.tf
 
 
-class Killed(RuntimeError):
+class KilledError(RuntimeError):
     """What a test raises in the middle of a training."""
 
 
@@ -67,14 +63,12 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(
     def kill(epoch: int, row: dict[str, float]) -> None:
         del row
         if epoch == 1:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tiny, films, tmp_path / "killed", kill)
     seen: list[int] = []
-    resumed, progress = train(
-        tiny, films, tmp_path / "killed", lambda epoch, row: seen.append(epoch)
-    )
+    resumed, progress = train(tiny, films, tmp_path / "killed", lambda epoch, _: seen.append(epoch))
     assert seen == [2, 3]
     assert progress.history == expected.history
     for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):

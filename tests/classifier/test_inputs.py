@@ -72,9 +72,7 @@ def test_a_flip_is_horizontal_only() -> None:
     image = np.zeros((64, 6, 6, 1), np.float32)
     image[:, 0, 0] = 200
     flipped = np.asarray(
-        inputs.augment(
-            tf.constant(image), 1, tf.constant(0, tf.int64), inputs.Augmentation(True)
-        )
+        inputs.augment(tf.constant(image), 1, tf.constant(0, tf.int64), inputs.Augmentation(True))
     )
     left, right = flipped[:, 0, 0, 0] > 100, flipped[:, 0, 5, 0] > 100
     assert left.any()

@@ -11,10 +11,7 @@ import pytest
 from stages.classifier.design import BackboneDesign
 from tests.classifier.conftest import SIDE, Films
 
-pytestmark = [
-    pytest.mark.tf,
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),
-]
+pytestmark = pytest.mark.tf
 
 
 def test_a_saved_model_predicts_as_before_from_raw_pixels(
@@ -50,7 +47,7 @@ def test_code_in_a_model_file_is_refused(tmp_path: Path) -> None:
     pixels = keras.Input((2,))
     model = keras.Model(pixels, keras.layers.Lambda(lambda x: x + 1)(pixels))
     model.save(tmp_path / "lambda.keras")
-    with pytest.raises(ValueError, match="[Ll]ambda"):
+    with pytest.raises(ValueError, match=r"[Ll]ambda"):
         saved.load_model(tmp_path / "lambda.keras")
 
 

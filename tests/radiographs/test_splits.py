@@ -1,0 +1,131 @@
+"""Splits: no group in two subsets, every class everywhere, the leaky one measured as leaky."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.radiographs import splits
+from tests.radiographs.tables import records
+
+SHARES: dict[str, Any] = {"validation_share": 0.15, "test_share": 0.2, "folds": 3, "seed": 42}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    """15-60 groups of 1-4 records, each class in enough of them; some patients have two."""
+    count = draw(st.integers(15, 60))
+    labels: list[int] = []
+    groups: list[int] = []
+    for group in range(count):
+        for _ in range(draw(st.integers(1, 4))):
+            other = draw(st.booleans()) and draw(st.booleans())
+            labels.append((group + other) % 3)
+            groups.append(group)
+    return records(labels, groups)
+
+
+def grouped(table: pd.DataFrame, seed: int = 42) -> pd.DataFrame:
+    return splits.grouped_split(table, np.ones(len(table), bool), **{**SHARES, "seed": seed})
+
+
+@settings(max_examples=40)
+@given(tables())
+def test_no_group_stands_in_two_subsets_or_two_folds(table: pd.DataFrame) -> None:
+    split = grouped(table)
+    assert split.groupby("group")["subset"].nunique().max() == 1
+    assert split.groupby("group")["fold"].nunique().max() == 1
+    assert splits.leakage(table, split) == 0
+
+
+@settings(max_examples=40)
+@given(tables())
+def test_every_class_stands_in_every_subset_near_its_share(table: pd.DataFrame) -> None:
+    split = grouped(table)
+    counts = pd.crosstab(table["label"], split["subset"])
+    largest = table.groupby("group").size().max()
+    for label, row in counts.iterrows():
+        assert (row[list(splits.SUBSETS)] > 0).all(), label
+        for subset, share in (("val", 0.15), ("test", 0.2)):
+            assert abs(row[subset] - share * row.sum()) <= 2 * largest + 0.1 * row.sum()
+
+
+@settings(max_examples=20)
+@given(tables(), st.randoms())
+def test_the_order_of_the_rows_does_not_matter(
+    table: pd.DataFrame, random: np.random.Generator
+) -> None:
+    order = list(range(len(table)))
+    random.shuffle(order)
+    shuffled = grouped(table.iloc[order].reset_index(drop=True)).set_index("record")["subset"]
+    assert shuffled.sort_index().equals(grouped(table).set_index("record")["subset"])
+
+
+def test_one_original_stands_for_all_copies_of_a_picture() -> None:
+    labels = [n % 3 for n in range(30)]
+    table = records([*labels, 0, 0], [*range(30), 0, 3], pictures=[*range(30), 0, 3])
+    originals = np.ones(32, bool)
+    originals[0] = False  # the first file of picture 0 is a derived copy, the last one is not
+    split = splits.grouped_split(table, originals, **SHARES)
+    assert split.loc[0, "subset"] == splits.UNUSED
+    assert split.loc[30, "subset"] != splits.UNUSED
+    assert split.loc[31, "subset"] == splits.UNUSED
+    assert (split.loc[split["subset"] == splits.UNUSED, "fold"] == -1).all()
+
+
+def test_quarantined_and_rejected_records_are_left_out_of_the_grouped_split() -> None:
+    statuses = ["used"] * 30 + ["quarantined", "rejected"]
+    table = records([n % 3 for n in range(32)], list(range(32)), statuses=statuses)
+    assert grouped(table).loc[[30, 31], "subset"].tolist() == [splits.UNUSED] * 2
+
+
+def test_another_seed_gives_another_split_and_the_same_seed_the_same() -> None:
+    table = records([n % 3 for n in range(90)], list(range(90)))
+    assert grouped(table).equals(grouped(table))
+    assert not grouped(table, seed=1)["subset"].equals(grouped(table)["subset"])
+
+
+def test_a_class_with_too_few_groups_is_named_with_its_count() -> None:
+    table = records([0] * 20 + [1, 1], [*range(20), 20, 20])
+    with pytest.raises(splits.SplitError, match="class1 has 1"):
+        grouped(table)
+
+
+def test_the_random_split_takes_all_pixels_and_leaks_planted_copies() -> None:
+    statuses = ["quarantined"] * 60 + ["used"] * 240 + ["rejected"]
+    groups = [n // 10 for n in range(301)]
+    table = records([n % 3 for n in range(301)], groups, pictures=groups, statuses=statuses)
+    shares = {**SHARES, "validation_share": 0.1, "test_share": 0.1}
+    split = splits.random_split(table, **shares)
+    assert split["subset"].value_counts().to_dict() == {
+        "train": 240,
+        "val": 30,
+        "test": 30,
+        splits.UNUSED: 1,
+    }
+    assert splits.leakage(table, split) > 0.9
+    summary = splits.summary(table, split, "random", synthetic=True)
+    assert summary["leaky"] is True
+    assert summary["synthetic"] is True
+    assert summary["leakage"] == pytest.approx(splits.leakage(table, split))
+
+
+def test_the_random_split_is_the_published_one() -> None:
+    from sklearn.model_selection import train_test_split
+
+    table = records([n % 3 for n in range(150)], list(range(150)))
+    split = splits.random_split(table, validation_share=0.1, test_share=0.1, folds=5, seed=42)
+    labels = table["class_index"]
+    _, held = train_test_split(table, test_size=0.2, stratify=labels, random_state=42)
+    _, test = train_test_split(held, test_size=0.5, stratify=held["class_index"], random_state=42)
+    assert set(split.loc[split["subset"] == "test", "record"]) == set(test["record"])
+
+
+def test_a_random_split_of_too_few_images_is_a_clear_error() -> None:
+    with pytest.raises(splits.SplitError, match="too small"):
+        splits.random_split(records([0, 0, 1], [0, 1, 2]), **SHARES)
