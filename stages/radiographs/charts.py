@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
 GRAY = "#777777"
 DOTS_PER_INCH = 110
+LONGEST_SUBTITLE = 120  # letters
+WIDEST_LETTER = 0.54  # of the font's size, on average over a subtitle with capitals
 
 
 def confusion_matrix(
@@ -130,10 +132,10 @@ def _figure(
 
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     axes: Any = figure.subplots(1, columns, squeeze=False)[0]
+    line = plain(subtitle, LONGEST_SUBTITLE)
+    points = min(9.0, 72 * 0.96 * size[0] / (WIDEST_LETTER * max(len(line), 1)))
     figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold", x=0.02, ha="left")
-    figure.text(
-        0.02, 0.915, plain(subtitle, 120), fontsize=points, color=GRAY, ha="left", va="bottom"
-    )
+    figure.text(0.02, 0.915, line, fontsize=points, color=GRAY, ha="left", va="bottom")
     for one in axes:
         one.grid(visible=True, color="#e6e6e6")
         one.set_axisbelow(True)

@@ -95,12 +95,10 @@ def read_history(path: Path) -> pd.DataFrame:
     try:
         history = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise EvaluationError(
-            f"{path} is no training history ({error}): run `dvc repro`"
-        ) from error
+        raise EvaluationError(f"{path} is no training history ({error}): train anew") from error
     missing = [name for name in HISTORY if name not in history]
     if missing:
-        raise EvaluationError(f"{path} has no column {missing[0]}: run `dvc repro`")
+        raise EvaluationError(f"{path} has no column {missing[0]}: train anew")
     return history
 
 

@@ -141,9 +141,10 @@ def description(
 
 
 def with_interval(test: Mapping[str, Any], name: str) -> str:
-    """A figure of test.json with its interval, as text."""
-    bounds = test.get("confidence_interval", {}).get(name)
-    return f"{test[name]:.3f}{_interval(bounds)}"
+    """A figure of test.json with its interval, as text; a dash where it is undefined."""
+    if test.get(name) is None:
+        return "-"
+    return f"{test[name]:.3f}{_interval(test.get('confidence_interval', {}).get(name))}"
 
 
 def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> Decision:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.radiographs import candidates, evaluation, provenance, scores
+from stages.radiographs import candidates, charts, evaluation, provenance, scores
 
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
 TRAINING = {
@@ -133,9 +133,17 @@ def test_what_stands_on_every_picture_names_synthetic_data_and_leaky_splits(
 ) -> None:
     text = evaluation.subtitle(report(**facts))
     assert [word for word in ("SYNTHETIC", "LEAKY") if word in text] == words
-    assert text.startswith("mobilenet, grouped split")
+    assert "mobilenet, grouped split" in text
     assert text.endswith(", 60 test images in 30 groups")
-    assert len(text) <= 90  # what a chart shows of it
+
+
+def test_the_longest_subtitle_fits_a_chart_and_warns_first() -> None:
+    text = evaluation.subtitle(
+        report(training={"synthetic": True}, split_metrics={"leaky": True})
+        | {"backbone": "x" * 20, "records": 10_000, "groups": 10_000}
+    )
+    assert text.startswith("LEAKY SPLIT - not a result, ")
+    assert len(text) <= charts.LONGEST_SUBTITLE
 
 
 def test_every_plot_has_its_table() -> None:
@@ -231,3 +239,19 @@ def test_pixels_come_in_the_order_of_the_rows_asked_for(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(evaluation.EvaluationError, match="no pixel array"):
         evaluation.read_pixels(path, np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is no training history"),
+        ("epoch,loss,val_loss,val_accuracy\n0,1,1,1\n", "has no column accuracy"),
+    ],
+)
+def test_a_history_that_cannot_be_drawn_is_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(content)
+    with pytest.raises(evaluation.EvaluationError, match=message):
+        evaluation.read_history(path)
