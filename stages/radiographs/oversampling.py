@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from stages.radiographs.splits import SplitError
+
 
 def training_rows(
     records: pd.DataFrame, split: pd.DataFrame, method: Literal["random", "none"], seed: int
@@ -22,10 +24,17 @@ def training_rows(
 
     Returns:
         Columns record, class_index, pixel_row, int64. No row of val or test is ever in it.
+
+    Raises:
+        SplitError: the split is of other records, or has no train rows.
     """
+    if sorted(records["record"]) != sorted(split["record"]):
+        raise SplitError("the split is of other records: run the split stage again")
     joined = records.merge(split[["record", "subset"]], on="record")
     rows = joined.loc[joined["subset"] == "train", ["record", "class_index", "pixel_row"]]
     rows = rows.reset_index(drop=True)
+    if rows.empty:
+        raise SplitError("the split has no train rows: run the split stage again")
     if method == "none" or rows["class_index"].nunique() < 2:
         return rows
     from imblearn.over_sampling import RandomOverSampler

@@ -7,9 +7,9 @@ comparison only. `leakage` measures the difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,26 +51,20 @@ def grouped_split(
         Columns record, subset, fold (-1 if unused) and group, one row a record.
 
     Raises:
-        SplitError: a class has fewer groups than there are subsets, or folds.
+        SplitError: a class has fewer groups than there are subsets, or folds, or shares so many
+            of them with other classes that it cannot be in every subset.
     """
+    _check_asked(validation_share, test_share, folds)
     keep = _one_a_picture(records, originals)
-    _check_groups(keep, folds)
-    shares = {
-        "train": 1 - validation_share - test_share,
-        "val": validation_share,
-        "test": test_share,
-    }
-    subset_of = _deal_out(keep, shares, seed)
-    return _table(records, keep, keep["group"].map(subset_of), _folds(keep, folds, seed))
+    _check_counts(records, keep, "group", folds)
+    train_share = 1 - validation_share - test_share
+    shares = {"train": train_share, "val": validation_share, "test": test_share}
+    subset = keep["group"].map(_deal_out(keep, shares, seed))
+    return _table(records, keep, subset, _folds(keep, folds, seed, grouped=True))
 
 
 def random_split(
-    records: pd.DataFrame,
-    *,
-    validation_share: float,
-    test_share: float,
-    folds: int,
-    seed: int,
+    records: pd.DataFrame, *, validation_share: float, test_share: float, folds: int, seed: int
 ) -> pd.DataFrame:
     """The published protocol: stratified by class over all files with pixels. LEAKY.
 
@@ -79,30 +73,24 @@ def random_split(
     Raises:
         SplitError: a class is too small to be in every subset.
     """
-    from sklearn.model_selection import StratifiedKFold, train_test_split
+    from sklearn.model_selection import train_test_split
 
+    _check_asked(validation_share, test_share, folds)
     keep = records[records["pixel_row"] >= 0]
+    _check_counts(records, keep, "record", folds)
     held_share = validation_share + test_share
     try:
         _, held = train_test_split(
             keep, test_size=held_share, stratify=keep["class_index"], random_state=seed
         )
         val, test = train_test_split(
-            held,
-            test_size=test_share / held_share,
-            stratify=held["class_index"],
-            random_state=seed,
+            held, test_size=test_share / held_share, stratify=held["class_index"], random_state=seed
         )
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        parts = list(splitter.split(keep, keep["class_index"]))
     except ValueError as error:
         raise SplitError(f"a class is too small for a stratified random split: {error}") from error
     subset = pd.Series("train", index=keep.index)
     subset[val.index], subset[test.index] = "val", "test"
-    fold = pd.Series(-1, index=keep.index)
-    for number, (_, members) in enumerate(parts):
-        fold.iloc[members] = number
-    return _table(records, keep, subset, fold)
+    return _table(records, keep, subset, _folds(keep, folds, seed, grouped=False))
 
 
 def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
@@ -141,8 +129,13 @@ def read_split(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=COLUMNS)
     except FileNotFoundError as error:
         raise SplitError(f"{path} does not exist: run the split stage") from error
+    except (ValueError, TypeError) as error:
+        raise SplitError(f"{path} is not a split table: {error}") from error
     if list(frame.columns) != list(COLUMNS):
         raise SplitError(f"{path} is not a split table: its columns are {list(frame.columns)}")
+    strange = sorted(set(frame["subset"].fillna("")) - {*SUBSETS, UNUSED})
+    if strange:
+        raise SplitError(f"{path} is not a split table: it has a subset {strange[0]!r}")
     return frame
 
 
@@ -152,16 +145,26 @@ def _one_a_picture(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> p
     return ordered.sort_values("record")
 
 
-def _check_groups(keep: pd.DataFrame, folds: int) -> None:
+def _check_asked(validation_share: float, test_share: float, folds: int) -> None:
+    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise SplitError(f"split.{name} is {share}: every subset needs a share above 0")
+    if folds < 2:
+        raise SplitError(f"split.folds is {folds}: at least 2 are needed")
+
+
+def _check_counts(
+    records: pd.DataFrame, keep: pd.DataFrame, unit: Literal["record", "group"], folds: int
+) -> None:
     needed = max(len(SUBSETS), folds)
-    groups = keep.groupby("label")["group"].nunique()
-    small = {str(label): int(count) for label, count in groups.items() if count < needed}
+    labels = sorted(set(records.loc[records["class_index"] >= 0, "label"]))
+    counts = keep.groupby("label")[unit].nunique().reindex(labels, fill_value=0)
+    small = ", ".join(f"{label} has {n}" for label, n in counts.items() if n < needed)
     if keep.empty or small:
-        counts = ", ".join(f"{label} has {count}" for label, count in small.items())
         raise SplitError(
-            f"every class needs at least {needed} independent groups (patients or pictures) for "
-            f"3 subsets and {folds} folds; {counts or 'there is no used record'}: add images, "
-            "lower split.folds, or look at what ingest quarantined"
+            f"every class needs at least {needed} {unit}s (a group is a patient, or a picture with "
+            f"its copies) for 3 subsets and {folds} folds; {small or 'there is no usable image'}: "
+            "add images, lower split.folds, or look at what ingest quarantined"
         )
 
 
@@ -177,34 +180,65 @@ def _deal_out(keep: pd.DataFrame, shares: Mapping[str, float], seed: int) -> dic
     # Rare classes first: what is left for them last would be left to chance.
     rarity = (counts / counts.sum(axis=0)).max(axis=1)
     order = shuffled[np.lexsort((-rarity[shuffled], -counts[shuffled].sum(axis=1)))]
-    names = list(shares)
-    wanted = np.array([shares[name] for name in names])[:, np.newaxis] * counts.sum(axis=0)
+    wanted = np.array([*shares.values()])[:, np.newaxis] * counts.sum(axis=0)
     lacking = wanted.copy()
-    dealt: dict[int, str] = {}
+    place = np.zeros(len(table), np.int64)
     for row in order:
-        need = ((lacking / wanted.clip(1e-9)) * counts[row]).sum(axis=1)
-        chosen = int(np.argmax(need))
-        lacking[chosen] -= counts[row]
-        dealt[int(table.index[row])] = names[chosen]
-    return dealt
+        place[row] = np.argmax(((lacking / wanted) * counts[row]).sum(axis=1))
+        lacking[place[row]] -= counts[row]
+    labels = keep.drop_duplicates("class_index").sort_values("class_index")["label"].tolist()
+    place = _without_gaps(counts, wanted, place, labels)
+    return dict(zip(table.index.tolist(), np.array(list(shares))[place].tolist(), strict=True))
 
 
-def _folds(keep: pd.DataFrame, folds: int, seed: int) -> pd.Series[int]:
-    from sklearn.model_selection import StratifiedGroupKFold
+def _without_gaps(
+    counts: npt.NDArray[np.float64],
+    wanted: npt.NDArray[np.float64],
+    place: npt.NDArray[np.int64],
+    labels: Sequence[str],
+) -> npt.NDArray[np.int64]:
+    """`place` (groups,), changed by single moves until every subset has every class.
 
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    The greedy pass can leave a rare class out of a subset, where its groups also hold much of
+    another. Each move closes a gap and opens none, and keeps `counts` (groups, classes) as near to
+    `wanted` (subsets, classes) as can be.
+    """
+    while True:
+        held = np.stack([counts[place == index].sum(axis=0) for index in range(len(wanted))])
+        gaps = np.argwhere(held == 0)
+        if not len(gaps):
+            return place
+        moves = []
+        for index, column in gaps.tolist():
+            for row in np.flatnonzero(counts[:, column]).tolist():
+                after = held.copy()
+                after[place[row]] -= counts[row]
+                after[index] += counts[row]
+                cost = float(((after - wanted) ** 2 / wanted).sum())
+                moves.append((int((after == 0).sum()), cost, row, index))
+        left, _, row, index = min(moves)
+        if left >= len(gaps):
+            raise SplitError(
+                f"{labels[gaps[0][1]]} cannot be in all of {', '.join(SUBSETS)}: too many of its "
+                "groups hold other classes too; add images of other patients"
+            )
+        place[row] = index
+
+
+def _folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> pd.Series[int]:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedGroupKFold if grouped else StratifiedKFold
+    splitter = kind(folds, shuffle=True, random_state=seed)
     fold = pd.Series(-1, index=keep.index)
-    parts = splitter.split(keep, keep["class_index"], keep["group"])
+    parts = splitter.split(keep, keep["class_index"], keep["group"] if grouped else None)
     for number, (_, members) in enumerate(parts):
         fold.iloc[members] = number
     return fold
 
 
 def _table(
-    records: pd.DataFrame,
-    keep: pd.DataFrame,
-    subset: pd.Series[str],
-    fold: pd.Series[int],
+    records: pd.DataFrame, keep: pd.DataFrame, subset: pd.Series[str], fold: pd.Series[int]
 ) -> pd.DataFrame:
     frame = pd.DataFrame(
         {"record": records["record"], "subset": UNUSED, "fold": -1, "group": records["group"]}
