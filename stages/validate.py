@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,15 +56,11 @@ def _log_rejected(table: pd.DataFrame) -> None:
         log.info("rejected  and %d more: see the column reason", len(rejected) - SHOWN)
 
 
-def _complaint(failed: list[dict[str, object]], docs: Path) -> str:
+def _complaint(failed: list[dict[str, Any]], docs: Path) -> str:
     lines = [f"{len(failed)} expectations failed; nothing downstream is run:"]
     for one in failed:
-        examples = one["examples"]
-        named = (
-            f" (for example {'; '.join(examples)})"
-            if isinstance(examples, list) and examples
-            else ""
-        )
+        examples = "; ".join(ascii(example)[1:-1] for example in one["examples"])
+        named = f" (for example {examples})" if examples else ""
         lines.append(f"  not true: {one['expectation']}{named}")
     lines.append(f"Mend the data, or the thresholds in conf/config.yaml. Report: {docs}/index.html")
     return "\n".join(lines)

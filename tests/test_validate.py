@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -64,8 +66,32 @@ def test_failed_validation_says_what_and_where_and_exits_with_1(
     assert validate.main(flags) == 1
     complaint = capsys.readouterr().err
     assert "each class has at least 20 used films" in complaint
-    assert "class2, 19" in complaint
-    assert json.loads((project / "validation.json").read_text())["success"] is False
+    assert "class2: images 19" in complaint
+    facts = json.loads((project / "validation.json").read_text())
+    assert facts["success"] is False
+    assert facts["expectations"]["failed"] == 1
+    assert facts["failed"] == [
+        {
+            "suite": "classes",
+            "expectation": "each class has at least 20 used films",
+            "examples": ["class2: images 19"],
+        }
+    ]
+
+
+def test_the_log_names_rejected_files_and_nothing_of_the_engine(project: Path) -> None:
+    flags = command(project, "metrics-out=validation.json", "docs-out=docs")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.validate", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rejected, verdict = done.stderr.splitlines()
+    assert rejected.split() == ["rejected", "class2/0059.png", "because"]
+    assert verdict.startswith("all ")
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize("protocol", ["grouped", "random"])
@@ -89,7 +115,7 @@ def test_too_few_groups_are_a_clear_error(
     set_parameter(project, "split", folds=30)
     flags = command(project, "split-out=split.csv", "metrics-out=split.json")
     assert split.main(flags) == 1
-    assert "every class needs at least 30 independent groups" in capsys.readouterr().err
+    assert "every class needs at least 30 groups" in capsys.readouterr().err
     assert not (project / "split.csv").exists()
 
 

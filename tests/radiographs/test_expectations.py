@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,15 +53,22 @@ def test_good_records_meet_every_expectation() -> None:
     ("fault", "sentence"),
     [
         (change("source", "class1/0001.png"), "each file has its own source"),
+        (change("record", 3), "each file has its own record"),
         (change("status", "lost"), "each file is used, quarantined or rejected"),
-        (change("sha256", "none"), "sha256 is 64 hexadecimal digits"),
+        (change("sha256", "none"), "sha256 is 64 hex digits"),
         (change("pixel_row", 1), "each film has pixels of its own"),
         (change("group", -1), "each film has a group"),
         (change("width", 0), "width is positive"),
-        (lambda t: t.assign(extra=1), "the table has the columns of the records schema"),
-        (lambda t: reject(t, 5, "rejected"), "at most 10.0% of all files are rejected"),
-        (lambda t: reject(t, 9, "quarantined"), "at most 20.0% of all files are quarantined"),
-        (lambda t: t[t["class_index"] == 0], "there are two classes"),
+        (change("label", ""), "each film has a label"),
+        (change("label", "class1"), "each label has one class_index"),
+        (change("class_index", 1), "each class_index has one label"),
+        (change("status", "quarantined"), "each file set aside has a reason"),
+        (lambda t: t.assign(extra=1), "the columns are as agreed"),
+        (lambda t: reject(t, 5, "rejected"), "at most 0.1 of all files are rejected"),
+        (lambda t: reject(t, 9, "quarantined"), "at most 0.2 of all files are quarantined"),
+        (lambda t: t[:0], "there is at least one file"),
+        (lambda t: t[t["class_index"] == 0], "there are two or more classes"),
+        (lambda t: t.assign(status="quarantined"), "each class has at least 5 used films"),
         (lambda t: t[t["record"] < 9], "each class has at least 5 used films"),
     ],
 )
@@ -71,17 +80,62 @@ def test_a_fault_fails_the_expectation_that_names_it(
 
 def test_a_failure_names_the_files() -> None:
     found = failed(change("width", 0)(good()))
-    assert found["width is positive"] == ["class0/0002.png, 0"]
+    assert found["width is positive"] == ["class0/0002.png: width 0"]
+
+
+def test_a_failure_names_five_files_at_most() -> None:
+    found = failed(good().assign(width=0))
+    assert found["width is positive"] == [f"class{n % 2}/{n:04d}.png: width 0" for n in range(5)]
+
+
+def test_a_class_whose_films_are_all_set_aside_is_named() -> None:
+    table = good()
+    table.loc[table["class_index"] == 1, ["status", "reason"]] = ["quarantined", "because"]
+    assert failed(table)["each class has at least 5 used films"] == ["class1: images 0"]
 
 
 def test_only_rejected_files_fail_without_a_crash() -> None:
-    assert "there are two classes" in failed(reject(good(), 40, "rejected"))
+    assert "each class has at least 5 used films" in failed(reject(good(), 40, "rejected"))
 
 
 def test_the_report_is_whole_and_refers_to_nothing_outside(tmp_path: Path) -> None:
     expectations.check(good(), LIMITS, tmp_path)
     pages = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
-    assert {"index.html", "records.html", "films.html", "classes.html", "shares.html"} == set(pages)
+    suites = ("records", "set_aside", "films", "classes", "shares")
+    assert set(pages) == {"index.html", *(f"{suite}.html" for suite in suites)}
     for page in pages.values():
-        assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']http", page)
-    assert "passed" in pages["index.html"]
+        assert not re.search(r"<(script|link|img|iframe)\b", page)
+        assert "default-src 'none'" in page
+        assert set(re.findall(r'<a href="([^"#]*\.html)"', page)) <= set(pages)
+    assert ">FAILED<" not in pages["index.html"]
+
+
+def test_file_names_cannot_put_markup_into_the_report(tmp_path: Path) -> None:
+    table = change("source", "class0/<script>alert(1)</script>.png")(good())
+    expectations.check(change("width", 0)(table), LIMITS, tmp_path)
+    for name in ("index", "films"):
+        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        assert "<script" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_the_report_lists_files_set_aside_with_their_reasons(tmp_path: Path) -> None:
+    table = reject(good(), 2, "rejected")
+    table.loc[:1, "reason"] = "image file is truncated"
+    expectations.check(table, LIMITS, tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    row = "<td>class0/0000.png</td><td>rejected</td><td>image file is truncated</td>"
+    assert row in page
+
+
+def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened: list[object] = []
+
+    def refuse(_: socket.socket, address: object) -> None:
+        opened.append(address)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    expectations.check(good(), LIMITS, tmp_path)
+    assert opened == []
+    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.radiographs import oversampling
+from stages.radiographs import oversampling, splits
 from tests.radiographs.tables import records
 
 SUBSETS = st.sampled_from(["train", "val", "test", "unused"])
@@ -16,7 +17,8 @@ SUBSETS = st.sampled_from(["train", "val", "test", "unused"])
 def cases(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
     labels = draw(st.lists(st.integers(0, 2), min_size=4, max_size=50))
     table = records(labels, list(range(len(labels))))
-    subsets = draw(st.lists(SUBSETS, min_size=len(labels), max_size=len(labels)))
+    subsets = draw(st.lists(SUBSETS, min_size=len(labels) - 1, max_size=len(labels) - 1))
+    subsets.insert(draw(st.integers(0, len(subsets))), "train")  # never without a train row
     return table, pd.DataFrame({"record": table["record"], "subset": subsets})
 
 
@@ -27,6 +29,7 @@ def test_classes_become_equal_from_train_rows_alone_and_none_is_lost(
     table, split = case
     rows = oversampling.training_rows(table, split, "random", seed)
     train = split.loc[split["subset"] == "train", "record"]
+    assert rows["record"].tolist()[: len(train)] == train.tolist()  # each once, before repeats
     assert set(rows["record"]) == set(train)
     counts = table.loc[train, "class_index"].value_counts()
     wanted = {label: counts.max() for label in counts.index}
@@ -50,3 +53,13 @@ def test_the_same_seed_repeats_the_same_rows(
 ) -> None:
     one, two = (oversampling.training_rows(*case, "random", seed) for _ in range(2))
     assert one.equals(two)
+
+
+def test_a_split_of_other_records_or_without_train_rows_is_a_clear_error() -> None:
+    table = records([0, 1, 0, 1], [0, 1, 2, 3])
+    split = pd.DataFrame({"record": table["record"], "subset": ["val", "val", "test", "test"]})
+    with pytest.raises(splits.SplitError, match="no train rows"):
+        oversampling.training_rows(table, split, "random", 0)
+    for other in (split.iloc[:3], split.assign(record=[0, 1, 2, 9])):
+        with pytest.raises(splits.SplitError, match="of other records"):
+            oversampling.training_rows(table, other, "random", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,57 @@ def test_every_class_stands_in_every_subset_near_its_share(table: pd.DataFrame) 
             assert abs(row[subset] - share * row.sum()) <= 2 * largest + 0.1 * row.sum()
 
 
+@st.composite
+def uneven_tables(draw: st.DrawFn) -> pd.DataFrame:
+    """Three groups of its own for each class, of 1-40 records, and groups that mix classes."""
+    sizes = st.sampled_from([1, 2, 10, 40])
+    contents = [{label: draw(sizes)} for label in range(3) for _ in range(3)]
+    mixed = st.dictionaries(st.integers(0, 2), sizes, min_size=2)
+    contents += draw(st.lists(mixed, max_size=6))
+    rows = [
+        (label, group)
+        for group, content in enumerate(contents)
+        for label, count in sorted(content.items())
+        for _ in range(count)
+    ]
+    return records([label for label, _ in rows], [group for _, group in rows])
+
+
+@settings(max_examples=60)
+@given(uneven_tables())
+def test_a_class_with_three_groups_of_its_own_is_in_every_subset(table: pd.DataFrame) -> None:
+    counts = pd.crosstab(table["label"], grouped(table)["subset"])
+    assert set(counts.columns) == set(splits.SUBSETS)
+    assert counts.to_numpy().min() > 0
+
+
+def test_a_rare_class_in_groups_full_of_another_is_in_every_subset() -> None:
+    # Large groups of class 1 fill val and test, so class 0 would follow its own class 1 into train.
+    labels = [1] * 300 + [0, *[1] * 10] * 3
+    groups = [n // 100 for n in range(300)] + [3 + n // 11 for n in range(33)]
+    split = grouped(records(labels, groups))
+    rare = split.loc[[label == 0 for label in labels], "subset"]
+    assert sorted(rare) == sorted(splits.SUBSETS)
+
+
+def test_classes_that_cannot_all_be_everywhere_are_a_clear_error() -> None:
+    # Seven classes as the lines of the Fano plane: three groups each, any two share one.
+    lines = ["012", "034", "056", "135", "146", "236", "245"]
+    pairs = [(label, int(group)) for label, line in enumerate(lines) for group in line]
+    table = records([label for label, _ in pairs], [group for _, group in pairs])
+    with pytest.raises(splits.SplitError, match=r"class\d cannot be in all of train, val, test"):
+        grouped(table)
+
+
+@settings(max_examples=40)
+@given(tables())
+def test_each_used_record_stands_once_and_in_one_fold(table: pd.DataFrame) -> None:
+    split = grouped(table)
+    assert sorted(split["record"]) == sorted(table["record"])
+    assert set(split["subset"]) == set(splits.SUBSETS)
+    assert set(split["fold"]) == set(range(SHARES["folds"]))
+
+
 @settings(max_examples=20)
 @given(tables(), st.randoms())
 def test_the_order_of_the_rows_does_not_matter(
@@ -96,6 +148,31 @@ def test_a_class_with_too_few_groups_is_named_with_its_count() -> None:
         grouped(table)
 
 
+def test_a_class_without_any_used_record_is_named_not_dropped() -> None:
+    statuses = ["quarantined" if n % 3 == 2 else "used" for n in range(90)]
+    table = records([n % 3 for n in range(90)], list(range(90)), statuses=statuses)
+    with pytest.raises(splits.SplitError, match="class2 has 0"):
+        grouped(table)
+
+
+@pytest.mark.parametrize(
+    ("asked", "key"),
+    [
+        ({"validation_share": 0.0}, "validation_share"),
+        ({"test_share": 0.0}, "test_share"),
+        ({"folds": 1}, "folds"),
+    ],
+)
+def test_an_empty_subset_or_a_single_fold_cannot_be_asked_for(
+    asked: dict[str, float], key: str
+) -> None:
+    table = records([n % 3 for n in range(90)], list(range(90)))
+    with pytest.raises(splits.SplitError, match=rf"split\.{key} is"):
+        splits.grouped_split(table, np.ones(90, bool), **{**SHARES, **asked})
+    with pytest.raises(splits.SplitError, match=rf"split\.{key} is"):
+        splits.random_split(table, **{**SHARES, **asked})
+
+
 def test_the_random_split_takes_all_pixels_and_leaks_planted_copies() -> None:
     statuses = ["quarantined"] * 60 + ["used"] * 240 + ["rejected"]
     groups = [n // 10 for n in range(301)]
@@ -127,5 +204,40 @@ def test_the_random_split_is_the_published_one() -> None:
 
 
 def test_a_random_split_of_too_few_images_is_a_clear_error() -> None:
-    with pytest.raises(splits.SplitError, match="too small"):
+    with pytest.raises(splits.SplitError, match="class0 has 2, class1 has 1"):
         splits.random_split(records([0, 0, 1], [0, 1, 2]), **SHARES)
+    with pytest.raises(splits.SplitError, match="too small for a stratified random split"):
+        splits.random_split(records([0] * 20 + [1] * 3, list(range(23))), **SHARES)
+
+
+def test_leakage_counts_test_records_with_a_relative_in_train() -> None:
+    table = records([0] * 6, [0, 1, 2, 3, 4, 0], pictures=[0, 1, 2, 3, 4, 5])
+    subsets = ["train", "train", "val", "test", "test", "test"]
+    split = pd.DataFrame({"record": range(6), "subset": subsets})
+    assert splits.leakage(table, split) == pytest.approx(1 / 3)  # one shares group 0
+    table.loc[3, "picture"] = 1
+    assert splits.leakage(table, split) == pytest.approx(2 / 3)  # another shares picture 1
+    table.loc[4, "picture"] = 2
+    assert splits.leakage(table, split) == pytest.approx(2 / 3)  # val is not train
+
+
+def test_a_written_split_is_read_back_as_it_was(tmp_path: Path) -> None:
+    split = grouped(records([n % 3 for n in range(30)], list(range(30))))
+    split.to_csv(tmp_path / "split.csv", index=False)
+    assert splits.read_split(tmp_path / "split.csv").equals(split)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "record,subset\n0,train\n",
+        "record,subset,fold,group\n0,train,first,0\n",
+        "record,subset,fold,group\n0,held,0,0\n",
+        "record,subset,fold,group\n0,,0,0\n",
+    ],
+)
+def test_a_table_that_is_no_split_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "split.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(splits.SplitError, match=r"split\.csv is not a split table"):
+        splits.read_split(tmp_path / "split.csv")
