@@ -30,11 +30,15 @@ class Data:
     """Which radiographs, and what their classes mean."""
 
     name: str  # short identifier, part of the registered model's name
-    path: str  # folder with one sub-folder a class
+    path: str  # folder with one sub-folder a class, or an archive (zip, tar) of one
+    sheet: str  # CSV or Excel sheet with path, label and more; conf/no_sheet.csv: none
     generators: tuple[str, ...]  # ("sample",) where the sample is generated, else empty
+    downloads: tuple[str, ...]  # ("kaggle",) where the data set is downloaded, else empty
+    dataset: str  # Kaggle's owner/name/versions/number, or ""
     synthetic: bool  # True marks every result as synthetic
     classes: tuple[str, ...]  # ordinal scale, least to most severe; empty: sorted folder names
     patient_pattern: str  # regular expression on the file stem, groups "patient" and "side"; or ""
+    origin_pattern: str  # likewise: group "origin", or the name of the group that matches; or ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +55,15 @@ class Ingest:
     """Files -> records table and canonical pixels."""
 
     image_size_pixels: int  # side of the square canonical image
-    fit: Literal["letterbox", "squash"]
+    fit: Literal["letterbox", "squash", "crop"]
+    crop_borders: bool  # cut uniform margins off before fitting
     hash_radius_bits: int  # of 256: candidates for the same picture
     copy_correlation: float  # Pearson correlation, 48 x 48, that confirms a candidate
     lineage_patterns: tuple[str, ...]  # regular expressions cut from a stem to find its source
-    conflicts: Literal["quarantine", "keep"]
+    conflicts: Literal["quarantine", "majority", "keep"]
     maximum_megapixels: float  # larger images are rejected unread
+    maximum_archive_files: int  # an archive with more is refused
+    maximum_archive_gigabytes: float  # unpacked; a larger archive is refused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +210,8 @@ POSITIVE = (
     "sample.size_pixels",
     "ingest.image_size_pixels",
     "ingest.maximum_megapixels",
+    "ingest.maximum_archive_files",
+    "ingest.maximum_archive_gigabytes",
     "split.folds",
     "head.squeeze_ratio",
     "head.attention_heads",

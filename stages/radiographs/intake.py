@@ -97,7 +97,8 @@ def take_in(
         _check_classes(folder, names, rows)
     frame = pd.DataFrame(rows)
     frame["class_index"] = [names.index(label) if label else -1 for label in frame["label"]]
-    frame = frame.assign(patient="", side="", picture=-1, group=-1)
+    frame = frame.assign(patient="", side="", origin="", sex="", picture=-1, group=-1)
+    frame = frame.assign(age_years=np.nan, t_score=np.nan)
     return frame[list(COLUMNS)].astype(COLUMNS), prints
 
 
@@ -198,14 +199,16 @@ def _pixel_sha256(image: pixels.Pixels) -> str:
 
 
 def _empty_columns(source: files.Source) -> dict[str, Any]:
-    text = ("reason", "sha256", "pixel_sha256", "perceptual_hash", "mode", "format")
-    numbers = ("width", "height", "bytes")
+    text = ("reason", "sha256", "pixel_sha256", "perceptual_hash", "mode", "format", "compression")
+    borders = ("border_top", "border_bottom", "border_left", "border_right")
+    numbers = ("width", "height", "bytes", "bits", *borders)
     return {
         "source": source.name,
         "label": source.label,
         "status": USED,
         **dict.fromkeys(text, ""),
         **dict.fromkeys(numbers, 0),
+        "pixel_spacing_mm": np.nan,
     }
 
 

@@ -29,11 +29,23 @@ COLUMNS: Final[dict[str, str]] = {
     "mode": "str",  # Pillow's name for the pixel layout
     "format": "str",  # Pillow's name for the file format
     "bytes": "int64",  # size of the file
+    "bits": "int64",  # bits a pixel that the file stores, 1-16; 0 if rejected
+    "compression": "str",  # jpeg | png | tiff_lzw | ... | a DICOM transfer syntax's name
+    "pixel_spacing_mm": "float64",  # between the centres of neighbouring rows; NaN if unknown
+    "border_top": "int64",  # px of uniform margin at source size
+    "border_bottom": "int64",
+    "border_left": "int64",
+    "border_right": "int64",
+    "origin": "str",  # where the film comes from: hospital, device, collection; "" if unknown
     "patient": "str",  # keyed hash, "" if unknown
     "side": "str",  # left | right | "" if unknown
+    "sex": "str",  # F | M | "" if unknown
+    "age_years": "float64",  # NaN if unknown
+    "t_score": "float64",  # standard deviations from the young adult mean; NaN if unknown
     "picture": "int64",  # same picture, copies included; -1 if rejected
     "group": "int64",  # pictures of one patient joined; -1 if rejected
 }
+MEASURED: Final = {name for name, kind in COLUMNS.items() if kind == "float64"}  # NaN: unknown
 
 
 class RecordsError(ValueError):
@@ -43,13 +55,16 @@ class RecordsError(ValueError):
 def read_records(path: Path) -> pd.DataFrame:
     """The table at `path`, one row a source file, columns and dtypes of `COLUMNS`.
 
-    Unknown text is "", never NaN.
+    Unknown text is "", never NaN; unknown measurements are NaN.
 
     Raises:
         RecordsError: no such file, or columns or values that do not fit `COLUMNS`.
     """
     try:
-        frame = pd.read_csv(path, dtype=COLUMNS, keep_default_na=False, encoding="utf-8")
+        as_written = {name: "str" if name in MEASURED else kind for name, kind in COLUMNS.items()}
+        frame = pd.read_csv(path, dtype=as_written, keep_default_na=False, encoding="utf-8")
+        for name in MEASURED.intersection(frame.columns):
+            frame[name] = frame[name].replace("", "nan").astype("float64")
     except FileNotFoundError as error:
         raise RecordsError(f"{path} does not exist: run the ingest stage") from error
     except (ValueError, TypeError) as error:

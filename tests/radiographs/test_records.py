@@ -24,7 +24,8 @@ names = st.one_of(
 
 
 def table(rows: int, **values: Any) -> pd.DataFrame:
-    blank = {name: [0 if kind == "int64" else ""] * rows for name, kind in COLUMNS.items()}
+    nothing = {"int64": 0, "float64": float("nan"), "str": ""}
+    blank = {name: [nothing[kind]] * rows for name, kind in COLUMNS.items()}
     return pd.DataFrame(blank | values).astype(COLUMNS)
 
 
