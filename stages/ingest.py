@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages import params
-from stages.radiographs import duplicates, files, intake, patients
+from stages.radiographs import duplicates, examination, files, grouping, intake, patients
 from stages.radiographs.records import write_records
 
 USER_ERRORS = (
@@ -32,13 +32,15 @@ def run(settings: params.Params, *, images_in: Path, records_out: Path, pixels_o
     ingest = settings.ingest
     pattern = patients.compile_pattern(settings.data.patient_pattern)
     lineage = duplicates.compile_patterns(ingest.lineage_patterns)
-    canonical = intake.Canonical(ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels)
-    same = intake.SamePicture(ingest.hash_radius_bits, ingest.copy_correlation, lineage)
+    canonical = examination.Canonical(
+        ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels
+    )
+    same = grouping.SamePicture(ingest.hash_radius_bits, ingest.copy_correlation, lineage)
     frame, prints = intake.take_in(images_in, settings.data.classes, canonical, pixels_out)
     frame = intake.add_patients(frame, pattern, patients.key_from_environment())
-    frame = intake.add_pictures(frame, prints, same)
+    frame = grouping.add_pictures(frame, prints, same)
     if ingest.conflicts == "quarantine":
-        frame = intake.quarantine(frame)
+        frame = grouping.quarantine(frame)
     write_records(frame, records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
     log.info("%d files: %s; %d pictures", len(frame), counts, frame["picture"].max() + 1)

@@ -14,7 +14,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 
 
-def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash"]) -> Pixels:
+def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "crop"]) -> Pixels:
     """`pixels`, uint8 (height, width), as uint8 (side, side); its range of values never grows.
 
     letterbox keeps the aspect ratio and pads with black, equally on both sides (an odd line goes
