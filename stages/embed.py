@@ -1,34 +1,49 @@
-"""Feature maps of the frozen backbone, once per image; training starts from them.
+r"""Feature maps of the frozen backbone, once per image; training starts from them.
 
-python -m stages.embed --backbone mobilenet --pixels PIXELS.npy --features-out FOLDER
+python -m stages.embed --backbone mobilenet --pixels PIXELS.npy --partial FOLDER \
+    --features-out FOLDER
 
-FOLDER holds features.npy, and design.json, which says what they are. Where the whole backbone is
-trained there is nothing to compute: design.json stands alone, and training reads the pixels.
+The last FOLDER holds features.npy, design.json and embedding.json, which say what they are. Where
+the whole backbone is trained there is nothing to compute: design.json stands alone, and training
+reads the pixels. A killed run goes on from its last chunk when the same command is given again.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from stages import params
+from stages.classifier import embedding, engines, features
 from stages.classifier.design import BackboneDesign, DesignError, write_design
-from stages.radiographs import artifacts
+from stages.classifier.views import Views
+from stages.radiographs import artifacts, provenance
 
+ERRORS = (
+    params.ParamsError,
+    DesignError,
+    engines.EngineError,
+    features.FeaturesError,
+    FileNotFoundError,
+)
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, *, backbone: str, pixels_in: Path, features_out: Path) -> None:
-    """Embed `pixels_in`, uint8 (rows, side, side), into the folder `features_out`."""
-    pixels = np.load(pixels_in, mmap_mode="r")
+def run(
+    settings: params.Params, *, backbone: str, pixels_in: Path, partial: Path, features_out: Path
+) -> None:
+    """Embed `pixels_in`, uint8 (rows, side, side), into the folder `features_out`.
+
+    `partial` is a folder for what is not finished yet.
+    """
+    pixels = features.RowFile(pixels_in, has_views=False)
     design = BackboneDesign(
         name=backbone,
-        side_pixels=pixels.shape[1],
+        side_pixels=pixels.shape[2],
         weights=settings.weights,
         train_from=settings.model.train_from,
         unit_scaling=settings.model.pixel_scaling == "unit",
@@ -38,12 +53,24 @@ def run(settings: params.Params, *, backbone: str, pixels_in: Path, features_out
         if design.cut == "all":
             log.info("%s is trained as a whole: there are no features to keep", backbone)
             return
-        from stages.classifier import cut, features  # TensorFlow: ten seconds, only where needed
-
-        shape = features.embed(
-            cut.frozen_part(design), pixels, folder, mirrored=settings.embed.mirrored_view
+        chosen = settings.embed
+        engine = engines.choose(chosen.engine, chosen.precision)
+        views = Views(chosen.mirrored_view, chosen.augmented_views, chosen.seed)
+        forward, origin = embedding.frozen_forward(design, engine)
+        origin |= {"views": views.kinds, "seed": views.seed}
+        facts = {**dataclasses.asdict(design), **origin}
+        key = provenance.key({**facts, "pixels": provenance.fingerprint(pixels_in)})
+        out = folder / features.FEATURES
+        shape = embedding.embed(forward, pixels, views, partial, key, out)
+        artifacts.write_json(folder / features.ORIGIN, origin)
+        log.info(
+            "%s: %d views x %d images, feature maps %s, by %s in %s",
+            backbone,
+            *shape[:2],
+            shape[2:],
+            engine.name,
+            engine.precision,
         )
-        log.info("%s: %d views x %d images, feature maps %s", backbone, *shape[:2], shape[2:])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--pixels", type=Path, required=True)
+    parser.add_argument("--partial", type=Path, required=True)
     parser.add_argument("--features-out", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -60,9 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             params.load(arguments.params),
             backbone=arguments.backbone,
             pixels_in=arguments.pixels,
+            partial=arguments.partial,
             features_out=arguments.features_out,
         )
-    except (params.ParamsError, DesignError, FileNotFoundError) as error:
+    except ERRORS as error:
         sys.stderr.write(f"embed: {error}\n")
         return 1
     return 0

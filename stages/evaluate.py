@@ -2,7 +2,8 @@ r"""Judge one trained backbone on the test subset, which nothing has read before
 
 python -m stages.evaluate --backbone mobilenet --records RECORDS.csv --pixels PIXELS.npy \
     --split SPLIT.csv --split-metrics SPLIT.json --model FOLDER --history HISTORY.csv \
-    --test-out TEST.json --predictions-out PREDICTIONS.csv --plots-out FOLDER
+    --test-out TEST.json --headline-out HEADLINE.json --predictions-out PREDICTIONS.csv \
+    --plots-out FOLDER
 
 Predictions are of val and test: val is what registration chooses by. Every figure, table and
 picture is of test alone. The training's MLflow run is completed with them.
@@ -28,6 +29,7 @@ from stages.radiographs import (
     charts,
     contact_sheets,
     evaluation,
+    headline,
     records,
     scores,
     splits,
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: params.Params, paths: argparse.Namespace) -> None:
-    """Judge `paths.backbone`; write `test_out`, `predictions_out` and the folder `plots_out`."""
+    """Judge `paths.backbone`; write figures, predictions and the folder `plots_out`."""
     table = records.read_records(paths.records)
     training = evaluation.read_training(
         paths.model / "training.json",
@@ -83,6 +85,7 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         films = pixels[is_test.to_numpy()]
         _picture(chosen, model, films, test, training["classes"], subtitle, folder)
     artifacts.write_json(paths.test_out, report)
+    artifacts.write_json(paths.headline_out, headline.headline(report))
     _log(report)
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
@@ -142,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--backbone", required=True)
     for name in ("records", "pixels", "split", "split-metrics", "model", "history"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("test-out", "predictions-out", "plots-out"):
+    for name in ("test-out", "headline-out", "predictions-out", "plots-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     paths = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

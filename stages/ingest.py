@@ -1,9 +1,10 @@
-"""Source files -> the records table and the canonical pixels, each file decoded once.
+"""Source files -> the records table and the canonical pixels, each file read once.
 
-python -m stages.ingest --images FOLDER --records-out RECORDS.csv --pixels-out PIXELS.npy
+    python -m stages.ingest --images PATH --sheet SHEET --records-out FILE.csv --pixels-out FILE.npy
 
-FOLDER has one sub-folder a class. Every file in it has a row in RECORDS.csv: used, quarantined
-(the same picture stands under several labels), or rejected with the reason.
+PATH is a folder, or a zip or tar of one. Classes are its sub-folders, or come from SHEET (CSV or
+.xlsx; conf/no_sheet.csv is none). Every file has a row in the table: used, quarantined (the same
+picture stands under several labels), or rejected with the reason.
 """
 
 from __future__ import annotations
@@ -15,32 +16,71 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages import params
-from stages.radiographs import duplicates, examination, files, grouping, intake, patients
+from stages.radiographs import (
+    archives,
+    conflicts,
+    duplicates,
+    examination,
+    files,
+    grouping,
+    intake,
+    labelling,
+    lineage,
+    patients,
+    sheets,
+    spreadsheets,
+    unpacking,
+    verification,
+)
 from stages.radiographs.records import write_records
 
 USER_ERRORS = (
     params.ParamsError,
+    unpacking.ArchiveError,
     files.FolderError,
+    spreadsheets.SheetError,
     patients.PatternError,
-    duplicates.LineageError,
+    lineage.LineageError,
+    OSError,  # no room or no right to write: the system's own message names the path
 )
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, *, images_in: Path, records_out: Path, pixels_out: Path) -> None:
-    """Take in every file below `images_in`."""
-    ingest = settings.ingest
-    pattern = patients.compile_pattern(settings.data.patient_pattern)
-    lineage = duplicates.compile_patterns(ingest.lineage_patterns)
+def run(
+    settings: params.Params, *, images_in: Path, sheet_in: Path, records_out: Path, pixels_out: Path
+) -> None:
+    """Take in every file of `images_in`."""
+    data, ingest = settings.data, settings.ingest
+    pattern = patients.compile_pattern(data.patient_pattern)
+    origin_pattern = patients.compile_origin_pattern(data.origin_pattern)
+    key = patients.key_from_environment()
     canonical = examination.Canonical(
-        ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels
+        ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
-    same = grouping.SamePicture(ingest.hash_radius_bits, ingest.copy_correlation, lineage)
-    frame, prints = intake.take_in(images_in, settings.data.classes, canonical, pixels_out)
-    frame = intake.add_patients(frame, pattern, patients.key_from_environment())
+    search = duplicates.Search(
+        ingest.hash_radius_bits,
+        ingest.look_alikes,
+        ingest.look_alike_correlation,
+        ingest.turned_search_images,
+        verification.Copy(
+            ingest.copy_correlation,
+            ingest.local_correlation,
+            ingest.copy_overlap,
+            ingest.marked_copy_correlation,
+            ingest.marked_local_correlation,
+        ),
+        ingest.member_slack,
+    )
+    same = grouping.SamePicture(search, lineage.compile_patterns(ingest.lineage_patterns))
+    limits = unpacking.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
+    sheet = sheets.read_sheet(sheet_in, data.classes, key)
+    with archives.opened(images_in, limits, data.classes, flat=sheet.labelled) as opened:
+        listing = labelling.list_labelled(opened, sheet, data.classes)
+        labelling.check_classes(listing)
+        frame, prints = intake.take_in(listing, canonical, key, pixels_out)
+    frame = intake.add_facts(frame, listing.facts, pattern, origin_pattern, key)
     frame = grouping.add_pictures(frame, prints, same)
-    if ingest.conflicts == "quarantine":
-        frame = grouping.quarantine(frame)
+    frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
     log.info("%d files: %s; %d pictures", len(frame), counts, frame["picture"].max() + 1)
@@ -51,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--sheet", type=Path, required=True)
     parser.add_argument("--records-out", type=Path, required=True)
     parser.add_argument("--pixels-out", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -59,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(
             params.load(arguments.params),
             images_in=arguments.images,
+            sheet_in=arguments.sheet,
             records_out=arguments.records_out,
             pixels_out=arguments.pixels_out,
         )

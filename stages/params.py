@@ -58,7 +58,15 @@ class Ingest:
     fit: Literal["letterbox", "squash", "crop"]
     crop_borders: bool  # cut uniform margins off before fitting
     hash_radius_bits: int  # of 256: candidates for the same picture
-    copy_correlation: float  # Pearson correlation, 48 x 48, that confirms a candidate
+    look_alikes: int  # candidates an image by its blurred middle, in any pose
+    look_alike_correlation: float  # of the blurred middles, from which on a pair is a candidate
+    turned_search_images: int  # with more images, look-alikes are searched upright and mirrored
+    copy_correlation: float  # of the aligned detail, 96 x 96, that confirms a candidate
+    local_correlation: float  # the same, lower quartile of 8 x 8 blocks
+    marked_copy_correlation: float  # both again, for a copy with a line or label of its own
+    marked_local_correlation: float
+    copy_overlap: float  # 0-1 of the picture that both images show
+    member_slack: float  # how much less a member needs against its group's most linked image
     lineage_patterns: tuple[str, ...]  # regular expressions cut from a stem to find its source
     conflicts: Literal["quarantine", "majority", "keep"]
     maximum_megapixels: float  # larger images are rejected unread
@@ -73,6 +81,9 @@ class Validate:
     minimum_images_per_class: int
     maximum_rejected_share: float  # 0-1 of all files
     maximum_quarantined_share: float  # 0-1 of all files
+    maximum_conflicting_share: float  # 0-1 of all pictures: those under several labels
+    minimum_subset_images_per_class: int  # in each of train, val and test
+    maximum_share_error: float  # 0-1: of a subset's records, from split's wanted share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +94,25 @@ class Split:
     validation_share: float  # 0-1
     test_share: float  # 0-1
     folds: int  # folds of the fold column
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """How far shortcuts get, and the report."""
+
+    folds: int  # of the grouped cross-validation, >= 2
+    repeats: int  # of the cross-validation, each with other folds
+    permutations: int  # of labels between groups, for the p-value
+    alarm_level: float  # 0-1: largest p-value of an alarm
+    bootstrap_draws: int
+    interval_level: float  # 0-1
+    most_pictures: int  # in the cross-validation; more are thinned out at random
+    conflicts_shown: int
+    groups_shown: int  # the largest ones
+    films_shown: int  # of each class; of one picture a quarter of that
+    thumbnail_pixels: int  # longer side
+    report_megabytes: float  # at most
     seed: int
 
 
@@ -98,7 +128,11 @@ class Oversample:
 class Embed:
     """Features of the frozen part."""
 
+    engine: Literal["auto", "tensorflow", "openvino"]  # auto: TensorFlow on GPUs, else OpenVINO
+    precision: Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 in OpenVINO where it is fast
     mirrored_view: bool  # also of the mirrored images, for the horizontal flip in training
+    augmented_views: int  # of randomly changed images, for training to draw from
+    seed: int  # of the augmented views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +220,7 @@ class Params:
     ingest: Ingest
     validate: Validate
     split: Split
+    audit: Audit
     oversample: Oversample
     embed: Embed
     model: Model
@@ -197,8 +232,18 @@ class Params:
 
 SHARES = (
     "ingest.copy_correlation",
+    "ingest.local_correlation",
+    "ingest.look_alike_correlation",
+    "ingest.marked_copy_correlation",
+    "ingest.marked_local_correlation",
+    "ingest.copy_overlap",
+    "ingest.member_slack",
     "validate.maximum_rejected_share",
     "validate.maximum_quarantined_share",
+    "validate.maximum_conflicting_share",
+    "validate.maximum_share_error",
+    "audit.alarm_level",
+    "audit.interval_level",
     "split.validation_share",
     "split.test_share",
     "head.dropout",
@@ -209,10 +254,18 @@ POSITIVE = (
     "sample.patients",
     "sample.size_pixels",
     "ingest.image_size_pixels",
+    "ingest.look_alikes",
     "ingest.maximum_megapixels",
     "ingest.maximum_archive_files",
     "ingest.maximum_archive_gigabytes",
     "split.folds",
+    "audit.folds",
+    "audit.repeats",
+    "audit.permutations",
+    "audit.bootstrap_draws",
+    "audit.most_pictures",
+    "audit.thumbnail_pixels",
+    "audit.report_megabytes",
     "head.squeeze_ratio",
     "head.attention_heads",
     "train.epochs",

@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stages import params, tracking
 from stages.radiographs import candidates, promotion, scores
@@ -28,6 +29,7 @@ ERRORS = (
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
 SHOWN = ("accuracy", "macro_f1")  # test figures of the closing table
+REPORTS = (".json", ".html")  # of the pipeline: they go to MLflow, and hold no file names
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ def run(
         for name, candidate in read.items()
     }
     best = read[promotion.best(selection)]
-    reports = {f"pipeline/{path.name}": path for path in sorted(metrics_in.glob("*.json"))}
+    found = [path for path in sorted(metrics_in.iterdir()) if path.suffix in REPORTS]
+    reports = {f"pipeline/{path.name}": path for path in found}
     runs = {
         name: tracking.require_published(
             tracking.collect(models_in / name, metrics_in / name, reports)
@@ -61,7 +64,8 @@ def run(
         for name in read
     }
     registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection)
-    _log_table(read, selection, chosen.selection_metric)
+    baselines = candidates.read_baselines(metrics_in)
+    _log_table(read, selection, chosen.selection_metric, baselines)
     logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
     _write(registration_out, registered)
 
@@ -126,17 +130,22 @@ def _score(metric: str) -> promotion.Score:
 
 
 def _log_table(
-    read: dict[str, candidates.Candidate], selection: dict[str, float], metric: str
+    read: dict[str, candidates.Candidate],
+    selection: dict[str, float],
+    metric: str,
+    baselines: dict[str, dict[str, Any]],
 ) -> None:
-    logger.info(
-        "%-12s %-20s %-22s %s",
-        "backbone",
-        f"validation {metric}",
-        *(f"test {key}" for key in SHOWN),
-    )
+    """The backbones, and below them what they have to beat on the same test records."""
+    layout = "%-18s %-20s %-22s %s"
+    logger.info(layout, "backbone", f"validation {metric}", *(f"test {key}" for key in SHOWN))
     for name, candidate in read.items():
         figures = [promotion.with_interval(candidate.test, key) for key in SHOWN]
-        logger.info("%-12s %-20.3f %-22s %s", name, selection[name], *figures)
+        logger.info(layout, name, f"{selection[name]:.3f}", *figures)
+    if baselines:
+        logger.info("to beat, by no knowledge of bone (see the audit):")
+    for name, test in baselines.items():
+        figures = [promotion.with_interval(test, key) for key in SHOWN]
+        logger.info(layout, name.replace("_", " "), "", *figures)
     if next(iter(read.values())).training["synthetic"]:
         logger.info("SYNTHETIC DATA: the figures say nothing about patients.")
 

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from stages import params
-from stages.radiographs import artifacts, duplicates, records, splits
+from stages.radiographs import artifacts, lineage, records, splits
 
-ERRORS = (params.ParamsError, records.RecordsError, splits.SplitError, duplicates.LineageError)
+ERRORS = (params.ParamsError, records.RecordsError, splits.SplitError, lineage.LineageError)
 log = logging.getLogger(__name__)
 
 
@@ -27,9 +27,9 @@ def run(settings: params.Params, *, records_in: Path, split_out: Path, metrics_o
         name: getattr(chosen, name) for name in ("validation_share", "test_share", "folds", "seed")
     }
     if chosen.protocol == "grouped":
-        patterns = duplicates.compile_patterns(settings.ingest.lineage_patterns)
+        patterns = lineage.compile_patterns(settings.ingest.lineage_patterns)
         stems = [PurePosixPath(source).stem for source in table["source"]]
-        originals = [duplicates.source_stem(stem, patterns) == stem for stem in stems]
+        originals = [lineage.source_stem(stem, patterns) == stem for stem in stems]
         split = splits.grouped_split(table, np.array(originals), **wanted)
     else:
         split = splits.random_split(table, **wanted)

@@ -26,7 +26,12 @@ from stages.classifier import backbones, design, features, fit, heads, inputs, s
 from stages.classifier.checkpoints import Checkpoints
 from stages.radiographs import artifacts, provenance, records, splits
 
-ERRORS = (params.ParamsError, backbones.BackboneError, FileNotFoundError)
+ERRORS = (
+    params.ParamsError,
+    backbones.BackboneError,
+    features.FeaturesError,
+    FileNotFoundError,
+)
 
 
 def run(settings: params.Params, paths: argparse.Namespace) -> None:
@@ -64,6 +69,11 @@ def _facts(
     return {
         "backbone": paths.backbone,
         "classes": classes,
+        "preprocessing": {
+            "side_pixels": backbone["side_pixels"],
+            "fit": settings.ingest.fit,
+            "crop_borders": settings.ingest.crop_borders,
+        },
         "data": settings.data.name,
         "synthetic": settings.data.synthetic,
         "split_protocol": settings.split.protocol,

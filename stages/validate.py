@@ -12,14 +12,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from stages import params
-from stages.radiographs import artifacts, expectations, records
+from stages.radiographs import artifacts, expectations, expected_records, records
 
-SHOWN = 20  # rejected files in the log
+SHOWN = 20  # reasons in the log
+LONGEST = 60  # letters of a reason in the log
 log = logging.getLogger(__name__)
 
 
@@ -29,41 +29,45 @@ class ValidationError(ValueError):
 
 def run(settings: params.Params, *, records_in: Path, metrics_out: Path, docs_out: Path) -> None:
     """Check `records_in`; write the figures first, then fail if an expectation does."""
-    table = records.read_records(records_in)
-    limits = expectations.Thresholds(**params.as_dictionary(settings.validate))
+    table, asked = records.read_records(records_in), settings.validate
+    limits = expected_records.Thresholds(
+        minimum_images_per_class=asked.minimum_images_per_class,
+        maximum_rejected_share=asked.maximum_rejected_share,
+        maximum_quarantined_share=asked.maximum_quarantined_share,
+        maximum_conflicting_share=asked.maximum_conflicting_share,
+    )
     with artifacts.staged_folder(docs_out) as docs:
-        outcomes = expectations.check(table, limits, docs)
-    failed = [outcome for outcome in outcomes if not outcome["success"]]
+        outcomes = expected_records.check(table, limits, docs)
     facts = {
-        "success": not failed,
+        "success": all(outcome["success"] for outcome in outcomes),
         "synthetic": settings.data.synthetic,
-        **expectations.counts(table),
-        "expectations": {"evaluated": len(outcomes), "failed": len(failed)},
-        "failed": [{k: v for k, v in one.items() if k != "success"} for one in failed],
+        **expected_records.counts(table),
+        **expectations.summary(outcomes),
     }
     artifacts.write_json(metrics_out, facts)
-    _log_rejected(table)
-    if failed:
-        raise ValidationError(_complaint(failed, docs_out))
+    _log_set_aside(table)
+    remedy = f"Mend the data, or the thresholds in conf/config.yaml. Report: {docs_out}/index.html"
+    complaint = expectations.complaint(outcomes, remedy)
+    if complaint:
+        raise ValidationError(complaint)
     log.info("all %d expectations met: report in %s/index.html", len(outcomes), docs_out)
 
 
-def _log_rejected(table: pd.DataFrame) -> None:
-    rejected = table[table["status"] == records.REJECTED]
-    for row in rejected.head(SHOWN).itertuples():
-        log.info("rejected  %-40s %s", ascii(row.source)[1:-1], row.reason)
-    if len(rejected) > SHOWN:
-        log.info("rejected  and %d more: see the column reason", len(rejected) - SHOWN)
-
-
-def _complaint(failed: list[dict[str, Any]], docs: Path) -> str:
-    lines = [f"{len(failed)} expectations failed; nothing downstream is run:"]
-    for one in failed:
-        examples = "; ".join(ascii(example)[1:-1] for example in one["examples"])
-        named = f" (for example {examples})" if examples else ""
-        lines.append(f"  not true: {one['expectation']}{named}")
-    lines.append(f"Mend the data, or the thresholds in conf/config.yaml. Report: {docs}/index.html")
-    return "\n".join(lines)
+def _log_set_aside(table: pd.DataFrame) -> None:
+    """A table of why files are not used, rejected ones first."""
+    reasons = expected_records.reasons(table)
+    if reasons:
+        log.info("%-12s %6s  %-*s  %s", "set aside", "files", LONGEST, "reason", "for example")
+    for one in reasons[:SHOWN]:
+        why = ascii(one.reason)[1:-1]
+        why = why if len(why) <= LONGEST else f"{why[: LONGEST - 3]}..."
+        examples = ", ".join(ascii(name)[1:-1] for name in one.examples)
+        log.info("%-12s %6d  %-*s  %s", one.status, one.count, LONGEST, why, examples)
+    if len(reasons) > SHOWN:
+        more = sum(one.count for one in reasons[SHOWN:])
+        log.info(
+            "and %d files more for %d other reasons: see the report", more, len(reasons) - SHOWN
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -102,6 +102,7 @@ def arguments(root: Path) -> list[str]:
         "model": "model",
         "history": "metrics/history.csv",
         "test-out": "metrics/test.json",
+        "headline-out": "metrics/headline.json",
         "predictions-out": "metrics/predictions.csv",
         "plots-out": "metrics/plots",
     }
@@ -147,7 +148,8 @@ def predictions(root: Path) -> pd.DataFrame:
 
 
 def test_every_file_that_is_declared_is_written_and_no_other(evaluated: Path) -> None:
-    expected = {"history.csv", "test.json", "predictions.csv", *(f"plots/{n}" for n in PLOTS)}
+    files = ("history.csv", "test.json", "headline.json", "predictions.csv")
+    expected = {*files, *(f"plots/{n}" for n in PLOTS)}
     assert set(outputs(evaluated)) == {f"metrics/{name}" for name in expected}
 
 

@@ -12,7 +12,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "stages").rglob("*.py"))
 STAGES = {file.stem for file in (ROOT / "stages").glob("*.py")} - {"__init__", "params"}
-LIGHT = ("sample", "ingest", "validate", "split", "oversample", "embed")
+LIGHT = (
+    "sample",
+    "fetch",
+    "ingest",
+    "validate",
+    "split",
+    "validate_split",
+    "audit",
+    "oversample",
+    "embed",
+)
 HEAVY = {"tensorflow", "keras", "mlflow"}
 SERVED = ROOT / "stages" / "tracking" / "served_model.py"  # runs beside a logged model
 

@@ -1,57 +1,19 @@
-import dataclasses
 import io
 import logging
 import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from PIL import Image
 
-from stages import ingest, params
+from stages.radiographs import patients
 from stages.radiographs.records import COLUMNS, read_records
-
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
-
-
-def settings(**changes: Any) -> params.Params:
-    """The project's own parameters with small images; keys of data and ingest can be changed."""
-    loaded = params.load(PARAMS)
-    data: dict[str, Any] = {
-        "classes": CLASSES,
-        "patient_pattern": r"^(?P<patient>P\d+)_(?P<side>[LR])",
-    }
-    for key in set(changes) & {"classes", "patient_pattern"}:
-        data[key] = changes.pop(key)
-    taken: dict[str, Any] = {
-        "image_size_pixels": 32,
-        "fit": "letterbox",
-        "hash_radius_bits": 32,
-        "copy_correlation": 0.985,
-        "lineage_patterns": (r"_aug_\d+$",),
-        "conflicts": "quarantine",
-    }
-    return dataclasses.replace(
-        loaded,
-        data=dataclasses.replace(loaded.data, **data),
-        ingest=dataclasses.replace(loaded.ingest, **taken | changes),
-    )
-
-
-def film(seed: int) -> Image.Image:
-    coarse = np.random.default_rng(seed).integers(0, 256, (10, 8), np.uint8)
-    return Image.fromarray(coarse).resize((96, 120), Image.Resampling.BILINEAR)
-
-
-def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, file_format, **options)
-    return stream.getvalue()
+from tests.films import ROOT, encoded, fill, film, settings, taken_in
 
 
 def contents() -> dict[str, bytes]:
@@ -78,24 +40,6 @@ def contents() -> dict[str, bytes]:
     }
 
 
-def fill(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return folder
-
-
-def taken_in(folder: Path, out: Path, configuration: params.Params) -> pd.DataFrame:
-    ingest.run(
-        configuration,
-        images_in=folder,
-        records_out=out / "records.csv",
-        pixels_out=out / "pixels.npy",
-    )
-    return read_records(out / "records.csv").set_index("source", drop=False)
-
-
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("ingest")
@@ -119,7 +63,7 @@ def test_rejected_files_give_their_reason_and_have_no_pixels(records: pd.DataFra
     reasons = rejected["reason"].to_dict()
     assert reasons.pop("Normal/truncated.jpg").startswith("image file is truncated")
     assert reasons == {
-        "Osteopenia/notes.txt": "not a JPEG, PNG, TIFF, BMP image",
+        "Osteopenia/notes.txt": "not a JPEG, PNG, TIFF, BMP or DICOM image",
         "stray.png": "in no class folder",
     }
     assert set(rejected["pixel_row"]) == set(rejected["picture"]) == set(rejected["group"]) == {-1}
@@ -193,7 +137,7 @@ def test_identical_pixels_have_one_hash_whatever_the_file(records: pd.DataFrame)
 
 def test_shape_is_part_of_the_pixel_hash(tmp_path: Path) -> None:
     tall, wide = Image.new("L", (2, 3)), Image.new("L", (3, 2))
-    files = {"a/1.png": encoded(tall, "PNG"), "a/2.png": encoded(wide, "PNG")}
+    files = {"a/1.png": encoded(tall, "PNG"), "b/2.png": encoded(wide, "PNG")}
     records = taken_in(fill(tmp_path / "images", files), tmp_path, settings(classes=()))
     assert records["pixel_sha256"].nunique() == 2
     assert records["picture"].nunique() == 2
@@ -225,48 +169,51 @@ def test_without_a_scale_classes_are_the_folders_by_name(tmp_path: Path) -> None
 
 
 def test_an_image_above_the_limit_is_rejected_unread(tmp_path: Path) -> None:
-    files = {"a/1.png": encoded(film(0), "PNG"), "a/2.png": encoded(Image.new("L", (4, 4)), "PNG")}
+    small = encoded(Image.new("L", (4, 4)))
+    files = {"a/1.png": encoded(film(0)), "a/2.png": small, "b/3.png": small}
     limited = settings(classes=(), maximum_megapixels=0.01)
     records = taken_in(fill(tmp_path / "images", files), tmp_path, limited)
-    assert records["status"].tolist() == ["rejected", "used"]
+    assert records["pixel_row"].tolist() == [-1, 0, 1]
+    assert "maximum_megapixels" in str(records.loc["a/1.png", "reason"])
 
 
-faults: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
-    "no folder": ({}, {}, "is not a folder"),
-    "no class folders": ({"1.png": b""}, {}, "has no sub-folder"),
-    "missing class": ({"Normal/1.png": b""}, {}, "data.classes names Osteopenia, Osteoporosis"),
-    "unnamed class": (
-        contents() | {"Other/1.png": b""},
-        {},
-        "has Other, which data.classes does not name",
-    ),
-    "no usable image": (
-        {"a/1.png": b"", "b/1.png": encoded(film(0), "PNG")},
-        {"classes": ()},
-        "has no usable image in a (rejected: not a JPEG, PNG, TIFF, BMP image)",
-    ),
-    "patient pattern": ({}, {"patient_pattern": "("}, "data.patient_pattern"),
-    "lineage pattern": ({}, {"lineage_patterns": ("(",)}, "ingest.lineage_patterns"),
-}
+def dicom(seed: int, patient: str) -> bytes:
+    dataset = pydicom.Dataset()
+    dataset.PatientID, dataset.ImageLaterality, dataset.PatientAge = patient, "L", "061Y"
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset.SOPInstanceUID = f"1.2.3.{seed}"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 120, 96, 1
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = film(seed).tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
+    return stream.getvalue()
 
 
-@pytest.mark.parametrize("fault", faults)
-def test_what_the_user_did_wrong_is_one_line_and_exit_code_1(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    fault: str,
-) -> None:
-    files, changes, message = faults[fault]
-    fill(tmp_path / "images", files)
-    configuration = settings(**changes)
-    monkeypatch.setattr(params, "load", lambda _: configuration)
-    outputs = ["--records-out", f"{tmp_path}/out/r.csv", "--pixels-out", f"{tmp_path}/out/p.npy"]
-    assert ingest.main(["--images", f"{tmp_path}/images", *outputs]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("ingest: ")
-    assert message in error
-    assert list(tmp_path.glob("out/*")) == []
+def test_a_pacs_export_needs_a_sheet_and_no_folders(tmp_path: Path) -> None:
+    export = {
+        "ST0/SE0/IM0": dicom(0, "SECRET7"),
+        "ST0/SE1/IM0.dcm": dicom(1, "SECRET7"),
+        "ST1/IM0": dicom(2, "SECRET8"),
+        "ST1/IM1": dicom(3, "SECRET9"),
+    }
+    sheet = tmp_path / "sheet.csv"
+    rows = ["ST0\\SE0\\IM0;a;;", "ST0/SE1/IM0;b;;R", "ST1/IM0;a;SECRET7;"]
+    sheet.write_text("\n".join(["path;label;patient;side", *rows]), encoding="utf-8")
+    records = taken_in(fill(tmp_path / "images", export), tmp_path, settings(classes=()), sheet)
+    assert records["reason"].to_dict() == dict.fromkeys(export, "") | {
+        "ST1/IM1": "no row in the sheet"
+    }
+    assert records["label"].tolist() == ["a", "b", "a", ""]
+    key = patients.key_from_environment()
+    assert records["patient"].tolist() == [patients.hashed("SECRET7", key)] * 3 + [""]
+    assert records["side"].tolist() == ["left", "right", "left", ""]
+    assert records["age_years"].tolist()[:3] == [61.0] * 3
+    assert b"SECRET" not in (tmp_path / "records.csv").read_bytes()
 
 
 def test_the_counts_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -282,6 +229,6 @@ def test_the_module_runs_and_never_loads_heavy_packages() -> None:
         "raise SystemExit(str(heavy) if heavy else 0)"
     )
     finished = subprocess.run(
-        [sys.executable, "-c", code], cwd=PARAMS.parent, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert finished.returncode == 0, finished.stderr

@@ -79,6 +79,15 @@ def test_failed_validation_says_what_and_where_and_exits_with_1(
     ]
 
 
+def test_more_rejected_files_than_the_configured_share_fail(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_parameter(project, "validate", maximum_rejected_share=0.01)
+    flags = command(project, "metrics-out=validation.json", "docs-out=docs")
+    assert validate.main(flags) == 1
+    assert "at most 0.01 of all files are rejected" in capsys.readouterr().err
+
+
 def test_the_log_names_rejected_files_and_nothing_of_the_engine(project: Path) -> None:
     flags = command(project, "metrics-out=validation.json", "docs-out=docs")
     done = subprocess.run(
@@ -88,8 +97,9 @@ def test_the_log_names_rejected_files_and_nothing_of_the_engine(project: Path) -
         text=True,
         check=True,
     )
-    rejected, verdict = done.stderr.splitlines()
-    assert rejected.split() == ["rejected", "class2/0059.png", "because"]
+    head, rejected, verdict = done.stderr.splitlines()
+    assert head.split() == ["set", "aside", "files", "reason", "for", "example"]
+    assert rejected.split() == ["rejected", "1", "because", "class2/0059.png"]
     assert verdict.startswith("all ")
     assert done.stdout == ""
 

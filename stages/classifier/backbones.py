@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,22 @@ def weights_source(weights: str, name: str) -> str | None:
     return str(file)
 
 
+def weights_fingerprint(weights: str, name: str) -> str:
+    """What tells these weights from others: the file's SHA-256, or who provides them."""
+    source = weights_source(weights, name)
+    if source in (None, "imagenet"):
+        return f"{weights} of Keras {keras.__version__}"
+    with Path(str(source)).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def build(name: str, side_pixels: int, weights: str) -> keras.Model:
     """The bare backbone on (side, side, 3), scaled inputs, without its top."""
+    shape = (side_pixels, side_pixels, 3)
+    if keras.config.image_data_format() == "channels_first":
+        shape = (3, side_pixels, side_pixels)
     model = find(name).build(
-        input_shape=(side_pixels, side_pixels, 3),
+        input_shape=shape,
         include_top=False,
         weights=weights_source(weights, name),
     )

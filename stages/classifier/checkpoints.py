@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+
+LAST, BEST = "last.npz", "best.npz"  # all variables in their order; a tenth of the time of HDF5
 
 
 @dataclasses.dataclass
@@ -29,7 +32,7 @@ class Progress:
 
 
 class Checkpoints:
-    """Two weight files and the progress, in a folder that appears whole or not at all.
+    """Two files of variables and the progress, in a folder that appears whole or not at all.
 
     A folder belongs to one training, named by its `key` (its settings and data): another key
     starts afresh, so that a changed parameter never resumes an old state.
@@ -45,10 +48,10 @@ class Checkpoints:
         staged = self._folder / ".staged"
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
-        model.save_weights(staged / "last.weights.h5")
+        np.savez(staged / LAST, *(np.asarray(variable) for variable in _state(model)))
         is_best = progress.best_epoch == progress.epochs_done - 1
-        source = staged / "last.weights.h5" if is_best else self._current / "best.weights.h5"
-        (staged / "best.weights.h5").hardlink_to(source)
+        source = staged / LAST if is_best else self._current / BEST
+        (staged / BEST).hardlink_to(source)
         (staged / "progress.json").write_text(json.dumps(dataclasses.asdict(progress)))
         self._replace(staged)
 
@@ -60,12 +63,12 @@ class Checkpoints:
         if not self._current.exists():
             return Progress()
         values: dict[str, Any] = json.loads((self._current / "progress.json").read_text())
-        model.load_weights(self._current / "last.weights.h5")
+        _load(self._current / LAST, _state(model))
         return Progress(**values)
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the weights of the best epoch into `model`."""
-        model.load_weights(self._current / "best.weights.h5")
+        _load(self._current / BEST, model.variables)
 
     def clear(self) -> None:
         """Remove the folder: the training's results are in place."""
@@ -84,3 +87,15 @@ class Checkpoints:
         for stale in self._folder.glob("training-*"):
             if stale != self._current:
                 shutil.rmtree(stale, ignore_errors=True)
+
+
+def _state(model: keras.Model) -> list[Any]:
+    """All that an epoch changes: the model's variables first, then the optimizer's."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _load(path: Path, variables: list[Any]) -> None:
+    """Give `variables` the first values in `path`."""
+    with np.load(path, allow_pickle=False) as arrays:
+        for number, variable in enumerate(variables):
+            variable.assign(arrays[f"arr_{number}"])

@@ -30,6 +30,9 @@ def split(design: BackboneDesign) -> tuple[keras.Model, keras.Model | None]:
     cut = _cut_tensor(base, design)
     pixels = keras.Input((design.side_pixels, design.side_pixels, 1), name="pixels")
     scaled = _scaled(pixels, design)
+    if _channels_first():
+        lower = keras.Model(base.input, layers.Permute((2, 3, 1))(cut), name="lower")
+        return keras.Model(pixels, lower(scaled), name="frozen"), None
     from_scratch = design.weights == "none"
     if cut is base.input:
         _adapt_norms(base, from_scratch=from_scratch)
@@ -50,7 +53,15 @@ def _scaled(pixels: keras.KerasTensor, design: BackboneDesign) -> keras.KerasTen
     row = backbones.find(design.name)
     scale, offset = (1 / 255, 0.0) if design.unit_scaling else (row.scale, row.offset)
     gray = layers.Rescaling(scale, offset, name="scaling")(pixels)
+    if _channels_first():
+        gray = layers.Permute((3, 1, 2))(gray)
+        return layers.Concatenate(axis=1, name="gray_to_rgb")([gray, gray, gray])
     return layers.Concatenate(name="gray_to_rgb")([gray, gray, gray])
+
+
+def _channels_first() -> bool:
+    """Whether layers are built for OpenVINO, which runs the frozen part alone."""
+    return bool(keras.config.image_data_format() == "channels_first")
 
 
 def _cut_tensor(base: keras.Model, design: BackboneDesign) -> keras.KerasTensor:

@@ -16,9 +16,11 @@ import numpy.typing as npt
 from stages.classifier.checkpoints import Checkpoints, Progress
 from stages.classifier.features import Source
 from stages.classifier.inputs import Augmentation, Rows, padded_batches, training_batches
+from stages.classifier.optimizer import FusedAdam
 
 log = logging.getLogger(__name__)
 SEED_STATE = "seed_generator_state"  # Keras' name for what its random layers draw from
+MOST_STEPS_AT_ONCE = 16  # without coming back to Python
 EpochReport = Callable[[int, dict[str, float]], None]
 
 
@@ -71,7 +73,7 @@ class Subset:
 def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
     """Adam and cross-entropy; call it inside the strategy's scope."""
     model.compile(
-        optimizer=keras.optimizers.Adam(
+        optimizer=FusedAdam(
             learning_rate=optimisation.learning_rate,
             weight_decay=optimisation.weight_decay or None,
         ),
@@ -130,17 +132,25 @@ def fit(
         )
         checked = padded_batches(source, validation.rows, optimisation.batch_size)
         callback = _EpochEnd(optimisation, progress, checked, validation, checkpoints, on_epoch)
+        steps = max(len(training.rows) // optimisation.batch_size, 1)
+        if model.distribute_strategy.num_replicas_in_sync == 1:  # the loop fails on several
+            model.steps_per_execution = steps_at_once(steps)
         model.fit(
             batches,
             epochs=optimisation.epochs,
             initial_epoch=progress.epochs_done,
-            steps_per_epoch=max(len(training.rows) // optimisation.batch_size, 1),
+            steps_per_epoch=steps,
             callbacks=[callback],
             shuffle=False,
             verbose=0,
         )
     checkpoints.restore_best(model)
     return progress
+
+
+def steps_at_once(steps: int) -> int:
+    """How many of an epoch's `steps` run as one: a divisor, so that every epoch ends in time."""
+    return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
 
 
 def cross_entropy(class_indices: Rows, probabilities: npt.NDArray[np.float32]) -> float:

@@ -51,11 +51,6 @@ class Augmentation:
         )
 
 
-def tensor(source: Source) -> tf.Tensor:
-    """The values of `source` in TensorFlow's memory, once."""
-    return tf.constant(np.ascontiguousarray(source.values))
-
-
 def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
     """Positions 0..rows-1 shuffled for `epoch`, cut to whole batches.
 
@@ -95,10 +90,11 @@ def training_batches(
     size = len(orders[0])
     positions = np.concatenate(orders)
     ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
-    values, weights = tensor(source), tf.constant(class_weights)
+    weights = tf.constant(class_weights)
+    offered = tf.constant(source.offered(flip=augmentation.horizontal_flip), tf.int64)
 
     def prepare(row: tf.Tensor, label: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        chosen = _choose(values, row, tick, source, seed, flip=augmentation.horizontal_flip)
+        chosen = _read(source, _choose(offered, row, seed, tick[0]), row)
         if source.pixels:
             chosen = augment(chosen, seed, tick[0], augmentation)
         return chosen, tf.one_hot(label, classes), tf.gather(weights, label)
@@ -116,25 +112,33 @@ def padded_batches(source: Source, rows: Rows, batch_size: int) -> tf.data.Datas
     """Rows in order, the last one repeated up to whole batches: the caller cuts the result."""
     padding = -len(rows) % batch_size
     padded = np.concatenate([rows, np.repeat(rows[-1:], padding)])
-    values = tensor(source)
 
     def prepare(row: tf.Tensor) -> tf.Tensor:
-        return _shaped(tf.gather(values[0], row), source)
+        return _read(source, tf.zeros_like(row), row)
 
-    return tf.data.Dataset.from_tensor_slices(padded).batch(batch_size).map(prepare).prefetch(1)
-
-
-def _choose(
-    values: tf.Tensor, row: tf.Tensor, tick: tf.Tensor, source: Source, seed: int, *, flip: bool
-) -> tf.Tensor:
-    if not flip or source.values.shape[0] < 2:
-        return _shaped(tf.gather(values[0], row), source)
-    views = tf.random.stateless_uniform(tf.shape(row), _seed(seed, tick[0], 0), 0, 2, tf.int64)
-    return _shaped(tf.gather_nd(values, tf.stack([views, row], axis=1)), source)
+    return (
+        tf.data.Dataset.from_tensor_slices(padded)
+        .batch(batch_size, drop_remainder=True)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
-def _shaped(chosen: tf.Tensor, source: Source) -> tf.Tensor:
-    chosen = tf.cast(chosen, tf.float32)
+def _choose(offered: tf.Tensor, row: tf.Tensor, seed: int, tick: tf.Tensor) -> tf.Tensor:
+    """One of the `offered` views for each row."""
+    if offered.shape[0] < 2:
+        return tf.zeros_like(row)
+    draws = tf.random.stateless_uniform(
+        tf.shape(row), _seed(seed, tick, 0), 0, offered.shape[0], tf.int64
+    )
+    return tf.gather(offered, draws)
+
+
+def _read(source: Source, view: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+    """Values of `source`, float32 (batch, ...), read from its file by tf.data's threads."""
+    dtype = tf.as_dtype(source.values.dtype)
+    chosen = tf.numpy_function(source.take, [view, row], dtype, stateful=False)
+    chosen = tf.cast(tf.ensure_shape(chosen, (row.shape[0], *source.values.shape[2:])), tf.float32)
     return chosen[..., tf.newaxis] if source.pixels else chosen
 
 

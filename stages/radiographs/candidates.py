@@ -65,6 +65,21 @@ def read_predictions(content: bytes) -> pd.DataFrame:
         raise CandidateError(f"predictions.csv is no table ({error}): run `dvc repro`") from error
 
 
+def read_baselines(metrics: Path) -> dict[str, dict[str, Any]]:
+    """Test figures of what is not bone, by name, from `metrics/shortcuts.json`; {} without one.
+
+    Raises:
+        CandidateError: the file is damaged.
+    """
+    path = metrics / "shortcuts.json"
+    if not path.exists():
+        return {}
+    try:
+        return {name: dict(one["test"]) for name, one in _read_json(path)["shortcuts"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CandidateError(f"{path} has no shortcuts ({error!r}): run `dvc repro`") from error
+
+
 def check_shared(candidates: list[Candidate]) -> None:
     """Refuse to compare backbones that saw different data or splits.
 

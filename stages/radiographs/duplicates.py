@@ -1,36 +1,57 @@
-"""Which records show the same picture: identical pixels, near copies, mirrored ones, lineage.
+"""Which images show the same picture: candidates, their own check, and groups without chains.
 
-A pair is joined only after its own check, so no chain of look-alikes glues strangers: perceptual
-hashes find candidates, the correlation of the reduced pixels confirms them.
+Hashes within a radius, and look-alikes in any pose, are candidates. A pair counts after its
+registration alone. A group is kept together only if each member, laid over the group's most
+connected one, agrees with that too: a chain of look-alikes never glues strangers.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
+import dataclasses
+from collections import defaultdict, deque
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from stages.radiographs import alignment, hash_search, poses, verification
+from stages.radiographs.alignment import Maps
+from stages.radiographs.components import Integers, Pair, components
 from stages.radiographs.pixels import Pixels, resize
 
-HASH_BITS: Final = 256
-HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies
+HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
 HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
-COMPARED_SIDE_PIXELS: Final = 48  # of the reduced image that is correlated
-BLOCK_ELEMENTS: Final = 4_000_000  # distances held at once
-
-Integers = npt.NDArray[np.int64]
-Pair = tuple[int, int]
+ROUND_PAIRS: Final = 2048  # verified before looking again which images are one already
 
 
-class LineageError(ValueError):
-    """ingest.lineage_patterns cannot be used."""
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """Where copies are looked for, and what they must hold.
+
+    Attributes:
+        radius_bits: largest distance of the perceptual hashes, of 256.
+        neighbours: look-alikes an image that are verified.
+        similarity: smallest correlation of a look-alike's blurred disc.
+        turned_images: with more images, only upright and mirrored look-alikes are searched.
+        copy: what an aligned pair must hold.
+        slack: how much less a member must hold against its group's most connected one.
+    """
+
+    radius_bits: int
+    neighbours: int
+    similarity: float
+    turned_images: int
+    copy: verification.Copy
+    slack: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Links:
+    """Verified pairs, int64 (m, 2) fixed and moving, and their maps, float64 (m, 2, 3)."""
+
+    pairs: Integers
+    maps: Maps
 
 
 def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
@@ -48,141 +69,113 @@ def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
     return hashes[0], hashes[1]
 
 
-def near_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Iterator[Integers]:
-    """All i < j whose hashes left[i] and right[j], uint8 (n, 32), differ in <= `radius_bits` bits.
-
-    Exhaustive, in blocks of bounded memory: int64 (pairs, 2) each, in ascending order.
-    """
-    left_words, right_words = (np.ascontiguousarray(bits).view(np.uint64) for bits in (left, right))
-    count = len(left_words)
-    step = max(1, BLOCK_ELEMENTS // max(1, count))
-    for start in range(0, count, step):
-        block = left_words[start : start + step]
-        later = right_words[start + 1 :]
-        distance = np.zeros((len(block), len(later)), np.uint16)
-        for word in range(left_words.shape[1]):
-            distance += np.bitwise_count(block[:, word, None] ^ later[None, :, word])
-        first, second = np.nonzero(distance <= radius_bits)
-        after = second >= first  # second counts from start + 1
-        yield np.stack([first[after] + start, second[after] + start + 1], axis=1).astype(np.int64)
-
-
-def correlations(
-    reduced: Pixels, pairs: Integers, mirrored: bool, batch: int = 4096
-) -> npt.NDArray[np.float32]:
-    """Pearson correlation, -1 to 1, of the images of each pair; 0 where one is constant.
-
-    Args:
-        reduced: uint8 (n, side, side).
-        pairs: int64 (m, 2), indices into `reduced`.
-        mirrored: whether the second image of each pair is mirrored first.
-        batch: pairs held at once.
-    """
-    result = np.zeros(len(pairs), np.float32)
-    for start in range(0, len(pairs), batch):
-        chosen = pairs[start : start + batch]
-        second = reduced[chosen[:, 1]]
-        one = _standardised(reduced[chosen[:, 0]])
-        two = _standardised(second[:, :, ::-1] if mirrored else second)
-        result[start : start + batch] = np.einsum("ij,ij->i", one, two)
-    return result
-
-
-def copy_pairs(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, radius_bits: int, correlation: float
-) -> Iterator[Pair]:
-    """Pairs that are near copies of each other, as they are or mirrored.
+def copy_groups(
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
+) -> Integers:
+    """The picture of each image, int64 (n,), numbered by their first images.
 
     Args:
         hashes: uint8 (n, 32), see `perceptual_hashes`.
         mirrored_hashes: uint8 (n, 32), of the mirror images.
-        reduced: uint8 (n, 48, 48).
-        radius_bits: largest distance of two hashes, of 256.
-        correlation: smallest correlation of the reduced pixels.
+        reduced: uint8 (n, 96, 96).
+        search: where to look, what to demand.
     """
-    for right, mirrored in ((hashes, False), (mirrored_hashes, True)):
-        for pairs in near_pairs(hashes, right, radius_bits):
-            confirmed = pairs[correlations(reduced, pairs, mirrored) >= correlation]
-            yield from ((int(one), int(two)) for one, two in confirmed)
+    candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
+    links = verified(reduced, candidates, search.copy)
+    return consistent_groups(reduced, links, search)
 
 
-def equal_pairs(keys: Sequence[str]) -> Iterator[Pair]:
-    """The first and each later index of the same key; "" is like nothing."""
-    first: dict[str, int] = {}
-    for index, key in enumerate(keys):
-        if key and first.setdefault(key, index) != index:
-            yield first[key], index
+def find_candidates(
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
+) -> Links:
+    """Pairs to verify and where to start, most promising first, each pair once."""
+    upright = hash_search.near_pairs(hashes, hashes, search.radius_bits)
+    mirrored = hash_search.near_pairs(hashes, mirrored_hashes, search.radius_bits)
+    bank = poses.bank(turned=len(reduced) <= search.turned_images)
+    alike = poses.look_alikes(reduced, bank, search.neighbours, search.similarity)
+    order = np.lexsort((alike.pairs[:, 1], alike.pairs[:, 0], -alike.similarity))
+    identity = np.eye(2, 3)[None]
+    mirror = identity * np.array([[-1.0], [1.0]])
+    pairs = np.concatenate([upright, mirrored, alike.pairs[order]])
+    maps = np.concatenate(
+        [
+            identity.repeat(len(upright), axis=0),
+            mirror.repeat(len(mirrored), axis=0),
+            alike.maps[order],
+        ]
+    )
+    return Links(pairs, maps)
 
 
-def compile_patterns(patterns: Sequence[str]) -> list[re.Pattern[str]]:
-    """ingest.lineage_patterns as expressions.
+def verified(reduced: Pixels, candidates: Links, copy: verification.Copy) -> Links:
+    """The candidates that hold `copy`; those that others have made one already are passed over."""
+    groups = np.arange(len(reduced))
+    kept: list[Pair] = []
+    maps: list[Maps] = [np.empty((0, 2, 3))]
+    for start in range(0, len(candidates.pairs), ROUND_PAIRS):
+        pairs = candidates.pairs[start : start + ROUND_PAIRS]
+        apart = groups[pairs[:, 0]] != groups[pairs[:, 1]]
+        starts = candidates.maps[start : start + ROUND_PAIRS][apart]
+        registered = verification.register(reduced, pairs[apart], starts, "copies")
+        holds = copy.holds(registered.agreement)
+        kept += [(int(one), int(two)) for one, two in pairs[apart][holds]]
+        maps.append(registered.maps[holds])
+        groups = components(len(reduced), kept)
+    return Links(np.array(kept, np.int64).reshape(-1, 2), np.concatenate(maps))
 
-    Raises:
-        LineageError: one is not a regular expression.
+
+def consistent_groups(reduced: Pixels, links: Links, search: Search) -> Integers:
+    """Groups whose every member agrees with the most linked one, int64 (n,), by first images.
+
+    Those that do not agree with it form groups among themselves by the same rule.
     """
-    try:
-        return [re.compile(pattern) for pattern in patterns]
-    except re.error as error:
-        raise LineageError(f"ingest.lineage_patterns: {error.pattern!r}: {error}") from error
+    slack = search.copy.loosened(search.slack)
+    joined: list[Pair] = []
+    pairs, maps = links.pairs, links.maps
+    while len(pairs):
+        centres, members, starts = _spokes(len(reduced), Links(pairs, maps))
+        spokes = np.stack([centres, members], axis=1)
+        linked = _contains(spokes, np.concatenate([links.pairs, links.pairs[:, ::-1]]))
+        registered = verification.register(reduced, spokes[~linked], starts[~linked])
+        holds = linked.copy()
+        holds[~linked] = slack.holds(registered.agreement)
+        joined += [(int(one), int(two)) for one, two in spokes[holds]]
+        settled = np.zeros(len(reduced), bool)
+        settled[centres] = settled[members[holds]] = True
+        open_pairs = ~(settled[pairs[:, 0]] | settled[pairs[:, 1]])
+        pairs, maps = pairs[open_pairs], maps[open_pairs]
+    return components(len(reduced), joined)
 
 
-def source_stem(stem: str, patterns: Sequence[re.Pattern[str]]) -> str:
-    """`stem` without the marks of derived copies: "knee 7_aug_2" is derived from "knee 7"."""
-    cut = stem
-    for pattern in patterns:
-        cut = pattern.sub("", cut) or cut
-    return cut if cut == stem else source_stem(cut, patterns)
+def _spokes(count: int, links: Links) -> tuple[Integers, Integers, Maps]:
+    """Each linked image's centre, itself, and the map from the centre to it along the links."""
+    neighbours: dict[int, list[tuple[int, Maps]]] = defaultdict(list)
+    backward = alignment.inverted(links.maps)
+    for (fixed, moving), there, back in zip(
+        links.pairs.tolist(), links.maps, backward, strict=True
+    ):
+        neighbours[fixed].append((moving, there))
+        neighbours[moving].append((fixed, back))
+    by_degree = sorted(neighbours, key=lambda image: (-len(neighbours[image]), image))
+    seen = np.zeros(count, bool)
+    found: list[tuple[int, int, Maps]] = []
+    for centre in by_degree:
+        if seen[centre]:
+            continue
+        seen[centre] = True
+        waiting = deque([(centre, np.eye(2, 3))])
+        while waiting:
+            image, so_far = waiting.popleft()
+            for other, step in neighbours[image]:
+                if not seen[other]:
+                    seen[other] = True
+                    onward = alignment.composed(step[None], so_far[None])[0]
+                    found.append((centre, other, onward))
+                    waiting.append((other, onward))
+    centres, members, maps = zip(*found, strict=True)
+    return np.array(centres), np.array(members), np.stack(maps)
 
 
-def lineage_keys(sources: Sequence[str], patterns: Sequence[re.Pattern[str]]) -> list[str]:
-    """One key a source path: equal for an image and its copies in the same folder, else "".
-
-    Copies without their source are still one family. The same stem with two extensions is no
-    family by itself: their pixels decide.
-    """
-    keys: list[str] = []
-    families: set[str] = set()
-    for source in sources:
-        path = PurePosixPath(source)
-        key = str(path.with_name(source_stem(path.stem, patterns)))
-        keys.append(key)
-        if key != str(path.with_suffix("")):
-            families.add(key)
-    return [key if key in families else "" for key in keys]
-
-
-def components(count: int, pairs: Iterable[Pair]) -> Integers:
-    """Connected components of `count` nodes, int64 (count,), numbered by their first node."""
-    parent = list(range(count))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for one, two in pairs:
-        low, high = sorted((root(one), root(two)))
-        parent[high] = low  # a root is its component's first node
-    roots = [root(node) for node in range(count)]
-    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
-
-
-def conflicting_labels(pictures: Sequence[int], labels: Sequence[str]) -> dict[int, list[str]]:
-    """The pictures that stand under two or more labels, with these, sorted by bytes."""
-    found: dict[int, set[str]] = defaultdict(set)
-    for picture, label in zip(pictures, labels, strict=True):
-        found[picture].add(label)
-    return {
-        picture: sorted(names, key=os.fsencode)
-        for picture, names in found.items()
-        if len(names) > 1
-    }
-
-
-def _standardised(images: Pixels) -> npt.NDArray[np.float32]:
-    """float32 (n, pixels): mean 0, length 1; all 0 for a constant image."""
-    flat = images.reshape(len(images), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.asarray(flat / np.where(length > 0, length, 1), np.float32)
+def _contains(pairs: Integers, among: Integers) -> npt.NDArray[np.bool_]:
+    known = set(map(tuple, among.tolist()))
+    return np.array([tuple(pair) in known for pair in pairs.tolist()], bool)

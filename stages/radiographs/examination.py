@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.radiographs import duplicates, files, pixels
+from stages.radiographs import (
+    borders,
+    decoding,
+    duplicates,
+    files,
+    patients,
+    pixels,
+    verification,
+)
+from stages.radiographs.decoded import Decoded
 from stages.radiographs.records import REJECTED, USED
 
 
@@ -20,16 +29,18 @@ class Canonical:
         side_pixels: of the square.
         fit: letterbox, squash or crop.
         maximum_megapixels: larger images are rejected unread.
+        crop_borders: whether uniform margins are cut off first.
     """
 
     side_pixels: int
     fit: Literal["letterbox", "squash", "crop"]
     maximum_megapixels: float
+    crop_borders: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Prints:
-    """What copies are recognised by: two hashes, uint8 (32,), and uint8 (48, 48)."""
+    """What copies are recognised by: two hashes, uint8 (32,), and uint8 (96, 96)."""
 
     upright: pixels.Pixels
     mirrored: pixels.Pixels
@@ -45,31 +56,47 @@ class Examined:
     prints: Prints | None = None
 
 
-def examine(source: files.Source, canonical: Canonical) -> Examined:
-    """Read one file once; whatever is wrong with it becomes its reason."""
+def examine(source: files.Source, canonical: Canonical, key: bytes) -> Examined:
+    """Read one file once; whatever is wrong with it becomes its reason.
+
+    The patient that a DICOM header tells is in the columns as hashed with `key`. pixel_sha256 is of
+    the whole image; canonical pixels and prints are without its margins if these are cut off.
+    """
     columns = _empty_columns(source)
     try:
         content = files.read(source)
         columns |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        image = files.decode(content, canonical.maximum_megapixels)
+        image = decoding.decode(content, canonical.maximum_megapixels)
     except files.UnreadableImage as reason:
         return Examined({**columns, "status": REJECTED, "reason": str(reason)})
-    height, width = image.pixels.shape
-    upright, mirrored = duplicates.perceptual_hashes(image.pixels)
-    side = duplicates.COMPARED_SIDE_PIXELS
+    margins = borders.measure(image.pixels)
+    picture = borders.crop(image.pixels, margins) if canonical.crop_borders else image.pixels
+    upright, mirrored = duplicates.perceptual_hashes(picture)
+    side = verification.REDUCED_SIDE_PIXELS
     columns |= {
         "pixel_sha256": _pixel_sha256(image.pixels),
         "perceptual_hash": upright.tobytes().hex(),
-        "width": width,
-        "height": height,
-        "mode": image.mode,
-        "format": image.format,
+        **_told(image, key),
+        **{f"border_{name}": width for name, width in dataclasses.asdict(margins).items()},
     }
     return Examined(
         columns,
-        pixels.fit(image.pixels, canonical.side_pixels, canonical.fit),
-        Prints(upright, mirrored, pixels.resize(image.pixels, side, side)),
+        pixels.fit(picture, canonical.side_pixels, canonical.fit),
+        Prints(upright, mirrored, pixels.resize(picture, side, side)),
     )
+
+
+def _told(image: Decoded, key: bytes) -> dict[str, Any]:
+    """What the file itself says; the patient's number ends here."""
+    height, width = image.pixels.shape
+    same = ("mode", "format", "bits", "compression", "pixel_spacing_mm")
+    kept = ("origin", "side", "sex", "age_years")
+    return {
+        "width": width,
+        "height": height,
+        **{name: getattr(image, name) for name in (*same, *kept)},
+        "patient": patients.hashed(image.patient, key) if image.patient else "",
+    }
 
 
 def _pixel_sha256(image: pixels.Pixels) -> str:
@@ -80,14 +107,15 @@ def _pixel_sha256(image: pixels.Pixels) -> str:
 
 
 def _empty_columns(source: files.Source) -> dict[str, Any]:
-    text = ("reason", "sha256", "pixel_sha256", "perceptual_hash", "mode", "format", "compression")
-    borders = ("border_top", "border_bottom", "border_left", "border_right")
-    numbers = ("width", "height", "bytes", "bits", *borders)
+    file = ("reason", "sha256", "pixel_sha256", "perceptual_hash", "mode", "format", "compression")
+    person = ("origin", "patient", "side", "sex")
+    margins = ("border_top", "border_bottom", "border_left", "border_right")
+    numbers = ("width", "height", "bytes", "bits", *margins)
     return {
         "source": source.name,
         "label": source.label,
         "status": USED,
-        **dict.fromkeys(text, ""),
+        **dict.fromkeys((*file, *person), ""),
         **dict.fromkeys(numbers, 0),
-        "pixel_spacing_mm": np.nan,
+        **dict.fromkeys(("pixel_spacing_mm", "age_years"), np.nan),
     }

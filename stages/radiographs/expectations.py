@@ -1,7 +1,8 @@
-"""What a records table has to fulfil, as Great Expectations suites, with their report for people.
+"""Great Expectations: suites over frames, run without a server, with pages for people.
 
-Great Expectations is imported where it is used: it takes seconds. It asks no server: its analytics
-are switched off, and the report's pages may load nothing and run nothing.
+What is expected of records and of a split is in `expected_records` and `expected_split`. Great
+Expectations is imported where it is used: it takes seconds. It asks no server: its analytics are
+switched off, and the report's pages may load nothing and run nothing.
 """
 
 from __future__ import annotations
@@ -12,23 +13,17 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from stages.radiographs.records import COLUMNS, QUARANTINED, REJECTED, USED
-
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult as Result
     from great_expectations.expectations import Expectation
 
-EXAMPLES: Final = 5  # sources named for a failed expectation
-LISTED: Final = 500  # files set aside that the report names
-HEX: Final = r"^[0-9a-f]{64}$"
-REASON: Final = "each file set aside has a reason"
-STATUS: Final = "each file is used, quarantined or rejected"
+EXAMPLES: Final = 5  # rows named for a failed expectation
 LOADED: Final = re.compile(r"<script\b.*?</script>|<(?:link|img)\b[^>]*>", re.S | re.I)
 ELSEWHERE: Final = re.compile(r"(\.\./)+(expectations/)?")  # pages of one folder here
 HEAD: Final = """<meta charset="utf-8">
@@ -43,42 +38,80 @@ nav.navbar, .modal, footer, button, .card-header, .card-header + .card-body { di
 .fa-check-circle::before { content: "met" } .fa-times::before { content: "FAILED" }
 </style>"""
 INDEX: Final = """<!doctype html>
-<html lang="en"><head><title>Validation of the radiographs</title>HEAD</head><body>
-<h1>Validation of the radiographs</h1>
-<p>{% for name, count in counts %}{{ name }} {{ count }}{{ ", " if not loop.last }}{% endfor %}</p>
+<html lang="en"><head><title>{{ title }}</title>HEAD</head><body>
+<h1>{{ title }}</h1>
+{% for line in lines %}<p>{{ line }}</p>{% endfor %}
 <table><tr><th>expectation</th><th>result</th><th>for example</th><th>details</th></tr>
 {% for one in outcomes %}<tr><td>{{ one.expectation }}</td>
-<td class="{{ 'met' if one.success else 'failed' }}">{{ 'met' if one.success else 'FAILED' }}</td>
+{% if one.asked %}<td class="{{ 'met' if one.success else 'failed' }}">
+{{- 'met' if one.success else 'FAILED' }}</td>
 <td>{{ one.examples | join('; ') }}</td><td><a href="{{ one.suite }}.html">{{ one.suite }}</a></td>
+{% else %}<td>not asked</td><td></td><td></td>{% endif %}
 </tr>{% endfor %}</table>
-<h2>Files set aside: {{ aside | length }}{{ ", the first %d" % most if aside | length > most }}</h2>
-<table><tr><th>file</th><th>status</th><th>reason</th></tr>
-{% for row in aside[:most] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></body></html>
+{% for table in tables %}<h2>{{ table.title }}</h2>
+<table><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table>{% endfor %}</body></html>
 """.replace("HEAD", HEAD)
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Limits of the suites: images a class, and shares of all files, 0-1."""
+class Suite:
+    """Expectations of one frame.
 
-    minimum_images_per_class: int
-    maximum_rejected_share: float
-    maximum_quarantined_share: float
+    Attributes:
+        frame: what they look at.
+        key: the column that names a row in examples.
+        expectations: made by `expect`.
+        asked: False: listed as not asked for, and not run.
+    """
+
+    frame: pd.DataFrame
+    key: str
+    expectations: Sequence[Expectation]
+    asked: bool = True
 
 
-def check(records: pd.DataFrame, limits: Thresholds, docs: Path | None) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Table:
+    """A table on the index page."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the index page says besides the outcomes: a title, lines of text, tables."""
+
+    title: str
+    lines: Sequence[str]
+    tables: Sequence[Table] = field(default=())
+
+
+def expect(kind: str, sentence: str, **arguments: Any) -> Expectation:
+    """Great Expectations' `Expect<kind>`, which reports call by `sentence`."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
+    from great_expectations import expectations
+
+    expectation: Expectation = getattr(expectations, f"Expect{kind}")
+    return expectation(**arguments, meta={"sentence": sentence})
+
+
+def run(suites: Mapping[str, Suite], docs: Path | None, index: Index) -> list[dict[str, Any]]:
     """Run all suites; write their report into the folder `docs`, if one is given.
 
     Args:
-        records: the records table.
-        limits: thresholds.
+        suites: by name.
         docs: an existing folder; gets index.html and one page a suite.
+        index: for index.html.
 
     Returns:
-        One entry an expectation: suite, expectation (a sentence), success, examples (what fails).
+        One entry an expectation: suite, expectation (a sentence), asked, success, examples (what
+        fails). One that was not asked for counts as a success.
     """
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -88,107 +121,50 @@ def check(records: pd.DataFrame, limits: Thresholds, docs: Path | None) -> list[
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("radiographs")
     outcomes: list[dict[str, Any]] = []
-    for name, (frame, key, expectations) in _suites(records, limits).items():
+    for name, one in suites.items():
+        if not one.asked:
+            outcomes += [_outcome(name, e.meta, asked=False) for e in one.expectations]
+            continue
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+        suite = context.suites.add(
+            gx.ExpectationSuite(name=name, expectations=list(one.expectations))
+        )
         definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
         result = context.validation_definitions.add(definition).run(
-            batch_parameters={"dataframe": frame},
-            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [key]},
+            batch_parameters={"dataframe": one.frame},
+            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [one.key]},
         )
-        outcomes += _outcomes(name, result, key)
+        outcomes += _outcomes(name, result, one.key)
         if docs is not None:
             (docs / f"{name}.html").write_text(_page(result), encoding="utf-8")
     if docs is not None:
-        (docs / "index.html").write_text(_index(records, outcomes), encoding="utf-8")
+        (docs / "index.html").write_text(_index(index, outcomes), encoding="utf-8")
     return outcomes
 
 
-def counts(records: pd.DataFrame) -> dict[str, Any]:
-    """Files by status, pictures, and used files of each class."""
-    per_class = records.loc[records["status"] == USED, "label"].value_counts().sort_index()
+def summary(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of a metrics file: success, counts, and what failed or was not asked for."""
+    failed = [one for one in outcomes if not one["success"]]
+    keys = ("suite", "expectation", "examples")
+    asked = [one for one in outcomes if one["asked"]]
     return {
-        "files": len(records),
-        "used": int((records["status"] == USED).sum()),
-        "quarantined": int((records["status"] == QUARANTINED).sum()),
-        "rejected": int((records["status"] == REJECTED).sum()),
-        "pictures": int(records.loc[records["picture"] >= 0, "picture"].nunique()),
-        "per_class": {str(name): int(count) for name, count in per_class.items()},
+        "expectations": {"evaluated": len(asked), "failed": len(failed)},
+        "failed": [{key: one[key] for key in keys} for one in failed],
+        "not_asked": [one["expectation"] for one in outcomes if not one["asked"]],
     }
 
 
-def _suites(
-    records: pd.DataFrame, limits: Thresholds
-) -> dict[str, tuple[pd.DataFrame, str, list[Expectation]]]:
-    # One row a pair: a label with two indices, or an index with two labels, stands out.
-    named = records[records["class_index"] >= 0]
-    images = named["status"].eq(USED).groupby([named["label"], named["class_index"]]).sum()
-    shares = pd.DataFrame({"data": ["share of all files"]})
-    for status in (REJECTED, QUARANTINED):
-        shares[status] = records["status"].eq(status).mean()
-    frames = {
-        "records": (records, "source"),
-        "set_aside": (records[records["status"] != USED], "source"),
-        "films": (records[records["status"] != REJECTED], "source"),
-        "classes": (images.reset_index(name="images"), "label"),
-        "shares": (shares, "data"),
-    }
-    wanted = {**_of_files(), **_of_totals(limits)}
-    return {name: (*frame, wanted[name]) for name, frame in frames.items()}
-
-
-def _of_files() -> dict[str, list[Expectation]]:
-    unique, between = "ColumnValuesToBeUnique", "ColumnValuesToBeBetween"
-    lengths, match = "ColumnValueLengthsToBeBetween", "ColumnValuesToMatchRegex"
-    statuses = [USED, QUARANTINED, REJECTED]
-    hashes = ("sha256", "pixel_sha256", "perceptual_hash")
-    sizes = ("width", "height", "bytes")
-    numbers = ("class_index", "pixel_row", "picture", "group")
-    return {
-        "records": [
-            _expect("TableColumnsToMatchSet", "the columns are as agreed", column_set=[*COLUMNS]),
-            _expect("TableRowCountToBeBetween", "there is at least one file", min_value=1),
-            _expect(unique, "each file has its own record", column="record"),
-            _expect(unique, "each file has its own source", column="source"),
-            _expect("ColumnValuesToBeInSet", STATUS, column="status", value_set=statuses),
-        ],
-        "set_aside": [_expect(lengths, REASON, column="reason", min_value=1)],
-        "films": [
-            *(_expect(match, f"{n} is 64 hex digits", column=n, regex=HEX) for n in hashes),
-            _expect(lengths, "each film has a label", column="label", min_value=1),
-            *(_expect(between, f"each film has a {n}", column=n, min_value=0) for n in numbers),
-            _expect(unique, "each film has pixels of its own", column="pixel_row"),
-            *(_expect(between, f"{n} is positive", column=n, min_value=1) for n in sizes),
-        ],
-    }
-
-
-def _of_totals(limits: Thresholds) -> dict[str, list[Expectation]]:
-    unique, between = "ColumnValuesToBeUnique", "ColumnValuesToBeBetween"
-    least = limits.minimum_images_per_class
-    enough = f"each class has at least {least} used films"
-    return {
-        "classes": [
-            _expect("TableRowCountToBeBetween", "there are two or more classes", min_value=2),
-            _expect(unique, "each label has one class_index", column="label"),
-            _expect(unique, "each class_index has one label", column="class_index"),
-            _expect(between, enough, column="images", min_value=least),
-        ],
-        "shares": [
-            _expect(between, f"at most {most:.6g} of all files are {n}", column=n, max_value=most)
-            for n, most in (
-                (REJECTED, limits.maximum_rejected_share),
-                (QUARANTINED, limits.maximum_quarantined_share),
-            )
-        ],
-    }
-
-
-def _expect(kind: str, sentence: str, **arguments: Any) -> Expectation:
-    from great_expectations import expectations
-
-    expectation: Expectation = getattr(expectations, f"Expect{kind}")
-    return expectation(**arguments, meta={"sentence": sentence})
+def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
+    """What failed, with examples, and then `remedy`; None if nothing did."""
+    failed = [one for one in outcomes if not one["success"]]
+    if not failed:
+        return None
+    lines = [f"{len(failed)} expectations failed; nothing downstream is run:"]
+    for one in failed:
+        examples = "; ".join(ascii(example)[1:-1] for example in one["examples"])
+        named = f" (for example {examples})" if examples else ""
+        lines.append(f"  not true: {one['expectation']}{named}")
+    return "\n".join([*lines, remedy])
 
 
 def _outcomes(suite: str, result: Result, key: str) -> list[dict[str, Any]]:
@@ -197,13 +173,23 @@ def _outcomes(suite: str, result: Result, key: str) -> list[dict[str, Any]]:
 
     return [
         {
-            "suite": suite,
-            "expectation": one.expectation_config.meta["sentence"],
+            **_outcome(suite, one.expectation_config.meta),
             "success": bool(one.success),
             "examples": [_example(row, key) for row in failing(one)[:EXAMPLES]],
         }
         for one in result.results
     ]
+
+
+def _outcome(suite: str, meta: Mapping[str, Any], *, asked: bool = True) -> dict[str, Any]:
+    sentence = meta["sentence"]
+    return {
+        "suite": suite,
+        "expectation": sentence,
+        "asked": asked,
+        "success": True,
+        "examples": [],
+    }
 
 
 def _example(row: Mapping[str, Any], key: str) -> str:
@@ -226,15 +212,13 @@ def _page(result: Result) -> str:
     return page.replace("<head>", f"<head>{HEAD}", 1)
 
 
-def _index(records: pd.DataFrame, outcomes: Sequence[Mapping[str, Any]]) -> str:
+def _index(index: Index, outcomes: Sequence[Mapping[str, Any]]) -> str:
     from jinja2 import Environment
 
-    aside = records.loc[records["status"] != USED, ["source", "status", "reason"]]
-    rows = aside.sort_values("status", ascending=False, kind="stable").to_numpy().tolist()
-    totals = counts(records)
-    totals |= {f"used {name}": count for name, count in totals.pop("per_class").items()}
     template = Environment(autoescape=True).from_string(INDEX)
-    return template.render(counts=totals.items(), outcomes=outcomes, aside=rows, most=LISTED)
+    return template.render(
+        title=index.title, lines=index.lines, tables=index.tables, outcomes=outcomes
+    )
 
 
 def _escaped(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Which records show the same picture or the same patient, and which of them contradict each other.
+"""Which records show the same picture, and which the same patient.
 
-Works on the records table; how two files are compared is in `duplicates`.
+Works on the records table; how two images are compared is in `duplicates`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from stages.radiographs import duplicates
+from stages.radiographs import duplicates, lineage
+from stages.radiographs.components import Integers, by_first, components, equal_pairs
 from stages.radiographs.examination import Prints
-from stages.radiographs.records import QUARANTINED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,50 +23,48 @@ class SamePicture:
     """When two files show the same picture.
 
     Attributes:
-        radius_bits: largest distance of the perceptual hashes, of 256.
-        correlation: smallest correlation of the reduced pixels.
-        lineage: expressions cut from a stem to find its source's.
+        search: for copies by their pixels.
+        lineage: expressions cut from a stem to find its source's; such a name alone joins.
     """
 
-    radius_bits: int
-    correlation: float
+    search: duplicates.Search
     lineage: Sequence[re.Pattern[str]]
 
 
 def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePicture) -> pd.DataFrame:
     """`frame` with picture and group numbers, each in the order of their first records.
 
+    Identical pixels and named copies are one picture at once; one of each such family is compared
+    with the others by its pixels.
+
     `prints` are those of the rows with pixels, in order of pixel_row.
     """
     usable = frame[frame["pixel_row"] >= 0]
-    first = ~usable["pixel_sha256"].duplicated().to_numpy()  # identical pixels: compare one
-    representatives: list[int] = np.flatnonzero(first).tolist()
-    copies = duplicates.copy_pairs(
-        np.stack([prints[index].upright for index in representatives]),
-        np.stack([prints[index].mirrored for index in representatives]),
-        np.stack([prints[index].reduced for index in representatives]),
-        same.radius_bits,
-        same.correlation,
+    sources = usable["source"].tolist()
+    pairs = [*equal_pairs(usable["pixel_sha256"].tolist())]
+    pairs += equal_pairs(lineage.lineage_keys(sources, same.lineage))
+    families = components(len(usable), pairs)
+    chosen = _representatives(sources, families, same.lineage)
+    copies = duplicates.copy_groups(
+        np.stack([prints[index].upright for index in chosen]),
+        np.stack([prints[index].mirrored for index in chosen]),
+        np.stack([prints[index].reduced for index in chosen]),
+        same.search,
     )
-    pairs = [(representatives[one], representatives[two]) for one, two in copies]
-    pairs += duplicates.equal_pairs(usable["pixel_sha256"].tolist())
-    pairs += duplicates.equal_pairs(
-        duplicates.lineage_keys(usable["source"].tolist(), same.lineage)
-    )
+    pictures = by_first(copies[families])
     result = frame.copy()
-    result.loc[usable.index, "picture"] = duplicates.components(len(usable), pairs)
-    pairs += duplicates.equal_pairs(usable["patient"].tolist())
-    result.loc[usable.index, "group"] = duplicates.components(len(usable), pairs)
+    result.loc[usable.index, "picture"] = pictures
+    patients = equal_pairs(usable["patient"].tolist())
+    known = equal_pairs([str(picture) for picture in pictures])
+    result.loc[usable.index, "group"] = components(len(usable), [*known, *patients])
     return result
 
 
-def quarantine(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with every row quarantined whose picture stands under two or more labels."""
-    usable = frame[frame["pixel_row"] >= 0]
-    conflicts = duplicates.conflicting_labels(usable["picture"].tolist(), usable["label"].tolist())
-    result = frame.copy()
-    for picture, labels in conflicts.items():
-        rows = result["picture"] == picture
-        result.loc[rows, "status"] = QUARANTINED
-        result.loc[rows, "reason"] = f"the same picture stands under {', '.join(labels)}"
-    return result
+def _representatives(
+    sources: Sequence[str], families: Integers, patterns: Sequence[re.Pattern[str]]
+) -> list[int]:
+    """For each family its first member whose name is no copy's, else its first."""
+    stems = [PurePosixPath(source).stem for source in sources]
+    derived = np.array([lineage.source_stem(stem, patterns) != stem for stem in stems])
+    order = np.lexsort((np.arange(len(sources)), derived, families))
+    return [int(index) for index in order[np.unique(families[order], return_index=True)[1]]]

@@ -1,11 +1,11 @@
-"""A folder of source files -> the records table and the array of canonical pixels."""
+"""Listed files -> the records table and the canonical pixels, each file read once."""
 
 from __future__ import annotations
 
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -17,50 +17,84 @@ from tqdm import tqdm
 
 from stages.radiographs import files, patients, pixels
 from stages.radiographs.examination import Canonical, Examined, Prints, examine
+from stages.radiographs.labelling import Listing
 from stages.radiographs.records import COLUMNS
 
 BATCH_FILES: Final = 256  # decoded images held at once
+# What a sheet, a DICOM header or a file's name may tell, and what stands for unknown.
+FACTS: Final[dict[str, Any]] = {
+    "patient": "",
+    "side": "",
+    "origin": "",
+    "sex": "",
+    "age_years": np.nan,
+    "t_score": np.nan,
+}
 
 
 def take_in(
-    folder: Path, classes: Sequence[str], canonical: Canonical, pixels_out: Path
+    listing: Listing, canonical: Canonical, key: bytes, pixels_out: Path
 ) -> tuple[pd.DataFrame, list[Prints]]:
-    """Decode every file below `folder` once, write its canonical pixels to `pixels_out`.
+    """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
+
+    `key` is that of the patients' hashes.
 
     Returns:
-        The records table without patients, pictures and groups yet (all -1 or ""), and the
-        prints of the rows that have pixels, in order of pixel_row.
+        The records table with the facts of the files' own headers, without pictures and groups
+        yet (-1), and the prints of the rows that have pixels, in order of pixel_row.
 
     Raises:
-        FolderError: the folder cannot be used, or holds no usable image.
+        FolderError: a class has no usable image.
     """
-    names = files.class_folders(folder, classes)
-    sources = files.list_sources(folder)
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     prints: list[Prints] = []
     with pixels.pixel_file(pixels_out, canonical.side_pixels) as array:
-        for examined in _examine_all(sources, canonical):
-            columns = {"record": len(rows), "pixel_row": -1, **examined.columns}
+        for number, examined in enumerate(_examine_all(listing.sources, canonical, key)):
+            row = {"record": number, "pixel_row": -1, "picture": -1, "group": -1}
+            row |= {**FACTS, **examined.columns}
+            label = row["label"]
+            row["class_index"] = listing.classes.index(label) if label else -1
             if examined.canonical is not None and examined.prints is not None:
-                columns["pixel_row"] = array.append(examined.canonical)
+                row["pixel_row"] = array.append(examined.canonical)
                 prints.append(examined.prints)
-            rows.append(columns)
-        _check_classes(folder, names, rows)
-    frame = pd.DataFrame(rows)
-    frame["class_index"] = [names.index(label) if label else -1 for label in frame["label"]]
-    frame = frame.assign(patient="", side="", origin="", sex="", picture=-1, group=-1)
-    frame = frame.assign(age_years=np.nan, t_score=np.nan)
-    return frame[list(COLUMNS)].astype(COLUMNS), prints
+            for name, values in columns.items():
+                values.append(row[name])
+        frame = pd.DataFrame(columns).astype(COLUMNS)
+        _check_classes(frame, listing)
+    return frame, prints
 
 
-def add_patients(frame: pd.DataFrame, pattern: re.Pattern[str] | None, key: bytes) -> pd.DataFrame:
-    """`frame` with the patient and side that the file names tell."""
-    stems = [PurePosixPath(source).stem for source in frame["source"]]
-    found = [patients.patient_and_side(stem, pattern, key) for stem in stems]
-    return frame.assign(patient=[patient for patient, _ in found], side=[side for _, side in found])
+def add_facts(
+    frame: pd.DataFrame,
+    facts: Mapping[str, Mapping[str, Any]],
+    pattern: re.Pattern[str] | None,
+    origin_pattern: re.Pattern[str] | None,
+    key: bytes,
+) -> pd.DataFrame:
+    """`frame` with what is known beside the pixels.
+
+    The sheet's `facts`, by source, come first, then those of the file's header, which `frame`
+    has already, then what the patterns find in the file's name.
+    """
+    added: dict[str, list[Any]] = {name: [] for name in FACTS}
+    for row in frame[["source", *FACTS]].to_dict("records"):
+        stem = PurePosixPath(row["source"]).stem
+        patient, side = patients.patient_and_side(stem, pattern, key)
+        named = {"patient": patient, "side": side, "origin": patients.origin(stem, origin_pattern)}
+        sheet = facts.get(row["source"], {})
+        for name, unknown in FACTS.items():
+            candidates = (where.get(name, unknown) for where in (sheet, row, named))
+            added[name].append(next((v for v in candidates if not _unknown(v)), unknown))
+    return frame.assign(**added).astype({name: COLUMNS[name] for name in FACTS})
 
 
-def _examine_all(sources: Sequence[files.Source], canonical: Canonical) -> Iterator[Examined]:
+def _unknown(value: Any) -> bool:
+    return bool(value == "" or value != value)
+
+
+def _examine_all(
+    sources: Sequence[files.Source], canonical: Canonical, key: bytes
+) -> Iterator[Examined]:
     """Every source in order, decoded in parallel: the decoders release the interpreter's lock."""
     with (
         warnings.catch_warnings(),
@@ -71,19 +105,19 @@ def _examine_all(sources: Sequence[files.Source], canonical: Canonical) -> Itera
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for start in range(0, len(sources), BATCH_FILES):
             batch = sources[start : start + BATCH_FILES]
-            for examined in pool.map(lambda source: examine(source, canonical), batch):
+            for examined in pool.map(lambda source: examine(source, canonical, key), batch):
                 bar.update()
                 yield examined
 
 
-def _check_classes(folder: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def _check_classes(frame: pd.DataFrame, listing: Listing) -> None:
     """A class without any usable image would vanish from everything that follows."""
-    usable = {row["label"] for row in rows if row["pixel_row"] >= 0}
-    empty = [name for name in names if name not in usable]
+    usable = set(frame.loc[frame["pixel_row"] >= 0, "label"])
+    empty = [name for name in listing.classes if name not in usable]
     if empty:
-        reasons = sorted({row["reason"] for row in rows if row["reason"]})[:3]
+        reasons = sorted(set(frame["reason"]) - {""})[:3]
         raise files.FolderError(
-            f"{folder} has no usable image in {', '.join(empty)}"
+            f"{listing.shown} has no usable image in {', '.join(empty)}"
             + (f" (rejected: {'; '.join(reasons)})" if reasons else "")
-            + ": add images, or move the folder away"
+            + ": add images, or leave the class out"
         )

@@ -1,4 +1,4 @@
-"""Patient and side from a file's name; the patient is kept as a keyed hash only.
+"""Patient, side and origin from a file's name; the patient is kept as a keyed hash only.
 
 Pseudonymous, not anonymous: who has the key and a list of patient numbers can find each again.
 Set KNEE_PATIENT_KEY to a secret of your own; without it the key is the public one below, which
@@ -21,23 +21,33 @@ SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
 class PatternError(ValueError):
-    """data.patient_pattern cannot be used."""
+    """data.patient_pattern or data.origin_pattern cannot be used."""
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """The expression, or None for "".
+    """The expression of patient and side, or None for "".
 
     Raises:
         PatternError: not a regular expression, or without the group "patient".
     """
-    if not pattern:
-        return None
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise PatternError(f"data.patient_pattern {pattern!r}: {error}") from error
-    if "patient" not in compiled.groupindex:
+    compiled = _compile(pattern, "data.patient_pattern")
+    if compiled and "patient" not in compiled.groupindex:
         raise PatternError(f"data.patient_pattern {pattern!r} has no group (?P<patient>...)")
+    return compiled
+
+
+def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
+    """The expression of the origin, or None for "".
+
+    Raises:
+        PatternError: not a regular expression, or without any named group.
+    """
+    compiled = _compile(pattern, "data.origin_pattern")
+    if compiled and not compiled.groupindex:
+        raise PatternError(
+            f"data.origin_pattern {pattern!r} has no named group: (?P<origin>...) for the origin "
+            "itself, or a group named like the origin"
+        )
     return compiled
 
 
@@ -56,6 +66,22 @@ def patient_and_side(stem: str, pattern: re.Pattern[str] | None, key: bytes) -> 
     return hashed(patient, key) if patient else "", SIDES.get(found.get("side", "").lower(), "")
 
 
+def origin(stem: str, pattern: re.Pattern[str] | None) -> str:
+    """What the group "origin" matched, or the name of the first other group that matched; or ""."""
+    match = pattern.search(stem) if pattern else None
+    if match is None:
+        return ""
+    found = {name: text for name, text in match.groupdict(default="").items() if text}
+    return found.get("origin") or next(iter(found), "")
+
+
 def hashed(patient: str, key: bytes) -> str:
     """HMAC-SHA256 of the patient number, first 16 hexadecimal digits."""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
+
+
+def _compile(pattern: str, key: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(pattern) if pattern else None
+    except re.error as error:
+        raise PatternError(f"{key} {pattern!r}: {error}") from error

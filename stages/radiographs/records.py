@@ -29,7 +29,7 @@ COLUMNS: Final[dict[str, str]] = {
     "mode": "str",  # Pillow's name for the pixel layout
     "format": "str",  # Pillow's name for the file format
     "bytes": "int64",  # size of the file
-    "bits": "int64",  # bits a pixel that the file stores, 1-16; 0 if rejected
+    "bits": "int64",  # bits a pixel that the file stores, 1-32; 0 if rejected
     "compression": "str",  # jpeg | png | tiff_lzw | ... | a DICOM transfer syntax's name
     "pixel_spacing_mm": "float64",  # between the centres of neighbouring rows; NaN if unknown
     "border_top": "int64",  # px of uniform margin at source size

@@ -55,7 +55,7 @@ def grouped_split(
             of them with other classes that it cannot be in every subset.
     """
     _check_asked(validation_share, test_share, folds)
-    keep = _one_a_picture(records, originals)
+    keep = one_a_picture(records, originals)
     _check_counts(records, keep, "group", folds)
     train_share = 1 - validation_share - test_share
     shares = {"train": train_share, "val": validation_share, "test": test_share}
@@ -139,7 +139,8 @@ def read_split(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _one_a_picture(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
+def one_a_picture(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Of each picture's used records the first original, else the first; by record number."""
     ordered = records.assign(derived=~originals)[records["status"] == "used"]
     ordered = ordered.sort_values(["derived", "record"]).drop_duplicates("picture")
     return ordered.sort_values("record")

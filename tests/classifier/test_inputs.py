@@ -87,7 +87,7 @@ def test_frozen_features_are_flipped_by_their_second_view() -> None:
     values = np.stack([np.zeros((30, 2, 2, 1)), np.ones((30, 2, 2, 1))]).astype(np.float16)
     for flip, expected in ((True, {0.0, 1.0}), (False, {0.0})):
         data = inputs.training_batches(
-            features.Source(values, pixels=False),
+            features.Source(values, pixels=False, kinds=("image", "mirror")[: len(values)]),
             np.arange(30),
             np.zeros(30, np.int64),
             classes=2,

@@ -1,4 +1,4 @@
-"""Saved models, embedded features and Grad-CAM."""
+"""Saved models and Grad-CAM."""
 
 from __future__ import annotations
 
@@ -49,20 +49,6 @@ def test_code_in_a_model_file_is_refused(tmp_path: Path) -> None:
     model.save(tmp_path / "lambda.keras")
     with pytest.raises(ValueError, match=r"[Ll]ambda"):
         saved.load_model(tmp_path / "lambda.keras")
-
-
-def test_features_are_those_of_the_image_and_of_its_mirror(
-    tiny: BackboneDesign, films: Films, tmp_path: Path
-) -> None:
-    from stages.classifier import cut, features
-
-    frozen = cut.frozen_part(dataclasses.replace(tiny, train_from="head"))
-    shape = features.embed(frozen, films.pixels, tmp_path, mirrored=True, batch_size=7)
-    assert shape == (2, 48, SIDE // 4, SIDE // 4, 8)
-    source = features.open_source(tmp_path, tmp_path / "no pixels needed")
-    for view, pixels in enumerate((films.pixels, films.pixels[:, :, ::-1])):
-        expected = frozen(pixels[..., None].astype(np.float32))
-        np.testing.assert_allclose(source.values[view], expected, atol=2e-3, rtol=1e-3)
 
 
 def test_training_reads_pixels_where_there_are_no_features(films: Films, tmp_path: Path) -> None:

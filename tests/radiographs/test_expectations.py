@@ -1,141 +1,42 @@
-"""The suites: good records pass, each fault fails by name."""
+"""The engine: what is not asked for is not run, and what fails is told."""
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from stages.radiographs import expectations
-from tests.radiographs.tables import records
+from stages.radiographs.expectations import Index, Suite, complaint, expect, run, summary
 
-LIMITS = expectations.Thresholds(5, 0.1, 0.2)
+FRAME = pd.DataFrame({"name": ["<b>a", "b"], "size": [1, -1]})
 
 
-def good() -> pd.DataFrame:
-    """40 films in two classes."""
-    return records([n % 2 for n in range(40)], list(range(40)))
+def positive(*, asked: bool) -> dict[str, Suite]:
+    between = expect("ColumnValuesToBeBetween", "size is positive", column="size", min_value=0)
+    return {"sizes": Suite(FRAME, "name", [between], asked=asked)}
 
 
-def failed(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Failed expectations with their examples."""
-    outcomes = expectations.check(table, LIMITS, None)
-    return {one["expectation"]: one["examples"] for one in outcomes if not one["success"]}
+def test_a_suite_that_is_not_asked_for_is_listed_and_not_run(tmp_path: Path) -> None:
+    outcomes = run(positive(asked=False), tmp_path, Index("Sizes", ["two rows"]))
+    assert summary(outcomes) == {
+        "expectations": {"evaluated": 0, "failed": 0},
+        "failed": [],
+        "not_asked": ["size is positive"],
+    }
+    assert complaint(outcomes, "mend it") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    assert "<td>not asked</td>" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-def reject(table: pd.DataFrame, count: int, status: str) -> pd.DataFrame:
-    table.loc[: count - 1, "status"] = status
-    if status == "rejected":
-        table.loc[: count - 1, ["pixel_row", "picture", "group"]] = -1
-    return table
-
-
-def change(column: str, value: int | str) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Put `value` into the third row."""
-
-    def put(table: pd.DataFrame) -> pd.DataFrame:
-        table.loc[2, column] = value
-        return table
-
-    return put
-
-
-def test_good_records_meet_every_expectation() -> None:
-    assert not failed(good())
-
-
-@pytest.mark.parametrize(
-    ("fault", "sentence"),
-    [
-        (change("source", "class1/0001.png"), "each file has its own source"),
-        (change("record", 3), "each file has its own record"),
-        (change("status", "lost"), "each file is used, quarantined or rejected"),
-        (change("sha256", "none"), "sha256 is 64 hex digits"),
-        (change("pixel_row", 1), "each film has pixels of its own"),
-        (change("group", -1), "each film has a group"),
-        (change("width", 0), "width is positive"),
-        (change("label", ""), "each film has a label"),
-        (change("label", "class1"), "each label has one class_index"),
-        (change("class_index", 1), "each class_index has one label"),
-        (change("status", "quarantined"), "each file set aside has a reason"),
-        (lambda t: t.assign(extra=1), "the columns are as agreed"),
-        (lambda t: reject(t, 5, "rejected"), "at most 0.1 of all files are rejected"),
-        (lambda t: reject(t, 9, "quarantined"), "at most 0.2 of all files are quarantined"),
-        (lambda t: t[:0], "there is at least one file"),
-        (lambda t: t[t["class_index"] == 0], "there are two or more classes"),
-        (lambda t: t.assign(status="quarantined"), "each class has at least 5 used films"),
-        (lambda t: t[t["record"] < 9], "each class has at least 5 used films"),
-    ],
-)
-def test_a_fault_fails_the_expectation_that_names_it(
-    fault: Callable[[pd.DataFrame], pd.DataFrame], sentence: str
-) -> None:
-    assert sentence in failed(fault(good()))
-
-
-def test_a_failure_names_the_files() -> None:
-    found = failed(change("width", 0)(good()))
-    assert found["width is positive"] == ["class0/0002.png: width 0"]
-
-
-def test_a_failure_names_five_files_at_most() -> None:
-    found = failed(good().assign(width=0))
-    assert found["width is positive"] == [f"class{n % 2}/{n:04d}.png: width 0" for n in range(5)]
-
-
-def test_a_class_whose_films_are_all_set_aside_is_named() -> None:
-    table = good()
-    table.loc[table["class_index"] == 1, ["status", "reason"]] = ["quarantined", "because"]
-    assert failed(table)["each class has at least 5 used films"] == ["class1: images 0"]
-
-
-def test_only_rejected_files_fail_without_a_crash() -> None:
-    assert "each class has at least 5 used films" in failed(reject(good(), 40, "rejected"))
-
-
-def test_the_report_is_whole_and_refers_to_nothing_outside(tmp_path: Path) -> None:
-    expectations.check(good(), LIMITS, tmp_path)
-    pages = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
-    suites = ("records", "set_aside", "films", "classes", "shares")
-    assert set(pages) == {"index.html", *(f"{suite}.html" for suite in suites)}
-    for page in pages.values():
-        assert not re.search(r"<(script|link|img|iframe)\b", page)
-        assert "default-src 'none'" in page
-        assert set(re.findall(r'<a href="([^"#]*\.html)"', page)) <= set(pages)
-    assert ">FAILED<" not in pages["index.html"]
-
-
-def test_file_names_cannot_put_markup_into_the_report(tmp_path: Path) -> None:
-    table = change("source", "class0/<script>alert(1)</script>.png")(good())
-    expectations.check(change("width", 0)(table), LIMITS, tmp_path)
-    for name in ("index", "films"):
-        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
-        assert "<script" not in page
-        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-
-
-def test_the_report_lists_files_set_aside_with_their_reasons(tmp_path: Path) -> None:
-    table = reject(good(), 2, "rejected")
-    table.loc[:1, "reason"] = "image file is truncated"
-    expectations.check(table, LIMITS, tmp_path)
+def test_a_failure_is_told_with_its_rows_and_a_remedy(tmp_path: Path) -> None:
+    outcomes = run(positive(asked=True), tmp_path, Index("Sizes <i>", ["two <i> rows"]))
+    assert summary(outcomes)["expectations"] == {"evaluated": 1, "failed": 1}
+    text = complaint(outcomes, "mend it")
+    assert text is not None
+    assert text.splitlines()[1:] == [
+        "  not true: size is positive (for example b: size -1)",
+        "mend it",
+    ]
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    row = "<td>class0/0000.png</td><td>rejected</td><td>image file is truncated</td>"
-    assert row in page
-
-
-def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    opened: list[object] = []
-
-    def refuse(_: socket.socket, address: object) -> None:
-        opened.append(address)
-        raise OSError("no network here")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    expectations.check(good(), LIMITS, tmp_path)
-    assert opened == []
-    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
+    assert "<td>b: size -1</td>" in page
+    assert "<i>" not in page

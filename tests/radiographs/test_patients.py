@@ -5,9 +5,11 @@ from hypothesis import strategies as st
 from stages.radiographs.patients import (
     KEY_VARIABLE,
     PatternError,
+    compile_origin_pattern,
     compile_pattern,
     hashed,
     key_from_environment,
+    origin,
     patient_and_side,
 )
 
@@ -68,3 +70,23 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_pattern_that_cannot_be_used_is_named(pattern: str, message: str) -> None:
     with pytest.raises(PatternError, match=message):
         compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"), [("N12", "short"), ("Normal 12", "spelled"), ("x", ""), ("", "")]
+)
+def test_the_origin_is_the_name_of_the_group_that_matches(stem: str, expected: str) -> None:
+    pattern = compile_origin_pattern(r"(?P<short>^N\d)|(?P<spelled>^Normal )")
+    assert origin(stem, pattern) == expected
+
+
+def test_the_origin_is_what_a_group_of_that_name_matches() -> None:
+    pattern = compile_origin_pattern(r"(?P<origin>site\w)_(?P<number>\d+)")
+    assert origin("siteA_3", pattern) == "siteA"
+    assert origin("siteA_3", compile_origin_pattern("")) == ""
+
+
+@pytest.mark.parametrize("pattern", ["(", "^N", "(N)"])
+def test_an_origin_pattern_without_a_named_group_is_refused(pattern: str) -> None:
+    with pytest.raises(PatternError, match=r"^data\.origin_pattern"):
+        compile_origin_pattern(pattern)

@@ -7,21 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stages.radiographs.pixels import Pixels, fit, pixel_file
+from stages.radiographs.pixels import Pixels, fit, pixel_file, resize
 
 images = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
-fits = st.sampled_from(["letterbox", "squash"])
+fits = st.sampled_from(["letterbox", "squash", "crop"])
 
 
 @given(images, st.integers(1, 24), fits)
 def test_fit_gives_the_square_and_invents_no_value(
-    image: Pixels, side: int, how: Literal["letterbox", "squash"]
+    image: Pixels, side: int, how: Literal["letterbox", "squash", "crop"]
 ) -> None:
     square = fit(image, side, how)
     assert square.shape == (side, side)
     assert square.dtype == np.uint8
     assert square.max() <= image.max()
-    if how == "squash":
+    if how != "letterbox":
         assert square.min() >= image.min()
 
 
@@ -42,9 +42,23 @@ def test_letterbox_centres_the_image() -> None:
     assert square.any(axis=1).tolist() == [False] * 3 + [True] * 2 + [False] * 3
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_crop_keeps_the_largest_square_in_the_middle(turned: bool) -> None:
+    image = np.zeros((8, 20), np.uint8)
+    image[:, 6:14] = np.arange(64, dtype=np.uint8).reshape(8, 8) + 1
+    image = image.T if turned else image
+    expected = image[6:14] if turned else image[:, 6:14]
+    np.testing.assert_array_equal(fit(image, 8, "crop"), expected)
+
+
+def test_much_larger_images_are_averaged_over_all_of_their_pixels() -> None:
+    noise = np.random.default_rng(0).integers(0, 201, (1600, 1600)).astype(np.uint8)
+    assert np.abs(resize(noise, 16, 16).astype(int) - 100).max() <= 4
+
+
 @given(hnp.arrays(np.uint8, (16, 16)), fits)
 def test_the_right_size_is_left_untouched(
-    image: Pixels, how: Literal["letterbox", "squash"]
+    image: Pixels, how: Literal["letterbox", "squash", "crop"]
 ) -> None:
     np.testing.assert_array_equal(fit(image, 16, how), image)
 

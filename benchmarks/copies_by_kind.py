@@ -1,0 +1,69 @@
+"""Which changes of a synthetic film are still found, by kind and strength, without any names.
+
+python -m benchmarks.copies_by_kind [--films 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from stages import params
+from stages.radiographs import decoding, duplicates, pixels, sample, verification
+from stages.radiographs.components import Integers
+from tests.radiographs.pictures import KINDS, changed
+
+MORE = ("turned 2", "turned 12", "cropped 0.04", "cropped 0.15", "shifted 0.04", "shifted 0.12")
+
+
+def main() -> None:
+    """Print a line a kind."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--films", type=int, default=30)
+    count = parser.parse_args().films
+    ingest = params.load(Path("params.yaml")).ingest
+    search = duplicates.Search(
+        ingest.hash_radius_bits,
+        ingest.look_alikes,
+        ingest.look_alike_correlation,
+        ingest.turned_search_images,
+        verification.Copy(
+            ingest.copy_correlation,
+            ingest.local_correlation,
+            ingest.copy_overlap,
+            ingest.marked_copy_correlation,
+            ingest.marked_local_correlation,
+        ),
+        ingest.member_slack,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        images, truth = Path(folder) / "images", Path(folder) / "truth.json"
+        sample.write_sample(images, truth, patients=max(12, 2 * count), size_pixels=256, seed=42)
+        listed = json.loads(truth.read_text())["images"]
+        plain = [one["source"] for one in listed if not one["fault"]]
+        films = [decoding.decode((images / name).read_bytes(), 64).pixels for name in plain]
+    films = films[: 2 * count]  # the second half has no copy
+    for kind in (*KINDS, *MORE):
+        copies = [changed(film, kind) for film in films[:count]]
+        found = _groups([*films, *copies], search)
+        joined = int((found[: len(copies)] == found[len(films) :]).sum())
+        invented = len(films) - len(set(found[: len(films)].tolist()))
+        print(
+            f"{joined:3d} of {len(copies)} found, {invented} strangers joined: {kind}", flush=True
+        )
+
+
+def _groups(pictures: list[pixels.Pixels], search: duplicates.Search) -> Integers:
+    both = [duplicates.perceptual_hashes(picture) for picture in pictures]
+    upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
+    side = verification.REDUCED_SIDE_PIXELS
+    reduced = np.stack([pixels.resize(picture, side, side) for picture in pictures])
+    return duplicates.copy_groups(upright, mirrored, reduced, search)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The batch predictor against plain Keras, and against OpenVINO's own queue on the same graph."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIDE, ROUNDS, CLASSES = 224, 3, 3
+
+
+def measure(data: Path, weights: Path, most_files: int) -> dict[str, Any]:
+    """Images a second of each backbone's whole classifier; the head has random weights."""
+    from stages.radiographs import files
+
+    sources = files.list_sources(data)
+    step = max(len(sources) // most_files, 1)
+    chosen = sources[::step][:most_files]
+    return {
+        "files": len(chosen),
+        "onnxruntime": "installed, not measured"
+        if importlib.util.find_spec("onnxruntime")
+        else "not among the pinned packages: not measured",
+        **{
+            name: _backbone(name, weights, chosen[: len(chosen) if name == "mobilenet" else 96])
+            for name in ("mobilenet", "xception")
+        },
+    }
+
+
+def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
+    from stages.classifier import assembly, engines, heads, saved
+    from stages.classifier.design import BackboneDesign
+    from stages.classifier.prediction import Predictor
+    from stages.radiographs import judgement, preparation
+    from stages.radiographs.examination import Canonical
+
+    design = BackboneDesign(name, SIDE, str(weights), "head")
+    model = assembly.build(design, heads.HeadDesign(dense_units=512), CLASSES).whole
+    canonical = Canonical(SIDE, "letterbox", 64.0)
+    prepared = preparation.prepare_all(sources, canonical)
+    pixels = np.stack([each for each in prepared if isinstance(each, np.ndarray)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        sha256 = saved.save_model(model, path)
+        predictor = Predictor(path, sha256, engines.choose("openvino", "float32"))
+    graph = engines.compiled_graph(model, "float32", engines.OPENVINO_BATCH)
+    classes = [str(number) for number in range(CLASSES)]
+    rates = _best(
+        {
+            "keras_predict": lambda: saved.predict(model, pixels),
+            "openvino_queue": lambda: _queue(graph, pixels),
+            "predict": lambda: judgement.classify(sources, canonical, predictor, classes),
+        },
+        len(pixels),
+    )
+    return {
+        **{f"{run}_images_per_second": round(rate, 1) for run, rate in rates.items()},
+        "speedup_over_keras": round(rates["predict"] / rates["keras_predict"], 2),
+        "share_of_openvino_queue": round(rates["predict"] / rates["openvino_queue"], 3),
+    }
+
+
+def _best(runs: dict[str, Callable[[], Any]], images: int) -> dict[str, float]:
+    """Images a second of the best round, the runs in turn."""
+    for run in runs.values():
+        run()
+    best = dict.fromkeys(runs, 0.0)
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            best[name] = max(best[name], images / (time.perf_counter() - start))
+    return best
+
+
+def _queue(graph: Any, pixels: Any) -> None:
+    """The ceiling: whole batches of ready images, nothing kept."""
+    from stages.classifier.engines import OPENVINO_BATCH, openvino
+
+    queue = openvino().AsyncInferQueue(graph)
+    for start in range(0, len(pixels) // OPENVINO_BATCH * OPENVINO_BATCH, OPENVINO_BATCH):
+        queue.start_async({0: pixels[start : start + OPENVINO_BATCH, ..., None]})
+    queue.wait_all()

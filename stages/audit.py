@@ -1,0 +1,135 @@
+r"""Audit the data: copies, conflicts, leakage, and what predicts the label without being bone.
+
+python -m stages.audit --records RECORDS.csv --pixels PIXELS.npy --split SPLIT.csv \
+    --audit-out AUDIT.json --shortcuts-out SHORTCUTS.json --report-out AUDIT.html \
+    --public-report-out PUBLIC.html
+
+AUDIT.json has what fits DVC's table, SHORTCUTS.json all about the shortcuts. AUDIT.html has file
+names and stays on this machine; PUBLIC.html has none and goes to MLflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages import params
+from stages.radiographs import (
+    artifacts,
+    audit,
+    audit_report,
+    lineage,
+    records,
+    shortcut_scores,
+    splits,
+)
+
+ERRORS = (
+    params.ParamsError,
+    records.RecordsError,
+    splits.SplitError,
+    lineage.LineageError,
+    audit.AuditError,
+)
+log = logging.getLogger(__name__)
+
+
+def run(
+    settings: params.Params,
+    *,
+    records_in: Path,
+    pixels_in: Path,
+    split_in: Path,
+    audit_out: Path,
+    shortcuts_out: Path,
+    report_out: Path,
+    public_report_out: Path,
+) -> None:
+    """Audit `records_in` by `settings.audit`."""
+    asked = settings.audit
+    table, split = records.read_records(records_in), splits.read_split(split_in)
+    pixels = audit.read_pixels(pixels_in, table)
+    patterns = lineage.compile_patterns(settings.ingest.lineage_patterns)
+    originals = audit.originals(table, patterns)
+    kept = splits.one_a_picture(table, originals)
+    protocol = shortcut_scores.Protocol(
+        folds=asked.folds,
+        repeats=asked.repeats,
+        permutations=asked.permutations,
+        alarm_level=asked.alarm_level,
+        draws=asked.bootstrap_draws,
+        level=asked.interval_level,
+        seed=asked.seed,
+    )
+    facts = {
+        **audit.facts(
+            table,
+            split,
+            patterns,
+            split_protocol=settings.split.protocol,
+            synthetic=settings.data.synthetic,
+        ),
+        **audit.shortcut_facts(table, split, pixels, kept, protocol, asked.most_pictures),
+    }
+    subject = audit_report.Subject(
+        table, originals, kept, pixels, facts, asked.interval_level, asked.alarm_level, asked.seed
+    )
+    limits = audit_report.Limits(
+        conflicts=asked.conflicts_shown,
+        groups=asked.groups_shown,
+        films=asked.films_shown,
+        thumbnail_pixels=asked.thumbnail_pixels,
+        megabytes=asked.report_megabytes,
+    )
+    report, public = audit_report.pages(subject, limits)
+    artifacts.write_json(audit_out, audit.headline(facts))
+    artifacts.write_json(shortcuts_out, audit.shortcut_details(facts))
+    artifacts.write_text(report_out, report)
+    artifacts.write_text(public_report_out, public)
+    _log(facts, report_out)
+
+
+def _log(facts: Mapping[str, Any], report: Path) -> None:
+    log.info(
+        "%(records)d files, %(pictures)d pictures, %(conflicting_pictures)d under several labels",
+        facts,
+    )
+    random, in_use = facts["leakage"]["random"], facts["leakage"]["in_use"]
+    if random is not None:
+        log.info("leakage: random split %.1f %%, split in use %.1f %%", 100 * random, 100 * in_use)
+    for name, figures in facts["shortcuts"].items():
+        if figures["balanced_accuracy"] is not None:
+            verdict = "ABOVE CHANCE" if figures["alarm"] else ""
+            text = "%-18s balanced accuracy %.3f (chance %.3f)  p %.3f  %s"
+            chance = facts["chance"]
+            log.info(text, name, figures["balanced_accuracy"], chance, figures["p_value"], verdict)
+    log.info("report in %s", report)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--records", type=Path, required=True, dest="records_in")
+    parser.add_argument("--pixels", type=Path, required=True, dest="pixels_in")
+    parser.add_argument("--split", type=Path, required=True, dest="split_in")
+    parser.add_argument("--audit-out", type=Path, required=True)
+    parser.add_argument("--shortcuts-out", type=Path, required=True)
+    parser.add_argument("--report-out", type=Path, required=True)
+    parser.add_argument("--public-report-out", type=Path, required=True)
+    paths = vars(parser.parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.pop("params")), **paths)
+    except ERRORS as error:
+        sys.stderr.write(f"audit: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

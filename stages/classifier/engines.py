@@ -1,0 +1,210 @@
+"""Engines that pass images through a net: OpenVINO on processors, TensorFlow on GPUs.
+
+Importable without either. On processors without TensorFlow in the process, Keras itself runs on
+OpenVINO: that saves TensorFlow's start, and channels-first layers give OpenVINO the graph that it
+would otherwise have to be converted to.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import keras
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating[Any]]
+EngineName = Literal["tensorflow", "openvino"]
+Precision = Literal["float32", "bfloat16"]
+OPENVINO_BATCH = 8  # images an inference request; 4 to 16 are alike, 32 loses
+OPENVINO_TYPES = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class EngineError(ValueError):
+    """An engine or an arithmetic that this machine does not have."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine and its arithmetic; both change the last digits of what comes out.
+
+    Attributes:
+        name: of the engine.
+        precision: of its arithmetic; results are rounded to float16 or float32 afterwards.
+    """
+
+    name: EngineName
+    precision: Precision
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Installed versions of what computes."""
+        names = ("keras", "openvino" if self.name == "openvino" else "tensorflow")
+        return {name: _version(name) for name in names}
+
+
+class Forward(Protocol):
+    """A net that is ready to run."""
+
+    output_shape: tuple[int, ...]
+
+    def fill(self, images: Pixels, out: Floats) -> None:
+        """Outputs for uint8 `images` (n, side, side) are written to `out` (n, *output_shape)."""
+
+
+def choose(
+    engine: Literal["auto", "tensorflow", "openvino"] = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+) -> Engine:
+    """What "auto" means here: GPUs need TensorFlow, a processor is best served by OpenVINO.
+
+    Raises:
+        EngineError: what is asked for by name is not there.
+    """
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    if engine == "openvino" and not has_openvino:
+        raise EngineError("engine openvino is not installed: choose auto or tensorflow")
+    if engine == "auto":
+        engine = "openvino" if has_openvino and not gpu_is_visible() else "tensorflow"
+    if engine == "tensorflow":
+        return Engine(engine, "float32" if precision == "auto" else precision)
+    has_bfloat16 = "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bfloat16" and not has_bfloat16:
+        raise EngineError("precision bfloat16: this processor has none: choose auto or float32")
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16 else "float32"
+    return Engine(engine, precision)
+
+
+def prepare(engine: Engine) -> None:
+    """Call it before the first import of Keras: there OpenVINO can take TensorFlow's place."""
+    if engine.name == "openvino" and "keras" not in sys.modules:
+        openvino()
+        os.environ["KERAS_BACKEND"] = "openvino"
+        import keras
+
+        keras.config.set_image_data_format("channels_first")
+
+
+def gpu_is_visible() -> bool:
+    """Whether TensorFlow sees a GPU; it is asked only where the machine has one."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if hidden or not any(Path("/dev").glob("nvidia[0-9]*")):
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def openvino() -> Any:
+    """The package, with its own stub in the place of its telemetry: nothing is sent or written."""
+    sys.modules.setdefault("openvino_telemetry", cast("Any", None))
+    import openvino as package  # type: ignore[import-untyped]
+
+    return package
+
+
+class OpenVinoForward:
+    """A net in OpenVINO: several requests at work at once, each of a fixed number of images."""
+
+    def __init__(self, model: keras.Model, precision: Precision) -> None:
+        """Convert and compile `model`: raw pixels (batch, side, side, 1) -> (batch, ...)."""
+        self.output_shape = tuple(model.output.shape[1:])
+        compiled = compiled_graph(model, precision, OPENVINO_BATCH)
+        self._queue = openvino().AsyncInferQueue(compiled)
+        self._queue.set_callback(_store)
+
+    def fill(self, images: Pixels, out: Floats) -> None:
+        """See `Forward`."""
+        for start in range(0, len(images), OPENVINO_BATCH):
+            batch = images[start : start + OPENVINO_BATCH]
+            place = out[start : start + len(batch)]
+            self._queue.start_async({0: padded(batch, OPENVINO_BATCH)[..., np.newaxis]}, place)
+        self._queue.wait_all()
+
+
+def compiled_graph(model: keras.Model, precision: Precision, batch_size: int) -> Any:
+    """`model` compiled by OpenVINO for uint8 batches of `batch_size`, for throughput."""
+    package = openvino()
+    core = package.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        model.export(str(path), format="openvino", verbose=False)
+        graph = core.read_model(path)
+        graph.reshape([batch_size, *model.input.shape[1:]])
+        steps = package.preprocess.PrePostProcessor(graph)
+        steps.input().tensor().set_element_type(package.Type.u8)
+        return core.compile_model(
+            steps.build(),
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "INFERENCE_PRECISION_HINT": OPENVINO_TYPES[precision],
+            },
+        )
+
+
+class TensorFlowForward:
+    """A net in TensorFlow, on all devices of a strategy."""
+
+    def __init__(self, model: keras.Model, strategy: Any, batch_size: int = 32) -> None:
+        """Wrap `model`, built in the scope of `strategy`; `batch_size` is a device's."""
+        import tensorflow as tf
+
+        self.output_shape = tuple(model.output.shape[1:])
+        self._replicas = strategy.num_replicas_in_sync
+        self._batch = batch_size * self._replicas
+        self._strategy = strategy
+
+        def forward(images: Any) -> Any:
+            outputs = model(tf.cast(images, tf.float32)[..., tf.newaxis], training=False)
+            return tf.cast(outputs, tf.float32)
+
+        self._step = tf.function(lambda images: strategy.run(forward, args=(images,)))
+
+    def fill(self, images: Pixels, out: Floats) -> None:
+        """See `Forward`."""
+        for start in range(0, len(images), self._batch):
+            batch = images[start : start + self._batch]
+            parts = np.split(padded(batch, self._batch), self._replicas)
+            computed = np.concatenate([part.numpy() for part in self._run(parts)])
+            out[start : start + len(batch)] = computed[: len(batch)]
+
+    def _run(self, parts: Sequence[Pixels]) -> Sequence[Any]:
+        import tensorflow as tf
+
+        given = self._strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
+        results: Sequence[Any] = self._strategy.experimental_local_results(self._step(given))
+        return results
+
+
+def padded(batch: Pixels, size: int) -> Pixels:
+    """`batch` with its last image repeated up to `size`: graphs of one size are fastest."""
+    missing = size - len(batch)
+    return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+
+
+def _store(request: Any, place: Floats) -> None:
+    place[...] = request.get_output_tensor(0).data[: len(place)]
+
+
+def _version(name: str) -> str:
+    for distribution in (name, f"{name}-cpu"):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,218 @@
+"""Lay one picture over another: affine maps by least squares, and how well the two then agree.
+
+Images are float32 (pairs, side, side). A map is float64 (2, 3): it takes a place (x, y, 1) of the
+fixed image to the place of the moving image that shows the same, both from -1 to 1 between the
+outer edges, so one map holds at every size. Gain and offset of the gray values are free.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+LARGEST_STEP: Final = 0.2  # of half a side, by which one iteration changes a map
+SMALLEST_GAIN: Final = 0.2  # of the ratio of the contrasts: keeps a bad start from fading out
+ROUNDING: Final = 0.01  # pixels beyond the last centre that still are in the image
+BLOCKS: Final = 8  # a side; local agreement is looked at in BLOCKS x BLOCKS parts
+LOCAL_QUANTILE: Final = 0.25  # of the blocks with something in them
+FULL_BLOCK: Final = 0.6  # share of a block's pixels that both images must show
+FAINT: Final = 0.1  # blocks with less than this share of the strong blocks' energy say nothing
+
+Images = npt.NDArray[np.float32]
+Maps = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """Images and where they say something, both float32 (pairs, side, side); seen is 0 or 1."""
+
+    values: Images
+    seen: Images
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How well two aligned images agree, one value a pair each.
+
+    Attributes:
+        whole: Pearson correlation over what both show, -1 to 1; 0 where one is constant.
+        local: the lower quartile of the correlations in the blocks, -1 to 1; 0 without blocks.
+        overlap: share of the fixed image that the moving one shows.
+    """
+
+    whole: Values
+    local: Values
+    overlap: Values
+
+    def put(self, where: npt.NDArray[np.int64], other: Agreement) -> None:
+        """Overwrite the values of the pairs `where`."""
+        for field in dataclasses.fields(Agreement):
+            getattr(self, field.name)[where] = getattr(other, field.name)
+
+    def better(self, other: Agreement) -> Agreement:
+        """Of each pair the one whose smaller correlation is larger."""
+        ours = np.minimum(self.whole, self.local) >= np.minimum(other.whole, other.local)
+        return Agreement(
+            np.where(ours, self.whole, other.whole),
+            np.where(ours, self.local, other.local),
+            np.where(ours, self.overlap, other.overlap),
+        )
+
+
+def shown(moving: Layer, maps: Maps) -> tuple[Images, Images]:
+    """The moving images in the fixed ones' places, and where they are seen: (pairs, pixels) each.
+
+    Bilinear; the second is 1 or 0.
+    """
+    pairs, side, _ = moving.values.shape
+    places = (maps.astype(np.float32) @ _places(side) + 1) * np.float32(side / 2) - np.float32(0.5)
+    x, y = places[:, 0], places[:, 1]
+    low, high = -ROUNDING, side - 1 + ROUNDING
+    inside = ((x >= low) & (x <= high) & (y >= low) & (y <= high)).astype(np.float32)
+    # A map that ran away is far outside everywhere: clipping keeps the indices valid.
+    x = np.clip(np.nan_to_num(x), 0, side - 1.001).astype(np.float32)
+    y = np.clip(np.nan_to_num(y), 0, side - 1.001).astype(np.float32)
+    nearest = np.rint(y).astype(np.int64) * side + np.rint(x).astype(np.int64)
+    first = (np.arange(pairs) * side * side)[:, None]
+    inside *= moving.seen.ravel().take(nearest + first)
+    left, above = x.astype(np.int64), y.astype(np.int64)
+    right_share, below_share = x - left, y - above
+    index = above * side + left + first
+    flat = moving.values.ravel()
+    top, bottom = flat.take(index), flat.take(index + side)
+    top += right_share.astype(np.float32) * (flat.take(index + 1) - top)
+    bottom += right_share.astype(np.float32) * (flat.take(index + side + 1) - bottom)
+    return top + below_share.astype(np.float32) * (bottom - top), inside
+
+
+def refine(fixed: Layer, moving: Layer, maps: Maps, iterations: int) -> Maps:
+    """`maps` after so many Gauss-Newton steps towards the least squared difference.
+
+    Inverse compositional: the fixed image's gradients are taken once.
+    """
+    pairs = len(fixed.values)
+    descent = _steepest_descent(fixed.values)
+    flat, seen = fixed.values.reshape(pairs, -1), fixed.seen.reshape(pairs, -1)
+    for _ in range(iterations):
+        values, inside = shown(moving, maps)
+        inside *= seen
+        values, target = _centred(values, inside), _centred(flat, inside)
+        difference = values * _gain(values, target)[:, None] - target
+        masked = descent * inside[:, None]
+        hessian = (masked @ descent.transpose(0, 2, 1)).astype(np.float64)
+        mean = masked.sum(2, dtype=np.float64)
+        hessian -= mean[:, :, None] * mean[:, None] / _count(inside)[:, :, None]
+        gradient = (masked @ difference[:, :, None]).astype(np.float64)
+        step = np.linalg.solve(hessian + _ridge(hessian), gradient).reshape(pairs, 2, 3)
+        maps = composed(maps, inverted(_limited(step)))
+    return maps
+
+
+def agreement(fixed: Layer, moving: Layer, maps: Maps) -> Agreement:
+    """How well the aligned pairs agree; the side must be a multiple of `BLOCKS`."""
+    values, inside = shown(moving, maps)
+    target = fixed.values.reshape(len(values), -1)
+    inside *= fixed.seen.reshape(len(values), -1)
+    whole = _correlation(_centred(values, inside), _centred(target, inside))
+    local = _local_correlation(values, target, inside, fixed.values.shape[1])
+    return Agreement(whole, local, inside.mean(1, dtype=np.float64))
+
+
+def inverted(maps: Maps) -> Maps:
+    """The maps from the moving images to the fixed ones."""
+    linear = maps[:, :, :2]
+    determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    safe = np.where(np.abs(determinant) > 1e-6, determinant, 1e-6)  # such a map agrees with nothing
+    inverse = np.empty_like(maps)
+    inverse[:, 0, 0], inverse[:, 1, 1] = linear[:, 1, 1] / safe, linear[:, 0, 0] / safe
+    inverse[:, 0, 1], inverse[:, 1, 0] = -linear[:, 0, 1] / safe, -linear[:, 1, 0] / safe
+    inverse[:, :, 2:] = -inverse[:, :, :2] @ maps[:, :, 2:]
+    return inverse
+
+
+def composed(outer: Maps, inner: Maps) -> Maps:
+    """First `inner`, then `outer`."""
+    composed = outer[:, :, :2] @ inner
+    composed[:, :, 2] += outer[:, :, 2]
+    return composed
+
+
+def _places(side: int) -> Images:
+    """float32 (3, pixels): x, y and 1 of each pixel's centre."""
+    centres = ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
+    y, x = np.meshgrid(centres, centres, indexing="ij")
+    return np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
+
+
+def _steepest_descent(fixed: Images) -> Images:
+    """float32 (pairs, 6, pixels): how each gray value changes with each number of the map."""
+    pairs, side, _ = fixed.shape
+    down, across = np.gradient(fixed, axis=(1, 2))
+    places = _places(side)[None]
+    per_axis = [
+        (slope * np.float32(side / 2)).reshape(pairs, 1, -1) * places for slope in (across, down)
+    ]
+    return np.concatenate(per_axis, axis=1).astype(np.float32)
+
+
+def _count(inside: Images) -> Images:
+    return np.maximum(inside.sum(1, keepdims=True), 1)
+
+
+def _centred(values: Images, inside: Images) -> Images:
+    """Mean 0 inside, 0 outside."""
+    return (values - (values * inside).sum(1, keepdims=True) / _count(inside)) * inside
+
+
+def _gain(values: Images, target: Images) -> Images:
+    energy = np.maximum(np.einsum("ij,ij->i", values, values), 1e-9)
+    fitted = np.einsum("ij,ij->i", values, target) / energy
+    contrast = np.sqrt(np.einsum("ij,ij->i", target, target) / energy)
+    return np.maximum(fitted, SMALLEST_GAIN * contrast)
+
+
+def _ridge(hessian: Values) -> Values:
+    """A little on the diagonal: where nothing is seen, nothing moves."""
+    trace = np.trace(hessian, axis1=1, axis2=2)
+    return np.eye(6) * (1e-3 * trace / 6 + 1e-9)[:, None, None]
+
+
+def _limited(step: Values) -> Maps:
+    """The step as a map, shortened to `LARGEST_STEP`."""
+    largest = np.abs(step).max((1, 2), keepdims=True)
+    shortened = step * np.minimum(1, LARGEST_STEP / np.maximum(largest, 1e-12))
+    return shortened + np.eye(2, 3)
+
+
+def _correlation(one: Images, two: Images) -> Values:
+    """Of centred values along the last axis; 0 where one is constant."""
+    product = (one * two).sum(-1, dtype=np.float64)
+    energy = (one * one).sum(-1, dtype=np.float64) * (two * two).sum(-1, dtype=np.float64)
+    return np.where(energy > 1e-6, product / np.sqrt(np.maximum(energy, 1e-12)), 0.0)
+
+
+def _local_correlation(values: Images, target: Images, inside: Images, side: int) -> Values:
+    """The lower quartile of the blocks' correlations; blocks that show little do not count."""
+    values, target, inside = (_blocks(one, side) for one in (values, target, inside))
+    count = np.maximum(inside.sum(2, keepdims=True), 1)
+    values = (values - (values * inside).sum(2, keepdims=True) / count) * inside
+    target = (target - (target * inside).sum(2, keepdims=True) / count) * inside
+    energy = np.maximum((values**2).sum(2), (target**2).sum(2)) / count[:, :, 0]
+    strong = np.quantile(energy, 0.8, axis=1, keepdims=True)
+    telling = (inside.mean(2) >= FULL_BLOCK) & (energy > FAINT * strong)
+    correlation = np.where(telling, _correlation(values, target), np.inf)
+    ordered = np.sort(correlation, axis=1)  # blocks that do not count come last
+    chosen = np.floor((telling.sum(1) - 1).clip(0) * LOCAL_QUANTILE).astype(np.int64)
+    quartile = np.take_along_axis(ordered, chosen[:, None], axis=1)[:, 0]
+    return np.where(np.isfinite(quartile), quartile, 0.0)
+
+
+def _blocks(values: Images, side: int) -> Images:
+    """(pairs, blocks, pixels of a block)."""
+    edge = side // BLOCKS
+    parts = values.reshape(-1, BLOCKS, edge, BLOCKS, edge).swapaxes(2, 3)
+    return parts.reshape(len(values), BLOCKS * BLOCKS, edge * edge)

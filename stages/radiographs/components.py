@@ -1,0 +1,35 @@
+"""What hangs together: pairs of equal keys, and connected components of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+Pair = tuple[int, int]
+
+
+def equal_pairs(keys: Sequence[str]) -> Iterator[Pair]:
+    """The first and each later index of the same key; "" is like nothing."""
+    first: dict[str, int] = {}
+    for index, key in enumerate(keys):
+        if key and first.setdefault(key, index) != index:
+            yield first[key], index
+
+
+def components(count: int, pairs: Iterable[Pair]) -> Integers:
+    """Connected components of `count` nodes, int64 (count,), numbered by their first node."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.array(list(pairs), np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (count, count))
+    return by_first(connected_components(graph, directed=False)[1])
+
+
+def by_first(numbers: Integers) -> Integers:
+    """The same classes, int64 (n,), numbered from 0 in the order of their first members."""
+    _, first, position = np.unique(numbers, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[position].astype(np.int64)

@@ -1,0 +1,233 @@
+"""A DICOM file's bytes -> 8-bit gray pixels, and the little that is taken from its header.
+
+Only the elements in KEYWORDS are read at all: names, dates and numbers that identify a person stay
+in the file, except the patient's number, which is handed on for its keyed hash. What pydicom says
+about a damaged file can quote its header, so it goes neither into a reason nor into a log.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+import zlib
+from typing import Any, Final
+
+import pydicom
+from pydicom import config, filereader, uid
+from pydicom import pixels as pydicom_pixels
+from pydicom.pixels.utils import get_expected_length
+
+from stages.radiographs import codestreams, dicom_header, dicom_process, grayscale
+from stages.radiographs.decoded import Decoded, check_size, kind
+from stages.radiographs.files import UnreadableImage
+from stages.radiographs.pixels import Pixels
+
+KEYWORDS: Final = (
+    *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
+    *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
+    *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
+    *(
+        f"{colour}PaletteColorLookupTable{part}"
+        for colour in ("Red", "Green", "Blue", "SegmentedRed", "SegmentedGreen", "SegmentedBlue")
+        for part in ("Descriptor", "Data")
+        if not (colour.startswith("Segmented") and part == "Descriptor")
+    ),
+    *("PixelSpacing", "ImagerPixelSpacing", "ImageLaterality", "Laterality"),
+    *("PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"),
+)
+DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
+PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# pydicom's decoders that damaged files cannot bring down; all other syntaxes are GDCM's.
+IN_THIS_PROCESS: Final = {
+    uid.ImplicitVRLittleEndian: "",
+    uid.ExplicitVRLittleEndian: "",
+    uid.DeflatedExplicitVRLittleEndian: "",
+    uid.ExplicitVRBigEndian: "",
+    uid.RLELossless: "",
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEG2000Lossless: "pillow",
+    uid.JPEG2000: "pillow",
+}
+BYTES_PER_PIXEL: Final = 8  # more than any image has
+HEADER_BYTES: Final = 64 << 20  # around the pixels; more is no header
+
+
+def decode(content: bytes, maximum_megapixels: float) -> Decoded:
+    """The one image in a DICOM file.
+
+    Raises:
+        UnreadableImage: with the reason, which quotes nothing of the file.
+    """
+    dataset = read(content, maximum_megapixels)
+    pixels = _pixels(dataset, content, maximum_megapixels)
+    try:
+        return Decoded(
+            pixels=pixels,
+            mode=dicom_header.photometric(dataset),
+            format="DICOM",
+            bits=dicom_header.bits(dataset),
+            compression=_name(dataset.file_meta.TransferSyntaxUID),
+            pixel_spacing_mm=dicom_header.pixel_spacing_mm(dataset),
+            patient=dicom_header.patient(dataset),
+            side=dicom_header.side(dataset),
+            sex=dicom_header.sex(dataset),
+            age_years=dicom_header.age_years(dataset),
+            origin=dicom_header.origin(dataset),
+        )
+    except Exception as error:
+        raise UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
+
+
+def read(content: bytes, maximum_megapixels: float) -> Any:
+    """The data set of a file that holds one image of a size that is allowed.
+
+    Raises:
+        UnreadableImage: it does not.
+    """
+    _silence()
+    try:
+        dataset = _read(content, maximum_megapixels)
+        _check(dataset, maximum_megapixels)
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
+    return dataset
+
+
+def _pixels(dataset: Any, content: bytes, maximum_megapixels: float) -> Pixels:
+    """uint8 (rows, columns), decoded here or in a process that can break down alone."""
+    plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
+    if plugin is not None:
+        try:
+            return gray(dataset, plugin)
+        except UnreadableImage:
+            if plugin != "pillow":  # some that Pillow does not read, GDCM does
+                raise
+    return dicom_process.gray(content, maximum_megapixels)
+
+
+def gray(dataset: Any, plugin: str = "") -> Pixels:
+    """uint8 (rows, columns): decompressed, and shown as the header asks.
+
+    `plugin` is pydicom's name for the decoder; "" tries all there are.
+
+    Raises:
+        UnreadableImage: the pixels cannot be decoded.
+    """
+    try:
+        return _gray(dataset, plugin)
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        name = _name(dataset.file_meta.TransferSyntaxUID)
+        raise UnreadableImage(f"DICOM pixels cannot be decoded ({name}: {kind(error)})") from None
+
+
+@functools.cache
+def _silence() -> None:
+    """What the libraries say about a file can quote it: none of it gets out."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        import gdcm
+    except ImportError:
+        return
+    for trace in (gdcm.Trace.ErrorOff, gdcm.Trace.WarningOff, gdcm.Trace.DebugOff):
+        trace()
+
+
+def _read(content: bytes, maximum_megapixels: float) -> Any:
+    """The elements of KEYWORDS, with a transfer syntax whatever the file says about it."""
+    stream = io.BytesIO(content)
+    filereader.read_preamble(stream, force=True)
+    meta = filereader.read_dataset(
+        stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta
+    )
+    syntax = meta.get("TransferSyntaxUID")
+    if meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+        raise UnreadableImage("a DICOM directory, no image")
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
+        content = _inflated(content[stream.tell() :], maximum_megapixels)
+    dataset = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=list(KEYWORDS))
+    if not syntax:
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        syntax = uid.ImplicitVRLittleEndian if implicit else explicit
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+def _after_meta(tag: Any, _representation: str | None, _length: int) -> bool:
+    return int(tag) >> 16 != 2
+
+
+def _inflated(packed: bytes, maximum_megapixels: float) -> bytes:
+    """The deflated data set, if it is no bomb."""
+    limit = int(maximum_megapixels * 1e6) * BYTES_PER_PIXEL + HEADER_BYTES
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(packed, limit)
+    if inflater.unconsumed_tail:
+        raise UnreadableImage("unpacks to more than ingest.maximum_megapixels allows")
+    return content
+
+
+def _check(dataset: Any, maximum_megapixels: float) -> None:
+    """Refuse what holds no image, several, or too large a one, before pixels are touched."""
+    if not any(keyword in dataset for keyword in PIXELS):
+        missing = "its pixels" if "Rows" in dataset else "an image, or one that is cut short"
+        raise UnreadableImage(f"a DICOM file without {missing}")
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise UnreadableImage("holds several images: export one a file")
+    check_size(int(dataset.Columns), int(dataset.Rows), maximum_megapixels)
+    if int(dataset.SamplesPerPixel) not in (1, 3):
+        raise UnreadableImage("DICOM pixels of neither one sample nor three")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not _is_supported(syntax):
+        raise UnreadableImage(f"DICOM transfer syntax {_name(syntax)} is not supported")
+    if syntax.is_encapsulated:
+        _check_codestream(dataset)
+    elif "PixelData" in dataset and len(dataset.PixelData) < get_expected_length(dataset):
+        raise UnreadableImage("its pixels are cut short")
+
+
+def _is_supported(syntax: uid.UID) -> bool:
+    try:
+        return bool(pydicom_pixels.get_decoder(syntax).is_available)
+    except NotImplementedError:  # of another kind, such as video, or unknown
+        return False
+
+
+def _check_codestream(dataset: Any) -> None:
+    """Refuse compressed pixels that would unpack to another size than the header's."""
+    size = codestreams.size(codestreams.only_frame(dataset))
+    if size is not None and size != (dataset.Columns, dataset.Rows):
+        raise UnreadableImage(
+            f"its header tells of {dataset.Columns} x {dataset.Rows} px, "
+            f"its pixels of {size[0]} x {size[1]}"
+        )
+
+
+def _gray(dataset: Any, plugin: str) -> Pixels:
+    if dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
+        stored = codestreams.wide_jpeg(dataset)
+    else:
+        stored = pydicom_pixels.pixel_array(dataset, decoding_plugin=plugin)  # YBR becomes RGB here
+    if dicom_header.photometric(dataset) == "PALETTE COLOR":
+        stored = pydicom_pixels.apply_color_lut(stored, dataset)
+        return grayscale.luma(stored, 8 * stored.dtype.itemsize)
+    if stored.ndim == 3:
+        return grayscale.luma(stored, dicom_header.bits(dataset))
+    display = dicom_header.display(dataset)
+    return grayscale.shown(stored, display, dicom_header.padding(dataset, stored))
+
+
+def _name(syntax: uid.UID) -> str:
+    """The standard's keyword; never what the file has in its place."""
+    return str(syntax.keyword) if syntax in uid.AllTransferSyntaxes else "unknown"

@@ -1,0 +1,117 @@
+"""Files and a classifier -> a table of predictions, and figures where the labels are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+from stages.radiographs import evaluation, files, intervals, preparation, scores
+from stages.radiographs.examination import Canonical
+
+Predictor = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+FACTS: Final = (
+    "backbone",
+    "classes",
+    "model_sha256",
+    "preprocessing",
+    "split_protocol",
+    "synthetic",
+)
+CHUNK_FILES: Final = 512  # decoded images in memory at once
+
+
+def classify(
+    sources: Sequence[files.Source],
+    canonical: Canonical,
+    predictor: Predictor,
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """One row a file, in order: path, label, predicted, probability_<class> of each, reason.
+
+    Args:
+        sources: the files.
+        canonical: how training's images were made canonical.
+        predictor: uint8 (n, side, side) -> probabilities (n, classes).
+        classes: names, in the order of the probabilities.
+
+    Returns:
+        Of a file that cannot be used: no prediction, NaN probabilities and the reason.
+    """
+    chances = np.full((len(sources), len(classes)), np.nan)
+    reasons = [""] * len(sources)
+    with tqdm(total=len(sources), desc="predict", unit="file", disable=None) as bar:
+        for start in range(0, len(sources), CHUNK_FILES):
+            chunk = sources[start : start + CHUNK_FILES]
+            usable: list[int] = []
+            images: list[npt.NDArray[np.uint8]] = []
+            for number, prepared in enumerate(preparation.prepare_all(chunk, canonical), start):
+                if isinstance(prepared, files.UnreadableImage):
+                    reasons[number] = str(prepared)
+                else:
+                    usable.append(number)
+                    images.append(prepared)
+            if images:
+                chances[usable] = predictor(np.stack(images))
+            bar.update(len(chunk))
+    return _table(sources, _rounded(chances), reasons, classes)
+
+
+def figures(
+    usable: pd.DataFrame, training: Mapping[str, Any], *, draws: int, level: float, seed: int
+) -> dict[str, Any]:
+    """The figures of test.json for labelled rows of `classify`; each file is its own group."""
+    classes = list(training["classes"])
+    truth = np.array([classes.index(label) for label in usable["label"]], np.int64)
+    chances = evaluation.probabilities_of(usable, classes)
+    groups = np.arange(len(truth))
+    scored = scores.score(truth, chances, classes)
+    bounds = intervals.intervals(truth, chances, groups, draws=draws, level=level, seed=seed)
+    return {
+        "backbone": training["backbone"],
+        "synthetic": training["synthetic"],
+        "split_protocol": training["split_protocol"],
+        "leaky": None,  # whether these files were trained on is not known here
+        "leakage": None,
+        "records": len(usable),
+        "groups": len(usable),
+        **{name: value for name, value in scored.items() if name != "per_class"},
+        "confidence_interval": bounds,
+        "per_class": scored["per_class"],
+    }
+
+
+def as_json(table: pd.DataFrame) -> str:
+    """A list of one object a file; null for what is not there."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+
+
+def _rounded(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """As in predictions.csv."""
+    digits = evaluation.SIGNIFICANT_DIGITS
+    flat = [float(f"{value:.{digits}g}") for value in chances.ravel()]
+    return np.array(flat).reshape(chances.shape)
+
+
+def _table(
+    sources: Sequence[files.Source],
+    chances: npt.NDArray[np.float64],
+    reasons: Sequence[str],
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    best = np.nan_to_num(chances, nan=-1.0).argmax(axis=1) if len(chances) else []
+    predicted = ["" if reason else classes[n] for n, reason in zip(best, reasons, strict=True)]
+    columns = {
+        "path": [source.name for source in sources],
+        "label": [source.label for source in sources],
+        "predicted": predicted,
+        **{f"probability_{name}": chances[:, n] for n, name in enumerate(classes)},
+        "reason": list(reasons),
+    }
+    return pd.DataFrame(columns)

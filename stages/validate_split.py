@@ -1,0 +1,91 @@
+r"""Check the split against Great Expectations suites; a split that leaks stops the pipeline here.
+
+python -m stages.validate_split --records RECORDS.csv --split SPLIT.csv \
+    --metrics-out SPLIT_VALIDATION.json --docs-out FOLDER
+
+FOLDER/index.html is the report for people. The exit status is 1 where an expectation fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages import params
+from stages.radiographs import artifacts, expectations, expected_split, records, splits
+
+log = logging.getLogger(__name__)
+
+
+class SplitValidationError(ValueError):
+    """The split fails an expectation."""
+
+
+ERRORS = (params.ParamsError, records.RecordsError, splits.SplitError, SplitValidationError)
+
+
+def run(
+    settings: params.Params,
+    *,
+    records_in: Path,
+    split_in: Path,
+    metrics_out: Path,
+    docs_out: Path,
+) -> None:
+    """Check `split_in`; write the figures first, then fail if an expectation does."""
+    table, split = records.read_records(records_in), splits.read_split(split_in)
+    asked, limits = settings.split, settings.validate
+    wanted = expected_split.Wanted(
+        protocol=asked.protocol,
+        validation_share=asked.validation_share,
+        test_share=asked.test_share,
+        folds=asked.folds,
+        minimum_images_per_class=limits.minimum_subset_images_per_class,
+        maximum_share_error=limits.maximum_share_error,
+    )
+    with artifacts.staged_folder(docs_out) as docs:
+        outcomes = expected_split.check(split, table, wanted, docs)
+    facts = {
+        "success": all(outcome["success"] for outcome in outcomes),
+        "synthetic": settings.data.synthetic,
+        "protocol": asked.protocol,
+        "leaky": asked.protocol == "random",
+        **expected_split.counts(split),
+        **expectations.summary(outcomes),
+    }
+    artifacts.write_json(metrics_out, facts)
+    remedy = (
+        f"Mend conf/split, or the thresholds in conf/config.yaml. Report: {docs_out}/index.html"
+    )
+    complaint = expectations.complaint(outcomes, remedy)
+    if complaint:
+        raise SplitValidationError(complaint)
+    left_out = len(facts["not_asked"])
+    note = f"; {left_out} not asked of a random split, which is LEAKY" if left_out else ""
+    log.info("all %d expectations met%s: %s/index.html", len(outcomes) - left_out, note, docs_out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--records", type=Path, required=True, dest="records_in")
+    parser.add_argument("--split", type=Path, required=True, dest="split_in")
+    parser.add_argument("--metrics-out", type=Path, required=True)
+    parser.add_argument("--docs-out", type=Path, required=True)
+    paths = vars(parser.parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    try:
+        run(params.load(paths.pop("params")), **paths)
+    except ERRORS as error:
+        sys.stderr.write(f"validate_split: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

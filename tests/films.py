@@ -1,0 +1,93 @@
+"""Small films, folders of them, and the project's parameters with small images."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from stages import ingest, params
+from stages.radiographs.records import read_records
+
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "params.yaml"
+NO_SHEET = ROOT / "conf" / "no_sheet.csv"
+CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
+
+
+def settings(**changes: Any) -> params.Params:
+    """The project's own parameters with small images; keys of data and ingest can be changed."""
+    loaded = params.load(PARAMS)
+    data: dict[str, Any] = {
+        "classes": CLASSES,
+        "patient_pattern": r"^(?P<patient>P\d+)_(?P<side>[LR])",
+    }
+    taken: dict[str, Any] = {
+        "image_size_pixels": 32,
+        "fit": "letterbox",
+        "hash_radius_bits": 32,
+        "copy_correlation": 0.985,
+        "lineage_patterns": (r"_aug_\d+$",),
+        "conflicts": "quarantine",
+    }
+    names = {field.name for field in dataclasses.fields(params.Data)}
+    data |= {key: value for key, value in changes.items() if key in names}
+    taken |= {key: value for key, value in changes.items() if key not in names}
+    return dataclasses.replace(
+        loaded,
+        data=dataclasses.replace(loaded.data, **data),
+        ingest=dataclasses.replace(loaded.ingest, **taken),
+    )
+
+
+def film(seed: int) -> Image.Image:
+    """Another picture for every seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (10, 8), np.uint8)
+    return Image.fromarray(coarse).resize((96, 120), Image.Resampling.BILINEAR)
+
+
+def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
+    """The bytes of a file."""
+    stream = io.BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def png(seed: int) -> bytes:
+    """A film as a file."""
+    return encoded(film(seed))
+
+
+def fill(folder: Path, files: dict[str, bytes]) -> Path:
+    """`folder` with these files."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def taken_in(
+    images: Path, out: Path, configuration: params.Params, sheet: Path = NO_SHEET
+) -> pd.DataFrame:
+    """The records of `images`, by source."""
+    ingest.run(
+        configuration,
+        images_in=images,
+        sheet_in=sheet,
+        records_out=out / "records.csv",
+        pixels_out=out / "pixels.npy",
+    )
+    return read_records(out / "records.csv").set_index("source", drop=False)
+
+
+GOOD = {  # three films of every class, each another picture
+    f"{name}/{number}.png": png(10 * row + number)
+    for row, name in enumerate(CLASSES)
+    for number in range(3)
+}

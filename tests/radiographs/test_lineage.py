@@ -1,0 +1,47 @@
+"""What names tell: the source of a copy, families in one folder, patterns that are none."""
+
+import pytest
+
+from stages.radiographs import lineage
+from stages.radiographs.components import equal_pairs
+
+PATTERNS = lineage.compile_patterns([r"_aug_\d+$", r" copy$"])
+
+
+@pytest.mark.parametrize(
+    ("stem", "source"),
+    [
+        ("Normal 12", "Normal 12"),
+        ("Normal 12_aug_3", "Normal 12"),
+        ("Normal 12_aug_3_aug_10", "Normal 12"),
+        ("Normal 12 copy_aug_1 copy", "Normal 12"),
+        ("_aug_3", "_aug_3"),
+        ("aug_3_x", "aug_3_x"),
+    ],
+)
+def test_the_marks_of_copies_are_cut_from_the_stem(stem: str, source: str) -> None:
+    assert lineage.source_stem(stem, PATTERNS) == source
+
+
+def test_lineage_joins_a_source_and_its_copies_in_one_folder_only() -> None:
+    sources = [
+        "a/1.jpg",
+        "a/1_aug_0.jpeg",
+        "a/2_aug_0.png",
+        "a/2_aug_1.png",
+        "b/1.jpg",
+        "b/deep/1_aug_1.jpg",
+        "b/3.v2.jpg",
+        "b/3.v2_aug_7.jpg",
+    ]
+    keys = lineage.lineage_keys(sources, PATTERNS)
+    assert sorted(equal_pairs(keys)) == [(0, 1), (2, 3), (6, 7)]
+
+
+def test_the_same_stem_with_two_extensions_is_no_lineage() -> None:
+    assert lineage.lineage_keys(["a/1.jpg", "a/1.png", "a/2.jpg"], PATTERNS) == ["", "", ""]
+
+
+def test_a_bad_pattern_is_named() -> None:
+    with pytest.raises(lineage.LineageError, match=r"ingest\.lineage_patterns: '\('"):
+        lineage.compile_patterns(["("])
