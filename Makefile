@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test lint ui replay params lock clean
+.PHONY: help setup repro test lint ui replay params bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ replay: setup ## write the MLflow runs that waited for a server
 
 params: setup ## compose params.yaml from conf/ again
 	python -m stages.params --conf conf --out params.yaml
+
+bench: setup ## measure speed on an idle machine: make bench DATA=folder WEIGHTS=folder
+	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with a sub-folder a class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
+	python -m benchmarks.run --data "$(DATA)" --weights "$(WEIGHTS)" $(BENCH)
 
 lock: ## pin the newest versions again (needs uv)
 	rm -f requirements.txt requirements-gpu.txt

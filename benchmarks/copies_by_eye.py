@@ -76,14 +76,19 @@ def _choose(
     registered: verification.Registered,
     arguments: Any,
 ) -> Integers:
+    # A pair was tried as it is and mirrored: the better one.
+    order = np.lexsort((-registered.agreement.whole, pairs.max(axis=1), pairs.min(axis=1)))
+    ordered = np.sort(pairs, axis=1)[order]
+    best = np.zeros(len(pairs), bool)
+    best[order] = np.concatenate([[True], (np.diff(ordered, axis=0) != 0).any(axis=1)])
     picture = films["picture"].to_numpy()
     one = picture[pairs[:, 0]] == picture[pairs[:, 1]]
     named = families[pairs[:, 0]] == families[pairs[:, 1]]
     if arguments.below:
-        apart = np.flatnonzero(~one)
+        apart = np.flatnonzero(~one & best)
         score = np.minimum(registered.agreement.whole, registered.agreement.local + 0.06)
         return apart[np.argsort(-score[apart])][:50]
-    joined = np.flatnonzero(one & ~named)
+    joined = np.flatnonzero(one & ~named & best)
     return np.random.default_rng(arguments.seed).choice(
         joined, min(100, len(joined)), replace=False
     )
@@ -92,7 +97,8 @@ def _choose(
 def _panel(fixed: pixels.Pixels, moving: pixels.Pixels, found: alignment.Maps) -> pixels.Pixels:
     side = SHOWN_SIDE_PIXELS
     left, right = (pixels.resize(image, side, side) for image in (fixed, moving))
-    values, inside = alignment.shown(right[None].astype(np.float32), found[None])
+    moved = right[None].astype(np.float32)
+    values, inside = alignment.shown(alignment.Layer(moved, np.ones_like(moved)), found[None])
     laid = (values * inside).reshape(side, side).astype(np.uint8)
     return np.pad(np.hstack([left, laid]), 3, constant_values=255)
 

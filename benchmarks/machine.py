@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 GEMM_SIDE, GEMM_REPEATS = 3072, 6
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,32 @@ def gemm_gigaflops() -> float:
 
 def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
     """Run `python -m ARGUMENTS` in the project's root; its output is shown if it fails."""
-    start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        output = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)}\n{output}")
-    return Cost(time.perf_counter() - start, usage.ru_maxrss / 1024)
+    start, peak = time.perf_counter(), 0.0
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        while process.poll() is None:
+            peak = max(peak, _peak_megabytes(process.pid))
+            time.sleep(POLL_SECONDS)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"{' '.join(arguments)}\n{output.read()}")
+    return Cost(seconds, peak)
+
+
+def _peak_megabytes(process: int) -> float:
+    """The kernel's high-water mark; rusage would count what the parent held when it forked."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    marks = [float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+    return marks[0] if marks else 0.0

@@ -91,7 +91,11 @@ def build(backbone: str, weights: Path, classes: int) -> Any:
     hidden = layers.BatchNormalization()(layers.Dense(512, activation="relu")(hidden))
     outputs = layers.Dense(classes, activation="softmax")(layers.Dropout(0.25)(hidden))
     model = keras.Model(pixels, outputs)
-    model.compile(keras.optimizers.Adam(1e-4), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(
+        optimizer=keras.optimizers.Adam(1e-4),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
     return model
 
 

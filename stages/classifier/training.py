@@ -52,9 +52,11 @@ def train(
     devices.set_precision(plan.precision)
     with devices.strategy(plan.devices).scope():
         parts = assembly.build(plan.backbone, plan.head, plan.classes)
-        fit.compile_model(parts.trained, plan.optimisation)
+        # A model of its own over the same layers: the saved one must not carry its optimizer.
+        learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")
+        fit.compile_model(learner, plan.optimisation)
     progress = fit.fit(
-        parts.trained,
+        learner,
         source,
         training,
         validation,

@@ -107,8 +107,8 @@ def refine(fixed: Layer, moving: Layer, maps: Maps, iterations: int) -> Maps:
         mean = masked.sum(2, dtype=np.float64)
         hessian -= mean[:, :, None] * mean[:, None] / _count(inside)[:, :, None]
         gradient = (masked @ difference[:, :, None]).astype(np.float64)
-        step = np.linalg.solve(hessian + _ridge(hessian), gradient).reshape(pairs, 2, 3)
-        maps = composed(maps, inverted(_limited(step)))
+        step = np.asarray(np.linalg.solve(hessian + _ridge(hessian), gradient), np.float64)
+        maps = composed(maps, inverted(_limited(step.reshape(pairs, 2, 3))))
     return maps
 
 
@@ -160,32 +160,33 @@ def _steepest_descent(fixed: Images) -> Images:
 
 
 def _count(inside: Images) -> Images:
-    return np.maximum(inside.sum(1, keepdims=True), 1)
+    return np.asarray(np.maximum(inside.sum(1, keepdims=True), 1), np.float32)
 
 
 def _centred(values: Images, inside: Images) -> Images:
     """Mean 0 inside, 0 outside."""
-    return (values - (values * inside).sum(1, keepdims=True) / _count(inside)) * inside
+    mean = (values * inside).sum(1, keepdims=True) / _count(inside)
+    return np.asarray((values - mean) * inside, np.float32)
 
 
 def _gain(values: Images, target: Images) -> Images:
     energy = np.maximum(np.einsum("ij,ij->i", values, values), 1e-9)
     fitted = np.einsum("ij,ij->i", values, target) / energy
     contrast = np.sqrt(np.einsum("ij,ij->i", target, target) / energy)
-    return np.maximum(fitted, SMALLEST_GAIN * contrast)
+    return np.asarray(np.maximum(fitted, SMALLEST_GAIN * contrast), np.float32)
 
 
 def _ridge(hessian: Values) -> Values:
     """A little on the diagonal: where nothing is seen, nothing moves."""
     trace = np.trace(hessian, axis1=1, axis2=2)
-    return np.eye(6) * (1e-3 * trace / 6 + 1e-9)[:, None, None]
+    return np.asarray(np.eye(6) * (1e-3 * trace / 6 + 1e-9)[:, None, None], np.float64)
 
 
 def _limited(step: Values) -> Maps:
     """The step as a map, shortened to `LARGEST_STEP`."""
     largest = np.abs(step).max((1, 2), keepdims=True)
     shortened = step * np.minimum(1, LARGEST_STEP / np.maximum(largest, 1e-12))
-    return shortened + np.eye(2, 3)
+    return np.asarray(shortened + np.eye(2, 3), np.float64)
 
 
 def _correlation(one: Images, two: Images) -> Values:

@@ -69,7 +69,7 @@ def tables(bits: int, sampled: int, radius_bits: int) -> int:
 def distances(left: Pixels, right: Pixels, pairs: Integers) -> Integers:
     """In how many bits left[i] and right[j] differ, int64 (pairs,)."""
     differing = np.bitwise_count(left[pairs[:, 0]] ^ right[pairs[:, 1]])
-    return differing.sum(axis=1, dtype=np.int64)
+    return np.asarray(differing.sum(axis=1, dtype=np.int64))
 
 
 def load_faiss() -> Any:

@@ -28,7 +28,7 @@ BLUR_PIXELS: Final = 1.0  # standard deviation: a pose between two of the bank s
 DISC_SIDE_PLACES: Final = 16
 DISC_RADIUS: Final = 0.9  # of half a side
 ZOOMS: Final = (1.0, 0.83, 1.2)
-SHIFTS: Final = ((0.16, 0.0), (-0.16, 0.0), (0.0, 0.16), (0.0, -0.16))  # of half a side
+SHIFTS: Final = (0.0, 0.08, -0.08, 0.16, -0.16)  # of half a side, across and down
 ANGLES_DEGREES: Final = tuple(range(15, 360, 15))
 ASPECTS: Final = (0.5, 0.75, 1.0, 1.33, 2.0)  # height to width before the picture became square
 BATCH_IMAGES: Final = 64
@@ -41,7 +41,8 @@ class Candidates:
     """Pairs that may be copies.
 
     Attributes:
-        pairs: int64 (m, 2), the fixed image and the moving one, each pair once.
+        pairs: int64 (m, 2), the fixed image and the moving one, each pair at most twice: with the
+            second as it is, and mirrored.
         maps: float64 (m, 2, 3), from the fixed image's places to the moving one's.
         similarity: float64 (m,), correlation of the discs, -1 to 1.
     """
@@ -54,7 +55,11 @@ class Candidates:
 def bank(turned: bool) -> Maps:
     """The poses, float64 (poses, 2, 3): upright ones first, all turned ones if asked for."""
     upright = [_pose(0, 1, zoom, mirror) for mirror, zoom in itertools.product((1, -1), ZOOMS)]
-    shifted = [_pose(0, 1, 1, mirror, at) for mirror, at in itertools.product((1, -1), SHIFTS)]
+    shifted = [
+        _pose(0, 1, 1, mirror, (across, down))
+        for mirror, across, down in itertools.product((1, -1), SHIFTS, SHIFTS)
+        if across or down
+    ]
     all_around = [
         _pose(angle, aspect, 1, mirror)
         for mirror, aspect, angle in itertools.product((1, -1), ASPECTS, ANGLES_DEGREES)
@@ -63,14 +68,14 @@ def bank(turned: bool) -> Maps:
 
 
 def look_alikes(reduced: Pixels, poses: Maps, neighbours: int, similarity: float) -> Candidates:
-    """For each picture its nearest others, in the best pose of each.
+    """For each picture its nearest others, in the best upright and the best mirrored pose of each.
 
     Exhaustive up to `EXHAUSTIVE_IMAGES` pictures.
 
     Args:
         reduced: uint8 (n, side, side), the side a multiple of 32.
         poses: see `bank`.
-        neighbours: at most so many others a picture and pose.
+        neighbours: at most about so many others a picture.
         similarity: smallest correlation of the discs.
     """
     turning = _operator(poses)
@@ -82,17 +87,21 @@ def look_alikes(reduced: Pixels, poses: Maps, neighbours: int, similarity: float
         -(-len(reduced) // BATCH_IMAGES),
         disable=None,
     )
+    mirrors = np.linalg.det(poses[:, :, :2]) < 0
     for number, discs in enumerate(batches):
         nearest, who = index.search(discs, min(neighbours + 1, len(reduced)))
         row, rank = np.nonzero(nearest >= similarity)
-        moving = row // len(poses) + number * BATCH_IMAGES
-        fixed = who[row, rank]
-        other = fixed != moving
-        chosen = _best(moving[other], fixed[other], nearest[row, rank][other], neighbours)
-        pairs = np.stack([fixed[other], moving[other]], axis=1)[chosen]
-        found.append((pairs, (row % len(poses))[other][chosen], nearest[row, rank][other][chosen]))
+        moving, pose = row // len(poses) + number * BATCH_IMAGES, row % len(poses)
+        fixed, correlation = who[row, rank], nearest[row, rank]
+        # A knee is nearly its own mirror image: the best pose of each kind may be the true one.
+        kind = np.where(fixed == moving, -1, 2 * fixed + mirrors[pose])
+        chosen = _best(moving, kind, correlation, 2 * neighbours + 1)
+        chosen = chosen[kind[chosen] >= 0]
+        pairs = np.stack([fixed, moving], axis=1)[chosen]
+        found.append((pairs, pose[chosen], correlation[chosen]))
     pairs, pose, correlation = (np.concatenate(column) for column in zip(*found, strict=True))
-    chosen = _best(pairs.min(axis=1), pairs.max(axis=1), correlation, len(reduced))
+    kind = 2 * pairs.max(axis=1) + mirrors[pose]
+    chosen = _best(pairs.min(axis=1), kind, correlation, 2 * len(reduced))
     return Candidates(pairs[chosen], poses[pose[chosen]], correlation[chosen].astype(np.float64))
 
 

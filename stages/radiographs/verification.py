@@ -20,8 +20,8 @@ from stages.radiographs.alignment import Agreement, Images, Layer, Maps
 from stages.radiographs.pixels import Pixels
 
 REDUCED_SIDE_PIXELS: Final = 96  # of the image that is registered; pooled by 4, 2 and 1
-COARSE_CORRELATION: Final = 0.9  # at 24 x 24: below, no further look
-MIDDLE_DETAIL: Final = 0.6  # at 48 x 48
+COARSE_CORRELATION: Final = 0.96  # at 24 x 24: below, no further look
+MIDDLE_DETAIL: Final = 0.85  # at 48 x 48
 ITERATIONS: Final = (8, 8, 5)  # at 24, 48 and 96 pixels
 SMOOTH_PIXELS: Final = 0.7  # band of the detail: standard deviations of the two blurs
 COARSE_PIXELS: Final = 3.0

@@ -92,6 +92,39 @@ def test_two_devices_train_and_predict_as_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(again, two["predicted"], atol=1e-6)
 
 
+EMBEDDING = """
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from stages.classifier import devices, engines
+
+pixels = np.random.default_rng(0).integers(0, 256, (11, 8, 8), np.uint8)
+made = []
+for count in (1, 2):
+    strategy = devices.strategy(count, kind="CPU")
+    with strategy.scope():
+        inputs = keras.Input((8, 8, 1))
+        kernel = keras.initializers.GlorotUniform(seed=3)
+        model = keras.Model(inputs, keras.layers.Conv2D(4, 3, kernel_initializer=kernel)(inputs))
+    forward = engines.TensorFlowForward(model, strategy, batch_size=2)
+    made.append(np.empty((11, *forward.output_shape), np.float32))
+    forward.fill(pixels, made[-1])
+    assert strategy.num_replicas_in_sync == count
+np.testing.assert_allclose(made[1], made[0], atol=1e-4)
+print("equal")
+"""
+
+
+@pytest.mark.tf
+def test_two_devices_embed_as_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "equal", done.stderr[-3000:]
+
+
 @pytest.mark.tf
 def test_more_devices_than_there_are_is_an_error() -> None:
     from stages.classifier import devices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,21 @@ def test_the_model_is_left_with_the_weights_of_the_best_epoch(
     probabilities = saved.predict(model, films.pixels[36:])
     loss = fit.cross_entropy(films.classes[36:], probabilities)
     assert loss == pytest.approx(best, abs=1e-5)
+
+
+def test_a_trained_models_file_needs_nothing_of_this_project(
+    tiny: BackboneDesign, films: Films, folder: Path
+) -> None:
+    from stages.classifier import saved
+
+    model, _ = train(tiny, films, folder, epochs=1)
+    saved.save_model(model, folder.parent / "model.keras")
+    with zipfile.ZipFile(folder.parent / "model.keras") as archive:
+        config = archive.read("config.json").decode()
+    assert "keras" in config
+    assert "stages." not in config
+    assert "optimizer" not in config
+    assert saved.load_model(folder.parent / "model.keras").count_params() == model.count_params()
 
 
 def test_training_stops_when_validation_has_not_improved_for_the_patience(

@@ -24,6 +24,11 @@ def moved(moving: Layer, maps: Maps) -> Layer:
     return Layer(values.reshape(1, SIDE, SIDE), inside.reshape(1, SIDE, SIDE))
 
 
+def stacked(layers: list[Layer]) -> Layer:
+    values, seen = zip(*((one.values, one.seen) for one in layers), strict=True)
+    return Layer(np.concatenate(values), np.concatenate(seen))
+
+
 def test_the_identity_shows_the_image_itself() -> None:
     values, inside = alignment.shown(layer(0), IDENTITY)
     np.testing.assert_allclose(values, layer(0).values.reshape(1, -1), atol=0.1)
@@ -56,17 +61,7 @@ def test_a_pair_is_registered_the_same_alone_and_among_others() -> None:
     pairs = [layer(seed) for seed in range(4)]
     known = np.array([[[1.0, 0.05, 0.03], [-0.05, 1.0, 0.0]]])
     fixed = [moved(image, known) for image in pairs]
-    together = alignment.refine(
-        *(
-            Layer(
-                np.concatenate([one.values for one in images]),
-                np.concatenate([one.seen for one in images]),
-            )
-            for images in (fixed, pairs)
-        ),
-        IDENTITY.repeat(4, axis=0),
-        5,
-    )
+    together = alignment.refine(stacked(fixed), stacked(pairs), IDENTITY.repeat(4, axis=0), 5)
     for number, (one, two) in enumerate(zip(fixed, pairs, strict=True)):
         alone = alignment.refine(one, two, IDENTITY, 5)
         np.testing.assert_allclose(alone[0], together[number], atol=1e-6)

@@ -24,13 +24,26 @@ def test_a_turned_copy_is_the_nearest(how: str) -> None:
     assert found.similarity[best] > 0.9
 
 
-def test_each_pair_comes_once_and_no_image_with_itself() -> None:
+def test_each_pair_comes_once_a_side_and_no_image_with_itself() -> None:
     pictures = [picture(seed % 5) for seed in range(20)]
     found = poses.look_alikes(reduced(pictures), poses.bank(turned=True), 6, 0.5)
     assert (found.pairs[:, 0] != found.pairs[:, 1]).all()
-    pairs = [frozenset(pair) for pair in found.pairs.tolist()]
+    mirrored = np.linalg.det(found.maps[:, :, :2]) < 0
+    pairs = [
+        (frozenset(pair), side)
+        for pair, side in zip(found.pairs.tolist(), mirrored.tolist(), strict=True)
+    ]
     assert len(pairs) == len(set(pairs))
-    assert len(pairs) <= 20 * 6
+    assert len(pairs) <= 20 * (2 * 6 + 1)
+
+
+def test_a_nearly_symmetric_picture_is_tried_both_ways() -> None:
+    half = picture(0)[:, :80]
+    symmetric = np.hstack([half, half[:, ::-1]])
+    marked = symmetric.copy()
+    marked[20:32, 20:32] = 255
+    found = poses.look_alikes(reduced([symmetric, marked]), poses.bank(turned=False), 2, 0.8)
+    assert sorted(np.linalg.det(found.maps[:, :, :2]).round(1)) == [-1.0, 1.0]
 
 
 def test_the_bank_without_turns_is_the_start_of_the_whole() -> None:

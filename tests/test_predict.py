@@ -1,0 +1,190 @@
+"""The batch predictor: evaluate's numbers from files, and a reason for each file without any."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.radiographs import examination, files, judgement, preparation
+
+ROOT = Path(__file__).parent.parent
+SIDE = 24
+NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
+
+
+def write_films(folder: Path) -> list[Path]:
+    """Films of several shapes and formats in class folders, and two files that are none."""
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(12):
+        place = folder / NAMES[number % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        level = 60 * (number % 3)
+        values = random.integers(0, 90, (30 + number, 40 - number)) + level
+        path = place / f"{number:02}.{('png', 'jpg', 'tif')[number % 3]}"
+        Image.fromarray(values.astype(np.uint8)).save(path)
+        made.append(path)
+    (folder / "Normal" / "notes.txt").write_text("no film")
+    (folder / "Normal" / "cut.png").write_bytes(made[0].read_bytes()[:90])
+    return made
+
+
+def write_model(folder: Path) -> None:
+    """A whole classifier with random weights and its record."""
+    import keras
+
+    from stages.classifier import saved
+
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((SIDE, SIDE, 1))
+    hidden = keras.layers.Rescaling(1 / 255)(pixels)
+    hidden = keras.layers.Conv2D(8, 4, 4, activation="relu")(hidden)
+    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    model = keras.Model(pixels, keras.layers.Dense(3, "softmax")(hidden))
+    folder.mkdir()
+    facts = {
+        "backbone": "tiny",
+        "classes": NAMES,
+        "model_sha256": saved.save_model(model, folder / "model.keras"),
+        "preprocessing": {"side_pixels": SIDE, "fit": "letterbox", "crop_borders": True},
+        "split_protocol": "grouped",
+        "synthetic": True,
+    }
+    (folder / "training.json").write_text(json.dumps(facts))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with films and a model."""
+    root = tmp_path_factory.mktemp("predict")
+    write_films(root / "films")
+    write_model(root / "model")
+    return root
+
+
+def main(trained: Path, *arguments: str) -> int:
+    words = ["--model", str(trained / "model"), "--params", str(ROOT / "params.yaml"), *arguments]
+    code: int = importlib.import_module("stages.predict").main(words)
+    return code
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_probabilities_are_those_that_evaluate_gets_from_ingested_pixels(
+    trained: Path, tmp_path: Path, engine: str
+) -> None:
+    from stages.classifier import saved
+
+    if engine == "openvino" and importlib.util.find_spec("openvino") is None:
+        pytest.skip("OpenVINO is not installed")
+    canonical = examination.Canonical(SIDE, "letterbox", 64.0, crop_borders=True)
+    sources = files.list_sources(trained / "films")
+    found = [examination.examine(source, canonical, b"key").canonical for source in sources]
+    pixels = np.stack([image for image in found if image is not None])
+    model = saved.load_model(trained / "model" / "model.keras")
+    expected = saved.predict(model, pixels)
+    out = tmp_path / "out.csv"
+    assert main(trained, str(trained / "films"), "--engine", engine, "--out", str(out)) == 0
+    used = [row for row in rows(out) if not row["reason"]]
+    assert [row["path"] for row in used] == [
+        str(trained / "films" / source.name)
+        for source, image in zip(sources, found, strict=True)
+        if image is not None
+    ]
+    chances = [[float(row[f"probability_{name}"]) for name in NAMES] for row in used]
+    np.testing.assert_allclose(chances, expected, atol=1e-5)
+    assert [row["predicted"] for row in used] == [NAMES[n] for n in expected.argmax(axis=1)]
+
+
+@pytest.mark.tf
+def test_a_file_that_cannot_be_used_has_its_reason_and_no_prediction(
+    trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    given = [str(trained / "films" / "Normal"), "--engine", "tensorflow", "--out", str(out)]
+    assert main(trained, *given) == 0
+    table: list[dict[str, Any]] = json.loads(out.read_text())
+    spoiled = {Path(row["path"]).name: row for row in table if row["reason"]}
+    assert set(spoiled) == {"cut.png", "notes.txt"}
+    for row in spoiled.values():
+        assert row["predicted"] == ""
+        assert row["probability_Normal"] is None
+    assert len(table) == 6
+    assert {row["model"] for row in table} == {str(trained / "model")}
+
+
+@pytest.mark.tf
+def test_labels_give_the_figures_of_test_json(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(trained, str(trained / "films"), "--labels", "--engine", "tensorflow") == 0
+    report = json.loads(capsys.readouterr().out)
+    wanted = {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "quadratic_kappa"}
+    wanted |= {"macro_auc", "log_loss", "expected_calibration_error", "per_class"}
+    assert wanted <= set(report)
+    assert report["records"] == 12
+    assert set(report["per_class"]) == set(NAMES)
+    assert report["confidence_interval"]["accuracy"]["low"] <= report["accuracy"]
+
+
+@pytest.mark.tf
+def test_a_folder_without_any_film_is_a_failure(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("none")
+    given = [str(tmp_path / "a.txt"), "--engine", "tensorflow"]
+    assert main(trained, *given, "--out", str(tmp_path / "o.csv")) == 1
+    (row,) = rows(tmp_path / "o.csv")
+    assert row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.png"], "absent.png does not exist"),
+        (["{films}", "--model", "{films}"], "training.json does not exist"),
+        (["{films}", "{films}", "--labels"], "give one folder"),
+        (["{films}", "--model", "models:champion"], "expected models:/NAME@champion"),
+    ],
+)
+def test_a_users_mistake_is_one_message(
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films = tmp_path / "films"
+    write_films(films)
+    (tmp_path / "model").mkdir()
+    facts = dict.fromkeys(judgement.FACTS, "") | {
+        "classes": NAMES,
+        "preprocessing": {"side_pixels": SIDE, "fit": "squash", "crop_borders": False},
+    }
+    (tmp_path / "model" / "training.json").write_text(json.dumps(facts))
+    words = [word.format(films=films) for word in arguments]
+    assert main(tmp_path, *words, "--engine", "tensorflow") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("predict: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_preparing_a_file_is_what_ingest_does(tmp_path: Path) -> None:
+    write_films(tmp_path)
+    for crop_borders in (True, False):
+        canonical = examination.Canonical(SIDE, "letterbox", 64.0, crop_borders)
+        for source in files.list_sources(tmp_path):
+            ingested = examination.examine(source, canonical, b"key")
+            prepared = preparation.prepare(source, canonical)
+            if isinstance(prepared, files.UnreadableImage):
+                assert str(prepared) == ingested.columns["reason"]
+            else:
+                np.testing.assert_array_equal(prepared, ingested.canonical)

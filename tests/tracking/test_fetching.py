@@ -1,0 +1,47 @@
+"""A registered model copied back to disk, and the ways in which that can fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from stages import tracking
+from stages.tracking.evidence import Evidence
+
+
+def register(evidence: Evidence) -> tracking.Version:
+    run_id = tracking.publish(dataclasses.replace(evidence, execution="a"))
+    assert run_id is not None
+    return tracking.Registry("knee").add(run_id, "a", {}, "text")
+
+
+@pytest.mark.parametrize("uri", ["models:/knee@champion", "models:/knee/1"])
+def test_a_version_comes_back_byte_for_byte_with_its_record(
+    evidence: Evidence, tmp_path: Path, uri: str
+) -> None:
+    tracking.Registry("knee").set_alias(register(evidence), tracking.CHAMPION, "first")
+    fetched = tracking.fetch_model(uri, tmp_path / "fetched")
+    assert (fetched.name, fetched.version) == ("knee", "1")
+    assert evidence.model is not None
+    assert (fetched.folder / "model.keras").read_bytes() == evidence.model.read_bytes()
+    record = json.loads((fetched.folder / "training.json").read_text())
+    assert record["classes"] == list(evidence.classes)
+    names = {path.name for path in fetched.folder.iterdir()}
+    assert names == {"model.keras", "training.json"}
+
+
+def test_without_a_champion_the_message_names_what_was_asked_for(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    register(evidence)
+    with pytest.raises(tracking.TrackingError, match=r"reading models:/knee@champion"):
+        tracking.fetch_model("models:/knee@champion", tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["knee", "models:/knee", "models:/../x/1/2", "models:/a@b@c"])
+def test_what_is_no_address_of_a_model_is_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(tracking.TrackingError, match="expected models:/NAME@champion"):
+        tracking.fetch_model(uri, tmp_path)
