@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     arguments = parser.parse_args()
     settings = params.load(Path("params.yaml")).ingest
-    patterns = lineage.compile_patterns(settings.lineage_patterns)
+    patterns = lineage.compile_patterns(settings.lineage_patterns, settings.copy_patterns)
     films = read_records(arguments.records)
     films = films[films["pixel_row"] >= 0]
     if not arguments.derived:

@@ -53,7 +53,9 @@ def run(
     asked = settings.audit
     table, split = records.read_records(records_in), splits.read_split(split_in)
     pixels = audit.read_pixels(pixels_in, table)
-    patterns = lineage.compile_patterns(settings.ingest.lineage_patterns)
+    patterns = lineage.compile_patterns(
+        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
+    )
     originals = audit.originals(table, patterns)
     kept = splits.one_a_picture(table, originals)
     protocol = shortcut_scores.Protocol(

@@ -71,7 +71,9 @@ def run(
         ),
         ingest.member_slack,
     )
-    same = grouping.SamePicture(search, lineage.compile_patterns(ingest.lineage_patterns))
+    same = grouping.SamePicture(
+        search, lineage.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+    )
     limits = unpacking.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = sheets.read_sheet(sheet_in, data.classes, key)
     with archives.opened(images_in, limits, data.classes, flat=sheet.labelled) as opened:

@@ -68,6 +68,7 @@ class Ingest:
     copy_overlap: float  # 0-1 of the picture that both images show
     member_slack: float  # how much less a member needs against its group's most linked image
     lineage_patterns: tuple[str, ...]  # regular expressions cut from a stem to find its source
+    copy_patterns: tuple[str, ...]  # likewise, where that source is in the same folder
     conflicts: Literal["quarantine", "majority", "keep"]
     maximum_megapixels: float  # larger images are rejected unread
     maximum_archive_files: int  # an archive with more is refused

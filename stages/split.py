@@ -27,7 +27,9 @@ def run(settings: params.Params, *, records_in: Path, split_out: Path, metrics_o
         name: getattr(chosen, name) for name in ("validation_share", "test_share", "folds", "seed")
     }
     if chosen.protocol == "grouped":
-        patterns = lineage.compile_patterns(settings.ingest.lineage_patterns)
+        patterns = lineage.compile_patterns(
+            settings.ingest.lineage_patterns, settings.ingest.copy_patterns
+        )
         stems = [PurePosixPath(source).stem for source in table["source"]]
         originals = [lineage.source_stem(stem, patterns) == stem for stem in stems]
         split = splits.grouped_split(table, np.array(originals), **wanted)

@@ -6,8 +6,7 @@ report for people is in `audit_report`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from stages.radiographs import shortcut_scores, splits
 from stages.radiographs.components import components, equal_pairs
 from stages.radiographs.conflicts import conflicting_labels
-from stages.radiographs.lineage import lineage_keys, source_stem
+from stages.radiographs.lineage import Patterns, lineage_keys, source_stem
 from stages.radiographs.pixels import Pixels
 from stages.radiographs.records import QUARANTINED, REJECTED, USED, class_names
 from stages.radiographs.shortcuts import Integers, shortcuts
@@ -52,7 +51,7 @@ def read_pixels(path: Any, records: pd.DataFrame) -> Pixels:
     return pixels
 
 
-def originals(records: pd.DataFrame, patterns: Sequence[re.Pattern[str]]) -> npt.NDArray[np.bool_]:
+def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:
     """(records,) False for copies that their file names call derived."""
     stems = [PurePosixPath(source).stem for source in records["source"]]
     return np.array([source_stem(stem, patterns) == stem for stem in stems], np.bool_)
@@ -61,7 +60,7 @@ def originals(records: pd.DataFrame, patterns: Sequence[re.Pattern[str]]) -> npt
 def facts(
     records: pd.DataFrame,
     split: pd.DataFrame,
-    patterns: Sequence[re.Pattern[str]],
+    patterns: Patterns,
     *,
     split_protocol: str,
     synthetic: bool,
@@ -105,7 +104,7 @@ def facts(
     }
 
 
-def copies(films: pd.DataFrame, patterns: Sequence[re.Pattern[str]]) -> dict[str, int]:
+def copies(films: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
     """Files beyond the first of their picture, each counted once, by the strongest relation.
 
     The same bytes; else the same pixels; else a name that calls it a copy; else a near copy (found

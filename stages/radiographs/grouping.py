@@ -6,7 +6,6 @@ Works on the records table; how two images are compared is in `duplicates`.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -24,11 +23,11 @@ class SamePicture:
 
     Attributes:
         search: for copies by their pixels.
-        lineage: expressions cut from a stem to find its source's; such a name alone joins.
+        lineage: marks of copies in file names; such names join without a look at the pixels.
     """
 
     search: duplicates.Search
-    lineage: Sequence[re.Pattern[str]]
+    lineage: lineage.Patterns
 
 
 def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePicture) -> pd.DataFrame:
@@ -61,7 +60,7 @@ def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePictur
 
 
 def _representatives(
-    sources: Sequence[str], families: Integers, patterns: Sequence[re.Pattern[str]]
+    sources: Sequence[str], families: Integers, patterns: lineage.Patterns
 ) -> list[int]:
     """For each family its first member whose name is no copy's, else its first."""
     stems = [PurePosixPath(source).stem for source in sources]

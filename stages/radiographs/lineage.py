@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -11,40 +12,66 @@ class LineageError(ValueError):
     """A pattern for the names of copies cannot be used."""
 
 
-def compile_patterns(
-    patterns: Sequence[str], key: str = "ingest.lineage_patterns"
-) -> list[re.Pattern[str]]:
-    """The parameter `key` as expressions.
+@dataclasses.dataclass(frozen=True)
+class Patterns:
+    """Marks at the end of a copy's stem.
+
+    Attributes:
+        derived: such a name alone tells a copy, whether its source is there or not.
+        copies: such a name tells a copy only beside its source: "knee (1)" and "knee (2)" may be
+            two films, "knee" and "knee (1)" are a file manager's copies.
+    """
+
+    derived: Sequence[re.Pattern[str]]
+    copies: Sequence[re.Pattern[str]] = ()
+
+
+def compile_patterns(derived: Sequence[str], copies: Sequence[str] = ()) -> Patterns:
+    """ingest.lineage_patterns and ingest.copy_patterns as expressions.
 
     Raises:
         LineageError: one is not a regular expression.
     """
+    return Patterns(
+        _compiled(derived, "ingest.lineage_patterns"), _compiled(copies, "ingest.copy_patterns")
+    )
+
+
+def source_stem(stem: str, patterns: Patterns) -> str:
+    """`stem` without the marks of copies: "knee 7_aug_2" is derived from "knee 7"."""
+    return _cut(stem, [*patterns.derived, *patterns.copies])
+
+
+def lineage_keys(sources: Sequence[str], patterns: Patterns) -> list[str]:
+    """One key a source path: equal for an image and its copies in the same folder, else "".
+
+    Derived images without their source are still one family. The same stem with two extensions is
+    no family by itself: their pixels decide.
+    """
+    keys: list[str] = []
+    families: set[str] = set()
+    paths = [PurePosixPath(source).with_suffix("") for source in sources]
+    present = set(paths)
+    for path in paths:
+        beside = path.with_name(_cut(path.name, patterns.copies))
+        source = beside if beside in present else path
+        key = source.with_name(_cut(source.name, patterns.derived))
+        keys.append(str(key))
+        if key != path:
+            families.add(str(key))
+    return [key if key in families else "" for key in keys]
+
+
+def _compiled(patterns: Sequence[str], key: str) -> list[re.Pattern[str]]:
     try:
         return [re.compile(pattern) for pattern in patterns]
     except re.error as error:
         raise LineageError(f"{key}: {error.pattern!r}: {error}") from error
 
 
-def source_stem(stem: str, patterns: Sequence[re.Pattern[str]]) -> str:
-    """`stem` without the marks of derived copies: "knee 7_aug_2" is derived from "knee 7"."""
+def _cut(stem: str, patterns: Sequence[re.Pattern[str]]) -> str:
+    """`stem` without what the patterns match, again and again; never empty."""
     cut = stem
     for pattern in patterns:
         cut = pattern.sub("", cut) or cut
-    return cut if cut == stem else source_stem(cut, patterns)
-
-
-def lineage_keys(sources: Sequence[str], patterns: Sequence[re.Pattern[str]]) -> list[str]:
-    """One key a source path: equal for an image and its copies in the same folder, else "".
-
-    Copies without their source are still one family. The same stem with two extensions is no
-    family by itself: their pixels decide.
-    """
-    keys: list[str] = []
-    families: set[str] = set()
-    for source in sources:
-        path = PurePosixPath(source)
-        key = str(path.with_name(source_stem(path.stem, patterns)))
-        keys.append(key)
-        if key != str(path.with_suffix("")):
-            families.add(key)
-    return [key if key in families else "" for key in keys]
+    return cut if cut == stem else _cut(cut, patterns)

@@ -16,8 +16,11 @@ import pytest
 from PIL import Image
 
 from stages.radiographs import audit, audit_charts, audit_pictures, audit_report, shortcut_scores
+from stages.radiographs.lineage import compile_patterns
 from stages.radiographs.pixels import Pixels
 from tests.radiographs.tables import records
+
+NO_NAMES = compile_patterns([])
 
 LIMITS = audit_report.Limits(conflicts=10, groups=3, films=8, thumbnail_pixels=48, megabytes=2.0)
 PROTOCOL = shortcut_scores.Protocol(
@@ -52,7 +55,7 @@ def subject(frame: pd.DataFrame | None = None, **changes: Any) -> audit_report.S
     split.loc[split.index % 4 > 1, "subset"] = "test"
     split = split.assign(group=frame["group"])
     pixels = films(len(frame))
-    facts = audit.facts(frame, split, [], split_protocol="grouped", synthetic=False)
+    facts = audit.facts(frame, split, NO_NAMES, split_protocol="grouped", synthetic=False)
     facts |= audit.shortcut_facts(frame, split, pixels, used, PROTOCOL, 1000)
     originals = np.ones(len(frame), np.bool_)
     return audit_report.Subject(frame, originals, used, pixels, {**facts, **changes}, 0.95, 0.2, 0)

@@ -69,7 +69,8 @@ def test_a_family_is_compared_by_its_source_not_by_a_copy() -> None:
 
 
 def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings() -> None:
-    patterns = params.load(Path(__file__).parents[2] / "params.yaml").ingest.lineage_patterns
-    same = dataclasses.replace(SAME, lineage=lineage.compile_patterns(patterns))
+    ingest = params.load(Path(__file__).parents[2] / "params.yaml").ingest
+    patterns = lineage.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+    same = dataclasses.replace(SAME, lineage=patterns)
     frame, prints = table([(f"a/knee ({number}).png", "", picture(number)) for number in range(4)])
     assert grouping.add_pictures(frame, prints, same)["picture"].tolist() == [0, 1, 2, 3]

@@ -42,6 +42,24 @@ def test_the_same_stem_with_two_extensions_is_no_lineage() -> None:
     assert lineage.lineage_keys(["a/1.jpg", "a/1.png", "a/2.jpg"], PATTERNS) == ["", "", ""]
 
 
+def test_a_file_managers_copies_join_their_source_and_a_numbered_series_does_not() -> None:
+    patterns = lineage.compile_patterns([r"_aug_\d+$"], [r" copy$", r" ?\(\d+\)$"])
+    sources = [
+        "a/knee.jpg",
+        "a/knee (1).jpg",
+        "a/knee copy.png",
+        "a/knee_aug_1 (2).jpg",
+        "a/knee_aug_1.jpg",
+        "a/series (1).jpg",
+        "a/series (2).jpg",
+        "b/knee (1).jpg",
+    ]
+    keys = lineage.lineage_keys(sources, patterns)
+    assert keys == ["a/knee"] * 5 + [""] * 3
+
+
 def test_a_bad_pattern_is_named() -> None:
+    with pytest.raises(lineage.LineageError, match=r"ingest\.copy_patterns: '\('"):
+        lineage.compile_patterns([], ["("])
     with pytest.raises(lineage.LineageError, match=r"ingest\.lineage_patterns: '\('"):
         lineage.compile_patterns(["("])
