@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages.tracking import live, origin, store
 from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_live_run_shows_parameters_epochs_and_origin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,19 +51,25 @@ def test_a_broken_training_ends_its_run(error: type[BaseException], status: str)
     assert only_run().data.tags["end_reason"] == error.__name__
 
 
-def test_sigterm_ends_the_run_as_killed_and_the_handler_is_restored() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-
-    def train() -> None:
-        with live_run():
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-
-    with pytest.raises(SystemExit) as caught:
-        train()
-    assert caught.value.code == 143
-    assert only_run().info.status == "KILLED"
+KILLED_WHILE_TRAINING = """
+import os, signal, time
+from tests.tracking.runs import live_run
+before = signal.getsignal(signal.SIGTERM)
+try:
+    with live_run():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+except SystemExit as ended:
     assert signal.getsignal(signal.SIGTERM) is before
+    raise
+"""
+
+
+def test_sigterm_ends_the_run_as_killed_and_the_handler_is_restored() -> None:
+    # In a process of its own: engines that other tests load change where signals are handled.
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_TRAINING], check=False, cwd=ROOT)
+    assert done.returncode == 143
+    assert only_run().info.status == "KILLED"
 
 
 def test_an_execution_that_goes_on_takes_up_its_run_and_repeats_no_epoch() -> None:
