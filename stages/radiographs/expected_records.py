@@ -133,7 +133,7 @@ def _of_films() -> list[Expectation]:
         *(expect(BETWEEN, f"each film has a {n}", column=n, min_value=0) for n in numbers),
         expect(UNIQUE, "each film has pixels of its own", column="pixel_row"),
         *(expect(BETWEEN, f"{n} is positive", column=n, min_value=1) for n in sizes),
-        expect(BETWEEN, "bits is 1-16", column="bits", min_value=1, max_value=16),
+        expect(BETWEEN, "bits is 1-32", column="bits", min_value=1, max_value=32),
         expect(BETWEEN, "pixel_spacing_mm is positive, or unknown", **spacing),
         *(expect(BETWEEN, f"{n} is not negative", column=n, min_value=0) for n in BORDERS),
         *(expect(BETWEEN, f"{n} is positive", column=n, min_value=1) for n in inner),
