@@ -47,6 +47,7 @@ class Project:
         binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         hidden = ("MLFLOW_", "DVC_", "GIT_")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+        kept["DVC_SITE_CACHE_DIR"] = str(self.folder / ".dvc" / "tmp" / "site_cache")
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -62,10 +63,10 @@ class Project:
         """A DVC command in the project."""
         return self.run(sys.executable, "-m", "dvc", *arguments)
 
-    def experiment(self, *overrides: str) -> str:
-        """An experiment in the workspace with the tiny settings."""
+    def experiment(self, *overrides: str, where: str = "") -> str:
+        """An experiment with the tiny settings, in the workspace, or with `--temp` in a copy."""
         flags = [word for override in (*TINY, *overrides) for word in ("-S", override)]
-        return self.dvc("exp", "run", *flags)
+        return self.dvc("exp", "run", *([where] if where else []), *flags)
 
     def json(self, path: str) -> dict[str, object]:
         """A JSON object of the project."""

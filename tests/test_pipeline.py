@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from tests.project import Project
@@ -35,6 +38,17 @@ def test_a_training_parameter_runs_only_train_and_later_again(project: Project) 
     done = project.experiment("train.learning_rate=0.002")
     ran = [line.split("'")[1] for line in done.splitlines() if line.startswith("Running stage")]
     assert ran == ["train@mobilenet", "evaluate@mobilenet", "register"]
+
+
+def test_an_experiment_in_a_copy_of_the_project_is_tracked_in_the_project(project: Project) -> None:
+    def tracked() -> int:
+        with contextlib.closing(sqlite3.connect(project.folder / "mlflow.db")) as store:
+            return int(store.execute("select count(*) from runs").fetchone()[0])
+
+    before = tracked()
+    project.experiment("train.learning_rate=0.003", where="--temp")
+    assert tracked() == before + 1
+    assert not list((project.folder / ".dvc" / "tmp" / "exps").rglob("mlflow.db"))
 
 
 def test_the_same_parameters_give_the_same_figures_byte_for_byte(project: Project) -> None:
