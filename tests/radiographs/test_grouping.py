@@ -14,7 +14,7 @@ from tests.radiographs.pictures import changed, picture
 
 SAME = grouping.SamePicture(
     duplicates.Search(
-        32, 8, 0.9, 10_000, verification.Copy(0.97, 0.95, 0.35, 0.8, 0.97), slack=0.01
+        32, 8, 0.9, 10_000, verification.Copy(0.976, 0.968, 0.35, 0.8, 0.97), slack=0.01
     ),
     lineage.compile_patterns([r"_aug_\d+$"]),
 )
