@@ -47,14 +47,19 @@ replay: setup ## write the MLflow runs that waited for a server
 params: setup ## compose params.yaml from conf/ again
 	python -m stages.params --conf conf --out params.yaml
 
-bench: setup ## measure speed on an idle machine: make bench DATA=folder WEIGHTS=folder
+.venv/bench-pins: requirements-bench.txt .venv/pins
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@cp requirements-bench.txt .venv/bench-pins
+
+bench: setup .venv/bench-pins ## measure speed on an idle machine: make bench DATA=folder WEIGHTS=folder
 	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with a sub-folder a class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
 	python -m benchmarks.run --data "$(DATA)" --weights "$(WEIGHTS)" $(BENCH)
 
 lock: ## pin the newest versions again (needs uv)
-	rm -f requirements.txt requirements-gpu.txt
+	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu pyproject.toml -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu pyproject.toml -o requirements-gpu.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt benchmarks/requirements.in -o requirements-bench.txt
 
 clean: ## remove .venv and interpreter caches; results and data stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
