@@ -183,6 +183,8 @@ class Train:
     warmup_epochs: int
     weight_decay: float  # decoupled; 0 is plain Adam
     label_smoothing: float  # 0-1
+    probe_epochs: int  # of the head alone, before pretrained layers are trained; 0: none
+    probe_learning_rate: float
     early_stopping_patience: int  # epochs; 0: never stops early
     class_weights: bool
     mixed_precision: Literal["none", "bfloat16", "float16"]

@@ -89,6 +89,10 @@ SECTIONS = ("split", "oversample", "head", "train")
 
 def _plan(settings: params.Params, features_in: Path, classes: int) -> training.Plan:
     head, train = settings.head, settings.train
+    optimisation = _optimisation(train)
+    probe = dataclasses.replace(
+        optimisation, epochs=train.probe_epochs, learning_rate=train.probe_learning_rate
+    )
     return training.Plan(
         backbone=design.read_design(features_in),
         head=heads.HeadDesign(
@@ -96,21 +100,26 @@ def _plan(settings: params.Params, features_in: Path, classes: int) -> training.
             **{k: v for k, v in params.as_dictionary(head).items() if k != "design"},
         ),
         classes=classes,
-        optimisation=fit.Optimisation(
-            epochs=train.epochs,
-            batch_size=train.batch_size,
-            learning_rate=train.learning_rate,
-            schedule=train.schedule,
-            warmup_epochs=train.warmup_epochs,
-            weight_decay=train.weight_decay,
-            label_smoothing=train.label_smoothing,
-            patience=train.early_stopping_patience,
-            seed=train.seed,
-        ),
+        optimisation=optimisation,
         augmentation=inputs.Augmentation(**params.as_dictionary(train.augmentation)),
         balance_classes=train.class_weights,
         precision=train.mixed_precision,
         devices=train.devices,
+        probe=probe if train.probe_epochs else None,
+    )
+
+
+def _optimisation(train: params.Train) -> fit.Optimisation:
+    return fit.Optimisation(
+        epochs=train.epochs,
+        batch_size=train.batch_size,
+        learning_rate=train.learning_rate,
+        schedule=train.schedule,
+        warmup_epochs=train.warmup_epochs,
+        weight_decay=train.weight_decay,
+        label_smoothing=train.label_smoothing,
+        patience=train.early_stopping_patience,
+        seed=train.seed,
     )
 
 

@@ -39,13 +39,23 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self._folder = folder
+        self.folder = folder
+        self._key = key
         self._current = folder / f"training-{key}"
+
+    def nested(self, name: str) -> Checkpoints:
+        """Those of a preparatory training of the same key; they go when these are cleared."""
+        return Checkpoints(self.folder / name, self._key)
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a state to go on from."""
+        return self._current.exists() or self._previous.exists()
 
     def save(self, model: keras.Model, progress: Progress) -> None:
         """Store weights with optimizer state, the best weights so far, and the progress."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        staged = self._folder / ".staged"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        staged = self.folder / ".staged"
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         np.savez(staged / LAST, *(np.asarray(variable) for variable in _state(model)))
@@ -72,7 +82,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove the folder: the training's results are in place."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def _previous(self) -> Path:
@@ -84,7 +94,7 @@ class Checkpoints:
             self._current.replace(self._previous)
         staged.replace(self._current)
         shutil.rmtree(self._previous, ignore_errors=True)
-        for stale in self._folder.glob("training-*"):
+        for stale in self.folder.glob("training-*"):
             if stale != self._current:
                 shutil.rmtree(stale, ignore_errors=True)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from stages.classifier import assembly, devices, fit, heads, inputs
+from stages.classifier import assembly, devices, fit, heads, inputs, probe
 from stages.classifier.checkpoints import Checkpoints, Progress
 from stages.classifier.design import BackboneDesign
 from stages.classifier.features import Source
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Plan:
         balance_classes: weight the loss by the inverse class frequency.
         precision: of the arithmetic.
         devices: GPUs to use, 0 for all.
+        probe: how the head alone is trained before pretrained layers are; None: not at all.
     """
 
     backbone: BackboneDesign
@@ -37,6 +41,13 @@ class Plan:
     balance_classes: bool = False
     precision: devices.Precision = "none"
     devices: int = 0
+    probe: fit.Optimisation | None = None
+
+    @property
+    def probes(self) -> bool:
+        """Whether the head is trained alone first: before pretrained layers are fine-tuned."""
+        fine_tunes = self.backbone.weights != "none" and self.backbone.cut != "head"
+        return self.probe is not None and fine_tunes
 
 
 def train(
@@ -55,6 +66,9 @@ def train(
         # A model of its own over the same layers: the saved one must not carry its optimizer.
         learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")
         fit.compile_model(learner, plan.optimisation)
+    weights = class_weights(training.class_indices, plan)
+    if plan.probes and not checkpoints.found:
+        _probe(plan, parts.trained, source, training, validation, weights, checkpoints)
     progress = fit.fit(
         learner,
         source,
@@ -63,11 +77,40 @@ def train(
         plan.optimisation,
         plan.augmentation,
         classes=plan.classes,
-        class_weights=class_weights(training.class_indices, plan),
+        class_weights=weights,
         checkpoints=checkpoints,
         on_epoch=on_epoch,
     )
     return parts.whole, progress
+
+
+def _probe(
+    plan: Plan,
+    trained: keras.Model,
+    source: Source,
+    training: fit.Subset,
+    validation: fit.Subset,
+    weights: npt.NDArray[np.float32],
+    checkpoints: Checkpoints,
+) -> None:
+    assert plan.probe is not None
+    log.info("first the head alone, on features of the untouched backbone")
+    with devices.strategy(plan.devices).scope():
+        trunk, head = probe.split_at_feature_map(trained)
+        fit.compile_model(head, plan.probe)
+    loss = probe.train_head(
+        trunk,
+        head,
+        source,
+        training,
+        validation,
+        plan.probe,
+        plan.augmentation,
+        classes=plan.classes,
+        class_weights=weights,
+        checkpoints=checkpoints.nested("probe"),
+    )
+    log.info("fine-tuning starts from the head's val_loss %.4f", loss)
 
 
 def class_weights(class_indices: inputs.Rows, plan: Plan) -> npt.NDArray[np.float32]:
