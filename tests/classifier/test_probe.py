@@ -20,7 +20,7 @@ def pretrained(tiny: BackboneDesign, monkeypatch: pytest.MonkeyPatch) -> Backbon
     """The tiny backbone, fine-tuned from its second convolution as if it had weights."""
     from stages.classifier import backbones
 
-    monkeypatch.setattr(backbones, "weights_source", lambda weights, name: None)
+    monkeypatch.setattr(backbones, "weights_source", lambda *_: None)
     return dataclasses.replace(tiny, weights="imagenet", train_from="two")
 
 
