@@ -11,11 +11,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/pins ## .venv with the pinned packages
+setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@# A downloaded archive has no git: DVC then works without experiments.
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
 	@# Not in a folder that all users can write to; absolute, since queued experiments run elsewhere.
 	@dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site_cache"
+	@test -n "$$MLFLOW_TRACKING_URI" -o -e mlflow.db || python -m stages.tracking prepare || true
 
 .venv/pins: $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'

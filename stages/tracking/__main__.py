@@ -1,6 +1,7 @@
-"""python -m stages.tracking replay | ui [--port 5000].
+"""python -m stages.tracking prepare | replay | ui [--port 5000].
 
-replay writes the runs that waited for MLflow; ui opens MLflow's pages on this machine only.
+prepare makes the store of runs, which takes MLflow a quarter of a minute, once; replay writes the
+runs that waited for MLflow; ui opens MLflow's pages on this machine only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from collections.abc import Sequence
 
 from stages.tracking.pending import waiting_folders
 from stages.tracking.publishing import replay_pending
-from stages.tracking.store import prepare_environment, shown_uri, tracking_uri
+from stages.tracking.store import (
+    TrackingError,
+    connect,
+    prepare_environment,
+    shown_uri,
+    tracking_uri,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m stages.tracking", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("prepare", help="make the store of runs where there is none")
     commands.add_parser("replay", help="write the runs that waited for MLflow")
     ui = commands.add_parser("ui", help="open MLflow's pages on localhost")
     ui.add_argument("--port", type=int, default=5000)
@@ -28,10 +36,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "ui":
         show(arguments.port)
         return 0
+    if arguments.command == "prepare":
+        return prepare()
     count = replay_pending()
     waiting = len(waiting_folders())
     logging.getLogger(__name__).info("%d runs replayed, %d still wait", count, waiting)
     return 1 if waiting else 0
+
+
+def prepare() -> int:
+    """Make the tables; 1, with a message, if MLflow refuses: the pipeline runs without it."""
+    log = logging.getLogger(__name__)
+    log.info("preparing the store of runs, once: %s", shown_uri())
+    try:
+        connect()
+    except TrackingError as error:
+        log.warning("%s", error)
+        return 1
+    return 0
 
 
 def show(port: int) -> None:
