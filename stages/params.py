@@ -205,6 +205,17 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Compare:
+    """Models beside baselines."""
+
+    metric: Literal["macro_f1", "balanced_accuracy", "accuracy"]  # of the differences
+    bootstrap_draws: int
+    interval_level: float  # 0-1
+    minimum_origin_groups: int  # fewer are not compared within an origin
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Register:
     """Choice and promotion."""
 
@@ -230,6 +241,7 @@ class Params:
     head: Head
     train: Train
     evaluate: Evaluate
+    compare: Compare
     register: Register
 
 
@@ -252,6 +264,7 @@ SHARES = (
     "head.dropout",
     "train.label_smoothing",
     "evaluate.interval_level",
+    "compare.interval_level",
 )
 POSITIVE = (
     "sample.patients",
@@ -275,6 +288,7 @@ POSITIVE = (
     "train.batch_size",
     "train.learning_rate",
     "evaluate.bootstrap_draws",
+    "compare.bootstrap_draws",
 )
 
 

@@ -40,7 +40,7 @@ def confusion_matrix(
     counts = table.reindex(index=names, columns=names, fill_value=0).to_numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.6, 1.8 + 0.9 * len(names))
-    figure, axes = _figure("Confusion matrix", subtitle, (side + 0.8, side))
+    figure, axes = new_figure("Confusion matrix", subtitle, (side + 0.8, side))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(names)):
         for column in range(len(names)):
@@ -52,31 +52,31 @@ def confusion_matrix(
     axes.set_yticks(range(len(names)), labels)
     axes.set(xlabel="predicted", ylabel="actual")
     axes.grid(visible=False)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def roc(table: pd.DataFrame, subtitle: str, out: Path) -> None:
     """One curve a class: columns class, false_positive_rate, true_positive_rate."""
-    figure, axes = _figure("ROC, each class against the rest", subtitle, (5.6, 5.2))
+    figure, axes = new_figure("ROC, each class against the rest", subtitle, (5.6, 5.2))
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="chance")
     _curves(axes, table, "false_positive_rate", "true_positive_rate")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     axes.legend(loc="lower right", frameon=False)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def precision_recall(table: pd.DataFrame, subtitle: str, out: Path) -> None:
     """One curve a class against the rest; columns class, recall, precision."""
-    figure, axes = _figure("Precision and recall, each class against the rest", subtitle)
+    figure, axes = new_figure("Precision and recall, each class against the rest", subtitle)
     _curves(axes, table, "recall", "precision")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.04))
     axes.legend(loc="lower left", frameon=False)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def reliability(table: pd.DataFrame, subtitle: str, out: Path) -> None:
     """Accuracy over confidence; columns confidence, accuracy, count of each bin."""
-    figure, axes = _figure("Reliability: is 80 % sure right in 80 %?", subtitle, (5.6, 5.2))
+    figure, axes = new_figure("Reliability: is 80 % sure right in 80 %?", subtitle, (5.6, 5.2))
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="perfectly calibrated")
     axes.plot(table["confidence"], table["accuracy"], color=COLOURS[0], label="this model")
     largest = max(int(table["count"].max()), 1) if len(table) else 1
@@ -90,7 +90,7 @@ def reliability(table: pd.DataFrame, subtitle: str, out: Path) -> None:
         aspect="equal",
     )
     axes.legend(loc="upper left", frameon=False)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def learning_curves(
@@ -99,7 +99,7 @@ def learning_curves(
     """Loss and accuracy over the epochs; columns epoch, loss, val_loss, accuracy, val_accuracy."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, left = _figure("Learning curves", subtitle, (9.0, 4.4), columns=2)
+    figure, left = new_figure("Learning curves", subtitle, (9.0, 4.4), columns=2)
     right = figure.axes[1]
     epochs = history["epoch"] + 1
     for axes, name in ((left, "loss"), (right, "accuracy")):
@@ -110,7 +110,7 @@ def learning_curves(
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.legend(frameon=False)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def plain(text: str, longest: int = 28) -> str:
@@ -125,9 +125,10 @@ def _curves(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
         axes.plot(curve[x], curve[y], color=colour, linewidth=2, label=plain(str(name)))
 
 
-def _figure(
+def new_figure(
     title: str, subtitle: str, size: tuple[float, float] = (6.4, 4.8), columns: int = 1
 ) -> tuple[Figure, Axes]:
+    """A figure with its title and what was judged; the first of its axes in a row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
@@ -143,7 +144,8 @@ def _figure(
     return figure, axes[0]
 
 
-def _save(figure: Figure, out: Path) -> None:
+def save_figure(figure: Figure, out: Path) -> None:
+    """Write a PNG whose bytes depend on the figure alone."""
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     artifacts.write_bytes(out, content.getvalue())

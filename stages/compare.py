@@ -1,0 +1,205 @@
+r"""Compare the backbones with each other and with what needs no bone, on the same records.
+
+python -m stages.compare --records RECORDS.csv --pixels PIXELS.npy --split SPLIT.csv \
+    --features FOLDER --metrics FOLDER --comparison-out FOLDER [--also NAME=OUT_OF_FOLD.csv]
+
+FOLDER gets comparison.json, figures.csv, differences.csv, comparison.html and pictures. --also adds
+the cross-validation of another experiment, such as another head, on the same records and folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages import params
+from stages.classifier import features
+from stages.radiographs import (
+    artifacts,
+    audit,
+    candidates,
+    comparison,
+    comparison_report,
+    contenders,
+    evaluation,
+    records,
+    scores,
+    shortcuts,
+    splits,
+)
+
+ERRORS = (
+    params.ParamsError,
+    records.RecordsError,
+    splits.SplitError,
+    audit.AuditError,
+    candidates.CandidateError,
+    contenders.ContenderError,
+    evaluation.EvaluationError,
+    features.FeaturesError,
+    scores.ScoreError,
+)
+ROWS_AT_ONCE = 256
+log = logging.getLogger(__name__)
+
+
+def run(settings: params.Params, paths: argparse.Namespace) -> None:
+    """Compare the backbones of `settings.model.backbones`; write the folder `comparison_out`."""
+    chosen = settings.compare
+    protocol = comparison.Protocol(
+        chosen.metric, chosen.bootstrap_draws, chosen.interval_level, chosen.seed
+    )
+    names = settings.model.backbones
+    table, split = records.read_records(paths.records), splits.read_split(paths.split)
+    used = table[table["status"] == records.USED].reset_index(drop=True)
+    position = {record: row for row, record in enumerate(used["record"])}
+    baselines = _baselines(used, paths, names)
+    fields = {
+        "cross_validation": _cross_validated(paths, names, baselines, position),
+        "test": _held_out(paths.metrics, names, baselines, position, used, split),
+    }
+    facts = {
+        "synthetic": settings.data.synthetic,
+        "split_protocol": settings.split.protocol,
+        "leaky": settings.split.protocol == "random",
+        "metric": protocol.metric,
+        "evidence": {
+            name: _compare(field, protocol, chosen.minimum_origin_groups)
+            for name, field in fields.items()
+        },
+    }
+    with artifacts.staged_folder(paths.comparison_out) as folder:
+        comparison_report.write(facts, folder)
+    _log(facts)
+
+
+def _baselines(
+    used: pd.DataFrame, paths: argparse.Namespace, names: Sequence[str]
+) -> dict[str, shortcuts.Shortcut]:
+    pixels = audit.read_pixels(paths.pixels, used)
+    pooled = {}
+    for name in names:
+        source = features.open_source(paths.features / name, paths.pixels)
+        if not source.pixels:
+            pooled[name] = _pooled(source, used["pixel_row"].to_numpy(np.int64))
+    return {**shortcuts.shortcuts(used, pixels), **contenders.pooled_baselines(pooled)}
+
+
+def _pooled(source: features.Source, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """(rows, channels): the feature maps of the images themselves, averaged over positions."""
+    parts = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        chosen = rows[start : start + ROWS_AT_ONCE]
+        values = source.take(np.zeros_like(chosen), chosen).astype(np.float32)
+        parts.append(values.reshape(len(chosen), -1, values.shape[-1]).mean(axis=1))
+    return np.concatenate(parts)
+
+
+def _cross_validated(
+    paths: argparse.Namespace,
+    names: Sequence[str],
+    baselines: Mapping[str, shortcuts.Shortcut],
+    position: Mapping[int, int],
+) -> contenders.Field | str:
+    """The contenders, or why there are none."""
+    files = {name: paths.metrics / name / "out_of_fold.csv" for name in names}
+    files |= dict(paths.also)
+    tables = {name: candidates.read_predictions(_bytes(file)) for name, file in files.items()}
+    for name in names:
+        if tables[name].empty:
+            facts = evaluation.read_json(
+                paths.metrics / name / "cross_validation.json", ("reason",)
+            )
+            return f"{name} was not cross-validated: {facts['reason']}"
+    return contenders.cross_validated(tables, baselines, position)
+
+
+def _held_out(
+    metrics: Path,
+    names: Sequence[str],
+    baselines: Mapping[str, shortcuts.Shortcut],
+    position: Mapping[int, int],
+    used: pd.DataFrame,
+    split: pd.DataFrame,
+) -> contenders.Field:
+    tables = {
+        name: candidates.read_predictions(_bytes(metrics / name / "predictions.csv"))
+        for name in names
+    }
+    training = split.loc[split["subset"] == "train", "record"]
+    train = used[used["record"].isin(training)]
+    origins = dict(zip(used["record"], used["origin"], strict=True))
+    return contenders.held_out(tables, baselines, position, train, origins)
+
+
+def _compare(
+    field: contenders.Field | str, protocol: comparison.Protocol, minimum_groups: int
+) -> dict[str, Any]:
+    if isinstance(field, str):
+        return {"reason": field}
+    within = {}
+    for origin in sorted(set(field.origins)):
+        part = field.within(origin)
+        enough = len(np.unique(part.groups)) >= minimum_groups
+        if len(part.truth) < len(field.truth) and enough and len(np.unique(part.truth)) > 1:
+            within[str(origin)] = comparison.compare(
+                part.truth, part.groups, part.contenders, protocol
+            )
+    overall = comparison.compare(field.truth, field.groups, field.contenders, protocol)
+    return {"overall": overall, "within": within}
+
+
+def _log(facts: Mapping[str, Any]) -> None:
+    metric = facts["metric"]
+    for evidence, within, part in comparison_report.parts(facts):
+        for name, one in part["figures"].items():
+            bounds = one[metric]
+            if within == "all" and bounds["value"] is not None:
+                text = "%-16s %-30s %s %.3f (%s to %s)"
+                ends = (bounds["low"], bounds["high"])
+                log.info(text, evidence, name, metric, bounds["value"], *ends)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise candidates.CandidateError(f"{path} cannot be read: run `dvc repro`") from error
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=OUT_OF_FOLD.csv")
+    return name, Path(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    for name in ("records", "pixels", "split", "features", "metrics", "comparison-out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--also", type=_named, action="append", default=[])
+    paths = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.params), paths)
+    except ERRORS as error:
+        sys.stderr.write(f"compare: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,79 @@
+"""The report of a comparison: one page that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stages.radiographs.audit_page import STYLE
+
+TEMPLATE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<title>{{ "SYNTHETIC: " if f.synthetic }}comparison of models and baselines</title>
+<style>{{ style }}</style></head><body><main>
+<h1>Models beside what needs no bone</h1>
+<p class="faint">All are judged on the same records, and resampled together by groups of the same
+patient or picture. Differences are in {{ f.metric | words }}; p-values are corrected for the number
+of comparisons (Holm).</p>
+{% if f.synthetic %}<p class="shout">SYNTHETIC DATA. These films were drawn by a program. Nothing
+here says anything about patients.</p>{% endif %}
+{% if f.leaky %}<p class="shout">LEAKY SPLIT. Relatives of test films are in training: the figures
+are no results.</p>{% endif %}
+{% for name, evidence in f.evidence.items() %}
+<h2>{{ name | words | capitalize }}</h2>
+{% if evidence.reason is defined %}<p>{{ evidence.reason }}</p>{% else %}
+<p>{{ evidence.overall.records }} records in {{ evidence.overall.groups }} groups.</p>
+{% if name in pictures %}<p><img src="{{ pictures[name] }}" style="max-width: 100%"
+ alt="Figures with intervals, as in the table below"></p>{% endif %}
+{{ figures(evidence.overall) }}
+{{ differences(evidence.overall) }}
+{% for origin, part in evidence.within.items() %}
+<h3>Within the origin {{ origin or "unknown" }}: {{ part.records }} records in {{ part.groups }}
+groups</h3>{{ figures(part) }}
+<details><summary>differences</summary>{{ differences(part) }}</details>
+{% endfor %}{% endif %}{% endfor %}
+</main></body></html>
+"""
+
+MACROS: Final = """
+{%- macro bounded(one) %}{{ one.value | decimal }}
+{%- if one.low is not none %}<br><span class="small faint">{{ one.low | decimal }} to
+{{ one.high | decimal }}</span>{% endif %}{% endmacro %}
+{%- macro figures(part) %}<div class="wide"><table><tr><th></th><th>kind</th>
+<th class="n">macro-F1</th><th class="n">balanced accuracy</th><th class="n">accuracy</th></tr>
+{% for name, one in part.figures.items() %}<tr><td class="name">{% if one.kind == "model" %}
+<b>{{ name }}</b>{% else %}{{ name | words }}{% endif %}</td><td>{{ one.kind }}</td>
+<td class="n">{{ bounded(one.macro_f1) }}</td>
+<td class="n">{{ bounded(one.balanced_accuracy) }}</td>
+<td class="n">{{ bounded(one.accuracy) }}</td></tr>{% endfor %}</table></div>{% endmacro %}
+{%- macro differences(part) %}<div class="wide"><table><tr><th>model</th><th>less</th>
+<th class="n">difference</th><th class="n">chance that it is better</th><th class="n">p</th>
+<th class="n">p, corrected</th></tr>
+{% for one in part.differences %}<tr><td class="name"><b>{{ one.model }}</b></td>
+<td class="name">{{ one.other | words }}</td>
+<td class="n">{{ bounded({"value": one.difference, "low": one.low, "high": one.high}) }}</td>
+<td class="n">{{ one.probability_better | decimal }}</td><td class="n">{{ one.p_value | decimal }}
+</td><td class="n">{{ one.p_corrected | decimal }}</td></tr>{% endfor %}</table></div>{% endmacro %}
+"""
+
+
+def page(facts: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+    """HTML of `facts`, the content of comparison.json, with a PNG for each kind of evidence."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["decimal"] = lambda value: "-" if value is None else f"{value:.3f}"
+    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    encoded = {
+        name: f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        for name, content in pictures.items()
+    }
+    template = environment.from_string(MACROS + TEMPLATE)
+    style = Markup(STYLE)  # noqa: S704  # a constant of ours
+    return str(template.render(f=facts, pictures=encoded, style=style))
