@@ -222,6 +222,10 @@ class Register:
     model_name: str
     selection_metric: str  # of the validation subset, larger is better
     minimum_common_groups: int  # test groups shared with the champion, to compare at all
+    minimum_probability: float  # 0-1: of being better than the champion, and than each shortcut
+    maximum_calibration_error: float  # 0-1: the lower end of its interval, at most
+    bootstrap_draws: int
+    seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +269,8 @@ SHARES = (
     "train.label_smoothing",
     "evaluate.interval_level",
     "compare.interval_level",
+    "register.minimum_probability",
+    "register.maximum_calibration_error",
 )
 POSITIVE = (
     "sample.patients",
@@ -289,6 +295,7 @@ POSITIVE = (
     "train.learning_rate",
     "evaluate.bootstrap_draws",
     "compare.bootstrap_draws",
+    "register.bootstrap_draws",
 )
 
 

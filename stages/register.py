@@ -1,9 +1,11 @@
 r"""Register the backbone that is best on validation; make it champion if it deserves it.
 
-python -m stages.register --models models --metrics metrics \
+python -m stages.register --models models --metrics metrics --comparison reports/comparison \
     --registration-out reports/registration.json
 
-The choice never looks at test figures. Without MLflow nothing is registered and nothing is lost.
+The choice never looks at test figures. What a champion has to pass is written on the version,
+passed or failed; `python -m stages.promote` is a person's way past it. Without MLflow nothing is
+registered and nothing is lost.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import params, tracking
-from stages.radiographs import candidates, promotion, scores
+from stages.radiographs import candidates, descriptions, gates, promotion, scores
 
 ERRORS = (
     params.ParamsError,
@@ -29,13 +31,23 @@ ERRORS = (
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
 SHOWN = ("accuracy", "macro_f1")  # test figures of the closing table
-REPORTS = (".json", ".html")  # of the pipeline: they go to MLflow, and hold no file names
+REPORTS = (
+    ".json",
+    ".html",
+    ".csv",
+    ".png",
+)  # of the pipeline: they go to MLflow, and hold no file names
 
 logger = logging.getLogger(__name__)
 
 
 def run(
-    settings: params.Params, *, models_in: Path, metrics_in: Path, registration_out: Path
+    settings: params.Params,
+    *,
+    models_in: Path,
+    metrics_in: Path,
+    comparison_in: Path,
+    registration_out: Path,
 ) -> None:
     """Register the best of `settings.model.backbones` and write `registration_out`."""
     chosen = settings.register
@@ -49,21 +61,38 @@ def run(
         metric=chosen.selection_metric,
         score=_score(chosen.selection_metric),
         minimum_common_groups=chosen.minimum_common_groups,
+        minimum_probability=chosen.minimum_probability,
+        draws=chosen.bootstrap_draws,
+        seed=chosen.seed,
     )
     selection = {
         name: promotion.subset_score(candidate.predictions, "val", rules)
         for name, candidate in read.items()
     }
     best = read[promotion.best(selection)]
-    found = [path for path in sorted(metrics_in.iterdir()) if path.suffix in REPORTS]
-    reports = {f"pipeline/{path.name}": path for path in found}
+    reports = {
+        f"{place}/{path.name}": path
+        for place, folder in (("pipeline", metrics_in), ("comparison", comparison_in))
+        for path in sorted(folder.iterdir())
+        if path.suffix in REPORTS
+    }
     runs = {
         name: tracking.require_published(
             tracking.collect(models_in / name, metrics_in / name, reports)
         )
         for name in read
     }
-    registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection)
+    seen = [
+        gates.split(best.training["split_protocol"]),
+        gates.audit(candidates.read_facts(metrics_in / "audit.json")),
+        gates.shortcuts(
+            candidates.read_facts(comparison_in / "comparison.json"),
+            best.backbone,
+            chosen.minimum_probability,
+        ),
+        gates.calibration(best.test, chosen.maximum_calibration_error),
+    ]
+    registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection, seen)
     baselines = candidates.read_baselines(metrics_in)
     _log_table(read, selection, chosen.selection_metric, baselines)
     logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
@@ -76,17 +105,17 @@ def _register(
     run_id: str,
     rules: promotion.Rules,
     selection: dict[str, float],
+    seen: list[gates.Gate],
 ) -> dict[str, object]:
     registry = tracking.Registry(model_name)
     execution = best.training["execution"]
-    decision = _decide(registry, best, rules)
+    decision = _decide(registry, best, rules, seen)
     labels = tracking.labels(best.training)
     facts = {**best.training, "metric": rules.metric}
-    text = f"{decision.alias}, {decision.reason}"
-    version = registry.add(
-        run_id, execution, labels["tags"], promotion.description(best.test, selection, facts, text)
-    )
+    text = descriptions.description(best.test, selection, facts, decision)
+    version = registry.add(run_id, execution, labels["tags"], text)
     registry.set_alias(version, decision.alias, decision.reason)
+    registry.set_tags(version, descriptions.tags(decision.gates))
     return {
         "model_name": model_name,
         "backbone": best.backbone,
@@ -106,20 +135,21 @@ def _register(
 
 
 def _decide(
-    registry: tracking.Registry, best: candidates.Candidate, rules: promotion.Rules
+    registry: tracking.Registry,
+    best: candidates.Candidate,
+    rules: promotion.Rules,
+    seen: list[gates.Gate],
 ) -> promotion.Decision:
     champion = registry.champion()
-    leaky = best.training["split_protocol"] == "random"
     if champion is None:
-        return promotion.decide(best.predictions, None, rules, leaky=leaky)
+        return promotion.decide(best.predictions, None, rules, seen)
     if champion.execution == best.training["execution"]:
-        return promotion.Decision(promotion.CHAMPION, "it is the champion already")
+        return promotion.Decision(promotion.CHAMPION, "it is the champion already", tuple(seen))
     content = registry.predictions(champion)
     if content is None:
         reason = f"not comparable: the predictions of champion {champion.version} are gone"
-        return promotion.Decision(promotion.CHALLENGER, reason)
-    other = candidates.read_predictions(content)
-    return promotion.decide(best.predictions, other, rules, leaky=leaky)
+        return promotion.decision([*seen, gates.Gate("champion", passed=False, reason=reason)])
+    return promotion.decide(best.predictions, candidates.read_predictions(content), rules, seen)
 
 
 def _score(metric: str) -> promotion.Score:
@@ -139,12 +169,12 @@ def _log_table(
     layout = "%-18s %-20s %-22s %s"
     logger.info(layout, "backbone", f"validation {metric}", *(f"test {key}" for key in SHOWN))
     for name, candidate in read.items():
-        figures = [promotion.with_interval(candidate.test, key) for key in SHOWN]
+        figures = [descriptions.with_interval(candidate.test, key) for key in SHOWN]
         logger.info(layout, name, f"{selection[name]:.3f}", *figures)
     if baselines:
         logger.info("to beat, by no knowledge of bone (see the audit):")
     for name, test in baselines.items():
-        figures = [promotion.with_interval(test, key) for key in SHOWN]
+        figures = [descriptions.with_interval(test, key) for key in SHOWN]
         logger.info(layout, name.replace("_", " "), "", *figures)
     if next(iter(read.values())).training["synthetic"]:
         logger.info("SYNTHETIC DATA: the figures say nothing about patients.")
@@ -163,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--models", type=Path, required=True, dest="models_in")
     parser.add_argument("--metrics", type=Path, required=True, dest="metrics_in")
+    parser.add_argument("--comparison", type=Path, required=True, dest="comparison_in")
     parser.add_argument("--registration-out", type=Path, required=True)
     paths = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")

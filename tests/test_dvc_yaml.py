@@ -141,8 +141,9 @@ def test_parameters_of_a_stage_exist_in_params_yaml(stage: str) -> None:
             found = found[part]
 
 
-def test_no_stage_but_evaluate_and_register_reads_test_predictions() -> None:
+def test_no_stage_that_trains_or_chooses_data_reads_test_predictions() -> None:
     for stage in NAMES:
-        reads = " ".join(paths(body(stage)["deps"]))
-        if stage not in ("evaluate", "register"):
-            assert "predictions" not in reads
+        reads = paths(body(stage)["deps"])
+        if stage not in ("evaluate", "compare", "register"):
+            assert "metrics" not in reads
+            assert not any("predictions" in path for path in reads)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from stages import params, register
+from stages import params, promote, register
 from stages.tracking import store
 from tests.tracking.runs import FACTS, empty_store, runs, write_training
 
@@ -35,7 +36,13 @@ def settings(*backbones: str, minimum_common_groups: int = 5) -> params.Params:
     return dataclasses.replace(
         SETTINGS,
         model=dataclasses.replace(SETTINGS.model, backbones=backbones),
-        register=params.Register("knee", "macro_f1", minimum_common_groups),
+        register=dataclasses.replace(
+            SETTINGS.register,
+            model_name="knee",
+            selection_metric="macro_f1",
+            minimum_common_groups=minimum_common_groups,
+            maximum_calibration_error=1.0,
+        ),
     )
 
 
@@ -53,6 +60,21 @@ def write_backbone(
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(exist_ok=True)
         made.rename(place)
+    write_evidence(root, name)
+
+
+def write_evidence(root: Path, name: str, better_than_border: float = 1.0) -> None:
+    """What the gates look at: an audit without leakage, a comparison, a calibration error."""
+    (root / "metrics" / "audit.json").write_text('{"leakage": {"in_use": 0.0}}')
+    figures = {"border": {"kind": "shortcut"}}
+    better = {"model": name, "other": "border", "probability_better": better_than_border}
+    evidence = {"test": {"overall": {"figures": figures, "differences": [better]}}}
+    (root / "comparison").mkdir(exist_ok=True)
+    (root / "comparison" / "comparison.json").write_text(json.dumps({"evidence": evidence}))
+    path = root / "metrics" / name / "test.json"
+    error = "expected_calibration_error"
+    test = json.loads(path.read_text()) | {error: 0.1, "confidence_interval": {error: {"low": 0}}}
+    path.write_text(json.dumps(test))
 
 
 def table(subset: str, right: float, start: int, rows: int = 20) -> pd.DataFrame:
@@ -80,6 +102,7 @@ def run_stage(root: Path, *backbones: str, **changes: Any) -> dict[str, Any]:
         settings(*backbones, **changes),
         models_in=root / "models",
         metrics_in=root / "metrics",
+        comparison_in=root / "comparison",
         registration_out=out,
     )
     registered: dict[str, Any] = json.loads(out.read_text())
@@ -94,8 +117,8 @@ def aliases() -> dict[str, str]:
 def test_the_best_on_validation_is_registered_though_another_is_better_on_test(
     root: Path,
 ) -> None:
-    write_backbone(root, "mobilenet", validation=0.9, test=0.5)
     write_backbone(root, "xception", validation=0.8, test=1.0)
+    write_backbone(root, "mobilenet", validation=0.9, test=0.5)
     registered = run_stage(root, "mobilenet", "xception")
     assert registered["backbone"] == "mobilenet"
     assert registered["alias"] == "champion"
@@ -121,7 +144,7 @@ def test_every_backbone_gets_its_run_from_files_when_it_has_none(root: Path) -> 
     assert sorted(run.data.tags["backbone"] for run in runs()) == ["mobilenet", "xception"]
     client = store.connect().client
     names = [entry.path for entry in client.list_artifacts(runs()[0].info.run_id, "pipeline")]
-    assert names == ["pipeline/audit.html", "pipeline/split.json"]
+    assert names == ["pipeline/audit.html", "pipeline/audit.json", "pipeline/split.json"]
 
 
 def test_the_closing_table_shows_what_a_model_has_to_beat(
@@ -158,10 +181,15 @@ def test_registering_the_same_training_again_makes_no_new_version(root: Path) ->
 
 @pytest.mark.parametrize(
     ("test", "pictures", "alias"),
-    [(0.8, 0, "champion"), (0.7, 0, "champion"), (0.6, 0, "challenger"), (1.0, 100, "challenger")],
+    [
+        (1.0, 0, "champion"),
+        (0.7, 0, "challenger"),
+        (0.6, 0, "challenger"),
+        (1.0, 100, "challenger"),
+    ],
     ids=["better", "as good", "worse", "on other pictures"],
 )
-def test_a_new_training_becomes_champion_if_it_is_at_least_as_good(
+def test_a_new_training_becomes_champion_if_it_is_surely_better(
     root: Path, test: float, pictures: int, alias: str
 ) -> None:
     write_backbone(root, "mobilenet", 0.9, 0.7)
@@ -180,6 +208,46 @@ def test_a_leaky_split_never_becomes_champion(root: Path) -> None:
     assert (registered["alias"], registered["leaky"]) == ("challenger", True)
     assert "leaky" in registered["reason"]
     assert aliases() == {"challenger": "1"}
+
+
+def test_what_failed_is_written_on_the_version(root: Path) -> None:
+    write_backbone(root, "mobilenet", 0.9, 0.9)
+    write_evidence(root, "mobilenet", better_than_border=0.6)
+    registered = run_stage(root, "mobilenet")
+    assert registered["alias"] == "challenger"
+    version = store.connect().client.get_model_version("knee", "1")
+    assert version.tags["gate.shortcuts"].startswith("FAILED: better than every shortcut")
+    assert version.tags["gate.audit"].startswith("passed")
+    assert "**FAILED** shortcuts" in version.description
+
+
+def test_a_persons_promotion_is_recorded_and_outlasts_a_second_registration(
+    root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_backbone(root, "mobilenet", 0.9, 0.9)
+    write_evidence(root, "mobilenet", better_than_border=0.6)
+    run_stage(root, "mobilenet")
+    chosen = yaml.safe_load(Path("params.yaml").read_text())
+    chosen["register"]["model_name"] = "knee"
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(chosen))
+    flags = ["--params", str(tmp_path / "own.yaml"), "--by", "A. Reader"]
+    assert promote.main(["1", "--reason", "read by\n two of us", *flags]) == 0
+    run_stage(root, "mobilenet")
+    assert aliases() == {"champion": "1"}
+    version = store.connect().client.get_model_version("knee", "1")
+    assert version.description.startswith(
+        "**Promoted by A. Reader, past the gates**: read by two of us"
+    )
+    assert version.tags["promotion"] == "champion: promoted by A. Reader: read by two of us"
+    assert version.tags["override.replaced"] == "none"
+    assert promote.main(["7", "--reason", "x", *flags]) == 1
+    assert "reading version 7 of knee failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["x", "--reason", "y"], ["1", "--reason", " "], ["1"]])
+def test_a_promotion_needs_a_number_and_a_reason(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        promote.main(words)
 
 
 def test_a_champion_without_predictions_is_kept(root: Path) -> None:
@@ -205,7 +273,11 @@ def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -
     write_backbone(root, "mobilenet", 0.7, 0.5)
     write_backbone(root, "xception", 0.9, 0.5)
     out = root / "registration.json"
-    places = {"models_in": root / "models", "metrics_in": root / "metrics"}
+    places = {
+        "models_in": root / "models",
+        "metrics_in": root / "metrics",
+        "comparison_in": root / "comparison",
+    }
     register.run(with_metric(metric), **places, registration_out=out)
     registered = json.loads(out.read_text())
     assert (registered["backbone"], registered["selection"]["metric"]) == ("xception", metric)
@@ -215,7 +287,11 @@ def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -
 def test_an_error_or_an_unknown_figure_cannot_choose(root: Path, metric: str) -> None:
     write_backbone(root, "mobilenet", 0.7, 0.5)
     write_backbone(root, "xception", 0.9, 0.5)
-    places = {"models_in": root / "models", "metrics_in": root / "metrics"}
+    places = {
+        "models_in": root / "models",
+        "metrics_in": root / "metrics",
+        "comparison_in": root / "comparison",
+    }
     with pytest.raises(params.ParamsError, match=f"selection_metric: '{metric}' is none of acc"):
         register.run(with_metric(metric), **places, registration_out=root / "registration.json")
 
@@ -227,7 +303,7 @@ def arguments(root: Path) -> list[str]:
     out = root / "registration.json"
     return [
         *("--models", str(root / "models"), "--metrics", str(root / "metrics")),
-        *("--registration-out", str(out)),
+        *("--comparison", str(root / "comparison"), "--registration-out", str(out)),
     ]
 
 

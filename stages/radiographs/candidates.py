@@ -80,6 +80,15 @@ def read_baselines(metrics: Path) -> dict[str, dict[str, Any]]:
         raise CandidateError(f"{path} has no shortcuts ({error!r}): run `dvc repro`") from error
 
 
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is no file.
+
+    Raises:
+        CandidateError: the file is damaged.
+    """
+    return _read_json(path) if path.exists() else None
+
+
 def check_shared(candidates: list[Candidate]) -> None:
     """Refuse to compare backbones that saw different data or splits.
 

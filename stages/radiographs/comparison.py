@@ -22,6 +22,7 @@ from stages.radiographs import intervals, scores
 
 Floats = npt.NDArray[np.float64]
 SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
+MODEL: Final = "model"
 FEWEST_GROUPS: Final = 2
 
 
@@ -31,13 +32,13 @@ class Contender:
 
     Attributes:
         name: what it is called in tables.
-        kind: a model, or a baseline that a model has to beat.
+        kind: a model; a shortcut, which needs no bone; or a simple probe of the same features.
         repeats: float (records, classes), one array a repeat of the cross-validation; guesses
             without probabilities are rows of 0 and 1.
     """
 
     name: str
-    kind: Literal["model", "baseline"]
+    kind: Literal["model", "shortcut", "probe"]
     repeats: tuple[Floats, ...]
 
 
@@ -46,7 +47,7 @@ class Protocol:
     """How contenders are compared.
 
     Attributes:
-        metric: one of `SHOWN`, by which differences are judged.
+        metric: of `scores.HEADLINE`, larger is better, by which differences are judged.
         draws: of the bootstrap.
         level: of the intervals, 0-1.
         seed: of the draws.
@@ -56,6 +57,11 @@ class Protocol:
     draws: int
     level: float
     seed: int
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All that are computed."""
+        return tuple(dict.fromkeys((*SHOWN, self.metric)))
 
 
 def guesses(class_indices: npt.NDArray[np.integer[Any]], classes: int) -> Floats:
@@ -85,15 +91,20 @@ def compare(
         None where they are not defined, as with a single group.
     """
     names, group_of = np.unique(groups, return_inverse=True)
-    drawn = [_figures(truth, one, _whole(len(truth))) for one in contenders]
-    draws: list[dict[str, Floats]] = [{metric: np.zeros(0) for metric in SHOWN} for _ in contenders]
+    drawn = [_figures(truth, one, _whole(len(truth)), protocol) for one in contenders]
+    draws: list[dict[str, Floats]] = [
+        {metric: np.zeros(0) for metric in protocol.metrics} for _ in contenders
+    ]
     if len(names) >= FEWEST_GROUPS:
         parts = [
-            [_figures(truth, one, weights) for one in contenders]
+            [_figures(truth, one, weights, protocol) for one in contenders]
             for weights in draws_of_groups(group_of, len(names), protocol.draws, protocol.seed)
         ]
         draws = [
-            {metric: np.concatenate([part[number][metric] for part in parts]) for metric in SHOWN}
+            {
+                metric: np.concatenate([part[number][metric] for part in parts])
+                for metric in protocol.metrics
+            }
             for number in range(len(contenders))
         ]
     figures = {
@@ -101,7 +112,7 @@ def compare(
             "kind": one.kind,
             **{
                 metric: _bounded(point[metric][0], sampled[metric], protocol.level)
-                for metric in SHOWN
+                for metric in protocol.metrics
             },
         }
         for one, point, sampled in zip(contenders, drawn, draws, strict=True)
@@ -144,10 +155,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _figures(truth: scores.Truth, one: Contender, weights: Floats) -> dict[str, Floats]:
+def _figures(
+    truth: scores.Truth, one: Contender, weights: Floats, protocol: Protocol
+) -> dict[str, Floats]:
     """{metric: (draws,)}, mean over the repeats."""
     found = [intervals.weighted_figures(truth, part, weights) for part in one.repeats]
-    return {metric: np.mean([part[metric] for part in found], axis=0) for metric in SHOWN}
+    return {
+        metric: np.mean([part[metric] for part in found], axis=0) for metric in protocol.metrics
+    }
 
 
 def _whole(records: int) -> Floats:
@@ -168,8 +183,8 @@ def _bounded(value: float, draws: Floats, level: float) -> dict[str, float | Non
 
 def _pairs(contenders: Sequence[Contender]) -> list[tuple[int, int]]:
     """Positions: each model with each baseline, then each two models."""
-    models = [number for number, one in enumerate(contenders) if one.kind == "model"]
-    others = [number for number, one in enumerate(contenders) if one.kind == "baseline"]
+    models = [number for number, one in enumerate(contenders) if one.kind == MODEL]
+    others = [number for number, one in enumerate(contenders) if one.kind != MODEL]
     return [(model, other) for model in models for other in others] + [*combinations(models, 2)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from stages.radiographs.shortcuts import Features, Fitted, Integers, Shortcut
 PREFIX: Final = "probability_"
 CROSS_VALIDATION: Final = ("record", "group", "origin", "repeat", "fold", "class_index")
 TEST: Final = ("record", "group", "subset", "class_index")
+PROBES: Final = ("linear probe on", "nearest neighbour by")  # a backbone's features
 INVERSE_PENALTY: Final = 0.01  # scikit-learn's C, on standardised features
 
 
@@ -66,10 +67,10 @@ def pooled_baselines(pooled: Mapping[str, Features]) -> dict[str, Shortcut]:
     """
     found = {}
     for name, features in pooled.items():
-        found[f"linear probe on {name}"] = Shortcut(features, linear_probe)
+        found[f"{PROBES[0]} {name}"] = Shortcut(features, linear_probe)
         length = np.linalg.norm(features, axis=1, keepdims=True)
         direction = features / np.where(length > 0, length, 1)
-        found[f"nearest neighbour by {name}"] = Shortcut(direction, shortcuts.nearest_neighbour)
+        found[f"{PROBES[1]} {name}"] = Shortcut(direction, shortcuts.nearest_neighbour)
     return found
 
 
@@ -126,7 +127,7 @@ def cross_validated(
     others = [
         Contender(
             name,
-            "baseline",
+            _kind(name),
             tuple(guesses(_out_of_fold(one, rows, truth, fold), classes) for fold in folds),
         )
         for name, one in baselines.items()
@@ -175,7 +176,7 @@ def held_out(
     others = [
         Contender(
             name,
-            "baseline",
+            _kind(name),
             (guesses(one.learner(one.features[known], one.features[asked])(labels), classes),),
         )
         for name, one in baselines.items()
@@ -209,6 +210,10 @@ def _model(name: str, table: pd.DataFrame, repeats: int) -> Contender:
         table["class_index"].to_numpy(), table[_columns(table)].to_numpy(np.float64)
     )
     return Contender(name, "model", tuple(np.split(values, repeats)))
+
+
+def _kind(baseline: str) -> Literal["shortcut", "probe"]:
+    return "probe" if baseline.startswith(PROBES) else "shortcut"
 
 
 def _out_of_fold(one: Shortcut, rows: Integers, truth: Integers, fold: Integers) -> Integers:

@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.radiographs import comparison
+from stages.radiographs.gates import Gate
+
 # (class indices (rows,), probabilities (rows, classes)) -> figure, larger is better
 Score = Callable[[npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]], float]
 
@@ -28,10 +31,11 @@ class PredictionsError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """The alias that a version gets, and why."""
+    """The alias that a version gets, and why; `gates` are what it passed or failed."""
 
     alias: str
     reason: str
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +47,18 @@ class Rules:
         metric: name of the figure, for reasons.
         score: computes it.
         minimum_common_groups: fewer common test groups are not comparable.
+        minimum_probability: of being better than the champion, 0-1.
+        draws: of the paired bootstrap that gives this probability.
+        seed: of the draws.
     """
 
     classes: Sequence[str]
     metric: str
     score: Score
     minimum_common_groups: int
+    minimum_probability: float = 0.9
+    draws: int = 1000
+    seed: int = 42
 
 
 def subset_score(predictions: pd.DataFrame, subset: str, rules: Rules) -> float:
@@ -77,9 +87,12 @@ def best(scores: Mapping[str, float]) -> str:
 
 
 def decide(
-    candidate: pd.DataFrame, champion: pd.DataFrame | None, rules: Rules, *, leaky: bool
+    candidate: pd.DataFrame,
+    champion: pd.DataFrame | None,
+    rules: Rules,
+    gates: Sequence[Gate] = (),
 ) -> Decision:
-    """Champion or challenger, where there is no champion or another version is it.
+    """Champion if every gate is passed, the comparison with the present champion being the last.
 
     Both are judged on the pictures (by pixel SHA-256) that are test rows of both, with the
     candidate's labels, which are the newer ones.
@@ -87,82 +100,62 @@ def decide(
     Args:
         candidate: predictions with the columns pixel_sha256, group, subset, label, probabilities.
         champion: the present champion's, or None if there is no champion.
-        rules: classes, figure and the least number of common groups.
-        leaky: the candidate's split lets relatives of test pictures into train.
+        rules: classes, figure, and what a comparison needs.
+        gates: what else was looked at.
 
     Raises:
         PredictionsError: the candidate's predictions lack something.
     """
     _check(candidate, rules.classes)
-    if leaky:
-        return Decision(CHALLENGER, "its split is leaky, so its figures cannot be believed")
+    return decision([*gates, _champion_gate(candidate, champion, rules)])
+
+
+def decision(gates: Sequence[Gate]) -> Decision:
+    """Champion if all are passed; the reason names what failed, or what was passed last."""
+    failed = [gate for gate in gates if not gate.passed]
+    if failed:
+        reason = "; ".join(f"{gate.name}: {gate.reason}" for gate in failed)
+        return Decision(CHALLENGER, reason, tuple(gates))
+    return Decision(CHAMPION, gates[-1].reason, tuple(gates))
+
+
+def _champion_gate(candidate: pd.DataFrame, champion: pd.DataFrame | None, rules: Rules) -> Gate:
+    name = "champion"
     if champion is None:
-        return Decision(CHAMPION, "there was no champion")
+        return Gate(name, passed=True, reason="there was no champion")
+    lead = "not comparable with the champion"
     if _classes(champion) != set(rules.classes):
-        return Decision(CHALLENGER, "not comparable with the champion: it has other classes")
+        return Gate(name, passed=False, reason=f"{lead}: it has other classes")
     try:
         _check(champion, rules.classes)
     except PredictionsError as error:
-        return Decision(CHALLENGER, f"not comparable with the champion: its {error}")
+        return Gate(name, passed=False, reason=f"{lead}: its {error}")
     return _compare(*_common(candidate, champion), rules)
 
 
-def description(
-    test: Mapping[str, Any], selection: Mapping[str, float], facts: Mapping[str, Any], text: str
-) -> str:
-    """Markdown for a model version: what it is, its figures with intervals, why it stands there.
-
-    Args:
-        test: content of test.json.
-        selection: validation figure of each backbone.
-        facts: backbone, synthetic, split_protocol, metric.
-        text: the promotion's reason.
-    """
-    marks = [f"{facts['split_protocol']} split"]
-    if facts["split_protocol"] == "random":
-        marks.append("LEAKY: for comparison only, no result")
-    if facts["synthetic"]:
-        marks.append("SYNTHETIC DATA: the figures say nothing about patients")
-    figures = [
-        f"- {name} {with_interval(test, name)}"
-        for name, value in sorted(test.items())
-        if isinstance(value, float)
-    ]
-    chosen = ", ".join(f"{name} {value:.3f}" for name, value in selection.items())
-    return "\n".join(
-        [
-            f"{facts['backbone']}, {', '.join(marks)}.",
-            f"\n{text[:1].upper()}{text[1:]}.",
-            "\nTest figures (interval):\n",
-            *figures,
-            f"\nChosen by {facts['metric']} on validation: {chosen}.",
-        ]
-    )
-
-
-def with_interval(test: Mapping[str, Any], name: str) -> str:
-    """A figure of test.json with its interval, as text; a dash where it is undefined."""
-    if test.get(name) is None:
-        return "-"
-    return f"{test[name]:.3f}{_interval(test.get('confidence_interval', {}).get(name))}"
-
-
-def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> Decision:
+def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> Gate:
+    name, lead = "champion", "not comparable with the champion"
     groups = candidate["group"].nunique()
     if groups < max(1, rules.minimum_common_groups):
         needed = f"{rules.minimum_common_groups} are needed"
-        return Decision(
-            CHALLENGER,
-            f"not comparable with the champion: {groups} common test groups, {needed}",
-        )
-    new = _score(candidate, candidate["label"], rules)
-    old = _score(champion, candidate["label"], rules)
-    figures = f"{rules.metric} {new:.4f} against {old:.4f} on {groups} common test groups"
-    if math.isnan(new) or math.isnan(old):
-        return Decision(CHALLENGER, f"not comparable with the champion: {figures}")
-    if new >= old:
-        return Decision(CHAMPION, f"at least as good as the champion: {figures}")
-    return Decision(CHALLENGER, f"worse than the champion: {figures}")
+        return Gate(name, passed=False, reason=f"{lead}: {groups} common test groups, {needed}")
+    truth = _truth(candidate["label"], rules)
+    contenders = [
+        comparison.Contender(which, "model", (_chances(rows, rules),))
+        for which, rows in (("candidate", candidate), ("champion", champion))
+    ]
+    protocol = comparison.Protocol(rules.metric, rules.draws, 0.95, rules.seed)
+    found = comparison.compare(truth, candidate["group"].to_numpy(), contenders, protocol)
+    new, old = (found["figures"][one.name][rules.metric]["value"] for one in contenders)
+    probability = found["differences"][0]["probability_better"]
+    if new is None or old is None or probability is None:
+        return Gate(name, passed=False, reason=f"{lead}: {rules.metric} is not defined")
+    text = (
+        f"better than the champion with a probability of {probability:.3f}, "
+        f"{rules.minimum_probability:g} is needed: {rules.metric} {new:.4f} against {old:.4f} on "
+        f"{groups} common test groups"
+    )
+    return Gate(name, passed=probability >= rules.minimum_probability, reason=text)
 
 
 def _common(candidate: pd.DataFrame, champion: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -176,10 +169,17 @@ def _common(candidate: pd.DataFrame, champion: pd.DataFrame) -> tuple[pd.DataFra
 
 
 def _score(rows: pd.DataFrame, labels: pd.Series[Any], rules: Rules) -> float:
+    return float(rules.score(_truth(labels, rules), _chances(rows, rules)))
+
+
+def _truth(labels: pd.Series[Any], rules: Rules) -> npt.NDArray[np.int64]:
     index = {name: number for number, name in enumerate(rules.classes)}
-    truth = labels.astype(str).map(index).to_numpy(np.int64)
-    columns = [f"probability_{name}" for name in rules.classes]
-    return float(rules.score(truth, rows[columns].to_numpy(np.float64)))
+    truth: npt.NDArray[np.int64] = np.array([index[str(label)] for label in labels], np.int64)
+    return truth
+
+
+def _chances(rows: pd.DataFrame, rules: Rules) -> npt.NDArray[np.float64]:
+    return rows[[f"probability_{name}" for name in rules.classes]].to_numpy(np.float64)
 
 
 def _check(predictions: pd.DataFrame, classes: Sequence[str]) -> None:
@@ -195,9 +195,3 @@ def _check(predictions: pd.DataFrame, classes: Sequence[str]) -> None:
 def _classes(predictions: pd.DataFrame) -> set[str]:
     prefix = "probability_"
     return {n.removeprefix(prefix) for n in predictions.columns if n.startswith(prefix)}
-
-
-def _interval(bounds: Mapping[str, float] | None) -> str:
-    if not bounds or bounds.get("low") is None or bounds.get("high") is None:
-        return ""
-    return f" ({bounds['low']:.3f} to {bounds['high']:.3f})"

@@ -18,6 +18,7 @@ from stages.tracking.store import (
 )
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+OVERRIDE_TAG = "override.by"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Registry:
                 self._store.client.create_registered_model(self.model_name)
             version = self._find(execution) or self._create(run_id, execution, tags)
             client = self._store.client
-            if client.get_model_version(self.model_name, version.version).description != text:
+            entry = client.get_model_version(self.model_name, version.version)
+            # What a person wrote on it stays.
+            if entry.description != text and OVERRIDE_TAG not in entry.tags:
                 client.update_model_version(self.model_name, version.version, text)
             return version
 
@@ -77,11 +80,43 @@ class Registry:
         other = CHALLENGER if alias == CHAMPION else CHAMPION
         with errors_translated("setting an alias"):
             client, name = self._store.client, self.model_name
+            model = self._model()
+            if model is not None and str(model.aliases.get(alias)) == version.version:
+                return  # and the reason of the first time stays
             client.set_registered_model_alias(name, alias, version.version)
             model = self._model()
             if model is not None and str(model.aliases.get(other)) == version.version:
                 client.delete_registered_model_alias(name, other)
             client.set_model_version_tag(name, version.version, "promotion", f"{alias}: {reason}")
+
+    def set_tags(self, version: Version, tags: Mapping[str, str]) -> None:
+        """Give `version` these tags beside those it has."""
+        with errors_translated("writing tags"):
+            for name, value in tags.items():
+                self._store.client.set_model_version_tag(
+                    self.model_name, version.version, name, value
+                )
+
+    def version(self, number: str) -> Version:
+        """The version with this number; `TrackingError` if there is none."""
+        with errors_translated(f"reading version {number} of {self.model_name}"):
+            return _version(self._store.client.get_model_version(self.model_name, number))
+
+    def override(self, version: Version, reason: str, by: str) -> None:
+        """Make `version` champion because a person says so, and write that on it."""
+        client = self._store.client
+        with errors_translated("promoting a version"):
+            found = client.get_model_version(self.model_name, version.version)
+            before = self.champion()
+            note = f"**Promoted by {by}, past the gates**: {reason}"
+            client.update_model_version(
+                self.model_name, version.version, f"{note}\n\n{found.description or ''}".strip()
+            )
+        self.set_alias(version, CHAMPION, f"promoted by {by}: {reason}")
+        replaced = before.version if before else "none"
+        self.set_tags(
+            version, {OVERRIDE_TAG: by, "override.reason": reason, "override.replaced": replaced}
+        )
 
     def _model(self) -> Any | None:
         from mlflow.exceptions import MlflowException

@@ -47,7 +47,7 @@ FEATURES = np.arange(RECORDS, dtype=np.int64)[::-1, None]
 def test_a_baseline_is_fitted_outside_each_fold_and_guesses_inside() -> None:
     field = contenders.cross_validated({"net": table()}, {"spy": Shortcut(FEATURES, spy)}, POSITION)
     model, baseline = field.contenders
-    assert (model.kind, baseline.kind) == ("model", "baseline")
+    assert (model.kind, baseline.kind) == ("model", "shortcut")
     assert len(model.repeats) == len(baseline.repeats) == 2
     for part in baseline.repeats:
         np.testing.assert_array_equal(part.argmax(axis=1), field.truth)
