@@ -194,6 +194,20 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class CrossValidate:
+    """Repeated grouped folds."""
+
+    folds: int  # >= 2; fewer where a class has fewer groups
+    repeats: int  # each with other folds
+    subset: Literal["all", "development"]  # development: without the test subset
+    validation_share: float  # 0-1 of a fold's training records: they choose the epoch
+    whole_backbone: bool  # also where that is trained: folds x repeats full trainings
+    bootstrap_draws: int
+    interval_level: float  # 0-1
+    seed: int  # of folds, validation parts and draws; audit's: the same folds as its shortcuts
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Intervals and pictures."""
 
@@ -244,6 +258,7 @@ class Params:
     model: Model
     head: Head
     train: Train
+    cross_validate: CrossValidate
     evaluate: Evaluate
     compare: Compare
     register: Register
@@ -271,6 +286,8 @@ SHARES = (
     "compare.interval_level",
     "register.minimum_probability",
     "register.maximum_calibration_error",
+    "cross_validate.interval_level",
+    "cross_validate.validation_share",
 )
 POSITIVE = (
     "sample.patients",
@@ -296,6 +313,9 @@ POSITIVE = (
     "evaluate.bootstrap_draws",
     "compare.bootstrap_draws",
     "register.bootstrap_draws",
+    "cross_validate.bootstrap_draws",
+    "cross_validate.folds",
+    "cross_validate.repeats",
 )
 
 

@@ -9,9 +9,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-
-import numpy as np
+from pathlib import Path
 
 from stages import params
 from stages.radiographs import artifacts, lineage, records, splits
@@ -30,9 +28,8 @@ def run(settings: params.Params, *, records_in: Path, split_out: Path, metrics_o
         patterns = lineage.compile_patterns(
             settings.ingest.lineage_patterns, settings.ingest.copy_patterns
         )
-        stems = [PurePosixPath(source).stem for source in table["source"]]
-        originals = [lineage.source_stem(stem, patterns) == stem for stem in stems]
-        split = splits.grouped_split(table, np.array(originals), **wanted)
+        originals = lineage.originals(table["source"].tolist(), patterns)
+        split = splits.grouped_split(table, originals, **wanted)
     else:
         split = splits.random_split(table, **wanted)
     facts = splits.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from stages import params, tracking
-from stages.classifier import backbones, design, features, fit, heads, inputs, saved, training
+from stages.classifier import backbones, design, features, fit, saved, training
 from stages.classifier.checkpoints import Checkpoints
 from stages.radiographs import artifacts, provenance, records, splits
 
@@ -88,39 +88,8 @@ SECTIONS = ("split", "oversample", "head", "train")
 
 
 def _plan(settings: params.Params, features_in: Path, classes: int) -> training.Plan:
-    head, train = settings.head, settings.train
-    optimisation = _optimisation(train)
-    probe = dataclasses.replace(
-        optimisation, epochs=train.probe_epochs, learning_rate=train.probe_learning_rate
-    )
-    return training.Plan(
-        backbone=design.read_design(features_in),
-        head=heads.HeadDesign(
-            published=head.design == "published",
-            **{k: v for k, v in params.as_dictionary(head).items() if k != "design"},
-        ),
-        classes=classes,
-        optimisation=optimisation,
-        augmentation=inputs.Augmentation(**params.as_dictionary(train.augmentation)),
-        balance_classes=train.class_weights,
-        precision=train.mixed_precision,
-        devices=train.devices,
-        probe=probe if train.probe_epochs else None,
-    )
-
-
-def _optimisation(train: params.Train) -> fit.Optimisation:
-    return fit.Optimisation(
-        epochs=train.epochs,
-        batch_size=train.batch_size,
-        learning_rate=train.learning_rate,
-        schedule=train.schedule,
-        warmup_epochs=train.warmup_epochs,
-        weight_decay=train.weight_decay,
-        label_smoothing=train.label_smoothing,
-        patience=train.early_stopping_patience,
-        seed=train.seed,
-    )
+    head, train = (params.as_dictionary(section) for section in (settings.head, settings.train))
+    return training.planned(design.read_design(features_in), head, train, classes)
 
 
 def _validation(table: pd.DataFrame, split: Path) -> fit.Subset:

@@ -22,6 +22,7 @@ LIGHT = (
     "audit",
     "oversample",
     "embed",
+    "cross_validate",
 )
 HEAVY = {"tensorflow", "keras", "mlflow"}
 SERVED = ROOT / "stages" / "tracking" / "served_model.py"  # runs beside a logged model

@@ -99,6 +99,32 @@ class Checkpoints:
                 shutil.rmtree(stale, ignore_errors=True)
 
 
+class InMemory(Checkpoints):
+    """For a training of seconds, which starts afresh after a crash: no file is written."""
+
+    def __init__(self) -> None:
+        self._best: list[Any] = []
+
+    def save(self, model: keras.Model, progress: Progress) -> None:
+        """Keep the weights if they are the best so far."""
+        if not self._best or progress.best_epoch == progress.epochs_done - 1:
+            self._best = [np.array(variable) for variable in model.variables]
+
+    def restore(self, model: keras.Model) -> Progress:
+        """Nothing has been done before."""
+        del model
+        return Progress()
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Give `model` the weights of the best epoch."""
+        for variable, value in zip(model.variables, self._best, strict=True):
+            variable.assign(value)
+
+    def clear(self) -> None:
+        """Forget the weights."""
+        self._best = []
+
+
 def _state(model: keras.Model) -> list[Any]:
     """All that an epoch changes: the model's variables first, then the optimizer's."""
     return [*model.variables, *model.optimizer.variables]

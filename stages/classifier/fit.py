@@ -96,6 +96,7 @@ def fit(
     class_weights: npt.NDArray[np.float32],
     checkpoints: Checkpoints,
     on_epoch: EpochReport | None = None,
+    one_by_one: bool = False,
 ) -> Progress:
     """Train `model` in place, leave it with the weights of the lowest validation loss.
 
@@ -110,6 +111,8 @@ def fit(
         class_weights: (classes,) factors on the loss.
         checkpoints: where the state is kept after each epoch, and found after a crash.
         on_epoch: called after each epoch with the epoch (from 0) and its row of the history.
+        one_by_one: come back to Python after each step. How many run as one is traced into the
+            model: one that is trained again, on another number of rows, needs this.
 
     Returns:
         The history and the best epoch.
@@ -133,7 +136,8 @@ def fit(
         checked = padded_batches(source, validation.rows, optimisation.batch_size)
         callback = _EpochEnd(optimisation, progress, checked, validation, checkpoints, on_epoch)
         steps = max(len(training.rows) // optimisation.batch_size, 1)
-        if model.distribute_strategy.num_replicas_in_sync == 1:  # the loop fails on several
+        alone = model.distribute_strategy.num_replicas_in_sync == 1  # the loop fails on several
+        if alone and not one_by_one:
             model.steps_per_execution = steps_at_once(steps)
         model.fit(
             batches,

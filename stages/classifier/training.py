@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,6 +53,36 @@ class Plan:
         return self.probe is not None and fine_tunes
 
 
+def planned(
+    backbone: BackboneDesign, head: Mapping[str, Any], train: Mapping[str, Any], classes: int
+) -> Plan:
+    """The plan that the parameters' sections `head` and `train` ask for, given as plain values."""
+    sizes = {name: value for name, value in head.items() if name != "design"}
+    optimisation = fit.Optimisation(
+        epochs=train["epochs"],
+        batch_size=train["batch_size"],
+        learning_rate=train["learning_rate"],
+        schedule=train["schedule"],
+        warmup_epochs=train["warmup_epochs"],
+        weight_decay=train["weight_decay"],
+        label_smoothing=train["label_smoothing"],
+        patience=train["early_stopping_patience"],
+        seed=train["seed"],
+    )
+    probing = {"epochs": train["probe_epochs"], "learning_rate": train["probe_learning_rate"]}
+    return Plan(
+        backbone=backbone,
+        head=heads.HeadDesign(published=head["design"] == "published", **sizes),
+        classes=classes,
+        optimisation=optimisation,
+        augmentation=inputs.Augmentation(**train["augmentation"]),
+        balance_classes=train["class_weights"],
+        precision=train["mixed_precision"],
+        devices=train["devices"],
+        probe=dataclasses.replace(optimisation, **probing) if train["probe_epochs"] else None,
+    )
+
+
 def train(
     plan: Plan,
     source: Source,
@@ -59,13 +92,7 @@ def train(
     on_epoch: fit.EpochReport | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train and return the whole model (raw pixels -> probabilities) and its history."""
-    devices.make_deterministic(plan.optimisation.seed)
-    devices.set_precision(plan.precision)
-    with devices.strategy(plan.devices).scope():
-        parts = assembly.build(plan.backbone, plan.head, plan.classes)
-        # A model of its own over the same layers: the saved one must not carry its optimizer.
-        learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")
-        fit.compile_model(learner, plan.optimisation)
+    parts, learner = build(plan)
     weights = class_weights(training.class_indices, plan)
     if plan.probes and not checkpoints.found:
         _probe(plan, parts.trained, source, training, validation, weights, checkpoints)
@@ -82,6 +109,18 @@ def train(
         on_epoch=on_epoch,
     )
     return parts.whole, progress
+
+
+def build(plan: Plan) -> tuple[assembly.Parts, keras.Model]:
+    """The classifier from fresh weights, and what `fit.fit` trains of it, compiled."""
+    devices.make_deterministic(plan.optimisation.seed)
+    devices.set_precision(plan.precision)
+    with devices.strategy(plan.devices).scope():
+        parts = assembly.build(plan.backbone, plan.head, plan.classes)
+        # A model of its own over the same layers: the saved one must not carry its optimizer.
+        learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")
+        fit.compile_model(learner, plan.optimisation)
+    return parts, learner
 
 
 def _probe(

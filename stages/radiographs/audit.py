@@ -7,7 +7,6 @@ report for people is in `audit_report`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 import numpy as np
@@ -15,10 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from stages.radiographs import shortcut_scores, splits
+from stages.radiographs import lineage, shortcut_scores, splits
 from stages.radiographs.components import components, equal_pairs
 from stages.radiographs.conflicts import conflicting_labels
-from stages.radiographs.lineage import Patterns, lineage_keys, source_stem
+from stages.radiographs.lineage import Patterns, lineage_keys
 from stages.radiographs.pixels import Pixels
 from stages.radiographs.records import QUARANTINED, REJECTED, USED, class_names
 from stages.radiographs.shortcuts import Integers, shortcuts
@@ -53,8 +52,7 @@ def read_pixels(path: Any, records: pd.DataFrame) -> Pixels:
 
 def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:
     """(records,) False for copies that their file names call derived."""
-    stems = [PurePosixPath(source).stem for source in records["source"]]
-    return np.array([source_stem(stem, patterns) == stem for stem in stems], np.bool_)
+    return lineage.originals(records["source"].tolist(), patterns)
 
 
 def facts(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +114,43 @@ def learning_curves(
     save_figure(figure, out)
 
 
+def folds(report: Mapping[str, Any], subtitle: str, out: Path) -> None:
+    """Figures of the single folds beside the pooled one; `report`: cross_validation.json."""
+    names = {"macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy"}
+    figure, axes = new_figure("Cross-validation: the folds, and all of them", subtitle)
+    axes.axhline(1 / len(report["classes"]), color=GRAY, linestyle=":", label="chance")
+    axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, 1), ylabel="figure on held-out images")
+    axes.set_xticks(range(len(names)), list(names.values()))
+    if "reason" in report:
+        text = f"{report['status']}: {report['reason']}"
+        axes.text(0.5, 0.6, textwrap.fill(text, 52), ha="center", transform=axes.transAxes)
+    else:
+        _dots(axes, report, list(names))
+    axes.legend(loc="lower right", frameon=False)
+    save_figure(figure, out)
+
+
 def plain(text: str, longest: int = 28) -> str:
     """`text` for Matplotlib: shortened, with dollar signs that start no formula."""
     short = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return short.replace("\\", "/").replace("$", r"\$")
+
+
+def _dots(axes: Axes, report: Mapping[str, Any], names: Sequence[str]) -> None:
+    """A dot a fold, side by side within their repeat; the pooled figure with its interval."""
+    table = pd.DataFrame(report["per_fold"])
+    middle = (report["repeats"] * report["folds"] - 1) / 2
+    for _, part in table.groupby("repeat"):
+        offset = (part["repeat"] * report["folds"] + part["fold"] - middle) / (4 * middle + 1)
+        for place, name in enumerate(names):
+            label = f"repeat {int(part['repeat'].iloc[0]) + 1}" if place == 0 else None
+            colour = COLOURS[int(part["repeat"].iloc[0]) % len(COLOURS)]
+            axes.scatter(place + offset, part[name], s=28, color=colour, alpha=0.8, label=label)
+    for place, name in enumerate(names):
+        bounds, label = report["confidence_interval"][name], "pooled, with interval"
+        ends = [report[name] if end is None else end for end in (bounds["low"], bounds["high"])]
+        axes.plot([place + 0.36] * 2, ends, color="black", linewidth=2)
+        axes.plot(place + 0.36, report[name], "D", color="black", label=None if place else label)
 
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:

@@ -11,7 +11,7 @@ procedure (Holm 1979, Scandinavian Journal of Statistics 6:65-70).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, Final, Literal
 
@@ -98,7 +98,9 @@ def compare(
     if len(names) >= FEWEST_GROUPS:
         parts = [
             [_figures(truth, one, weights, protocol) for one in contenders]
-            for weights in draws_of_groups(group_of, len(names), protocol.draws, protocol.seed)
+            for weights in intervals.draws_of_groups(
+                group_of, len(names), protocol.draws, protocol.seed
+            )
         ]
         draws = [
             {
@@ -130,18 +132,6 @@ def compare(
         "figures": figures,
         "differences": differences,
     }
-
-
-def draws_of_groups(
-    group_of: npt.NDArray[np.integer[Any]], groups: int, draws: int, seed: int
-) -> Iterator[Floats]:
-    """Weights (some draws, records): how often each record stands in a draw of `groups` groups."""
-    generator = np.random.default_rng(seed)
-    at_once = max(1, intervals.CELLS_AT_ONCE // len(group_of))
-    for start in range(0, draws, at_once):
-        size = min(at_once, draws - start)
-        times = generator.multinomial(groups, np.full(groups, 1 / groups), size=size)
-        yield times[:, group_of].astype(np.float64)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -18,7 +18,7 @@ import pandas as pd
 from stages.radiographs import curves, intervals, provenance, scores
 
 HELD_OUT: Final = ("val", "test")
-SIGNIFICANT_DIGITS: Final = 6  # of probabilities: small ones matter to the log loss
+SIGNIFICANT_DIGITS: Final = scores.SIGNIFICANT_DIGITS
 KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
 HISTORY: Final = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 FACTS: Final = ("backbone", "best_epoch", "classes", "model_sha256", "split_protocol", "synthetic")
@@ -148,9 +148,7 @@ def predictions(
         scores.ScoreError: probabilities that are none, such as NaN of a diverged training.
     """
     scores.checked(held["class_index"].to_numpy(), probabilities)
-    rounded = np.array(
-        [[float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in row] for row in probabilities]
-    )
+    rounded = scores.rounded(probabilities)
     table = held[KEPT].copy()
     table["predicted"] = np.array(class_names, dtype=object)[rounded.argmax(axis=1)]
     for number, name in enumerate(class_names):

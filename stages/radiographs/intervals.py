@@ -11,6 +11,7 @@ calibration error of few records is mostly noise, which a draw doubles: its inte
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -49,24 +50,73 @@ def intervals(
     Raises:
         scores.ScoreError: arrays that do not fit together.
     """
-    chances = scores.checked(truth, probabilities)
+    return repeated_intervals(truth, [probabilities], groups, draws=draws, level=level, seed=seed)
+
+
+def repeated_intervals(
+    truth: scores.Truth,
+    repeats: Sequence[scores.Probabilities],
+    groups: npt.NDArray[np.integer[Any]],
+    *,
+    draws: int,
+    level: float,
+    seed: int,
+) -> dict[str, dict[str, float | None]]:
+    """As `intervals`, of the mean figures of several predictions of the same records.
+
+    A draw weighs all repeats alike, so repeating a cross-validation does not narrow the interval
+    as if there were more records.
+
+    Args:
+        truth: int (records,), class indices.
+        repeats: each float (records, classes).
+        groups: (records,) records with the same value are drawn together.
+        draws: number of bootstrap draws, >= 1.
+        level: share of the draws between the ends, 0-1.
+        seed: of the draws.
+    """
+    chances = [scores.checked(truth, probabilities) for probabilities in repeats]
     if len(groups) != len(truth):
         raise scores.ScoreError(f"{len(truth)} records and {len(groups)} groups")
     names, group_of = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         return {name: {"low": None, "high": None} for name in scores.HEADLINE}
-    generator = np.random.default_rng(seed)
-    rows_at_once = max(1, CELLS_AT_ONCE // len(truth))
-    parts = []
-    for start in range(0, draws, rows_at_once):
-        rows = min(rows_at_once, draws - start)
-        times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=rows)
-        parts.append(weighted_figures(truth, chances, times[:, group_of].astype(np.float64)))
+    parts = [
+        _mean_figures(truth, chances, weights)
+        for weights in draws_of_groups(group_of, len(names), draws, seed)
+    ]
     ends = ((1 - level) / 2, (1 + level) / 2)
     return {
         name: _percentiles(np.concatenate([part[name] for part in parts]), ends)
         for name in scores.HEADLINE
     }
+
+
+def draws_of_groups(
+    group_of: npt.NDArray[np.integer[Any]], groups: int, draws: int, seed: int
+) -> Iterator[Floats]:
+    """Weights (some draws, records): how often each record stands in a draw of `groups` groups.
+
+    Args:
+        group_of: (records,) number of each record's group, from 0.
+        groups: how many there are.
+        draws: number of draws in all.
+        seed: of the draws.
+    """
+    generator = np.random.default_rng(seed)
+    at_once = max(1, CELLS_AT_ONCE // len(group_of))
+    for start in range(0, draws, at_once):
+        size = min(at_once, draws - start)
+        times = generator.multinomial(groups, np.full(groups, 1 / groups), size=size)
+        yield times[:, group_of].astype(np.float64)
+
+
+def _mean_figures(
+    truth: scores.Truth, repeats: Sequence[Floats], weights: Floats
+) -> dict[str, Floats]:
+    """{metric: (draws,)} mean over the repeats, NaN where one does not define it."""
+    figures = [weighted_figures(truth, chances, weights) for chances in repeats]
+    return {name: np.mean([one[name] for one in figures], axis=0) for name in scores.HEADLINE}
 
 
 def weighted_figures(

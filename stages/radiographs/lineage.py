@@ -7,6 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+import numpy as np
+import numpy.typing as npt
+
 
 class LineageError(ValueError):
     """A pattern for the names of copies cannot be used."""
@@ -40,6 +43,12 @@ def compile_patterns(derived: Sequence[str], copies: Sequence[str] = ()) -> Patt
 def source_stem(stem: str, patterns: Patterns) -> str:
     """`stem` without the marks of copies: "knee 7_aug_2" is derived from "knee 7"."""
     return _cut(stem, [*patterns.derived, *patterns.copies])
+
+
+def originals(sources: Sequence[str], patterns: Patterns) -> npt.NDArray[np.bool_]:
+    """(sources,) False for copies that their file names call derived."""
+    stems = [PurePosixPath(source).stem for source in sources]
+    return np.array([source_stem(stem, patterns) == stem for stem in stems], np.bool_)
 
 
 def lineage_keys(sources: Sequence[str], patterns: Patterns) -> list[str]:

@@ -20,6 +20,7 @@ Probabilities = npt.NDArray[np.floating[Any]]
 Metric = Callable[[Truth, Probabilities], float]
 
 CALIBRATION_BINS: Final = 15
+SIGNIFICANT_DIGITS: Final = 6  # of written probabilities: small ones matter to the log loss
 LARGEST_SUM_ERROR: Final = 1e-3  # of a row's probabilities: what rounding and bfloat16 may cause
 
 
@@ -97,6 +98,12 @@ def checked(truth: Truth, probabilities: Probabilities) -> npt.NDArray[np.float6
     if not (np.abs(sums - 1) <= LARGEST_SUM_ERROR).all() or chances.min() < 0:
         raise ScoreError("a row of probabilities is negative, NaN, or does not sum to 1")
     return chances
+
+
+def rounded(probabilities: Probabilities) -> npt.NDArray[np.float64]:
+    """`probabilities` as tables hold them: figures follow from these, so that anyone can check."""
+    rows = [[float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in row] for row in probabilities]
+    return np.array(rows, np.float64)
 
 
 def calibration_bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.radiographs import intervals, scores
+from stages.radiographs.folds import Folds, repeated_folds
 from stages.radiographs.shortcuts import Fitted, Integers, Shortcut
 
 SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
 ENOUGH_EXCEEDING: Final = 10  # permutations that do as well: it cannot become significant any more
-
-Folds = list[tuple[Integers, Integers]]  # rows to train on, rows to guess
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +62,9 @@ def cross_validated(
         class_names: by class index.
         protocol: how to judge.
     """
-    repeats = list(_repeats(labels, groups, protocol))
+    repeats = repeated_folds(
+        labels, groups, folds=protocol.folds, repeats=protocol.repeats, seed=protocol.seed
+    )
     if not repeats:
         return {**_undefined(), "p_value": None, "alarm": False}
     with _quick():
@@ -141,20 +142,6 @@ def balanced_accuracy(truth: Integers, guesses: Integers) -> float:
     hits = np.bincount(truth[truth == guesses], minlength=len(counts))
     present = counts > 0
     return float((hits[present] / counts[present]).mean())
-
-
-def _repeats(labels: Integers, groups: Integers, protocol: Protocol) -> Iterator[Folds]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    present = np.unique(labels)
-    least = min((len(np.unique(groups[labels == one])) for one in present), default=0)
-    folds = min(protocol.folds, least)
-    if len(present) < 2 or folds < 2:
-        return
-    for number in range(protocol.repeats):
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=protocol.seed + number)
-        parts = [*splitter.split(labels, labels, groups)]
-        yield [(train, test) for train, test in parts if len(train) and len(test)]
 
 
 def _bind(shortcut: Shortcut, folds: Folds) -> list[Fitted]:

@@ -59,7 +59,7 @@ def grouped_split(
     _check_counts(records, keep, "group", folds)
     train_share = 1 - validation_share - test_share
     shares = {"train": train_share, "val": validation_share, "test": test_share}
-    subset = keep["group"].map(_deal_out(keep, shares, seed))
+    subset = keep["group"].map(deal_out(keep, shares, seed))
     return _table(records, keep, subset, _folds(keep, folds, seed, grouped=True))
 
 
@@ -169,7 +169,7 @@ def _check_counts(
         )
 
 
-def _deal_out(keep: pd.DataFrame, shares: Mapping[str, float], seed: int) -> dict[int, str]:
+def deal_out(keep: pd.DataFrame, shares: Mapping[str, float], seed: int) -> dict[int, str]:
     """Each group to the subset that lacks its classes most; large groups first.
 
     Greedy allocation in the manner of iterative stratification (Sechidis et al. 2011,

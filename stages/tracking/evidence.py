@@ -16,6 +16,8 @@ EXECUTION_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
 LEAKY_NOTE = "Leaky split: for comparison only, no result."
 SYNTHETIC_NOTE = "Synthetic data: the figures say nothing about patients."
+CROSS_VALIDATION = "cross_validation.json"
+OF_FOLDS = ("cross_validation", "out_of_fold")  # how the names of the files begin
 NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
 
 
@@ -99,7 +101,8 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
 
     Args:
         models: the backbone's folder with training.json and model.keras.
-        metrics: the backbone's folder with test.json, history.csv, predictions.csv and plots.
+        metrics: the backbone's folder with test.json, history.csv, predictions.csv and plots; also
+            cross_validation.json and what belongs to it, if it is of the same data and parameters.
         reports: further files, path inside the run -> local file.
 
     Raises:
@@ -107,14 +110,21 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
     """
     training = read_json(models / "training.json")
     test = read_json(metrics / "test.json")
+    folds = _cross_validation(metrics / CROSS_VALIDATION, training)
     files = [path for path in sorted(metrics.rglob("*")) if path.is_file()]
+    if folds is None:
+        files = [path for path in files if not path.name.startswith(OF_FOLDS)]
     artifacts = {path.relative_to(metrics).as_posix(): path for path in files}
     try:
         named = labels(training)
         prefix = "leaky_test" if named["tags"]["leaky"] == "true" else "test"
         return Evidence(
             **named,
-            metrics={**flatten(test, prefix), "best_epoch": float(training["best_epoch"])},
+            metrics={
+                **flatten(test, prefix),
+                **(folds or {}),
+                "best_epoch": float(training["best_epoch"]),
+            },
             history=metrics / "history.csv",
             artifacts={**artifacts, "training.json": models / "training.json", **(reports or {})},
             model=models / "model.keras",
@@ -150,6 +160,30 @@ def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             flat[name] = float(value)
     return flat
+
+
+def _cross_validation(path: Path, training: Mapping[str, Any]) -> dict[str, float] | None:
+    """cv_<metric>, cv_<metric>_low and _high, cv_<metric>_fold_sd; none where nothing was trained.
+
+    None where there is no file, or one of other data or parameters: evaluate may run before the
+    folds are trained anew; registration, which runs after both, collects again.
+    """
+    if not path.exists():
+        return None
+    found = read_json(path)
+    asked = {"backbone": training["backbone"], "data_fingerprint": training["data_fingerprint"]}
+    parameters = training["parameters"]
+    same = all(found.get(name) == value for name, value in asked.items()) and all(
+        parameters.get(name) == value for name, value in found.get("parameters", {}).items()
+    )
+    if not same:
+        return None
+    figures: dict[str, Any] = {}
+    for name, ends in found.get("confidence_interval", {}).items():
+        spread = found["over_folds"].get(name, {}).get("standard_deviation")
+        figures |= {f"cv_{name}": found[name], f"cv_{name}_fold_sd": spread}
+        figures |= {f"cv_{name}_{end}": value for end, value in ends.items()}
+    return {name: float(value) for name, value in figures.items() if value is not None}
 
 
 def epoch_metric(column: str) -> str:
