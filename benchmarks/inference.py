@@ -37,7 +37,7 @@ def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
     from stages.classifier import assembly, engines, heads, saved
     from stages.classifier.design import BackboneDesign
     from stages.classifier.prediction import Predictor
-    from stages.radiographs import judgement, preparation
+    from stages.radiographs import caution, judgement, preparation
     from stages.radiographs.examination import Canonical
 
     design = BackboneDesign(name, SIDE, str(weights), "head")
@@ -52,13 +52,14 @@ def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
         predictor = Predictor(path, sha256, engines.choose("openvino", "float32"))
         onnx = _onnx_session(model, pixels[:1], Path(folder) / "model.onnx")
     graph = engines.compiled_graph(model, "float32", engines.OPENVINO_BATCH)
-    classes = [str(number) for number in range(CLASSES)]
+    classes = tuple(str(number) for number in range(CLASSES))
+    limits = caution.Caution(classes, None, None)
     rates = _best(
         {
             "keras_predict": lambda: saved.predict(model, pixels),
             "onnxruntime": lambda: _onnx_run(onnx, pixels),
             "openvino_queue": lambda: _queue(graph, pixels),
-            "predict": lambda: judgement.classify(sources, canonical, predictor, classes),
+            "predict": lambda: judgement.classify(sources, canonical, predictor, limits),
         },
         len(pixels),
     )

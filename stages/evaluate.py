@@ -23,16 +23,21 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages import params, tracking
-from stages.classifier import devices, explain, saved
+from stages.classifier import devices, explain, reading, saved
 from stages.radiographs import (
     artifacts,
+    caution,
+    caution_report,
     charts,
     contact_sheets,
+    curves,
     evaluation,
     headline,
+    novelty,
     records,
     scores,
     splits,
+    strangers,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +50,7 @@ ERRORS = (
     scores.ScoreError,
     saved.ModelFileError,
     evaluation.EvaluationError,
+    novelty.NoveltyError,
     tracking.EvidenceError,
 )
 log = logging.getLogger(__name__)
@@ -66,7 +72,13 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
     history = evaluation.read_history(paths.history)
     devices.make_deterministic(settings.evaluate.seed)
     model = saved.load_model(paths.model / "model.keras", training["model_sha256"])
-    predicted = evaluation.predictions(held, saved.predict(model, pixels), training["classes"])
+    limits = caution.read(paths.model, training)
+    both = _observe(model, pixels, limits)
+    predicted = evaluation.predictions(held, both.probabilities, training["classes"])
+    predicted["prediction_set"] = limits.sets(
+        evaluation.probabilities_of(predicted, training["classes"])
+    )
+    predicted["out_of_distribution"] = limits.scores(both.features)
     is_test = predicted["subset"] == "test"
     test = predicted[is_test].reset_index(drop=True)
     chosen = settings.evaluate
@@ -78,17 +90,67 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         level=chosen.interval_level,
         seed=chosen.seed,
     )
+    films = pixels[is_test.to_numpy()]
+    strange = _strangers(chosen, model, films, limits)
+    _add_caution(report, settings, test, training, strange)
     artifacts.write_text(paths.predictions_out, evaluation.as_csv(predicted))
     subtitle = evaluation.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
         _chart(test, training, history, subtitle, folder)
-        films = pixels[is_test.to_numpy()]
         _picture(chosen, model, films, test, training["classes"], subtitle, folder)
     artifacts.write_json(paths.test_out, report)
     artifacts.write_json(paths.headline_out, headline.headline(report))
     _log(report)
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
+
+
+def _observe(
+    model: keras.Model, pixels: npt.NDArray[np.uint8], limits: caution.Caution
+) -> caution.Observed:
+    """Probabilities and features of uint8 (rows, side, side), in one pass."""
+    rows = saved.predict(reading.with_features(model), pixels)
+    return reading.parted(rows, len(limits.classes))
+
+
+def _strangers(
+    chosen: params.Evaluate,
+    model: keras.Model,
+    films: npt.NDArray[np.uint8],
+    limits: caution.Caution,
+) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.float64]]]:
+    """Unlikeness of drawn pictures, and of some test films as they must not come, by kind."""
+    count = chosen.strangers_per_kind
+    if not count or limits.unlikeness is None:
+        return {}, {}
+    drawn = strangers.strangers(films.shape[1], count, chosen.seed)
+    spoiled = strangers.disturbed(films[:: max(len(films) // count, 1)][:count])
+    pictures = np.concatenate([*drawn.values(), *spoiled.values()])
+    found = limits.scores(_observe(model, pictures, limits).features)
+    ends = np.cumsum([len(images) for images in (*drawn.values(), *spoiled.values())])
+    parts = np.split(found, ends[:-1])
+    return (
+        dict(zip(drawn, parts[: len(drawn)], strict=True)),
+        dict(zip(spoiled, parts[len(drawn) :], strict=True)),
+    )
+
+
+def _add_caution(
+    report: dict[str, Any],
+    settings: params.Params,
+    test: pd.DataFrame,
+    training: dict[str, Any],
+    strange: tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.float64]]],
+) -> None:
+    chosen = settings.evaluate
+    draws = caution_report.Draws(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
+    if len(settings.data.classes) > caution_report.STEPS:  # a scale, not names in some order
+        gross = caution_report.gross_errors(test, training, draws)
+        report["off_by_two"] = gross["off_by_two"]
+        report["confidence_interval"]["off_by_two"] = gross["interval"]
+    report["calibration"] = caution_report.calibrated(test, training, draws)
+    report["conformal"] = caution_report.conformal_sets(test, training, draws)
+    report["out_of_distribution"] = caution_report.unlikeness(test, training, *strange, draws)
 
 
 def _chart(
@@ -105,7 +167,8 @@ def _chart(
     charts.confusion_matrix(tables["confusion"], training["classes"], subtitle, confusion_out)
     charts.roc(tables["roc"], subtitle, folder / "roc.png")
     charts.precision_recall(tables["precision_recall"], subtitle, folder / "precision_recall.png")
-    charts.reliability(tables["reliability"], subtitle, folder / "reliability.png")
+    raw = curves.reliability(test["class_index"].to_numpy(), caution_report.before(test, training))
+    charts.reliability(tables["reliability"], subtitle, folder / "reliability.png", before=raw)
     curves_out = folder / "learning_curves.png"
     charts.learning_curves(history, training["best_epoch"], subtitle, curves_out)
 

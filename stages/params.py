@@ -208,6 +208,15 @@ class CrossValidate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Caution:
+    """What a trained model is to know about its own limits, from the validation subset."""
+
+    calibration: Literal["temperature", "none"]
+    set_level: float  # 0-1: frequency with which a prediction set is to hold the true class
+    familiar_quantile: float  # 0-1 of validation images that are not called unlike the others
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Intervals and pictures."""
 
@@ -215,6 +224,7 @@ class Evaluate:
     interval_level: float  # 0-1
     worst_mistakes: int  # images on the contact sheet
     explained_images: int  # images on the Grad-CAM panel
+    strangers_per_kind: int  # non-radiographs of each kind that unlikeness is tried on; 0: none
     seed: int
 
 
@@ -259,6 +269,7 @@ class Params:
     head: Head
     train: Train
     cross_validate: CrossValidate
+    caution: Caution
     evaluate: Evaluate
     compare: Compare
     register: Register
@@ -282,6 +293,8 @@ SHARES = (
     "split.test_share",
     "head.dropout",
     "train.label_smoothing",
+    "caution.set_level",
+    "caution.familiar_quantile",
     "evaluate.interval_level",
     "compare.interval_level",
     "register.minimum_probability",

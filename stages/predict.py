@@ -7,6 +7,10 @@ Without --model the champion of params.yaml's registered model is asked. Each fi
 probabilities, or the reason why it could not be used. With --labels the one PATH has a sub-folder a
 class, and the figures of test.json are printed as JSON. bfloat16 takes half the time, and changes
 probabilities in their second or third digit.
+
+Beside the probabilities stand the prediction set (the classes that the model cannot exclude) and
+out_of_distribution, how unlike the training radiographs an image is: above 1 the prediction is not
+to be used, which is_out_of_distribution and warning say too. docs/calibration.md explains them.
 """
 
 from __future__ import annotations
@@ -24,7 +28,15 @@ import pandas as pd
 
 from stages import params, tracking
 from stages.classifier import engines
-from stages.radiographs import artifacts, evaluation, files, judgement, preparation
+from stages.radiographs import (
+    artifacts,
+    caution,
+    evaluation,
+    files,
+    judgement,
+    novelty,
+    preparation,
+)
 from stages.radiographs.examination import Canonical
 
 USER_ERRORS = (
@@ -33,6 +45,7 @@ USER_ERRORS = (
     engines.EngineError,
     evaluation.EvaluationError,
     files.FolderError,
+    novelty.NoveltyError,
     OSError,
 )
 
@@ -46,17 +59,21 @@ def run(chosen: argparse.Namespace) -> int:
         canonical = Canonical(
             **training["preprocessing"], maximum_megapixels=chosen.maximum_megapixels
         )
+        limits = caution.read(folder, training)
         sources = _sources(chosen, training["classes"])
         from stages.classifier.prediction import Predictor  # Keras: not for a user's mistake
 
         predictor = Predictor(folder / "model.keras", training["model_sha256"], engine)
-        table = judgement.classify(sources, canonical, predictor, training["classes"])
+        table = judgement.classify(sources, canonical, predictor, limits)
     table = table.assign(model=name, version=version)
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]
     if chosen.labels and len(usable):
         sys.stdout.write(json.dumps(_figures(usable, training, chosen), indent=2) + "\n")
     logging.info("%d of %d files classified", len(usable), len(table))
+    unlike = int((table["warning"] != "").sum())
+    if unlike:
+        logging.warning("%d of them: %s", unlike, caution.WARNING)
     return 0 if len(usable) else 1
 
 

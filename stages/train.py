@@ -17,15 +17,19 @@ import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from stages import params, tracking
-from stages.classifier import backbones, design, features, fit, saved, training
+from stages.classifier import backbones, design, features, fit, reading, saved, training
 from stages.classifier.checkpoints import Checkpoints
-from stages.radiographs import artifacts, provenance, records, splits
+from stages.radiographs import artifacts, caution, provenance, records, splits
 
+if TYPE_CHECKING:
+    import keras
+
+log = logging.getLogger(__name__)
 ERRORS = (
     params.ParamsError,
     backbones.BackboneError,
@@ -39,19 +43,23 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
     table = records.read_records(paths.records)
     classes = records.class_names(table)
     rows = pd.read_csv(paths.rows)
+    held = _validation(table, paths.split)
+    source = features.open_source(paths.features, paths.pixels)
     facts = _facts(settings, classes, paths)
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
     facts["execution"] = uuid.uuid4().hex
     with tracking.training_run(**tracking.labels(facts)) as tracked:
         model, progress = training.train(
             _plan(settings, paths.features, len(classes)),
-            features.open_source(paths.features, paths.pixels),
+            source,
             fit.Subset(rows["pixel_row"].to_numpy(), rows["class_index"].to_numpy()),
-            _validation(table, paths.split),
+            fit.Subset(held["pixel_row"].to_numpy(), held["class_index"].to_numpy()),
             checkpoints,
             tracked.log_epoch,
         )
+        learned = _learn(settings.caution, model, source, rows, held)
         with artifacts.staged_folder(paths.model_out) as folder:
+            facts |= caution.write(learned, classes, folder)
             facts["model_sha256"] = saved.save_model(model, folder / "model.keras")
             facts["best_epoch"] = progress.best_epoch
             artifacts.write_json(folder / "training.json", dict(sorted(facts.items())))
@@ -84,7 +92,31 @@ def _facts(
     }
 
 
-SECTIONS = ("split", "oversample", "head", "train")
+SECTIONS = ("split", "oversample", "head", "train", "caution")
+
+
+def _learn(
+    chosen: params.Caution,
+    model: keras.Model,
+    source: features.Source,
+    rows: pd.DataFrame,
+    held: pd.DataFrame,
+) -> caution.Learned:
+    """What the model knows about its limits; its probabilities are calibrated in place."""
+    validation = reading.observe(model, source, held["pixel_row"].to_numpy())
+    once = reading.thinned(rows["pixel_row"].to_numpy())
+    learned = caution.learn(
+        validation,
+        held["class_index"].to_numpy(),
+        held["group"].to_numpy(),
+        reading.observe(model, source, once).features,
+        method=chosen.calibration,
+        level=chosen.set_level,
+        quantile=chosen.familiar_quantile,
+    )
+    reading.temper(model, learned.temperature)
+    log.info("temperature %.3f", learned.temperature)
+    return learned
 
 
 def _plan(settings: params.Params, features_in: Path, classes: int) -> training.Plan:
@@ -92,10 +124,11 @@ def _plan(settings: params.Params, features_in: Path, classes: int) -> training.
     return training.planned(design.read_design(features_in), head, train, classes)
 
 
-def _validation(table: pd.DataFrame, split: Path) -> fit.Subset:
-    chosen = table.merge(splits.read_split(split)[["record", "subset"]], on="record")
-    chosen = chosen[chosen["subset"] == "val"]
-    return fit.Subset(chosen["pixel_row"].to_numpy(), chosen["class_index"].to_numpy())
+def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:
+    """Records of the val subset, with the split's groups."""
+    drawn = splits.read_split(split)[["record", "subset", "group"]]
+    chosen = table.drop(columns="group").merge(drawn, on="record")
+    return chosen[chosen["subset"] == "val"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

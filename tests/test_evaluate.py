@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.radiographs import evaluation, provenance, records, scores
+from stages.radiographs import caution, caution_report, evaluation, provenance, records, scores
 from tests.tracking.runs import FACTS, empty_store, only_run
 
 pytestmark = [
@@ -60,27 +60,31 @@ def write_data(root: Path) -> None:
 
 
 def write_model(root: Path) -> None:
-    """A classifier in the two parts that every saved model has, with random weights."""
-    import keras
+    """A classifier with random weights and what it knows about its limits."""
+    from stages.classifier import reading, saved
+    from tests.tiny_classifier import classifier
 
-    from stages.classifier import saved
-    from stages.classifier.assembly import FEATURE_MAP
-
-    keras.utils.set_random_seed(3)
-    pixels = keras.Input((SIDE_PIXELS, SIDE_PIXELS, 1))
-    scaled = keras.layers.Rescaling(1 / 255)(pixels)
-    frozen = keras.Model(pixels, keras.layers.Conv2D(8, 4, 4, activation="relu")(scaled))
-    features = keras.Input(frozen.output.shape[1:])
-    hidden = keras.layers.Activation("linear", name=FEATURE_MAP)(features)
-    pooled = keras.layers.GlobalAveragePooling2D()(hidden)
-    head = keras.Model(features, keras.layers.Dense(3, "softmax")(pooled))
+    model = classifier(SIDE_PIXELS)
+    pixels, split = np.load(root / "pixels.npy"), pd.read_csv(root / "split.csv")
+    val, train = (np.flatnonzero(split["subset"] == name) for name in ("val", "train"))
+    both = reading.parted(saved.predict(reading.with_features(model), pixels), len(NAMES))
+    learned = caution.learn(
+        caution.Observed(both.probabilities[val], both.features[val]),
+        val % 3,
+        split["group"].to_numpy()[val],
+        both.features[train],
+        method="temperature",
+        level=0.8,  # four validation records a class: too few for a higher one
+        quantile=0.9,
+    )
+    reading.temper(model, learned.temperature)
     (root / "model").mkdir()
+    np.save(root / "before.npy", both.probabilities)
     facts = {
         **FACTS,
+        **caution.write(learned, NAMES, root / "model"),
         "classes": NAMES,
-        "model_sha256": saved.save_model(
-            keras.Model(pixels, head(frozen(pixels))), root / "model" / "model.keras"
-        ),
+        "model_sha256": saved.save_model(model, root / "model" / "model.keras"),
         "data_fingerprint": provenance.fingerprint(root / "records.csv"),
         "split_fingerprint": provenance.fingerprint(root / "split.csv"),
         "parameters": {"train.epochs": 2, "backbone.side_pixels": SIDE_PIXELS},
@@ -173,6 +177,52 @@ def test_the_figures_are_those_of_the_test_predictions_alone(evaluated: Path) ->
     assert len(confusion) == len(test)
 
 
+def test_probabilities_before_calibration_are_recovered_from_the_table(evaluated: Path) -> None:
+    table = predictions(evaluated)
+    training = json.loads((evaluated / "model" / "training.json").read_text())
+    assert training["temperature"] != 1
+    raw = np.load(evaluated / "before.npy")[table["record"]]
+    np.testing.assert_allclose(caution_report.before(table, training), raw, rtol=1e-4)
+    assert (evaluation.probabilities_of(table, NAMES).argmax(1) == raw.argmax(1)).all()
+
+
+def test_calibration_is_reported_before_and_after_with_intervals(evaluated: Path) -> None:
+    report = json.loads((evaluated / "metrics" / "test.json").read_text())
+    found = report["calibration"]
+    for name in ("log_loss", "expected_calibration_error"):
+        assert found["after"][name] == pytest.approx(report[name], abs=1e-6)
+        bounds = found["before"]["confidence_interval"][name]
+        assert bounds["low"] < bounds["high"]
+    change = found["after"]["log_loss"] - found["before"]["log_loss"]
+    assert found["log_loss_change"] == pytest.approx(change, abs=2e-6)
+    validation = found["validation"]
+    assert validation["log_loss_after"] < validation["log_loss_before"]
+
+
+def test_sets_and_unlikeness_are_reported_as_the_table_has_them(evaluated: Path) -> None:
+    report = json.loads((evaluated / "metrics" / "test.json").read_text())
+    table = pd.read_csv(evaluated / "metrics" / "predictions.csv", keep_default_na=False)
+    test = table[table["subset"] == "test"]
+    sets = [names.split("|") for names in test["prediction_set"]]
+    covered = [label in names for label, names in zip(test["label"], sets, strict=True)]
+    assert report["conformal"]["coverage"] == pytest.approx(np.mean(covered), abs=1e-6)
+    assert report["conformal"]["per_class"]["Normal"]["validation_records"] == 4
+    assert not report["conformal"]["per_class"]["Normal"]["always_in_set"]
+    novel = report["out_of_distribution"]
+    assert novel["flagged"] == pytest.approx((test["out_of_distribution"] > 1).mean(), abs=1e-6)
+    assert novel["synthetic_non_radiographs"]["auc"] > 0.9
+    assert report["off_by_two"] == pytest.approx(
+        np.mean(
+            [
+                {a, b} == {NAMES[0], NAMES[2]}
+                for a, b in zip(test["label"], test["predicted"], strict=True)
+            ]
+        ),
+        abs=1e-6,
+    )
+    assert report["confidence_interval"]["off_by_two"]["high"] < 1
+
+
 def test_the_mlflow_run_is_completed_with_figures_plots_and_the_splits_report(
     evaluated: Path,
 ) -> None:
@@ -218,6 +268,7 @@ def test_without_mlflow_everything_is_written_all_the_same(
     [
         ("model/model.keras", "is not the model that its training recorded"),
         ("model/training.json", "is not JSON"),
+        ("model/novelty.npz", "is not the file that its training recorded"),
         ("split.json", "is not JSON"),
         ("pixels.npy", "is no pixel array"),
         ("metrics/history.csv", "is no training history"),

@@ -6,14 +6,16 @@ import csv
 import importlib
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from stages.radiographs import examination, files, judgement, preparation
+from stages.radiographs import caution, examination, files, judgement, preparation, strangers
 
 ROOT = Path(__file__).parent.parent
 SIDE = 24
@@ -37,20 +39,34 @@ def write_films(folder: Path) -> list[Path]:
     return made
 
 
+def known_films() -> npt.NDArray[np.uint8]:
+    """Films as `write_films` makes them: noise of three levels."""
+    random = np.random.default_rng(1)
+    level = 60 * (np.arange(80) % 3)[:, None, None]
+    return (random.integers(0, 90, (80, SIDE, SIDE)) + level).astype(np.uint8)
+
+
 def write_model(folder: Path) -> None:
     """A whole classifier with random weights and its record."""
-    import keras
+    from stages.classifier import reading, saved
+    from tests.tiny_classifier import classifier
 
-    from stages.classifier import saved
-
-    keras.utils.set_random_seed(3)
-    pixels = keras.Input((SIDE, SIDE, 1))
-    hidden = keras.layers.Rescaling(1 / 255)(pixels)
-    hidden = keras.layers.Conv2D(8, 4, 4, activation="relu")(hidden)
-    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
-    model = keras.Model(pixels, keras.layers.Dense(3, "softmax")(hidden))
+    model = classifier(SIDE)
+    made = saved.predict(reading.with_features(model), known_films())
+    both = reading.parted(made, len(NAMES))
+    number = np.arange(len(made))
+    learned = caution.learn(
+        caution.Observed(both.probabilities[::2], both.features[::2]),
+        number[::2] // 2 % 3,
+        number[::2],
+        both.features[1::2],
+        method="none",
+        level=0.8,
+        quantile=1.0,
+    )
     folder.mkdir()
     facts = {
+        **caution.write(learned, NAMES, folder),
         "backbone": "tiny",
         "classes": NAMES,
         "model_sha256": saved.save_model(model, folder / "model.keras"),
@@ -110,6 +126,48 @@ def test_probabilities_are_those_that_evaluate_gets_from_ingested_pixels(
 
 
 @pytest.mark.tf
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_sets_and_unlikeness_are_those_of_the_models_own_features(
+    trained: Path, tmp_path: Path, engine: str
+) -> None:
+    from stages.classifier import reading, saved
+
+    if engine == "openvino" and importlib.util.find_spec("openvino") is None:
+        pytest.skip("OpenVINO is not installed")
+    known, drawn = known_films()[:6], strangers.strangers(SIDE, 1, 0)
+    pictures = np.concatenate([known, drawn["noise"], drawn["scene"], drawn["chart"]])
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    facts = json.loads((trained / "model" / "training.json").read_text())
+    limits = caution.read(trained / "model", facts)
+    model = reading.with_features(saved.load_model(trained / "model" / "model.keras"))
+    expected = reading.parted(saved.predict(model, pictures), len(NAMES))
+    out = tmp_path / "out.csv"
+    given = [str(tmp_path / f"{number}.png") for number in range(len(pictures))]
+    assert main(trained, *given, "--engine", engine, "--out", str(out)) == 0
+    found = rows(out)
+    assert [row["prediction_set"] for row in found] == list(limits.sets(expected.probabilities))
+    unlike = [float(row["out_of_distribution"]) for row in found]
+    np.testing.assert_allclose(unlike, limits.scores(expected.features), rtol=1e-3)
+    assert [row["is_out_of_distribution"] for row in found] == ["False"] * 6 + ["True"] * 3
+    assert [row["warning"] for row in found] == [""] * 6 + [caution.WARNING] * 3
+
+
+@pytest.mark.tf
+def test_a_model_from_before_caution_still_predicts(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "model", tmp_path / "model")
+    path = tmp_path / "model" / "training.json"
+    facts = json.loads(path.read_text())
+    kept = {k: v for k, v in facts.items() if k not in ("conformal", "novelty", "temperature")}
+    path.write_text(json.dumps(kept))
+    out = tmp_path / "out.json"
+    given = [str(trained / "films"), "--engine", "tensorflow", "--out", str(out)]
+    assert main(tmp_path, *given) == 0
+    (used, *_) = [row for row in json.loads(out.read_text()) if not row["reason"]]
+    assert (used["prediction_set"], used["out_of_distribution"], used["warning"]) == ("", None, "")
+
+
+@pytest.mark.tf
 def test_a_file_that_cannot_be_used_has_its_reason_and_no_prediction(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +180,8 @@ def test_a_file_that_cannot_be_used_has_its_reason_and_no_prediction(
     for row in spoiled.values():
         assert row["predicted"] == ""
         assert row["probability_Normal"] is None
+        assert row["is_out_of_distribution"] is None
+        assert row["warning"] == row["prediction_set"] == ""
     assert len(table) == 6
     assert {row["model"] for row in table} == {str(trained / "model")}
 

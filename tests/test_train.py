@@ -121,6 +121,29 @@ def test_the_model_is_the_recorded_one_and_takes_raw_pixels(trained: Path) -> No
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
+def test_the_saved_model_is_calibrated_and_knows_its_limits(trained: Path) -> None:
+    from stages.classifier import saved
+    from stages.radiographs import calibration, caution, provenance
+
+    facts = json.loads((trained / "model" / "training.json").read_text())
+    model = saved.load_model(trained / "model" / "model.keras", facts["model_sha256"])
+    split = pd.read_csv(trained / "split.csv")
+    held = np.flatnonzero(split["subset"] == "val")
+    chances = saved.predict(model, np.load(trained / "pixels.npy")[held])
+    found = calibration.fit(held % 2, chances, held)
+    assert found.log_loss_before == pytest.approx(facts["calibration"]["log_loss_after"], abs=1e-4)
+    assert facts["calibration"]["log_loss_after"] <= facts["calibration"]["log_loss_before"]
+    assert facts["calibration"]["records"] == len(held)
+    for threshold in facts["conformal"]["per_class"].values():  # three records, nine are needed
+        assert threshold["always_in_set"]
+        assert threshold["threshold"] is None
+    novelty_file = trained / "model" / caution.NOVELTY_FILE
+    if facts.get("novelty"):
+        assert provenance.fingerprint(novelty_file) == facts["novelty"]["sha256"]
+    else:
+        assert not novelty_file.exists()
+
+
 def test_damaged_features_are_one_message(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

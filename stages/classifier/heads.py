@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+PROBABILITIES = "probabilities"  # name of the last layer
+
 
 @dataclass(frozen=True)
 class HeadDesign:
@@ -43,9 +45,7 @@ def attach(features: keras.KerasTensor, classes: int, design: HeadDesign) -> ker
     """Probabilities (batch, classes), float32, from a feature map (batch, h, w, channels)."""
     hidden = _published(features, design) if design.published else _default(features, design)
     hidden = layers.Dropout(design.dropout, name="head_dropout")(hidden)
-    return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(
-        hidden
-    )
+    return layers.Dense(classes, activation="softmax", dtype="float32", name=PROBABILITIES)(hidden)
 
 
 def _default(features: keras.KerasTensor, design: HeadDesign) -> keras.KerasTensor:

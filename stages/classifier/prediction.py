@@ -1,4 +1,4 @@
-"""A saved model on an engine: canonical pixels -> probabilities."""
+"""A saved model on an engine: canonical pixels -> probabilities and features, in one pass."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.classifier import engines, saved
+from stages.classifier import engines, reading, saved
 from stages.classifier.engines import Engine
+from stages.radiographs.caution import Observed
 
 
 class Predictor:
@@ -25,17 +26,18 @@ class Predictor:
             ModelFileError: it is missing, or another file.
         """
         loaded = saved.load_model(model, sha256)
+        joint = reading.with_features(loaded)
         self._forward: engines.Forward
         if engine.name == "openvino":
-            self._forward = engines.OpenVinoForward(loaded, engine.precision)
+            self._forward = engines.OpenVinoForward(joint, engine.precision)
         else:
             from stages.classifier import devices
 
-            self._forward = engines.TensorFlowForward(loaded, devices.strategy(1))
-        (self.classes,) = self._forward.output_shape
+            self._forward = engines.TensorFlowForward(joint, devices.strategy(1))
+        (self.classes,) = loaded.output.shape[1:]
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Probabilities (n, classes) of `pixels`, uint8 (n, side, side)."""
-        probabilities = np.empty((len(pixels), self.classes), np.float32)
-        self._forward.fill(pixels, probabilities)
-        return probabilities
+    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Observed:
+        """Probabilities and features of `pixels`, uint8 (n, side, side)."""
+        rows = np.empty((len(pixels), *self._forward.output_shape), np.float32)
+        self._forward.fill(pixels, rows)
+        return reading.parted(rows, self.classes)

@@ -75,14 +75,22 @@ def precision_recall(table: pd.DataFrame, subtitle: str, out: Path) -> None:
     save_figure(figure, out)
 
 
-def reliability(table: pd.DataFrame, subtitle: str, out: Path) -> None:
-    """Accuracy over confidence; columns confidence, accuracy, count of each bin."""
+def reliability(
+    table: pd.DataFrame, subtitle: str, out: Path, *, before: pd.DataFrame | None = None
+) -> None:
+    """Accuracy over confidence; columns confidence, accuracy, count of each bin.
+
+    Args:
+        table: of the calibrated probabilities.
+        subtitle: says what was judged.
+        out: PNG file.
+        before: the same of the probabilities before calibration, a second line.
+    """
     figure, axes = new_figure("Reliability: is 80 % sure right in 80 %?", subtitle, (5.6, 5.2))
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="perfectly calibrated")
-    axes.plot(table["confidence"], table["accuracy"], color=COLOURS[0], label="this model")
-    largest = max(int(table["count"].max()), 1) if len(table) else 1
-    sizes = 25 + 200 * table["count"] / largest
-    axes.scatter(table["confidence"], table["accuracy"], s=sizes, color=COLOURS[0], alpha=0.6)
+    if before is not None:
+        _reliability_line(axes, before, COLOURS[1], "before calibration")
+    _reliability_line(axes, table, COLOURS[0], "this model")
     axes.set(
         xlabel="confidence (area of a dot: number of images)",
         ylabel="share that is right",
@@ -151,6 +159,13 @@ def _dots(axes: Axes, report: Mapping[str, Any], names: Sequence[str]) -> None:
         ends = [report[name] if end is None else end for end in (bounds["low"], bounds["high"])]
         axes.plot([place + 0.36] * 2, ends, color="black", linewidth=2)
         axes.plot(place + 0.36, report[name], "D", color="black", label=None if place else label)
+
+
+def _reliability_line(axes: Axes, table: pd.DataFrame, colour: str, label: str) -> None:
+    largest = max(int(table["count"].max()), 1) if len(table) else 1
+    axes.plot(table["confidence"], table["accuracy"], color=colour, label=label)
+    sizes = 25 + 200 * table["count"] / largest
+    axes.scatter(table["confidence"], table["accuracy"], s=sizes, color=colour, alpha=0.6)
 
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from stages.radiographs import evaluation, files, intervals, preparation, scores
+from stages.radiographs import caution, evaluation, files, intervals, preparation, scores
 from stages.radiographs.examination import Canonical
 
-Predictor = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+Predictor = Callable[[npt.NDArray[np.uint8]], caution.Observed]
 FACTS: Final = (
     "backbone",
     "classes",
@@ -30,20 +30,24 @@ def classify(
     sources: Sequence[files.Source],
     canonical: Canonical,
     predictor: Predictor,
-    classes: Sequence[str],
+    limits: caution.Caution,
 ) -> pd.DataFrame:
     """One row a file, in order: path, label, predicted, probability_<class> of each, reason.
+
+    Between the probabilities and the reason stand what `limits` says of the prediction:
+    prediction_set, out_of_distribution, is_out_of_distribution and warning.
 
     Args:
         sources: the files.
         canonical: how training's images were made canonical.
-        predictor: uint8 (n, side, side) -> probabilities (n, classes).
-        classes: names, in the order of the probabilities.
+        predictor: uint8 (n, side, side) -> probabilities (n, classes) and features.
+        limits: the model's; its classes are in the order of the probabilities.
 
     Returns:
         Of a file that cannot be used: no prediction, NaN probabilities and the reason.
     """
-    chances = np.full((len(sources), len(classes)), np.nan)
+    chances = np.full((len(sources), len(limits.classes)), np.nan)
+    unlike = np.full(len(sources), np.nan)
     reasons = [""] * len(sources)
     with tqdm(total=len(sources), desc="predict", unit="file", disable=None) as bar:
         for start in range(0, len(sources), CHUNK_FILES):
@@ -57,9 +61,11 @@ def classify(
                     usable.append(number)
                     images.append(prepared)
             if images:
-                chances[usable] = predictor(np.stack(images))
+                observed = predictor(np.stack(images))
+                chances[usable] = observed.probabilities
+                unlike[usable] = limits.scores(observed.features)
             bar.update(len(chunk))
-    return _table(sources, _rounded(chances), reasons, classes)
+    return _table(sources, _rounded(chances), unlike, reasons, limits)
 
 
 def figures(
@@ -102,16 +108,23 @@ def _rounded(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _table(
     sources: Sequence[files.Source],
     chances: npt.NDArray[np.float64],
+    unlike: npt.NDArray[np.float64],
     reasons: Sequence[str],
-    classes: Sequence[str],
+    limits: caution.Caution,
 ) -> pd.DataFrame:
     best = np.nan_to_num(chances, nan=-1.0).argmax(axis=1) if len(chances) else []
+    classes = limits.classes
     predicted = ["" if reason else classes[n] for n, reason in zip(best, reasons, strict=True)]
+    flags = [None if np.isnan(score) else bool(score > 1) for score in unlike]
     columns = {
         "path": [source.name for source in sources],
         "label": [source.label for source in sources],
         "predicted": predicted,
         **{f"probability_{name}": chances[:, n] for n, name in enumerate(classes)},
+        "prediction_set": limits.sets(chances),  # NaN is in no set
+        "out_of_distribution": unlike,
+        "is_out_of_distribution": pd.Series(flags, dtype=object),
+        "warning": caution.warnings(unlike),
         "reason": list(reasons),
     }
     return pd.DataFrame(columns)

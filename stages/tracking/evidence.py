@@ -18,6 +18,7 @@ LEAKY_NOTE = "Leaky split: for comparison only, no result."
 SYNTHETIC_NOTE = "Synthetic data: the figures say nothing about patients."
 CROSS_VALIDATION = "cross_validation.json"
 OF_FOLDS = ("cross_validation", "out_of_fold")  # how the names of the files begin
+NOVELTY_FILE = "novelty.npz"  # beside model.keras, and in the logged model
 NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
 
 
@@ -41,6 +42,7 @@ class Evidence:
         model: `.keras` file or None.
         classes: names in the order of the model's outputs.
         side_pixels: side of the square image that the model takes.
+        novelty: `.npz` file that tells images unlike those of the training, or None.
     """
 
     execution: str
@@ -54,6 +56,7 @@ class Evidence:
     model: Path | None
     classes: tuple[str, ...]
     side_pixels: int
+    novelty: Path | None = None
 
     def __post_init__(self) -> None:
         if not EXECUTION_PATTERN.fullmatch(self.execution):
@@ -128,6 +131,7 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
             history=metrics / "history.csv",
             artifacts={**artifacts, "training.json": models / "training.json", **(reports or {})},
             model=models / "model.keras",
+            novelty=models / NOVELTY_FILE if training.get("novelty") else None,
             classes=tuple(training["classes"]),
             side_pixels=int(training["parameters"]["backbone.side_pixels"]),
         )

@@ -1,4 +1,4 @@
-"""A registered model on disk again: its `.keras` file and what its training recorded."""
+"""A registered model on disk again: its files and what its training recorded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from stages.tracking.evidence import NOVELTY_FILE
 from stages.tracking.store import TrackingError, connect, errors_translated, uri_in_environment
 
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
@@ -15,7 +16,10 @@ URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+)
 
 @dataclasses.dataclass(frozen=True)
 class Fetched:
-    """A version of a registered model; its folder holds model.keras and training.json."""
+    """A version of a registered model; its folder holds what `train` wrote.
+
+    That is model.keras, training.json and, of a model that has one, novelty.npz.
+    """
 
     name: str
     version: str
@@ -57,4 +61,6 @@ def _copy(client: Any, entry: Any, name: str, folder: Path) -> None:
     if len(files) != 1:
         raise TrackingError(f"version {entry.version} of {name} holds {len(files)} .keras files")
     shutil.move(files[0], folder / "model.keras")
+    for file in Path(copied).rglob(NOVELTY_FILE):
+        shutil.move(file, folder / NOVELTY_FILE)
     shutil.rmtree(folder / "registered")

@@ -90,7 +90,7 @@ def _save(evidence: Evidence, sha256: str, path: Path, logged: Any) -> None:
     mlflow.pyfunc.save_model(
         path,
         python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts={"model": str(evidence.model)},
+        artifacts=_files(evidence),
         model_config={"model_sha256": sha256, "side_pixels": side, "classes": classes},
         signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
         input_example=example(side),
@@ -100,8 +100,15 @@ def _save(evidence: Evidence, sha256: str, path: Path, logged: Any) -> None:
     )
     flavor = model.flavors["python_function"]  # without this machine's folders
     flavor["model_code_path"] = Path(flavor["model_code_path"]).name
-    flavor["artifacts"]["model"]["uri"] = flavor["artifacts"]["model"]["path"]
+    for file in flavor["artifacts"].values():
+        file["uri"] = file["path"]
     model.save(path / "MLmodel")
+
+
+def _files(evidence: Evidence) -> dict[str, str]:
+    """What lies in the logged model; the served code reads the model alone, `predict` both."""
+    files = {"model": evidence.model, "novelty": evidence.novelty}
+    return {name: str(path) for name, path in files.items() if path is not None}
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:

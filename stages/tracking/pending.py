@@ -8,7 +8,13 @@ import shutil
 import uuid
 from pathlib import Path
 
-from stages.tracking.evidence import Evidence, EvidenceError, public_bytes, read_json
+from stages.tracking.evidence import (
+    NOVELTY_FILE,
+    Evidence,
+    EvidenceError,
+    public_bytes,
+    read_json,
+)
 from stages.tracking.store import project_root
 
 EVIDENCE_FILE = "evidence.json"
@@ -40,13 +46,19 @@ def keep(evidence: Evidence) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(public_bytes(path))
         temporary.mkdir(parents=True, exist_ok=True)
-        for name, source in (("history.csv", evidence.history), ("model.keras", evidence.model)):
+        kept = {
+            "history.csv": evidence.history,
+            "model.keras": evidence.model,
+            NOVELTY_FILE: evidence.novelty,
+        }
+        for name, source in kept.items():
             if source is not None:
                 shutil.copyfile(source, temporary / name)
         values = {
             **dataclasses.asdict(evidence),
             "history": evidence.history and "history.csv",
             "model": evidence.model and "model.keras",
+            "novelty": evidence.novelty and NOVELTY_FILE,
             "artifacts": sorted(evidence.artifacts),
         }
         text = json.dumps(values, sort_keys=True, indent=2, default=str)
@@ -67,6 +79,7 @@ def recall(folder: Path) -> Evidence:
                 **values,
                 "history": folder / "history.csv" if values["history"] else None,
                 "model": folder / "model.keras" if values["model"] else None,
+                "novelty": folder / NOVELTY_FILE if values.get("novelty") else None,
                 "artifacts": {name: folder / "artifacts" / name for name in values["artifacts"]},
                 "classes": tuple(values["classes"]),
             }

@@ -83,7 +83,8 @@ def _require(evidence: Evidence) -> str:
 
 def _check_files(evidence: Evidence) -> None:
     """So that what fails afterwards is MLflow's fault."""
-    for path in [*evidence.artifacts.values(), evidence.model, evidence.history]:
+    own = (evidence.model, evidence.history, evidence.novelty)
+    for path in [*evidence.artifacts.values(), *own]:
         if path is not None and not path.is_file():
             raise EvidenceError(f"{path} does not exist: run `dvc repro`")
     if evidence.history is not None:

@@ -1,0 +1,126 @@
+"""Temperature scaling: one number that makes probabilities as sure as they are right.
+
+Guo et al. 2017, https://arxiv.org/abs/1706.04599: logits are divided by a temperature T that
+minimises the negative log likelihood of held-out records. On probabilities that is p^(1/T), brought
+back to a sum of 1; so `scaled(scaled(p, T), 1 / T)` is p again. Order and predicted class stay.
+
+`truth` is int (records,), `probabilities` float (records, classes), rows sum to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.integer[Any]]
+
+LARGEST: Final = 8.0  # temperature, and the inverse of the smallest: separable records have no best
+DRAWS: Final = 500  # of groups of records, for the interval
+GRID: Final = np.linspace(-math.log(LARGEST), math.log(LARGEST), 201)  # of log T: steps of 2 %
+DECIMALS: Final = 6  # of the temperature
+SMALLEST_PROBABILITY: Final = 1e-38  # of float32: a logarithm has to exist
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A temperature, and how well the records determine it.
+
+    Attributes:
+        temperature: above 1 where the net is too sure, below where it is not sure enough.
+        low: end of the percentile interval over draws of groups; None with one group.
+        high: the other end.
+        at_bound: whether the search ended at its bound, so that no value is to be trusted.
+        records: that it was fitted on.
+        log_loss_before: of these records, in nats.
+        log_loss_after: the same, scaled.
+    """
+
+    temperature: float
+    low: float | None
+    high: float | None
+    at_bound: bool
+    records: int
+    log_loss_before: float
+    log_loss_after: float
+
+
+def scaled(probabilities: npt.NDArray[np.floating[Any]], temperature: float) -> Floats:
+    """Probabilities (records, classes) of logits divided by `temperature`, > 0."""
+    logits = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST_PROBABILITY))
+    logits /= temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def fit(
+    truth: Truth,
+    probabilities: npt.NDArray[np.floating[Any]],
+    groups: npt.NDArray[Any],
+    *,
+    level: float = 0.95,
+    seed: int = 42,
+) -> Fit:
+    """The temperature of the lowest mean log loss, and its interval by the grouped bootstrap.
+
+    Args:
+        truth: class indices.
+        probabilities: uncalibrated.
+        groups: (records,) records with the same value are drawn together.
+        level: of the interval, 0-1.
+        seed: of its draws.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def loss(logarithm: float) -> float:
+        return float(_losses(truth, probabilities, math.exp(logarithm)).mean())
+
+    found = minimize_scalar(
+        loss, bounds=(float(GRID[0]), float(GRID[-1])), method="bounded", options={"xatol": 1e-6}
+    )
+    before = loss(0.0)
+    temperature = round(math.exp(found.x), DECIMALS) if found.fun < before else 1.0
+    ends = _interval(truth, probabilities, groups, level, seed)
+    return Fit(
+        temperature=temperature,
+        low=ends[0],
+        high=ends[1],
+        at_bound=abs(math.log(temperature)) > GRID[-1] - 1e-3,
+        records=len(truth),
+        log_loss_before=before,
+        log_loss_after=loss(math.log(temperature)),
+    )
+
+
+def _losses(truth: Truth, probabilities: npt.NDArray[np.floating[Any]], temperature: float) -> Any:
+    """(records,) negative logarithm of the true class's probability."""
+    chosen = scaled(probabilities, temperature)[np.arange(len(truth)), truth]
+    return -np.log(np.maximum(chosen, SMALLEST_PROBABILITY))
+
+
+def _interval(
+    truth: Truth,
+    probabilities: npt.NDArray[np.floating[Any]],
+    groups: npt.NDArray[Any],
+    level: float,
+    seed: int,
+) -> tuple[float | None, float | None]:
+    """Percentiles of the best temperature of the grid, over draws of groups."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return None, None
+    losses = np.stack(
+        [
+            np.bincount(group_of, _losses(truth, probabilities, math.exp(step)), len(names))
+            for step in GRID
+        ]
+    )
+    generator = np.random.default_rng(seed)
+    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
+    best = np.exp(GRID[(times @ losses.T).argmin(axis=1)])
+    low, high = np.quantile(best, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
