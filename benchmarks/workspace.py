@@ -106,5 +106,6 @@ class Workspace:
             model / "model.keras", facts["model_sha256"], engines.choose("auto", "float32")
         )
         pixels = np.load(self.path("pixels.npy"), mmap_mode="r")
-        found = predictor(pixels[chosen["pixel_row"].to_numpy()]).argmax(axis=1)
+        made = predictor(pixels[chosen["pixel_row"].to_numpy()]).probabilities
+        found = made.argmax(axis=1)
         return float((found == chosen["class_index"].to_numpy()).mean())

@@ -33,7 +33,6 @@ from stages.radiographs import (
     curves,
     evaluation,
     headline,
-    novelty,
     records,
     scores,
     splits,
@@ -50,7 +49,7 @@ ERRORS = (
     scores.ScoreError,
     saved.ModelFileError,
     evaluation.EvaluationError,
-    novelty.NoveltyError,
+    caution.CautionError,
     tracking.EvidenceError,
 )
 log = logging.getLogger(__name__)
@@ -73,7 +72,8 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
     devices.make_deterministic(settings.evaluate.seed)
     model = saved.load_model(paths.model / "model.keras", training["model_sha256"])
     limits = caution.read(paths.model, training)
-    both = _observe(model, pixels, limits)
+    joint = reading.with_features(model)
+    both = reading.parted(saved.predict(joint, pixels), len(limits.classes))
     predicted = evaluation.predictions(held, both.probabilities, training["classes"])
     predicted["prediction_set"] = limits.sets(
         evaluation.probabilities_of(predicted, training["classes"])
@@ -91,7 +91,7 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         seed=chosen.seed,
     )
     films = pixels[is_test.to_numpy()]
-    strange = _strangers(chosen, model, films, limits)
+    strange = _strangers(chosen, joint, films, limits)
     _add_caution(report, settings, test, training, strange)
     artifacts.write_text(paths.predictions_out, evaluation.as_csv(predicted))
     subtitle = evaluation.subtitle(report)
@@ -105,17 +105,9 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
 
 
-def _observe(
-    model: keras.Model, pixels: npt.NDArray[np.uint8], limits: caution.Caution
-) -> caution.Observed:
-    """Probabilities and features of uint8 (rows, side, side), in one pass."""
-    rows = saved.predict(reading.with_features(model), pixels)
-    return reading.parted(rows, len(limits.classes))
-
-
 def _strangers(
     chosen: params.Evaluate,
-    model: keras.Model,
+    joint: keras.Model,
     films: npt.NDArray[np.uint8],
     limits: caution.Caution,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.float64]]]:
@@ -126,7 +118,8 @@ def _strangers(
     drawn = strangers.strangers(films.shape[1], count, chosen.seed)
     spoiled = strangers.disturbed(films[:: max(len(films) // count, 1)][:count])
     pictures = np.concatenate([*drawn.values(), *spoiled.values()])
-    found = limits.scores(_observe(model, pictures, limits).features)
+    observed = reading.parted(saved.predict(joint, pictures), len(limits.classes))
+    found = limits.scores(observed.features)
     ends = np.cumsum([len(images) for images in (*drawn.values(), *spoiled.values())])
     parts = np.split(found, ends[:-1])
     return (

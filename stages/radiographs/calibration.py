@@ -89,7 +89,7 @@ def fit(
         temperature=temperature,
         low=ends[0],
         high=ends[1],
-        at_bound=abs(math.log(temperature)) > GRID[-1] - 1e-3,
+        at_bound=bool(abs(math.log(temperature)) > GRID[-1] - 1e-3),
         records=len(truth),
         log_loss_before=before,
         log_loss_after=loss(math.log(temperature)),

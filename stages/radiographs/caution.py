@@ -26,6 +26,10 @@ WARNING: Final = "unlike the radiographs that the model learned from: do not use
 DECIMALS: Final = 6
 
 
+class CautionError(ValueError):
+    """What a model is to know about its limits is missing, damaged, or another model's."""
+
+
 @dataclass(frozen=True)
 class Observed:
     """What the trained part makes of some records.
@@ -165,15 +169,22 @@ def read(folder: Path, training: Mapping[str, Any]) -> Caution:
     A model from before there was any has None in its place.
 
     Raises:
-        novelty.NoveltyError: a file is missing or is not the recorded one.
+        CautionError: a file is missing or is not the recorded one, or the record is damaged.
     """
-    limits = None
-    if "conformal" in training:
-        recorded = training["conformal"]["per_class"]
-        limits = np.array([_limit(recorded[name]) for name in training["classes"]])
-    unlikeness = None
-    if training.get("novelty"):
-        unlikeness = novelty.read(folder / NOVELTY_FILE, training["novelty"]["sha256"])
+    limits, unlikeness = None, None
+    try:
+        if "conformal" in training:
+            recorded = training["conformal"]["per_class"]
+            limits = np.array([_limit(recorded[name]) for name in training["classes"]])
+        if training.get("novelty"):
+            unlikeness = novelty.read(folder / NOVELTY_FILE, training["novelty"]["sha256"])
+    except novelty.NoveltyError as error:
+        raise CautionError(str(error)) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise CautionError(
+            f"{folder / 'training.json'}: conformal or novelty cannot be read ({error!r}): "
+            "run `dvc repro` to make it again"
+        ) from error
     return Caution(tuple(training["classes"]), limits, unlikeness)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def bomb() -> bytes:
     return stream.getvalue()
 
 
-BAD = {
+BAD: dict[str, Callable[[], bytes]] = {
     "no archive": lambda: b"text",
     "bomb": bomb,
     "missing": lambda: packed(centre=np.zeros(3)),

@@ -32,7 +32,7 @@ def test_a_mean_lies_in_its_interval_which_grouped_copies_do_not_narrow() -> Non
     values = np.random.default_rng(0).normal(1, 1, 60)
     chosen = {"draws": 500, "level": 0.95, "seed": 0}
     plain = shares.mean_interval(values, np.arange(60), **chosen)  # type: ignore[arg-type]
-    assert plain["low"] < values.mean() < plain["high"]  # type: ignore[operator]
+    assert plain["low"] < values.mean() < plain["high"]
     copied = shares.mean_interval(np.repeat(values, 3), np.repeat(np.arange(60), 3), **chosen)  # type: ignore[arg-type]
     assert copied == plain
     assert shares.mean_interval(values, np.zeros(60), **chosen)["low"] is None  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import pytest
 
 from stages import tracking
 from stages.tracking.evidence import Evidence
+from tests.tracking.runs import write_training
 
 
 def register(evidence: Evidence) -> tracking.Version:
@@ -45,3 +46,20 @@ def test_without_a_champion_the_message_names_what_was_asked_for(
 def test_what_is_no_address_of_a_model_is_refused(tmp_path: Path, uri: str) -> None:
     with pytest.raises(tracking.TrackingError, match="expected models:/NAME@champion"):
         tracking.fetch_model(uri, tmp_path)
+
+
+def test_what_tells_unlike_images_comes_back_with_the_model(tmp_path: Path) -> None:
+    models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
+    (models / "novelty.npz").write_bytes(b"arrays")
+    register(tracking.collect(models, metrics))
+    fetched = tracking.fetch_model("models:/knee/1", tmp_path / "fetched")
+    names = ("model.keras", "novelty.npz", "training.json")
+    assert {path.name for path in fetched.folder.iterdir()} == set(names)
+    for name in names:
+        assert (fetched.folder / name).read_bytes() == (models / name).read_bytes()
+
+
+def test_a_recorded_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
+    with pytest.raises(tracking.EvidenceError, match=r"novelty\.npz does not exist"):
+        tracking.require_published(tracking.collect(models, metrics))

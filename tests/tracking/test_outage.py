@@ -12,8 +12,8 @@ import pytest
 from stages import tracking
 from stages.tracking.__main__ import main
 from stages.tracking.evidence import Evidence
-from stages.tracking.pending import waiting_folders
-from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps
+from stages.tracking.pending import keep, recall, waiting_folders
+from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps, write_training
 
 
 @pytest.mark.usefixtures("away")
@@ -89,3 +89,12 @@ def test_an_interrupted_copy_leaves_no_waiting_run(
     with pytest.raises(OSError, match="No space"):
         tracking.publish(evidence)
     assert list((away / "pending_runs").iterdir()) == []
+
+
+def test_waiting_evidence_keeps_all_files_of_the_model(root: Path, tmp_path: Path) -> None:
+    models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
+    (models / "novelty.npz").write_bytes(b"arrays")
+    kept = recall(keep(tracking.collect(models, metrics)))
+    assert kept.novelty is not None
+    assert kept.novelty.is_relative_to(root / "pending_runs")
+    assert kept.novelty.read_bytes() == b"arrays"
