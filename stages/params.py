@@ -186,6 +186,7 @@ class Train:
     probe_epochs: int  # of the head alone, before pretrained layers are trained; 0: none
     probe_learning_rate: float
     early_stopping_patience: int  # epochs; 0: never stops early
+    keep_epoch: Literal["best", "last"]  # best: of the lowest validation loss
     class_weights: bool
     mixed_precision: Literal["none", "bfloat16", "float16"]
     devices: int  # GPUs to use; 0: all that are visible

@@ -20,8 +20,8 @@ class Progress:
 
     Attributes:
         epochs_done: finished epochs.
-        best_epoch: epoch (from 0) of the lowest validation loss, -1 before the first.
-        best_loss: that loss.
+        best_epoch: epoch (from 0) whose weights are kept, -1 before the first.
+        best_loss: its validation loss.
         history: one row an epoch.
     """
 

@@ -37,6 +37,8 @@ class Optimisation:
         weight_decay: decoupled; 0 for plain Adam.
         label_smoothing: 0-1.
         patience: epochs without a lower validation loss before stopping; 0 never stops early.
+        keep: whose weights the training ends with: those of the epoch with the "best" validation
+            loss, or of the "last". Few validation records choose by luck; "last" never stops early.
         seed: of order and augmentation.
     """
 
@@ -48,6 +50,7 @@ class Optimisation:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     patience: int = 0
+    keep: Literal["best", "last"] = "best"
     seed: int = 42
 
     def rate(self, epoch: int) -> float:
@@ -98,7 +101,7 @@ def fit(
     on_epoch: EpochReport | None = None,
     one_by_one: bool = False,
 ) -> Progress:
-    """Train `model` in place, leave it with the weights of the lowest validation loss.
+    """Train `model` in place, leave it with the weights of the chosen epoch.
 
     Args:
         model: compiled trained part.
@@ -224,7 +227,8 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
     def _record(self, epoch: int, row: dict[str, float]) -> None:
         self._progress.history.append(row)
         self._progress.epochs_done = epoch + 1
-        if row["val_loss"] < self._progress.best_loss:
+        chosen = self._optimisation.keep == "last" or row["val_loss"] < self._progress.best_loss
+        if chosen:
             self._progress.best_loss, self._progress.best_epoch = row["val_loss"], epoch
         log.info(
             "epoch %d/%d  loss %.4f  accuracy %.3f  val_loss %.4f  val_accuracy %.3f  %.1f s",

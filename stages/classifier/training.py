@@ -67,6 +67,7 @@ def planned(
         weight_decay=train["weight_decay"],
         label_smoothing=train["label_smoothing"],
         patience=train["early_stopping_patience"],
+        keep=train["keep_epoch"],
         seed=train["seed"],
     )
     probing = {"epochs": train["probe_epochs"], "learning_rate": train["probe_learning_rate"]}

@@ -96,6 +96,18 @@ def test_the_model_is_left_with_the_weights_of_the_best_epoch(
     assert loss == pytest.approx(best, abs=1e-5)
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for(
+    tiny: BackboneDesign, films: Films, folder: Path
+) -> None:
+    from stages.classifier import fit, saved
+
+    model, progress = train(tiny, films, folder, epochs=5, learning_rate=0.3, keep="last")
+    assert progress.best_epoch == 4
+    assert progress.best_loss == progress.history[-1]["val_loss"]
+    loss = fit.cross_entropy(films.classes[36:], saved.predict(model, films.pixels[36:]))
+    assert loss == pytest.approx(progress.best_loss, abs=1e-4)
+
+
 def test_a_trained_models_file_needs_nothing_of_this_project(
     tiny: BackboneDesign, films: Films, folder: Path
 ) -> None:
