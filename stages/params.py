@@ -32,6 +32,7 @@ class Data:
     name: str  # short identifier, part of the registered model's name
     path: str  # folder with one sub-folder a class, or an archive (zip, tar) of one
     sheet: str  # CSV or Excel sheet with path, label and more; conf/no_sheet.csv: none
+    bone_masks: str  # folder of PNG masks, white is bone; conf/no_bone_masks: none
     generators: tuple[str, ...]  # ("sample",) where the sample is generated, else empty
     downloads: tuple[str, ...]  # ("kaggle",) where the data set is downloaded, else empty
     dataset: str  # Kaggle's owner/name/versions/number, or ""
@@ -241,6 +242,20 @@ class Compare:
 
 
 @dataclasses.dataclass(frozen=True)
+class Explain:
+    """Explanations of test images, and the checks of them."""
+
+    images: int  # test images that are explained and measured
+    images_shown: int  # of each class, on the picture
+    patch_share: float  # side of the gray patch / side of the image, above 0 to 1
+    stride_share: float  # distance of its positions / side of the image, above 0 to 1
+    most_forward_passes: int  # of images through the backbone, for occlusion
+    bootstrap_draws: int
+    interval_level: float  # 0-1
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Register:
     """Choice and promotion."""
 
@@ -272,6 +287,7 @@ class Params:
     cross_validate: CrossValidate
     caution: Caution
     evaluate: Evaluate
+    explain: Explain
     compare: Compare
     register: Register
 
@@ -302,6 +318,9 @@ SHARES = (
     "register.maximum_calibration_error",
     "cross_validate.interval_level",
     "cross_validate.validation_share",
+    "explain.patch_share",
+    "explain.stride_share",
+    "explain.interval_level",
 )
 POSITIVE = (
     "sample.patients",
@@ -330,6 +349,12 @@ POSITIVE = (
     "cross_validate.bootstrap_draws",
     "cross_validate.folds",
     "cross_validate.repeats",
+    "explain.images",
+    "explain.images_shown",
+    "explain.patch_share",
+    "explain.stride_share",
+    "explain.most_forward_passes",
+    "explain.bootstrap_draws",
 )
 
 

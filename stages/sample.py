@@ -1,9 +1,10 @@
-"""Make the embedded sample: synthetic knee radiographs in one folder a class.
+r"""Make the embedded sample: synthetic knee radiographs in one folder a class.
 
-    python -m stages.sample --images-out FOLDER --truth-out FILE.json --contact-sheet-out FILE.png
+    python -m stages.sample --images-out FOLDER --bone-masks-out FOLDER --truth-out FILE.json \
+        --contact-sheet-out FILE.png
 
 Reads only the section `sample` of the parameters. The truth file is for tests: it lists patient,
-T-score and planted fault of every file.
+T-score and planted fault of every file. The masks say which pixels show bone: explain reads them.
 """
 
 from __future__ import annotations
@@ -21,14 +22,22 @@ from stages.radiographs.sample_sheet import contact_sheet
 LOGGER = logging.getLogger(__name__)
 
 
-def run(settings: Params, *, images_out: Path, truth_out: Path, contact_sheet_out: Path) -> None:
-    """Write images, truth and contact sheet, each replaced as a whole."""
+def run(
+    settings: Params,
+    *,
+    images_out: Path,
+    bone_masks_out: Path,
+    truth_out: Path,
+    contact_sheet_out: Path,
+) -> None:
+    """Write images, bone masks, truth and contact sheet, each replaced as a whole."""
     films = write_sample(
         images_out,
         truth_out,
         patients=settings.sample.patients,
         size_pixels=settings.sample.size_pixels,
         seed=settings.sample.seed,
+        masks_out=bone_masks_out,
     )
     contact_sheet(images_out, contact_sheet_out, films)
     LOGGER.info("%d synthetic radiographs, and copies of some, in %s", len(films), images_out)
@@ -39,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m stages.sample", description=__doc__)
     parser.add_argument("--images-out", type=Path, required=True)
+    parser.add_argument("--bone-masks-out", type=Path, required=True)
     parser.add_argument("--truth-out", type=Path, required=True)
     parser.add_argument("--contact-sheet-out", type=Path, required=True)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -47,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(
             load(arguments.params),
             images_out=arguments.images_out,
+            bone_masks_out=arguments.bone_masks_out,
             truth_out=arguments.truth_out,
             contact_sheet_out=arguments.contact_sheet_out,
         )

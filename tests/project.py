@@ -21,6 +21,8 @@ TINY = (
     "validate.minimum_images_per_class=3",
     "validate.maximum_rejected_share=0.2",
     "evaluate.bootstrap_draws=20",
+    "explain.images=3",
+    "explain.bootstrap_draws=20",
 )
 
 

@@ -28,6 +28,8 @@ def test_one_command_trains_evaluates_and_registers_a_champion(project: Project)
     assert test["synthetic"] is True
     assert test["split_protocol"] == "grouped"
     assert (project.folder / "mlflow.db").is_file()
+    explained = project.json("metrics/mobilenet/explanation.json")
+    assert isinstance(explained["pointing"], dict)  # the generator's masks were found
 
 
 def test_a_second_repro_runs_nothing(project: Project) -> None:
@@ -37,8 +39,13 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
 def test_a_training_parameter_runs_only_train_and_later_again(project: Project) -> None:
     done = project.experiment("train.learning_rate=0.002")
     ran = [line.split("'")[1] for line in done.splitlines() if line.startswith("Running stage")]
-    assert sorted(ran[:-1]) == ["cross_validate@mobilenet", "evaluate@mobilenet", "train@mobilenet"]
-    assert ran[-1] == "register"
+    assert sorted(ran[:-2]) == [
+        "cross_validate@mobilenet",
+        "evaluate@mobilenet",
+        "explain@mobilenet",
+        "train@mobilenet",
+    ]
+    assert ran[-2:] == ["compare", "register"]
 
 
 def test_an_experiment_in_a_copy_of_the_project_is_tracked_in_the_project(project: Project) -> None:

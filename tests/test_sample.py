@@ -16,6 +16,7 @@ def arguments(folder: Path, **sample: int) -> list[str]:
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return [
         f"--images-out={folder / 'data' / 'images'}",
+        f"--bone-masks-out={folder / 'data' / 'bone_masks'}",
         f"--truth-out={folder / 'data' / 'truth.json'}",
         f"--contact-sheet-out={folder / 'pictures' / 'sheet.png'}",
         f"--params={folder / 'params.yaml'}",
@@ -28,6 +29,9 @@ def test_the_stage_writes_images_truth_and_contact_sheet(tmp_path: Path) -> None
     assert truth["settings"] == {"patients": 12, "size_pixels": 96, "seed": 42}
     folders = {path.name for path in (tmp_path / "data" / "images").iterdir()}
     assert folders == {"Normal", "Osteopenia", "Osteoporosis"}
+    masks = {path.stem for path in (tmp_path / "data" / "bone_masks").rglob("*.png")}
+    originals = {Path(one["source"]).stem for one in truth["images"] if one["fault"] == ""}
+    assert originals <= masks
     with Image.open(tmp_path / "pictures" / "sheet.png") as sheet:
         assert sheet.format == "PNG"
 

@@ -5,6 +5,8 @@ Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391, on the feature map that
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +15,46 @@ import tensorflow as tf
 from stages.classifier.assembly import FEATURE_MAP
 
 
+@dataclass(frozen=True)
+class Halves:
+    """A classifier, cut where its head begins.
+
+    Attributes:
+        frozen: raw pixels (batch, side, side, 1), 0-255 -> input of `upper`.
+        upper: what of the backbone is trained, without weights if nothing is -> feature map.
+        head: feature map (batch, h, w, channels) -> probabilities (batch, classes).
+    """
+
+    frozen: keras.Model
+    upper: keras.Model
+    head: keras.Model
+
+    def feature_maps(self, images: tf.Tensor) -> tf.Tensor:
+        """(batch, h, w, channels) of raw pixels (batch, side, side, 1), 0-255."""
+        return self.upper(self.frozen(images, training=False), training=False)
+
+    def probabilities(
+        self, pixels: npt.NDArray[np.uint8], batch_size: int = 16
+    ) -> npt.NDArray[np.float32]:
+        """(rows, classes) of pixels uint8 (rows, side, side); no graph is built for few images."""
+        found = []
+        for start in range(0, len(pixels), batch_size):
+            images = np.asarray(pixels[start : start + batch_size], np.float32)[..., np.newaxis]
+            maps = self.feature_maps(tf.constant(images))
+            found.append(np.asarray(self.head(maps, training=False), np.float32))
+        return np.concatenate(found)
+
+
+def halves(model: keras.Model) -> Halves:
+    """The parts of a saved whole classifier; they share its variables."""
+    frozen, trained = model.layers[-2], model.layers[-1]
+    features = trained.get_layer(FEATURE_MAP).output
+    upper = keras.Model(trained.input, features, name="upper")
+    return Halves(frozen, upper, keras.Model(features, trained.output, name="head"))
+
+
 def grad_cam(
-    model: keras.Model,
+    model: keras.Model | Halves,
     pixels: npt.NDArray[np.uint8],
     class_indices: npt.NDArray[np.int64],
     batch_size: int = 16,
@@ -22,21 +62,18 @@ def grad_cam(
     """Heat maps, float32 (rows, side, side) in 0-1, of one class an image.
 
     Args:
-        model: a saved whole classifier (raw pixels -> probabilities).
+        model: a saved whole classifier (raw pixels -> probabilities), or its halves.
         pixels: uint8 (rows, side, side).
         class_indices: (rows,) class whose evidence is shown.
         batch_size: images at a time.
     """
-    frozen, trained = model.layers[-2], model.layers[-1]
-    features = trained.get_layer(FEATURE_MAP).output
-    trunk = keras.Model(trained.input, features)
-    head = keras.Model(features, trained.output)
+    parts = model if isinstance(model, Halves) else halves(model)
     heat = []
     for start in range(0, len(pixels), batch_size):
         rows = slice(start, start + batch_size)
         images = tf.constant(np.asarray(pixels[rows], np.float32)[..., np.newaxis])
-        maps = trunk(frozen(images, training=False), training=False)
-        heat.append(_heat(head, maps, class_indices[rows], images.shape[1]))
+        maps = parts.feature_maps(images)
+        heat.append(_heat(parts.head, maps, class_indices[rows], images.shape[1]))
     return np.concatenate(heat)
 
 

@@ -6,7 +6,7 @@ They show record numbers, never file names: the sheets leave the machine with ML
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,20 +73,56 @@ def grad_cam_panel(
         subtitle: says what was judged.
         out: PNG file.
     """
-    tiles, captions, colours = [], [], []
+    title = "Grad-CAM: evidence for the predicted class (actual > predicted)"
+    _write(_beside_each_other(pixels, [heat], predictions, title, subtitle, 3), out)
+
+
+def explanations(
+    pixels: Films,
+    heat: Mapping[str, npt.NDArray[np.floating]],
+    predictions: pd.DataFrame,
+    subtitle: str,
+    out: Path,
+) -> None:
+    """Each film beside itself under the heat of every method.
+
+    Args:
+        pixels: uint8 (rows, side, side).
+        heat: {method: (rows, side, side) in 0-1}, from left to right.
+        predictions: columns record, label and predicted of the same rows.
+        subtitle: says what was judged.
+        out: PNG file.
+    """
+    methods = " | ".join(["film", *heat])
+    title = f"{methods}: evidence for the predicted class (actual > predicted)"
+    heats = list(heat.values())
+    _write(_beside_each_other(pixels, heats, predictions, title, subtitle, 3), out)
+
+
+def _beside_each_other(
+    pixels: Films,
+    heats: Sequence[npt.NDArray[np.floating]],
+    predictions: pd.DataFrame,
+    title: str,
+    subtitle: str,
+    columns: int,
+) -> Image.Image:
+    """A sheet of films, each in a strip with itself under each of `heats`."""
+    strips, captions, colours = [], [], []
     for row in range(len(pixels)):
-        film, warm = _tile(pixels[row]), _overlay(pixels[row], heat[row])
-        pair = Image.new("RGB", (2 * TILE, TILE))
-        pair.paste(film, (0, 0))
-        pair.paste(warm, (TILE, 0))
-        tiles.append(pair)
+        tiles = [_tile(pixels[row]), *(_overlay(pixels[row], heat[row]) for heat in heats)]
+        strip = Image.new("RGB", (len(tiles) * TILE, TILE))
+        for number, tile in enumerate(tiles):
+            strip.paste(tile, (number * TILE, 0))
+            if number:  # a seam, or a dark film and the next run into one
+                ImageDraw.Draw(strip).line([(number * TILE, 0), (number * TILE, TILE)], BACKGROUND)
+        strips.append(strip)
         line = predictions.iloc[row]
         is_right = line["label"] == line["predicted"]
         verdict = "right" if is_right else "wrong"
         captions.append((_names(line), f"{verdict}, record {_record(predictions, row)}"))
         colours.append(RIGHT if is_right else WRONG)
-    title = "Grad-CAM: evidence for the predicted class (actual > predicted)"
-    _write(_sheet(tiles, captions, colours, min(3, len(tiles)), title, subtitle), out)
+    return _sheet(strips, captions, colours, min(columns, len(strips)), title, subtitle)
 
 
 def _names(line: pd.Series) -> str:

@@ -18,7 +18,15 @@ from tqdm import tqdm
 
 from stages.radiographs.sample_anatomy import bone_quality, physique
 from stages.radiographs.sample_faults import CLASSES, Planted, Radiograph, plant
-from stages.radiographs.sample_rendering import Side, View, draw_film, render, to_pixels
+from stages.radiographs.sample_rendering import (
+    Side,
+    View,
+    bone_mask,
+    develop,
+    draw_film,
+    expose,
+    to_pixels,
+)
 
 MINIMUM_PATIENTS = 12
 SHARES = (0.45, 0.33, 0.22)  # of patients, in the order of CLASSES
@@ -53,9 +61,15 @@ def draw_t_scores(patients: int, random: np.random.Generator) -> NDArray[np.floa
 
 
 def write_sample(
-    images_out: Path, truth_out: Path, *, patients: int, size_pixels: int, seed: int
+    images_out: Path,
+    truth_out: Path,
+    *,
+    patients: int,
+    size_pixels: int,
+    seed: int,
+    masks_out: Path | None = None,
 ) -> list[Radiograph]:
-    """Generate the cohort; replace `images_out` (a folder) and `truth_out` (JSON).
+    """Generate the cohort; replace `images_out`, `masks_out` (folders) and `truth_out` (JSON).
 
     Args:
         images_out: gets one sub-folder a class with JPEG and PNG files.
@@ -63,6 +77,8 @@ def write_sample(
         patients: at least 12; 1 or 2 films each.
         size_pixels: longest side of a close-up; at least 96.
         seed: of everything that is drawn.
+        masks_out: gets where bone is, for each original: PNG of 1 bit, white is bone, under the
+            image's name. Copies have none.
 
     Returns:
         The originals, sorted by source.
@@ -77,18 +93,26 @@ def write_sample(
     partial = _beside(images_out)
     for label in CLASSES:
         (partial / label).mkdir(parents=True)
-    originals = _write_originals(partial, patients, size_pixels, seed)
+    masks = None if masks_out is None else _beside(masks_out)
+    if masks is not None:
+        for label in CLASSES:
+            (masks / label).mkdir(parents=True)
+    originals = _write_originals(partial, masks, patients, size_pixels, seed)
     planted = plant(partial, originals, np.random.default_rng([seed, 0, 1]))
     truth = _truth(originals, planted, patients=patients, size_pixels=size_pixels, seed=seed)
     truth_out.parent.mkdir(parents=True, exist_ok=True)
     truth_partial = truth_out.with_name(f".{truth_out.name}.partial")
     truth_partial.write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     _replace_folder(partial, images_out)
+    if masks is not None and masks_out is not None:
+        _replace_folder(masks, masks_out)
     truth_partial.replace(truth_out)
     return originals
 
 
-def _write_originals(folder: Path, patients: int, size_pixels: int, seed: int) -> list[Radiograph]:
+def _write_originals(
+    folder: Path, masks: Path | None, patients: int, size_pixels: int, seed: int
+) -> list[Radiograph]:
     cohort = np.random.default_rng([seed, 0, 0])
     scores = draw_t_scores(patients, cohort)
     films = 1 + (cohort.permutation(patients) < round(SECOND_FILM_SHARE * patients))
@@ -100,10 +124,14 @@ def _write_originals(folder: Path, patients: int, size_pixels: int, seed: int) -
         sides: list[Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
         for number, side in enumerate(sides[: films[index]]):
             view: View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
-            gray = render(draw_film(view, side, size_pixels, body, random), body, bone, random)
+            film = draw_film(view, side, size_pixels, body, random)
+            crossed = expose(film, body, bone)
+            gray = develop(film, crossed, bone, random)
             label = class_of(float(scores[index]))
             stem = f"{label}/P{index + 1:04d}_{side}_1"
             deep = index == sixteen_bit and number == 0
+            if masks is not None:
+                Image.fromarray(bone_mask(film, crossed)).save(masks / f"{stem}.png")
             originals.append(
                 Radiograph(
                     source=_write(folder, stem, gray, random, deep=deep),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.radiographs.sample_anatomy import BoneQuality, Physique, paths
+from stages.radiographs.sample_anatomy import BoneQuality, Paths, Physique, paths
 from stages.radiographs.sample_outlines import Grid
 
 # Effective linear attenuation at about 60 kV, per mm; marrow and trabeculae are apart.
@@ -24,6 +24,7 @@ MARROW_PER_MM = 0.0180
 CORTEX_PER_MM = 0.0540  # on top of marrow
 TRABECULAE_PER_MM = 0.0190  # on top of marrow, healthy, densest
 LEAD = 5.0  # attenuation of the marker, dimensionless
+THINNEST_BONE_MM = 1.0  # along a ray, to count as bone in a mask
 
 View = Literal["close-up", "whole-leg"]
 Side = Literal["L", "R"]
@@ -95,8 +96,30 @@ def render(
     Returns:
         Gray values, float32 [height, width], 0 (unexposed border, air) to 1 (densest).
     """
-    x, y = _rays(film)
-    attenuation = _attenuation(x, y, film, body, bone, random)
+    return develop(film, expose(film, body, bone), bone, random)
+
+
+def expose(film: Film, body: Physique, bone: BoneQuality) -> Paths:
+    """What the rays to each pixel of `film` cross, as for a left knee; nothing is drawn."""
+    return paths(*_rays(film), body, bone)
+
+
+def bone_mask(film: Film, crossed: Paths) -> NDArray[np.bool_]:
+    """Which pixels show bone, [height, width]: exposed, not under the lead letter.
+
+    `crossed` is what `expose` gives for the same film.
+    """
+    inside = crossed.bone >= THINNEST_BONE_MM
+    if film.side == "R":
+        inside = inside[:, ::-1]
+    return np.asarray(inside & (_field(film) > 0.5) & (_marker(film) == 0))
+
+
+def develop(
+    film: Film, crossed: Paths, bone: BoneQuality, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """`render` from what `expose` gives for the same film, body and bone."""
+    attenuation = _attenuation(crossed, film, bone, random)
     if film.side == "R":  # the patient faces the viewer: a right fibula lies on the left
         attenuation = attenuation[:, ::-1]
     inside = _field(film)
@@ -133,10 +156,9 @@ def _rays(film: Film) -> tuple[Grid, Grid]:
 
 
 def _attenuation(
-    x: Grid, y: Grid, film: Film, body: Physique, bone: BoneQuality, random: np.random.Generator
+    crossed: Paths, film: Film, bone: BoneQuality, random: np.random.Generator
 ) -> Grid:
     """Total attenuation per ray, dimensionless."""
-    crossed = paths(x, y, body, bone)
     trabeculae, mottle = _textures(film, bone, random)
     soft = (MUSCLE_PER_MM * crossed.muscle) * (1 + 0.035 * mottle) + FAT_PER_MM * crossed.fat
     hard = MARROW_PER_MM * crossed.bone + CORTEX_PER_MM * crossed.cortex * (1 + 0.05 * trabeculae)

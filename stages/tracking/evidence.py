@@ -14,6 +14,7 @@ from typing import Any
 
 EXECUTION_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
+EXPLANATION = "explanation"  # how the names of the files of the stage explain begin
 LEAKY_NOTE = "Leaky split: for comparison only, no result."
 SYNTHETIC_NOTE = "Synthetic data: the figures say nothing about patients."
 CROSS_VALIDATION = "cross_validation.json"
@@ -105,7 +106,8 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
     Args:
         models: the backbone's folder with training.json and model.keras.
         metrics: the backbone's folder with test.json, history.csv, predictions.csv and plots; also
-            cross_validation.json and what belongs to it, if it is of the same data and parameters.
+            cross_validation.json and what belongs to it, if it is of the same data and parameters,
+            and explanation.json and its like once there are any of this model.
         reports: further files, path inside the run -> local file.
 
     Raises:
@@ -118,6 +120,9 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
     if folds is None:
         files = [path for path in files if not path.name.startswith(OF_FOLDS)]
     artifacts = {path.relative_to(metrics).as_posix(): path for path in files}
+    explained = _explained(metrics, training)
+    if not explained:  # none yet, or those of an earlier model, which explain will replace
+        artifacts = {k: v for k, v in artifacts.items() if not k.startswith(EXPLANATION)}
     try:
         named = labels(training)
         prefix = "leaky_test" if named["tags"]["leaky"] == "true" else "test"
@@ -126,6 +131,7 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
             metrics={
                 **flatten(test, prefix),
                 **(folds or {}),
+                **flatten(explained, EXPLANATION),
                 "best_epoch": float(training["best_epoch"]),
             },
             history=metrics / "history.csv",
@@ -137,6 +143,14 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
         )
     except (KeyError, EvidenceError) as error:
         raise EvidenceError(f"{models / 'training.json'}: {error}") from error
+
+
+def _explained(metrics: Path, training: Mapping[str, Any]) -> dict[str, Any]:
+    """The explanation's headline, if it is of the model of this training; else nothing."""
+    file = metrics / f"{EXPLANATION}.json"
+    if not file.is_file() or read_json(file).get("model_sha256") != training.get("model_sha256"):
+        return {}
+    return read_json(metrics / f"{EXPLANATION}_headline.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -100,3 +100,23 @@ def test_sheets_carry_no_metadata(tmp_path: Path) -> None:
     contact_sheets.worst_mistakes(film(50), predictions("a", "b"), ["a", "b"], 3, "x", out)
     with Image.open(out) as picture:
         assert picture.info == {}
+
+
+def test_explanations_stand_beside_their_film_in_the_order_of_the_methods(tmp_path: Path) -> None:
+    left, right = np.zeros((2, 1, 16, 16))
+    left[0, :4, :4], right[0, 12:, 12:] = 1, 1
+    out = tmp_path / "maps.png"
+    heat = {"Grad-CAM": left, "occlusion": right}
+    contact_sheets.explanations(film(100), heat, predictions("a", "b"), "x", out)
+    with Image.open(out) as picture:
+        sheet = np.asarray(picture.convert("RGB"), np.int64)[HEADER : HEADER + TILE]
+    tiles = [
+        sheet[FRAME:-FRAME, MARGIN + n * TILE + FRAME : MARGIN + (n + 1) * TILE - FRAME]
+        for n in range(3)
+    ]
+    plain, first, second = [(tile != 100).any(axis=2) for tile in tiles]
+    assert not plain.any()
+    assert first[:20, :20].all()
+    assert not first[TILE // 2 :].any()
+    assert second[-20:, -20:].all()
+    assert not second[: TILE // 2].any()

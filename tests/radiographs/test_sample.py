@@ -89,6 +89,21 @@ def test_t_scores_are_imbalanced_and_every_class_occurs(patients: int, seed: int
     assert counts.total() == patients
 
 
+def test_bone_masks_have_the_size_of_their_originals_and_change_no_image(tmp_path: Path) -> None:
+    settings = {"patients": 12, "size_pixels": 96, "seed": 1}
+    for name, masks in (("with", tmp_path / "masks"), ("without", None)):
+        write_sample(tmp_path / name, tmp_path / f"{name}.json", **settings, masks_out=masks)
+    assert files_under(tmp_path / "with") == files_under(tmp_path / "without")
+    truth = json.loads((tmp_path / "with.json").read_text(encoding="utf-8"))
+    originals = [*of_fault(truth, ""), *of_fault(truth, "16-bit")]
+    masks_found = sorted((tmp_path / "masks").rglob("*.png"))
+    assert len(masks_found) == len(originals)
+    for one in originals:
+        mask = (tmp_path / "masks" / one["source"]).with_suffix(".png")
+        with Image.open(mask) as bone, Image.open(tmp_path / "with" / one["source"]) as image:
+            assert bone.size == image.size
+
+
 def test_truth_lists_every_file_once(sample: tuple[Path, dict[str, Any]]) -> None:
     folder, truth = sample
     listed = [one["source"] for one in [*truth["images"], *truth["rejected"]]]

@@ -5,7 +5,15 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.radiographs.sample_anatomy import Physique, bone_quality, physique
-from stages.radiographs.sample_rendering import Film, View, draw_film, render, to_pixels
+from stages.radiographs.sample_rendering import (
+    Film,
+    View,
+    bone_mask,
+    draw_film,
+    expose,
+    render,
+    to_pixels,
+)
 
 SEEDS = range(4)
 
@@ -84,3 +92,36 @@ def test_pixels_are_rounded_to_8_bits() -> None:
     pixels = to_pixels(np.array([[0.0, 0.5, 1.0]], dtype=np.float32))
     assert pixels.dtype == np.uint8
     assert pixels.tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("view", ["close-up", "whole-leg"])
+def test_the_bone_mask_is_brighter_than_the_flesh_beside_it(seed: int, view: View) -> None:
+    film, body = make_film(seed, view)
+    bone = bone_quality(0.5, np.random.default_rng(7))
+    mask = bone_mask(film, expose(film, body, bone))
+    gray = shoot(film, body, 0.5)
+    assert mask.shape == gray.shape
+    assert 0.05 < mask.mean() < 0.7
+    exposed = gray > 0.05
+    assert gray[mask].mean() > 1.3 * gray[~mask & exposed].mean()
+
+
+def test_the_bone_mask_of_a_right_knee_is_that_of_a_left_one_mirrored() -> None:
+    film, body = make_film(3)
+    film = dataclasses.replace(
+        film, margins=(0, 0, 0, 0), collimator_degrees=0.0, marker=(0.0, 0.0, 0.0)
+    )
+    bone = bone_quality(0, np.random.default_rng(7))
+    right = dataclasses.replace(film, side="R")
+    left_mask, right_mask = (bone_mask(one, expose(one, body, bone)) for one in (film, right))
+    assert (left_mask != right_mask[:, ::-1]).mean() < 0.02  # but for the letter
+
+
+def test_no_bone_is_masked_where_nothing_was_exposed() -> None:
+    film, body = make_film(1)
+    film = dataclasses.replace(film, margins=(0.0, 0.3, 0.0, 0.0), collimator_degrees=0.0)
+    mask = bone_mask(film, expose(film, body, bone_quality(0, np.random.default_rng(7))))
+    top = int(0.3 * film.height)
+    assert not mask[: top - 1].any()
+    assert mask[top + 1 :].any()

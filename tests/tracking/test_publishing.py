@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,20 @@ def test_an_incomplete_training_record_is_named(tmp_path: Path) -> None:
     (models_folder / "training.json").write_text('{"execution": "a"}')
     with pytest.raises(tracking.EvidenceError, match=r"training\.json.*split_protocol"):
         tracking.collect(models_folder, metrics)
+
+
+def test_only_explanations_of_this_model_go_with_a_training(tmp_path: Path) -> None:
+    models_folder, metrics = write_training(tmp_path, model_sha256="new")
+    (metrics / "explanation").mkdir()
+    (metrics / "explanation" / "maps.png").write_bytes(b"png")
+    (metrics / "explanation_headline.json").write_text('{"agreement": 0.25}')
+    names = {"explanation.json", "explanation_headline.json", "explanation/maps.png"}
+    for sha256, kept in (("old", set()), ("new", names)):
+        (metrics / "explanation.json").write_text(json.dumps({"model_sha256": sha256}))
+        found = tracking.collect(models_folder, metrics)
+        assert names & set(found.artifacts) == kept
+        assert found.metrics.get("explanation/agreement") == (0.25 if kept else None)
+        assert "plots/roc.png" in found.artifacts
 
 
 def test_history_columns_are_grouped_by_subset() -> None:

@@ -1,0 +1,173 @@
+r"""Explain what one trained backbone says of test images, and check the explanations.
+
+python -m stages.explain --backbone mobilenet --records RECORDS.csv --pixels PIXELS.npy \
+    --split SPLIT.csv --split-metrics SPLIT.json --bone-masks FOLDER --model FOLDER \
+    --test TEST.json --explanation-out EXPLANATION.json --headline-out HEADLINE.json \
+    --picture-out MAPS.png
+
+Grad-CAM and occlusion of the predicted class; docs/explanation.md says what is measured of them.
+The training's MLflow run is completed with it. Nothing here chooses anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages import params, tracking
+from stages.classifier import devices, explain, occlusion, randomisation, saved
+from stages.radiographs import (
+    artifacts,
+    bone_masks,
+    contact_sheets,
+    evaluation,
+    explanation,
+    records,
+    scores,
+    splits,
+)
+
+ERRORS = (
+    params.ParamsError,
+    records.RecordsError,
+    splits.SplitError,
+    scores.ScoreError,
+    saved.ModelFileError,
+    evaluation.EvaluationError,
+    bone_masks.MaskError,
+    occlusion.OcclusionError,
+    tracking.EvidenceError,
+)
+TITLES = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
+log = logging.getLogger(__name__)
+Maps = npt.NDArray[np.float32]
+
+
+def run(settings: params.Params, paths: argparse.Namespace) -> None:
+    """Explain images of `paths.backbone`; write figures, their headline and a picture."""
+    chosen = settings.explain
+    training, facts, shown = _read(chosen, paths)
+    pixels = evaluation.read_pixels(paths.pixels, shown["pixel_row"].to_numpy())
+    bone = bone_masks.read_masks(
+        paths.bone_masks,
+        shown,
+        side_pixels=pixels.shape[1],
+        fit=settings.ingest.fit,
+        crop_borders=settings.ingest.crop_borders,
+        maximum_megapixels=settings.ingest.maximum_megapixels,
+    )
+    patch = occlusion.Patch(chosen.patch_share, chosen.stride_share)
+    devices.make_deterministic(chosen.seed)
+    model = explain.halves(saved.load_model(paths.model / "model.keras", training["model_sha256"]))
+    chances = model.probabilities(pixels)
+    predicted = evaluation.predictions(shown, chances, training["classes"])
+    maps, redrawn = _maps(chosen, model, pixels, chances.argmax(axis=1), patch)
+    groups = shown["group"].to_numpy()
+    report = facts | explanation.report(
+        shown["label"].tolist(),
+        training["classes"],
+        maps,
+        redrawn,
+        bone,
+        cells=patch.positions,
+        bootstrap=explanation.Bootstrap(
+            groups, chosen.bootstrap_draws, chosen.interval_level, chosen.seed
+        ),
+    )
+    _picture(chosen, pixels, maps, predicted, evaluation.subtitle(facts), paths.picture_out)
+    artifacts.write_json(paths.explanation_out, report)
+    artifacts.write_json(paths.headline_out, explanation.headline(report))
+    log.info("%s: %s", evaluation.subtitle(facts), explanation.headline(report))
+    reports = {"pipeline/split.json": paths.split_metrics}
+    tracking.publish(tracking.collect(paths.model, paths.explanation_out.parent, reports))
+
+
+def _read(
+    chosen: params.Explain, paths: argparse.Namespace
+) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
+    """The training's record, what the report says of its origin, and the chosen test records."""
+    table = records.read_records(paths.records)
+    training = evaluation.read_training(
+        paths.model / "training.json",
+        paths.backbone,
+        records.class_names(table),
+        records=paths.records,
+        split=paths.split,
+    )
+    split_metrics = evaluation.read_split_metrics(paths.split_metrics, training)
+    evaluation.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
+    held = evaluation.held_out(table, splits.read_split(paths.split))
+    test = held[held["subset"] == "test"].reset_index(drop=True)
+    shown = test.iloc[explanation.chosen(test, chosen.images, chosen.seed)].reset_index(drop=True)
+    facts = {
+        **{name: training[name] for name in explanation.FACTS},
+        "leaky": split_metrics["leaky"],
+        "records": len(shown),
+        "groups": int(shown["group"].nunique()),
+    }
+    return training, facts, shown
+
+
+def _maps(
+    chosen: params.Explain,
+    learned: explain.Halves,
+    pixels: npt.NDArray[np.uint8],
+    classes: npt.NDArray[np.int64],
+    patch: occlusion.Patch,
+) -> tuple[dict[str, Maps], dict[str, dict[str, Maps]]]:
+    """Maps of each method: of the model, and of each level of weights that are drawn anew."""
+    levels = randomisation.cascade(learned, pixels, chosen.seed)
+    models = [learned, *levels.values()]
+    hidden = occlusion.occlusion(
+        models, pixels, classes, patch, most_passes=chosen.most_forward_passes
+    )
+    pairs = [
+        {"grad_cam": explain.grad_cam(one, pixels, classes), "occlusion": drop}
+        for one, drop in zip(models, hidden, strict=True)
+    ]
+    return pairs[0], dict(zip(levels, pairs[1:], strict=True))
+
+
+def _picture(
+    chosen: params.Explain,
+    pixels: npt.NDArray[np.uint8],
+    maps: Mapping[str, Maps],
+    predicted: pd.DataFrame,
+    subtitle: str,
+    out: Path,
+) -> None:
+    rows = explanation.of_each_class(predicted, chosen.images_shown)
+    heat = {TITLES[name]: explanation.as_heat(values[rows]) for name, values in maps.items()}
+    shown = predicted.iloc[rows].reset_index(drop=True)
+    contact_sheets.explanations(pixels[rows], heat, shown, subtitle, out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--backbone", required=True)
+    for name in ("records", "pixels", "split", "split-metrics", "bone-masks", "model", "test"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("explanation-out", "headline-out", "picture-out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    paths = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.params), paths)
+    except ERRORS as error:
+        sys.stderr.write(f"explain: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
