@@ -24,7 +24,11 @@ def write(folder: Path, mask: np.ndarray[Any, Any], name: str = "a/one.png") -> 
 
 
 def read(folder: Path, records: pd.DataFrame, **changes: Any) -> bone_masks.Coverage:
-    settings = {"side_pixels": 16, "fit": "letterbox", "crop_borders": False} | changes
+    settings: dict[str, Any] = {
+        "side_pixels": 16,
+        "fit": "letterbox",
+        "crop_borders": False,
+    } | changes
     return bone_masks.read_masks(folder, records, maximum_megapixels=1, **settings)
 
 

@@ -31,7 +31,8 @@ def region() -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def report(**changes: Any) -> dict[str, Any]:
     maps = {"grad_cam": random_maps(1), "occlusion": random_maps(2)}
-    given = {"maps": maps, "randomised": {"head": maps}, "bone": region()} | changes
+    given: dict[str, Any] = {"maps": maps, "randomised": {"head": maps}, "bone": region()}
+    given |= changes
     found: dict[str, Any] = explanation.report(
         LABELS, NAMES, cells=8, bootstrap=bootstrap(), **given
     )
