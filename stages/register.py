@@ -1,7 +1,7 @@
 r"""Register the backbone that is best on validation; make it champion if it deserves it.
 
 python -m stages.register --models models --metrics metrics --comparison reports/comparison \
-    --registration-out reports/registration.json
+    --cards reports/model_cards --registration-out reports/registration.json
 
 The choice never looks at test figures. What a champion has to pass is written on the version,
 passed or failed; `python -m stages.promote` is a person's way past it. Without MLflow nothing is
@@ -47,6 +47,7 @@ def run(
     models_in: Path,
     metrics_in: Path,
     comparison_in: Path,
+    cards_in: Path,
     registration_out: Path,
 ) -> None:
     """Register the best of `settings.model.backbones` and write `registration_out`."""
@@ -78,7 +79,9 @@ def run(
     }
     runs = {
         name: tracking.require_published(
-            tracking.collect(models_in / name, metrics_in / name, reports)
+            tracking.collect(
+                models_in / name, metrics_in / name, {**reports, **_card(cards_in, name)}
+            )
         )
         for name in read
     }
@@ -97,6 +100,14 @@ def run(
     _log_table(read, selection, chosen.selection_metric, baselines)
     logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
     _write(registration_out, registered)
+
+
+def _card(cards: Path, backbone: str) -> dict[str, Path]:
+    found = {f"model_card{kind}": cards / f"{backbone}{kind}" for kind in (".md", ".html")}
+    for path in found.values():
+        if not path.is_file():
+            raise candidates.CandidateError(f"{path} cannot be read: run `dvc repro`")
+    return found
 
 
 def _register(
@@ -194,6 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, required=True, dest="models_in")
     parser.add_argument("--metrics", type=Path, required=True, dest="metrics_in")
     parser.add_argument("--comparison", type=Path, required=True, dest="comparison_in")
+    parser.add_argument("--cards", type=Path, required=True, dest="cards_in")
     parser.add_argument("--registration-out", type=Path, required=True)
     paths = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -70,6 +70,9 @@ def write_evidence(root: Path, name: str, better_than_border: float = 1.0) -> No
     better = {"model": name, "other": "border", "probability_better": better_than_border}
     evidence = {"test": {"overall": {"figures": figures, "differences": [better]}}}
     (root / "comparison").mkdir(exist_ok=True)
+    (root / "cards").mkdir(exist_ok=True)
+    for kind in ("md", "html"):
+        (root / "cards" / f"{name}.{kind}").write_text(f"card of {name}")
     (root / "comparison" / "comparison.json").write_text(json.dumps({"evidence": evidence}))
     path = root / "metrics" / name / "test.json"
     error = "expected_calibration_error"
@@ -103,6 +106,7 @@ def run_stage(root: Path, *backbones: str, **changes: Any) -> dict[str, Any]:
         models_in=root / "models",
         metrics_in=root / "metrics",
         comparison_in=root / "comparison",
+        cards_in=root / "cards",
         registration_out=out,
     )
     registered: dict[str, Any] = json.loads(out.read_text())
@@ -143,6 +147,8 @@ def test_every_backbone_gets_its_run_from_files_when_it_has_none(root: Path) -> 
     run_stage(root, "mobilenet", "xception")
     assert sorted(run.data.tags["backbone"] for run in runs()) == ["mobilenet", "xception"]
     client = store.connect().client
+    cards = {entry.path for entry in client.list_artifacts(runs()[0].info.run_id)}
+    assert {"model_card.md", "model_card.html", "comparison"} <= cards
     names = [entry.path for entry in client.list_artifacts(runs()[0].info.run_id, "pipeline")]
     assert names == ["pipeline/audit.html", "pipeline/audit.json", "pipeline/split.json"]
 
@@ -277,6 +283,7 @@ def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -
         "models_in": root / "models",
         "metrics_in": root / "metrics",
         "comparison_in": root / "comparison",
+        "cards_in": root / "cards",
     }
     register.run(with_metric(metric), **places, registration_out=out)
     registered = json.loads(out.read_text())
@@ -291,6 +298,7 @@ def test_an_error_or_an_unknown_figure_cannot_choose(root: Path, metric: str) ->
         "models_in": root / "models",
         "metrics_in": root / "metrics",
         "comparison_in": root / "comparison",
+        "cards_in": root / "cards",
     }
     with pytest.raises(params.ParamsError, match=f"selection_metric: '{metric}' is none of acc"):
         register.run(with_metric(metric), **places, registration_out=root / "registration.json")
@@ -303,7 +311,8 @@ def arguments(root: Path) -> list[str]:
     out = root / "registration.json"
     return [
         *("--models", str(root / "models"), "--metrics", str(root / "metrics")),
-        *("--comparison", str(root / "comparison"), "--registration-out", str(out)),
+        *("--comparison", str(root / "comparison"), "--cards", str(root / "cards")),
+        *("--registration-out", str(out)),
     ]
 
 

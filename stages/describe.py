@@ -1,0 +1,104 @@
+r"""Write each backbone's model card, as Markdown and as one page of HTML.
+
+python -m stages.describe --records RECORDS.csv --models FOLDER --metrics FOLDER \
+    --comparison FOLDER --cards-out FOLDER
+
+FOLDER of the cards gets BACKBONE.md and BACKBONE.html; registration logs them with the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages import params
+from stages.radiographs import (
+    artifacts,
+    candidates,
+    evaluation,
+    model_card,
+    records,
+    scores,
+    subgroups,
+)
+
+ERRORS = (
+    params.ParamsError,
+    records.RecordsError,
+    candidates.CandidateError,
+    evaluation.EvaluationError,
+    scores.ScoreError,
+)
+log = logging.getLogger(__name__)
+
+
+def run(settings: params.Params, paths: argparse.Namespace) -> None:
+    """Write the cards of `settings.model.backbones` to the folder `paths.cards_out`."""
+    table = records.read_records(paths.records)
+    comparison = evaluation.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
+    audit = evaluation.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
+    with artifacts.staged_folder(paths.cards_out) as folder:
+        for name in settings.model.backbones:
+            facts = _facts(settings, name, table, comparison, audit, paths)
+            text = model_card.markdown(facts)
+            artifacts.write_text(folder / f"{name}.md", text)
+            artifacts.write_text(folder / f"{name}.html", model_card.html(text))
+            log.info("%s: model card in %s", name, paths.cards_out / f"{name}.html")
+
+
+def _facts(
+    settings: params.Params,
+    name: str,
+    table: pd.DataFrame,
+    comparison: dict[str, Any],
+    audit: dict[str, Any],
+    paths: argparse.Namespace,
+) -> dict[str, Any]:
+    chosen = settings.evaluate
+    candidate = candidates.read_candidate(name, paths.models / name, paths.metrics / name)
+    predictions = candidate.predictions
+    folds = evaluation.read_json(paths.metrics / name / "cross_validation.json", ("status",))
+    return {
+        "training": candidate.training,
+        "test": candidate.test,
+        "audit": audit,
+        "folds": folds if folds["status"] == "done" else None,
+        "folds_missing": folds.get("reason", ""),
+        **model_card.rivals(comparison, name),
+        "explanation": candidates.read_facts(paths.metrics / name / "explanation_headline.json"),
+        "subgroups": subgroups.figures(
+            predictions[predictions["subset"] == "test"],
+            table,
+            candidate.training["classes"],
+            draws=chosen.bootstrap_draws,
+            level=chosen.interval_level,
+            seed=chosen.seed,
+        ),
+        "level": chosen.interval_level,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    for name in ("records", "models", "metrics", "comparison", "cards-out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    paths = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run(params.load(paths.params), paths)
+    except ERRORS as error:
+        sys.stderr.write(f"describe: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
