@@ -158,7 +158,7 @@ class Head:
     attention_heads: int
     dense_units: int  # 0: none
     dropout: float  # 0-1
-    gaussian_noise: float  # standard deviation, on the feature map; 0: none
+    gaussian_noise: float  # standard deviation, on pooled features; 0: none
 
 
 @dataclasses.dataclass(frozen=True)

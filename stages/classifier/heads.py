@@ -20,20 +20,21 @@ class HeadDesign:
 
     Attributes:
         published: rebuild the published recipe's head; the other fields give its sizes.
-        squeeze_excitation: reweight the channels of the feature map first.
+        squeeze_excitation: gates on the channels, from the averaged feature map.
         squeeze_ratio: channels / width of the squeeze.
         projection_channels: channels of the 1 x 1 convolution before attention, 0 for none.
         attention: multi-head self-attention over the positions of the feature map.
         attention_heads: heads; each has channels / heads (published: all channels) as key size.
         dense_units: width of the hidden dense layer, 0 for none.
         dropout: share of units dropped, 0-1.
-        gaussian_noise: standard deviation of noise added while training, 0 for none.
+        gaussian_noise: standard deviation of noise added while training, 0 for none; on what the
+            dense layers read (published: on the feature map).
     """
 
     published: bool = False
     squeeze_excitation: bool = True
     squeeze_ratio: int = 16
-    projection_channels: int = 256
+    projection_channels: int = 64
     attention: bool = True
     attention_heads: int = 4
     dense_units: int = 0
@@ -49,19 +50,26 @@ def attach(features: keras.KerasTensor, classes: int, design: HeadDesign) -> ker
 
 
 def _default(features: keras.KerasTensor, design: HeadDesign) -> keras.KerasTensor:
-    hidden = features
-    if design.squeeze_excitation:
-        hidden = _squeeze_excitation(hidden, design.squeeze_ratio)
-    hidden = layers.LayerNormalization(name="feature_norm")(hidden)
+    """The average of the feature map beside self-attention over a narrow copy of it.
+
+    The gates of squeeze-and-excitation act on the average and on the narrow copy: the average of
+    the gated map is the gated average, so the wide map itself is never rewritten.
+    """
+    pooled = layers.GlobalAveragePooling2D(name="pool")(features)
+    squeezed = _squeeze(pooled, design.squeeze_ratio) if design.squeeze_excitation else None
+    parts = [layers.LayerNormalization(name="pool_norm")(_excited(pooled, squeezed, "pool"))]
+    if design.attention:
+        narrow = features
+        if design.projection_channels:
+            narrow = layers.Conv2D(design.projection_channels, 1, name="projection")(features)
+        height, width, channels = narrow.shape[1:]
+        tokens = layers.Reshape((height * width, channels), name="tokens")(narrow)
+        tokens = _residual_attention(_excited(tokens, squeezed, "tokens"), design)
+        # The plain average beside it: attention alone learned more slowly on few images.
+        parts.append(layers.GlobalAveragePooling1D(name="attended_pool")(tokens))
+    hidden = layers.Concatenate(name="pooled")(parts) if len(parts) > 1 else parts[0]
     if design.gaussian_noise:
         hidden = layers.GaussianNoise(design.gaussian_noise, name="feature_noise")(hidden)
-    pooled = layers.GlobalAveragePooling2D(name="pool")(hidden)
-    if design.attention:
-        attended = _residual_attention(hidden, design)
-        attended = layers.GlobalAveragePooling2D(name="attended_pool")(attended)
-        # The plain average beside it: attention alone learned more slowly on few images.
-        pooled = layers.Concatenate(name="pooled")([pooled, attended])
-    hidden = pooled
     if design.dense_units:
         hidden = layers.Dense(design.dense_units, activation="gelu", name="hidden")(hidden)
     return hidden
@@ -85,21 +93,32 @@ def _published(features: keras.KerasTensor, design: HeadDesign) -> keras.KerasTe
 
 
 def _squeeze_excitation(hidden: keras.KerasTensor, ratio: int) -> keras.KerasTensor:
+    """The block of the paper, on the whole map (batch, h, w, channels)."""
+    squeezed = _squeeze(layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(hidden), ratio)
+    return _excited(hidden, squeezed, "map")
+
+
+def _squeeze(pooled: keras.KerasTensor, ratio: int) -> keras.KerasTensor:
+    width = max(pooled.shape[-1] // ratio, 4)
+    return layers.Dense(width, activation="relu", name="excite_down")(pooled)
+
+
+def _excited(
+    hidden: keras.KerasTensor, squeezed: keras.KerasTensor | None, name: str
+) -> keras.KerasTensor:
+    """`hidden` with each channel times its gate; without `squeezed` as it is."""
+    if squeezed is None:
+        return hidden
     channels = hidden.shape[-1]
-    gate = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(hidden)
-    gate = layers.Dense(max(channels // ratio, 4), activation="relu", name="excite_down")(gate)
-    gate = layers.Dense(channels, activation="sigmoid", name="excite_up")(gate)
-    return layers.Multiply(name="excited")([hidden, gate])
+    gate = layers.Dense(channels, activation="sigmoid", name=f"excite_{name}")(squeezed)
+    if len(gate.shape) < len(hidden.shape):
+        gate = layers.Reshape((1, channels), name=f"gate_{name}")(gate)
+    return layers.Multiply(name=f"excited_{name}")([hidden, gate])
 
 
-def _residual_attention(hidden: keras.KerasTensor, design: HeadDesign) -> keras.KerasTensor:
-    if design.projection_channels:
-        hidden = layers.Conv2D(design.projection_channels, 1, name="projection")(hidden)
-    height, width, channels = hidden.shape[1:]
-    tokens = layers.Reshape((height * width, channels), name="tokens")(hidden)
+def _residual_attention(tokens: keras.KerasTensor, design: HeadDesign) -> keras.KerasTensor:
     normalised = layers.LayerNormalization(name="attention_norm")(tokens)
     attended = layers.MultiHeadAttention(
-        design.attention_heads, channels // design.attention_heads, name="attention"
+        design.attention_heads, tokens.shape[-1] // design.attention_heads, name="attention"
     )(normalised, normalised)
-    tokens = layers.Add(name="attended")([tokens, attended])
-    return layers.Reshape((height, width, channels), name="attended_map")(tokens)
+    return layers.Add(name="attended")([tokens, attended])

@@ -144,4 +144,17 @@ def test_each_block_of_the_head_can_be_left_out(attention: bool, squeeze: bool) 
     model = keras.Model(features, heads.attach(features, 3, design))
     names = {layer.name for layer in model.layers}
     assert ("attention" in names) == attention
-    assert ("excited" in names) == squeeze
+    assert ("excited_pool" in names) == squeeze
+
+
+def test_gating_the_average_is_averaging_the_gated_map() -> None:
+    import keras
+
+    from stages.classifier import heads
+
+    features = keras.Input((3, 3, 8))
+    model = keras.Model(features, heads.attach(features, 3, heads.HeadDesign()))
+    inside = [model.get_layer(name).output for name in ("excite_pool", "excited_pool")]
+    maps = np.random.default_rng(0).random((2, 3, 3, 8), np.float32)
+    gate, gated = (np.asarray(part) for part in keras.Model(features, inside)(maps))
+    np.testing.assert_allclose((maps * gate[:, None, None]).mean(axis=(1, 2)), gated, atol=1e-6)
