@@ -23,6 +23,9 @@ TINY = (
     "evaluate.bootstrap_draws=20",
     "explain.images=3",
     "explain.bootstrap_draws=20",
+    "compare.bootstrap_draws=20",
+    "register.minimum_probability=0",  # of nets that have learned nothing
+    "register.maximum_calibration_error=1",
 )
 
 

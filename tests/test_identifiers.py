@@ -51,7 +51,7 @@ def test_planted_identifiers_are_in_no_output_log_or_run(tmp_path: Path) -> None
         "data=folder", f"data.path={tmp_path / 'films'}", "train=from_scratch"
     )
     registered = project.json("reports/registration.json")
-    assert registered["alias"] == "champion"
+    assert registered["version"] == "1"
     assert project.json("metrics/validation.json")["rejected"] == 3
     assert project.json("metrics/split.json")["leakage"] == 0
     table = read_records(project.folder / "data" / "records.csv")
