@@ -77,7 +77,7 @@ def run(
     limits = unpacking.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = sheets.read_sheet(sheet_in, data.classes, key)
     with archives.opened(images_in, limits, data.classes, flat=sheet.labelled) as opened:
-        listing = labelling.list_labelled(opened, sheet, data.classes)
+        listing = labelling.list_labelled(opened, sheet, data.classes, data.parts)
         labelling.check_classes(listing)
         frame, prints = intake.take_in(listing, canonical, key, pixels_out)
     frame = intake.add_facts(frame, listing.facts, pattern, origin_pattern, key)

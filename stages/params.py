@@ -38,6 +38,7 @@ class Data:
     dataset: str  # Kaggle's owner/name/versions/number, or ""
     synthetic: bool  # True marks every result as synthetic
     classes: tuple[str, ...]  # ordinal scale, least to most severe; empty: sorted folder names
+    parts: tuple[str, ...]  # folders above the class folders: official subsets; empty: none
     patient_pattern: str  # regular expression on the file stem, groups "patient" and "side"; or ""
     origin_pattern: str  # likewise: group "origin", or the name of the group that matches; or ""
 
@@ -92,7 +93,7 @@ class Validate:
 class Split:
     """Protocol and shares of the subsets."""
 
-    protocol: Literal["grouped", "random"]  # random is leaky: for comparison only
+    protocol: Literal["grouped", "random", "official"]  # random is leaky: for comparison only
     validation_share: float  # 0-1
     test_share: float  # 0-1
     folds: int  # folds of the fold column
@@ -184,6 +185,7 @@ class Train:
     warmup_epochs: int
     weight_decay: float  # decoupled; 0 is plain Adam
     label_smoothing: float  # 0-1
+    soft_label_deviation: float  # classes: of soft ordinal labels; 0: one-hot
     probe_epochs: int  # of the head alone, before pretrained layers are trained; 0: none
     probe_learning_rate: float
     early_stopping_patience: int  # epochs; 0: never stops early

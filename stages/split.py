@@ -1,4 +1,4 @@
-"""Records -> subsets train, val, test and folds; grouped, or random (leaky) for comparison.
+"""Records -> subsets train, val, test and folds: grouped, official, or random (leaky).
 
 python -m stages.split --records RECORDS.csv --split-out SPLIT.csv --metrics-out SPLIT.json
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages import params
-from stages.radiographs import artifacts, lineage, records, splits
+from stages.radiographs import artifacts, lineage, official_split, records, split_summary, splits
 
 ERRORS = (params.ParamsError, records.RecordsError, splits.SplitError, lineage.LineageError)
 log = logging.getLogger(__name__)
@@ -24,15 +24,18 @@ def run(settings: params.Params, *, records_in: Path, split_out: Path, metrics_o
     wanted = {
         name: getattr(chosen, name) for name in ("validation_share", "test_share", "folds", "seed")
     }
-    if chosen.protocol == "grouped":
-        patterns = lineage.compile_patterns(
-            settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-        )
-        originals = lineage.originals(table["source"].tolist(), patterns)
-        split = splits.grouped_split(table, originals, **wanted)
-    else:
+    patterns = lineage.compile_patterns(
+        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
+    )
+    originals = lineage.originals(table["source"].tolist(), patterns)
+    if chosen.protocol == "random":
         split = splits.random_split(table, **wanted)
-    facts = splits.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)
+    elif chosen.protocol == "official":
+        del wanted["test_share"]  # the data's makers gave it
+        split = official_split.official_split(table, originals, **wanted)
+    else:
+        split = splits.grouped_split(table, originals, **wanted)
+    facts = split_summary.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)
     artifacts.write_text(split_out, split.to_csv(index=False))
     artifacts.write_json(metrics_out, facts)
     for name, counts in facts["subsets"].items():

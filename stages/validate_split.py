@@ -64,7 +64,8 @@ def run(
     if complaint:
         raise SplitValidationError(complaint)
     left_out = len(facts["not_asked"])
-    note = f"; {left_out} not asked of a random split, which is LEAKY" if left_out else ""
+    kind = f"{asked.protocol} split" + (", which is LEAKY" if facts["leaky"] else "")
+    note = f"; {left_out} not asked of a {kind}" if left_out else ""
     log.info("all %d expectations met%s: %s/index.html", len(outcomes) - left_out, note, docs_out)
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stages import split
-from stages.radiographs.records import write_records
+from stages.radiographs.records import read_records, write_records
 from stages.radiographs.splits import read_split
 from tests.radiographs.tables import records
 
@@ -59,6 +59,20 @@ def test_without_the_grouping_planted_copies_leak(project: Path) -> None:
         leakage[protocol] = json.loads((project / "split.json").read_text())["leakage"]
     assert leakage["grouped"] == 0
     assert leakage["random"] > 0
+
+
+def test_the_official_split_needs_official_parts(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(project, protocol="official") == 1
+    assert "set data.parts" in capsys.readouterr().err
+    table = read_records(project / "records.csv")
+    table["part"] = ["train" if picture < 40 else "val" for picture in table["picture"]]
+    write_records(table, project / "records.csv")
+    assert run(project, protocol="official") == 0
+    facts = json.loads((project / "split.json").read_text())
+    assert (facts["leaky"], facts["leakage"]) == (False, 0)
+    assert facts["subsets"]["test"]["records"] == 20
 
 
 @pytest.mark.parametrize("protocol", ["grouped", "random"])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from stages.classifier.checkpoints import Checkpoints, Progress
 from stages.classifier.features import Source
-from stages.classifier.inputs import Augmentation, Rows, padded_batches, training_batches
+from stages.classifier.inputs import Augmentation, Rows, padded_batches, targets, training_batches
 from stages.classifier.optimizer import FusedAdam
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class Optimisation:
         warmup_epochs: epochs of linear rise before.
         weight_decay: decoupled; 0 for plain Adam.
         label_smoothing: 0-1.
+        soft_label_deviation: of soft ordinal labels, in classes; 0 for one-hot labels.
         patience: epochs without a lower validation loss before stopping; 0 never stops early.
         keep: whose weights the training ends with: those of the epoch with the "best" validation
             loss, or of the "last". Few validation records choose by luck; "last" never stops early.
@@ -49,6 +50,7 @@ class Optimisation:
     warmup_epochs: int = 0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    soft_label_deviation: float = 0.0
     patience: int = 0
     keep: Literal["best", "last"] = "best"
     seed: int = 42
@@ -129,7 +131,7 @@ def fit(
             source,
             training.rows,
             training.class_indices,
-            classes=classes,
+            targets=targets(classes, optimisation.soft_label_deviation),
             batch_size=optimisation.batch_size,
             epochs=remaining,
             seed=optimisation.seed,

@@ -66,6 +66,7 @@ def planned(
         warmup_epochs=train["warmup_epochs"],
         weight_decay=train["weight_decay"],
         label_smoothing=train["label_smoothing"],
+        soft_label_deviation=train["soft_label_deviation"],
         patience=train["early_stopping_patience"],
         keep=train["keep_epoch"],
         seed=train["seed"],

@@ -114,6 +114,7 @@ def _empty_columns(source: files.Source) -> dict[str, Any]:
     return {
         "source": source.name,
         "label": source.label,
+        "part": source.part,
         "status": USED,
         **dict.fromkeys((*file, *person), ""),
         **dict.fromkeys(numbers, 0),

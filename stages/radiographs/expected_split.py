@@ -33,7 +33,7 @@ class Wanted:
     """What the split was asked for, and the limits of its checks.
 
     Attributes:
-        protocol: grouped | random.
+        protocol: grouped | official | random.
         validation_share: of the records in subsets, 0-1.
         test_share: likewise.
         folds: folds of the fold column.
@@ -41,7 +41,7 @@ class Wanted:
         maximum_share_error: largest distance of a subset's share from the wanted one, 0-1.
     """
 
-    protocol: Literal["grouped", "random"]
+    protocol: Literal["grouped", "official", "random"]
     validation_share: float
     test_share: float
     folds: int
@@ -75,7 +75,8 @@ def counts(split: pd.DataFrame) -> dict[str, int]:
 
 
 def _suites(split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted) -> dict[str, Suite]:
-    grouped = wanted.protocol == "grouped"
+    grouped = wanted.protocol != "random"
+    drawn = wanted.protocol != "official"  # else the shares are the makers' choice
     described = records[["record", "source", "label", "status", "picture"]]
     described = described.assign(group_of_record=records["group"])
     joined = split.merge(described, on="record", how="left")
@@ -95,7 +96,7 @@ def _suites(split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted) -> dict[
         "groups": Suite(_groups(members), "group", _of_groups(), asked=grouped),
         "pictures": Suite(_pictures(members), "picture", [_one_a_picture()], asked=grouped),
         "classes": Suite(_classes(members, records), "part", [_enough(wanted)]),
-        "shares": Suite(_shares(members, wanted), "subset", [_near(wanted)]),
+        "shares": Suite(_shares(members, wanted), "subset", [_near(wanted)], asked=drawn),
     }
 
 

@@ -34,24 +34,31 @@ class Source:
         path: where it is.
         label: its class, by its folder or the sheet; "" if neither tells.
         obstacle: why it is not even opened, "" if it is.
+        part: official part (train, val, test) by its top folder; "" where there are none.
     """
 
     name: str
     path: Path
     label: str
     obstacle: str = ""
+    part: str = ""
 
 
-def class_folders(folder: Path, classes: Sequence[str], *, shown: object = "") -> list[str]:
+def class_folders(
+    folder: Path, classes: Sequence[str], *, shown: object = "", parts: Sequence[str] = ()
+) -> list[str]:
     """The class names in order: `classes`, or the names of the sub-folders sorted by bytes.
 
-    `shown` is what messages call the folder, where it is an unpacked archive.
+    `shown` is what messages call the folder, where it is an unpacked archive. With `parts` the
+    class folders lie in folders of these names, as far as they are there.
 
     Raises:
         FolderError: no folder, no sub-folder, or sub-folders that are not the `classes`.
     """
     shown = shown or folder
     found = _sub_folders(folder, shown)
+    if parts:
+        found = _below_parts(folder, parts, found, shown)
     check_distinct(classes)
     if not found:
         raise FolderError(
@@ -82,13 +89,14 @@ def check_distinct(classes: Sequence[str]) -> None:
         raise FolderError(f"data.classes names a class twice: {', '.join(classes)}")
 
 
-def list_sources(folder: Path, *, labelled: bool = True) -> list[Source]:
+def list_sources(folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()) -> list[Source]:
     """Every file below `folder`, in the order of its name's bytes, whatever the file system's.
 
     Links are followed; a link back to a folder that contains it is listed as an unusable file.
     The label is that of the class folder; with `labelled` False none has a label or needs one.
+    With `parts` the class folders lie in folders of these names, and other files are unusable.
     """
-    sources = [_source(path, folder, why, labelled) for path, why in _walk(folder, ())]
+    sources = [_source(path, folder, why, labelled, parts) for path, why in _walk(folder, ())]
     return sorted(sources, key=lambda source: source.name.encode())
 
 
@@ -121,6 +129,20 @@ def _sub_folders(folder: Path, shown: object) -> list[str]:
     except OSError as error:
         raise FolderError(f"{shown} cannot be listed: {_cause(error)}") from error
     return sorted(found, key=os.fsencode)
+
+
+def _below_parts(
+    folder: Path, parts: Sequence[str], found: Sequence[str], shown: object
+) -> list[str]:
+    """Names of the class folders in those of `parts` that are there, sorted by bytes."""
+    present = [name for name in parts if name in found]
+    if not present:
+        raise FolderError(
+            f"data.parts names {_listed(parts)}, but {shown} has none of them: empty data.parts "
+            "where the class folders lie in data.path itself"
+        )
+    names = {name for part in present for name in _sub_folders(folder / part, f"{shown}/{part}")}
+    return sorted(names, key=os.fsencode)
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, str]]:
@@ -160,19 +182,24 @@ def _kind(path: Path) -> tuple[str, str]:
     return "file", "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _source(path: Path, root: Path, obstacle: str, labelled: bool) -> Source:
-    parts = path.relative_to(root).parts
-    name = os.fsencode("/".join(parts)).decode("utf-8", "backslashreplace")
-    if not obstacle and any(part.startswith(".") for part in parts):
+def _source(path: Path, root: Path, obstacle: str, labelled: bool, parts: Sequence[str]) -> Source:
+    steps = path.relative_to(root).parts
+    name = os.fsencode("/".join(steps)).decode("utf-8", "backslashreplace")
+    part = steps[0] if steps[0] in parts else ""
+    inner = steps[1:] if parts else steps
+    if not obstacle and any(step.startswith(".") for step in steps):
         obstacle = "hidden"
-    if not obstacle and labelled and len(parts) == 1:
+    if not obstacle and parts and not part:
+        obstacle = f"in none of the folders {', '.join(parts)}"
+    if not obstacle and labelled and len(inner) == 1:
         obstacle = "in no class folder"
-    if not obstacle and name != "/".join(parts):
+    if not obstacle and name != "/".join(steps):
         obstacle = "name is not UTF-8: rename the file"
     if not obstacle and path.suffix.lower() in ARCHIVE_SUFFIXES:
         obstacle = "an archive inside the data: unpack it"
-    in_class = labelled and len(parts) > 1 and not parts[0].startswith(".")
-    return Source(name, path, parts[0] if in_class else "", obstacle)
+    in_class = labelled and len(inner) > 1 and not inner[0].startswith(".")
+    in_class = in_class and (part != "" or not parts)
+    return Source(name, path, inner[0] if in_class else "", obstacle, part)
 
 
 def _listed(names: Sequence[str]) -> str:

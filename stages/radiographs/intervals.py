@@ -137,6 +137,9 @@ def weighted_figures(
     confusion = _confusion(truth, predicted, weights, probabilities.shape[1])
     return {
         **_of_confusion(confusion, total),
+        "expected_class_kappa": _quadratic_kappa(
+            _confusion(truth, scores.expected_class(probabilities), weights, confusion.shape[1])
+        ),
         "macro_auc": _macro_auc(truth, probabilities, weights),
         "log_loss": weights @ scores.surprise(truth, probabilities) / total,
         "expected_calibration_error": _calibration_error(truth, probabilities, weights) / total,
@@ -171,12 +174,14 @@ def _of_confusion(confusion: Floats, total: Floats) -> dict[str, Floats]:
         "balanced_accuracy": np.nanmean(recall, axis=1),
         "macro_f1": np.nanmean(f1, axis=1),
         "weighted_f1": np.nansum(f1 * support, axis=1) / total,
-        "quadratic_kappa": _quadratic_kappa(confusion, support, chosen, total),
+        "quadratic_kappa": _quadratic_kappa(confusion),
     }
 
 
-def _quadratic_kappa(confusion: Floats, support: Floats, chosen: Floats, total: Floats) -> Floats:
+def _quadratic_kappa(confusion: Floats) -> Floats:
     """1 - observed / chance disagreement, as in Cohen 1968, doi 10.1037/h0026256."""
+    support, chosen = confusion.sum(axis=2), confusion.sum(axis=1)
+    total = support.sum(axis=1)
     scale = np.arange(confusion.shape[1])
     distance = np.square(np.subtract.outer(scale, scale)).astype(np.float64)
     observed = np.einsum("dij,ij->d", confusion, distance)

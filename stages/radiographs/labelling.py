@@ -35,15 +35,19 @@ class Listing:
     facts: Mapping[str, Mapping[str, Any]]
 
 
-def list_labelled(opened: Opened, sheet: Sheet, classes: Sequence[str]) -> Listing:
+def list_labelled(
+    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str] = ()
+) -> Listing:
     """Every file of `opened`, labelled by the sheet if it has labels, else by its class folder.
+
+    With `parts`, official subsets, folders of these names hold everything.
 
     Raises:
         FolderError: the folders are not the classes.
         SheetError: two rows contradict each other, or no row fits any file.
     """
-    names = _class_names(opened, sheet, classes)
-    sources = files.list_sources(opened.folder, labelled=not sheet.labelled)
+    names = _class_names(opened, sheet, classes, parts)
+    sources = files.list_sources(opened.folder, labelled=not sheet.labelled, parts=parts)
     rows, absent = _matched(sources, sheet, opened)
     labelled = [_labelled(source, rows.get(source.name), sheet, names) for source in sources]
     labelled += absent
@@ -65,9 +69,11 @@ def check_classes(listing: Listing) -> None:
         )
 
 
-def _class_names(opened: Opened, sheet: Sheet, classes: Sequence[str]) -> list[str]:
+def _class_names(
+    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
+) -> list[str]:
     if not sheet.labelled:
-        return files.class_folders(opened.folder, classes, shown=opened.shown)
+        return files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
     files.check_distinct(classes)
     if classes:
         return list(classes)

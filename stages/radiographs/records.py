@@ -17,6 +17,7 @@ COLUMNS: Final[dict[str, str]] = {
     "record": "int64",  # 0 to n - 1, in the order of the source's bytes
     "source": "str",  # POSIX path relative to the data folder
     "label": "str",  # the class folder's name
+    "part": "str",  # official subset, by its folder: train | val | test; "" where there is none
     "class_index": "int64",  # position in data.classes, else in the sorted folder names
     "status": "str",  # used | quarantined | rejected
     "reason": "str",  # why it is not used; "" if it is

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -56,11 +56,11 @@ def grouped_split(
     """
     _check_asked(validation_share, test_share, folds)
     keep = one_a_picture(records, originals)
-    _check_counts(records, keep, "group", folds)
+    check_counts(records, keep, "group", folds)
     train_share = 1 - validation_share - test_share
     shares = {"train": train_share, "val": validation_share, "test": test_share}
     subset = keep["group"].map(deal_out(keep, shares, seed))
-    return _table(records, keep, subset, _folds(keep, folds, seed, grouped=True))
+    return as_table(records, keep, subset, deal_folds(keep, folds, seed, grouped=True))
 
 
 def random_split(
@@ -77,7 +77,7 @@ def random_split(
 
     _check_asked(validation_share, test_share, folds)
     keep = records[records["pixel_row"] >= 0]
-    _check_counts(records, keep, "record", folds)
+    check_counts(records, keep, "record", folds)
     held_share = validation_share + test_share
     try:
         _, held = train_test_split(
@@ -90,7 +90,7 @@ def random_split(
         raise SplitError(f"a class is too small for a stratified random split: {error}") from error
     subset = pd.Series("train", index=keep.index)
     subset[val.index], subset[test.index] = "val", "test"
-    return _table(records, keep, subset, _folds(keep, folds, seed, grouped=False))
+    return as_table(records, keep, subset, deal_folds(keep, folds, seed, grouped=False))
 
 
 def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
@@ -99,28 +99,6 @@ def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
     train, test = (joined[joined["subset"] == name] for name in ("train", "test"))
     related = test["picture"].isin(train["picture"]) | test["group"].isin(train["group"])
     return float(related.mean()) if len(test) else 0.0
-
-
-def summary(
-    records: pd.DataFrame, split: pd.DataFrame, protocol: str, *, synthetic: bool
-) -> dict[str, Any]:
-    """Counts and leakage of a split, for metrics/split.json."""
-    joined = records[["record", "label"]].merge(split, on="record")
-    counts: dict[str, Mapping[str, int]] = {}
-    for name in (*SUBSETS, UNUSED):
-        part = joined[joined["subset"] == name]
-        counts[name] = {
-            "records": len(part),
-            **({"groups": int(part["group"].nunique())} if name != UNUSED else {}),
-            **{str(k): int(v) for k, v in part["label"].value_counts().sort_index().items() if k},
-        }
-    return {
-        "protocol": protocol,
-        "leaky": protocol == "random",
-        "leakage": round(leakage(records, split), 6),
-        "synthetic": synthetic,
-        "subsets": counts,
-    }
 
 
 def read_split(path: Path) -> pd.DataFrame:
@@ -154,9 +132,10 @@ def _check_asked(validation_share: float, test_share: float, folds: int) -> None
         raise SplitError(f"split.folds is {folds}: at least 2 are needed")
 
 
-def _check_counts(
+def check_counts(
     records: pd.DataFrame, keep: pd.DataFrame, unit: Literal["record", "group"], folds: int
 ) -> None:
+    """Raise `SplitError` where a class of `records` has too few units in `keep`."""
     needed = max(len(SUBSETS), folds)
     labels = sorted(set(records.loc[records["class_index"] >= 0, "label"]))
     counts = keep.groupby("label")[unit].nunique().reindex(labels, fill_value=0)
@@ -226,7 +205,8 @@ def _without_gaps(
         place[row] = index
 
 
-def _folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> pd.Series[int]:
+def deal_folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> pd.Series[int]:
+    """The fold of each row of `keep`, stratified by class."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     kind = StratifiedGroupKFold if grouped else StratifiedKFold
@@ -238,9 +218,10 @@ def _folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> pd.Se
     return fold
 
 
-def _table(
+def as_table(
     records: pd.DataFrame, keep: pd.DataFrame, subset: pd.Series[str], fold: pd.Series[int]
 ) -> pd.DataFrame:
+    """The split table of all `records`; those not in `keep` are unused."""
     frame = pd.DataFrame(
         {"record": records["record"], "subset": UNUSED, "fold": -1, "group": records["group"]}
     )

@@ -30,7 +30,7 @@ def batches(epochs: range) -> list[npt.NDArray[np.float32]]:
         features.Source(pixels, pixels=True),
         np.arange(20),
         np.arange(20) % 3,
-        classes=3,
+        targets=inputs.targets(3, 0),
         batch_size=4,
         epochs=epochs,
         seed=1,
@@ -90,7 +90,7 @@ def test_frozen_features_are_flipped_by_their_second_view() -> None:
             features.Source(values, pixels=False, kinds=("image", "mirror")[: len(values)]),
             np.arange(30),
             np.zeros(30, np.int64),
-            classes=2,
+            targets=inputs.targets(2, 0),
             batch_size=10,
             epochs=range(1),
             seed=3,
@@ -99,6 +99,41 @@ def test_frozen_features_are_flipped_by_their_second_view() -> None:
         )
         seen = np.concatenate([np.asarray(batch[0]) for batch in data])
         assert set(np.unique(seen).tolist()) == expected
+
+
+@pytest.mark.parametrize("deviation", [0, 0.3, 0.5, 1, 3])
+def test_wanted_probabilities_fall_with_the_distance_from_the_grade(deviation: float) -> None:
+    from stages.classifier import inputs
+
+    wanted = inputs.targets(5, deviation)
+    np.testing.assert_allclose(wanted.sum(axis=1), 1, rtol=1e-6)
+    distance = np.abs(np.subtract.outer(np.arange(5), np.arange(5)))
+    for row, steps in zip(wanted, distance, strict=True):
+        assert (np.diff(row[np.argsort(steps, kind="stable")]) <= 0).all()
+    assert (wanted[0, 1] > wanted[0, 2]) == (deviation > 0)
+    np.testing.assert_array_equal(wanted[::-1, ::-1], wanted)
+
+
+def test_training_asks_for_the_targets_of_each_row() -> None:
+    from stages.classifier import features, inputs
+
+    rows = 6
+    values = np.zeros((1, rows, 1, 1, 1), np.float16)
+    classes = np.arange(rows) % 3
+    wanted = inputs.targets(3, 0.5)
+    (batch,) = inputs.training_batches(
+        features.Source(values, pixels=False),
+        np.arange(rows),
+        classes,
+        targets=wanted,
+        batch_size=rows,
+        epochs=range(1),
+        seed=3,
+        augmentation=inputs.Augmentation(),
+        class_weights=np.ones(3, np.float32),
+    )
+    order = inputs.epoch_order(rows, rows, 3, 0)
+    np.testing.assert_array_equal(np.asarray(batch[1]), wanted[classes[order]])
 
 
 def test_padded_batches_hold_every_row_in_order() -> None:

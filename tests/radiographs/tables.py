@@ -23,6 +23,7 @@ def records(
             "record": range(count),
             "source": [f"class{label}/{n:04d}.png" for n, label in enumerate(labels)],
             "label": [f"class{label}" for label in labels],
+            "part": "",
             "class_index": labels,
             "status": statuses,
             "reason": ["" if status == "used" else "because" for status in statuses],

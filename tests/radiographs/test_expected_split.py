@@ -151,3 +151,14 @@ def test_what_a_random_split_breaks_is_reported_as_not_asked_for(tmp_path: Path)
 def test_the_same_split_fails_where_grouped_was_asked_for() -> None:
     split = splits.random_split(table(), **SHARES)  # type: ignore[arg-type]
     assert "no group is in two subsets" in failed(split)
+
+
+def test_of_an_official_split_no_shares_are_asked_but_groups_are() -> None:
+    wanted = dataclasses.replace(RANDOM, protocol="official", test_share=0.9)
+    outcomes = expected_split.check(grouped(), table(), wanted, None)
+    assert all(one["success"] for one in outcomes)
+    not_asked = [one["expectation"] for one in outcomes if not one["asked"]]
+    assert len(not_asked) == 1
+    assert "share" in not_asked[0]
+    crossed = expected_split.check(copy_in_test(grouped()), table(), wanted, None)
+    assert not all(one["success"] for one in crossed)

@@ -66,6 +66,26 @@ def test_label_is_the_first_folder(tmp_path: Path) -> None:
     assert [source.label for source in list_sources(tmp_path)] == ["a", "b", ""]
 
 
+def test_with_official_parts_the_label_is_the_folder_below(tmp_path: Path) -> None:
+    tree(tmp_path, "train/a/1", "val/b/deep/2", "val/stray", "auto/a/3", "top", "train/.x/4")
+    sources = list_sources(tmp_path, parts=("train", "val", "test"))
+    assert {source.name: (source.part, source.label, source.obstacle) for source in sources} == {
+        "auto/a/3": ("", "", "in none of the folders train, val, test"),
+        "top": ("", "", "in none of the folders train, val, test"),
+        "train/.x/4": ("train", "", "hidden"),
+        "train/a/1": ("train", "a", ""),
+        "val/b/deep/2": ("val", "b", ""),
+        "val/stray": ("val", "", "in no class folder"),
+    }
+
+
+def test_with_official_parts_the_classes_are_those_of_all_parts(tmp_path: Path) -> None:
+    tree(tmp_path, "train/a/1", "val/b/2", "auto/c/3")
+    assert class_folders(tmp_path, [], parts=("train", "val", "test")) == ["a", "b"]
+    with pytest.raises(FolderError, match=r"data.parts names tr, te, but .* has none of them"):
+        class_folders(tmp_path, [], parts=("tr", "te"))
+
+
 def test_without_class_folders_no_file_has_or_needs_a_label(tmp_path: Path) -> None:
     sources = list_sources(tree(tmp_path, "a/1", "stray", ".x"), labelled=False)
     assert {source.name: source.obstacle for source in sources} == {

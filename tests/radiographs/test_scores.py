@@ -63,7 +63,7 @@ def test_only_the_headline_figures_and_the_classes_are_in_a_score() -> None:
 
 def test_a_perfect_and_certain_model_has_the_best_of_every_figure() -> None:
     figures = scores.score(TRUTH, certain([0, 0, 1, 2, 2]), NAMES)
-    assert [figures[name] for name in scores.LARGER_IS_BETTER] == [1.0] * 6
+    assert [figures[name] for name in scores.LARGER_IS_BETTER] == [1.0] * 7
     assert figures["log_loss"] == figures["expected_calibration_error"] == 0
 
 
@@ -110,6 +110,15 @@ def test_kappa_counts_an_absent_class_between_two_others_as_a_step() -> None:
     assert near > far
     without = scores.metric("quadratic_kappa")(np.array([0, 0, 2, 2]), certain([0, 0, 2, 1]))
     assert without == pytest.approx(1 - 1 / ((2 * (4 + 1) + 2 * (8 + 1)) / 4))
+
+
+def test_the_expected_class_lies_between_two_likely_ends() -> None:
+    ends, half = [0.45, 0.1, 0.45], [0.5, 0.5, 0.0]
+    assert scores.expected_class(np.array([ends, half, [0.0, 0.4, 0.6]])).tolist() == [1, 1, 2]
+    truth = np.array([0, 1, 2])
+    chances = np.array([[0.8, 0.1, 0.1], ends, [0.1, 0.1, 0.8]])
+    assert scores.metric("expected_class_kappa")(truth, chances) == 1
+    assert scores.metric("quadratic_kappa")(truth, chances) < 1
 
 
 def test_confidence_on_an_edge_belongs_to_the_bin_below() -> None:

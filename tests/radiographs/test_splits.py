@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.radiographs import splits
+from stages.radiographs import split_summary, splits
 from tests.radiographs.tables import records
 
 SHARES: dict[str, Any] = {"validation_share": 0.15, "test_share": 0.2, "folds": 3, "seed": 42}
@@ -186,7 +186,7 @@ def test_the_random_split_takes_all_pixels_and_leaks_planted_copies() -> None:
         splits.UNUSED: 1,
     }
     assert splits.leakage(table, split) > 0.9
-    summary = splits.summary(table, split, "random", synthetic=True)
+    summary = split_summary.summary(table, split, "random", synthetic=True)
     assert summary["leaky"] is True
     assert summary["synthetic"] is True
     assert summary["leakage"] == pytest.approx(splits.leakage(table, split))
