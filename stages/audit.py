@@ -10,14 +10,12 @@ names and stays on this machine; PUBLIC.html has none and goes to MLflow.
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import params
+from stages import command, params
 from stages.radiographs import (
     artifacts,
     audit,
@@ -29,7 +27,6 @@ from stages.radiographs import (
 )
 
 ERRORS = (
-    params.ParamsError,
     records.RecordsError,
     splits.SplitError,
     lineage.LineageError,
@@ -114,8 +111,7 @@ def _log(facts: Mapping[str, Any], report: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--records", type=Path, required=True, dest="records_in")
     parser.add_argument("--pixels", type=Path, required=True, dest="pixels_in")
     parser.add_argument("--split", type=Path, required=True, dest="split_in")
@@ -123,14 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--shortcuts-out", type=Path, required=True)
     parser.add_argument("--report-out", type=Path, required=True)
     parser.add_argument("--public-report-out", type=Path, required=True)
-    paths = vars(parser.parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.pop("params")), **paths)
-    except ERRORS as error:
-        sys.stderr.write(f"audit: {error}\n")
-        return 1
-    return 0
+    return command.run("audit", parser.parse_args(argv), command.by_keyword(run), ERRORS)
 
 
 if __name__ == "__main__":

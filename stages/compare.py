@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages import params
+from stages import command, params
 from stages.classifier import features
 from stages.radiographs import (
     artifacts,
@@ -37,7 +36,6 @@ from stages.radiographs import (
 )
 
 ERRORS = (
-    params.ParamsError,
     records.RecordsError,
     splits.SplitError,
     audit.AuditError,
@@ -184,21 +182,11 @@ def _named(text: str) -> tuple[str, Path]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     for name in ("records", "pixels", "split", "features", "metrics", "comparison-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--also", type=_named, action="append", default=[])
-    paths = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.params), paths)
-    except ERRORS as error:
-        sys.stderr.write(f"compare: {error}\n")
-        return 1
-    return 0
+    return command.run("compare", parser.parse_args(argv), run, ERRORS)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ import pandas as pd
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from stages import params
+from stages import command, params
 from stages.classifier import design, features
 from stages.radiographs import (
     artifacts,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:  # TensorFlow is not imported where nothing is trained
     from stages.classifier.learner import Learner
 
 ERRORS = (
-    params.ParamsError,
     records.RecordsError,
     splits.SplitError,
     lineage.LineageError,
@@ -54,7 +52,6 @@ ERRORS = (
     design.DesignError,
     features.FeaturesError,
     cross_validation.CrossValidationError,
-    FileNotFoundError,
 )
 SECTIONS = ("oversample", "head", "train")  # that a fold and the training have in common
 TOO_DEAR = (
@@ -227,21 +224,13 @@ def _log(report: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--backbone", required=True)
     for name in ("features", "pixels", "records", "split", "checkpoints"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cross-validation-out", "headline-out", "predictions-out", "plot-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    paths = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.params), paths)
-    except ERRORS as error:
-        sys.stderr.write(f"cross_validate: {error}\n")
-        return 1
-    return 0
+    return command.run("cross_validate", parser.parse_args(argv), run, ERRORS)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages import params
+from stages import command, params
 from stages.radiographs import (
     artifacts,
     candidates,
@@ -29,7 +28,6 @@ from stages.radiographs import (
 )
 
 ERRORS = (
-    params.ParamsError,
     records.RecordsError,
     candidates.CandidateError,
     evaluation.EvaluationError,
@@ -86,18 +84,10 @@ def _facts(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     for name in ("records", "models", "metrics", "comparison", "cards-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    paths = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.params), paths)
-    except ERRORS as error:
-        sys.stderr.write(f"describe: {error}\n")
-        return 1
-    return 0
+    return command.run("describe", parser.parse_args(argv), run, ERRORS)
 
 
 if __name__ == "__main__":

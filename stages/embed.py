@@ -10,25 +10,21 @@ reads the pixels. A killed run goes on from its last chunk when the same command
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import params
+from stages import command, params
 from stages.classifier import embedding, engines, features
 from stages.classifier.design import BackboneDesign, DesignError, write_design
 from stages.classifier.views import Views
 from stages.radiographs import artifacts, provenance
 
 ERRORS = (
-    params.ParamsError,
     DesignError,
     engines.EngineError,
     features.FeaturesError,
-    FileNotFoundError,
 )
 log = logging.getLogger(__name__)
 
@@ -75,26 +71,12 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--backbone", required=True)
-    parser.add_argument("--pixels", type=Path, required=True)
+    parser.add_argument("--pixels", type=Path, required=True, dest="pixels_in")
     parser.add_argument("--partial", type=Path, required=True)
     parser.add_argument("--features-out", type=Path, required=True)
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(
-            params.load(arguments.params),
-            backbone=arguments.backbone,
-            pixels_in=arguments.pixels,
-            partial=arguments.partial,
-            features_out=arguments.features_out,
-        )
-    except ERRORS as error:
-        sys.stderr.write(f"embed: {error}\n")
-        return 1
-    return 0
+    return command.run("embed", parser.parse_args(argv), command.by_keyword(run), ERRORS)
 
 
 if __name__ == "__main__":

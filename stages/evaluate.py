@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages import params, tracking
+from stages import command, params, tracking
 from stages.classifier import devices, explain, reading, saved
 from stages.radiographs import (
     artifacts,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     import keras
 
 ERRORS = (
-    params.ParamsError,
     records.RecordsError,
     splits.SplitError,
     scores.ScoreError,
@@ -196,21 +194,13 @@ def _log(report: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--backbone", required=True)
     for name in ("records", "pixels", "split", "split-metrics", "model", "history"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("test-out", "headline-out", "predictions-out", "plots-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    paths = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.params), paths)
-    except ERRORS as error:
-        sys.stderr.write(f"evaluate: {error}\n")
-        return 1
-    return 0
+    return command.run("evaluate", parser.parse_args(argv), run, ERRORS)
 
 
 if __name__ == "__main__":

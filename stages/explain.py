@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages import params, tracking
+from stages import command, params, tracking
 from stages.classifier import devices, explain, occlusion, randomisation, saved
 from stages.radiographs import (
     artifacts,
@@ -36,7 +35,6 @@ from stages.radiographs import (
 )
 
 ERRORS = (
-    params.ParamsError,
     records.RecordsError,
     splits.SplitError,
     scores.ScoreError,
@@ -152,21 +150,13 @@ def _picture(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--backbone", required=True)
     for name in ("records", "pixels", "split", "split-metrics", "bone-masks", "model", "test"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("explanation-out", "headline-out", "picture-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    paths = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.params), paths)
-    except ERRORS as error:
-        sys.stderr.write(f"explain: {error}\n")
-        return 1
-    return 0
+    return command.run("explain", parser.parse_args(argv), run, ERRORS)
 
 
 if __name__ == "__main__":

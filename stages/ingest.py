@@ -9,13 +9,11 @@ picture stands under several labels), or rejected with the reason.
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import params
+from stages import command, params
 from stages.radiographs import (
     archives,
     conflicts,
@@ -35,13 +33,11 @@ from stages.radiographs import (
 from stages.radiographs.records import write_records
 
 USER_ERRORS = (
-    params.ParamsError,
     unpacking.ArchiveError,
     files.FolderError,
     spreadsheets.SheetError,
     patients.PatternError,
     lineage.LineageError,
-    OSError,  # no room or no right to write: the system's own message names the path
 )
 log = logging.getLogger(__name__)
 
@@ -90,26 +86,12 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--sheet", type=Path, required=True)
+    parser = command.parser(__doc__)
+    parser.add_argument("--images", type=Path, required=True, dest="images_in")
+    parser.add_argument("--sheet", type=Path, required=True, dest="sheet_in")
     parser.add_argument("--records-out", type=Path, required=True)
     parser.add_argument("--pixels-out", type=Path, required=True)
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(
-            params.load(arguments.params),
-            images_in=arguments.images,
-            sheet_in=arguments.sheet,
-            records_out=arguments.records_out,
-            pixels_out=arguments.pixels_out,
-        )
-    except USER_ERRORS as error:
-        sys.stderr.write(f"ingest: {error}\n")
-        return 1
-    return 0
+    return command.run("ingest", parser.parse_args(argv), command.by_keyword(run), USER_ERRORS)
 
 
 if __name__ == "__main__":

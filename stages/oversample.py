@@ -5,15 +5,14 @@ python -m stages.oversample --records RECORDS.csv --split SPLIT.csv --rows-out T
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import params
+from stages import command, params
 from stages.radiographs import artifacts, oversampling, records, splits
 
+ERRORS = (records.RecordsError, splits.SplitError)
 log = logging.getLogger(__name__)
 
 
@@ -29,19 +28,11 @@ def run(settings: params.Params, *, records_in: Path, split_in: Path, rows_out: 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--records", type=Path, required=True, dest="records_in")
     parser.add_argument("--split", type=Path, required=True, dest="split_in")
     parser.add_argument("--rows-out", type=Path, required=True)
-    paths = vars(parser.parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.pop("params")), **paths)
-    except (params.ParamsError, records.RecordsError, splits.SplitError) as error:
-        sys.stderr.write(f"oversample: {error}\n")
-        return 1
-    return 0
+    return command.run("oversample", parser.parse_args(argv), command.by_keyword(run), ERRORS)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,20 @@ registered and nothing is lost.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import params, tracking
-from stages.radiographs import candidates, descriptions, gates, promotion, scores
+from stages import command, params, tracking
+from stages.radiographs import artifacts, candidates, descriptions, gates, promotion, scores
 
 ERRORS = (
-    params.ParamsError,
     candidates.CandidateError,
     promotion.PredictionsError,
     scores.ScoreError,
     tracking.EvidenceError,
+    tracking.TrackingError,
 )
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
@@ -99,7 +97,14 @@ def run(
     baselines = candidates.read_baselines(metrics_in)
     _log_table(read, selection, chosen.selection_metric, baselines)
     logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
-    _write(registration_out, registered)
+    artifacts.write_json(registration_out, dict(sorted(registered.items())))
+
+
+def _kept_without_mlflow(settings: params.Params, paths: argparse.Namespace) -> None:
+    try:
+        run(settings, **vars(paths))
+    except tracking.TrackingError as error:
+        raise tracking.TrackingError(f"{error}\n{KEPT}") from error
 
 
 def _card(cards: Path, backbone: str) -> dict[str, Path]:
@@ -191,33 +196,15 @@ def _log_table(
         logger.info("SYNTHETIC DATA: the figures say nothing about patients.")
 
 
-def _write(path: Path, registered: dict[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(registered, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--models", type=Path, required=True, dest="models_in")
     parser.add_argument("--metrics", type=Path, required=True, dest="metrics_in")
     parser.add_argument("--comparison", type=Path, required=True, dest="comparison_in")
     parser.add_argument("--cards", type=Path, required=True, dest="cards_in")
     parser.add_argument("--registration-out", type=Path, required=True)
-    paths = vars(parser.parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.pop("params")), **paths)
-    except ERRORS as error:
-        sys.stderr.write(f"register: {error}\n")
-    except tracking.TrackingError as error:
-        sys.stderr.write(f"register: {error}\n{KEPT}\n")
-    else:
-        return 0
-    return 1
+    return command.run("register", parser.parse_args(argv), _kept_without_mlflow, ERRORS)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ T-score and planted fault of every file. The masks say which pixels show bone: e
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.params import Params, ParamsError, load
+from stages import command, params
 from stages.radiographs.sample import SampleError, write_sample
 from stages.radiographs.sample_sheet import contact_sheet
 
@@ -23,7 +21,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 def run(
-    settings: Params,
+    settings: params.Params,
     *,
     images_out: Path,
     bone_masks_out: Path,
@@ -44,27 +42,13 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the paths and run; give the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(prog="python -m stages.sample", description=__doc__)
+    """Parse the command line and run the stage."""
+    parser = command.parser(__doc__)
     parser.add_argument("--images-out", type=Path, required=True)
     parser.add_argument("--bone-masks-out", type=Path, required=True)
     parser.add_argument("--truth-out", type=Path, required=True)
     parser.add_argument("--contact-sheet-out", type=Path, required=True)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    arguments = parser.parse_args(argv)
-    try:
-        run(
-            load(arguments.params),
-            images_out=arguments.images_out,
-            bone_masks_out=arguments.bone_masks_out,
-            truth_out=arguments.truth_out,
-            contact_sheet_out=arguments.contact_sheet_out,
-        )
-    except (ParamsError, SampleError, OSError) as error:
-        sys.stderr.write(f"sample: {error}\n")
-        return 1
-    return 0
+    return command.run("sample", parser.parse_args(argv), command.by_keyword(run), (SampleError,))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ python -m stages.split --records RECORDS.csv --split-out SPLIT.csv --metrics-out
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import params
+from stages import command, params
 from stages.radiographs import artifacts, lineage, official_split, records, split_summary, splits
 
-ERRORS = (params.ParamsError, records.RecordsError, splits.SplitError, lineage.LineageError)
+ERRORS = (records.RecordsError, splits.SplitError, lineage.LineageError)
 log = logging.getLogger(__name__)
 
 
@@ -50,19 +48,11 @@ def run(settings: params.Params, *, records_in: Path, split_out: Path, metrics_o
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--records", type=Path, required=True, dest="records_in")
     parser.add_argument("--split-out", type=Path, required=True)
     parser.add_argument("--metrics-out", type=Path, required=True)
-    paths = vars(parser.parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.pop("params")), **paths)
-    except ERRORS as error:
-        sys.stderr.write(f"split: {error}\n")
-        return 1
-    return 0
+    return command.run("split", parser.parse_args(argv), command.by_keyword(run), ERRORS)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stages import params, tracking
+from stages import command, params, tracking
 from stages.classifier import backbones, design, features, fit, reading, saved, training
 from stages.classifier.checkpoints import Checkpoints
 from stages.radiographs import artifacts, caution, provenance, records, splits
@@ -31,10 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ERRORS = (
-    params.ParamsError,
     backbones.BackboneError,
     features.FeaturesError,
-    FileNotFoundError,
 )
 
 
@@ -133,21 +130,13 @@ def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser = command.parser(__doc__)
     parser.add_argument("--backbone", required=True)
     for name in ("features", "pixels", "records", "split", "rows", "checkpoints"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("model-out", "history-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    paths = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(params.load(paths.params), paths)
-    except ERRORS as error:
-        sys.stderr.write(f"train: {error}\n")
-        return 1
-    return 0
+    return command.run("train", parser.parse_args(argv), run, ERRORS)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ FOLDER/index.html is the report for people. The exit status is 1 where an expect
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from stages import params
+from stages import command, params
 from stages.radiographs import artifacts, expectations, expected_records, records
 
 SHOWN = 20  # reasons in the log
@@ -25,6 +23,9 @@ log = logging.getLogger(__name__)
 
 class ValidationError(ValueError):
     """The data fail an expectation."""
+
+
+ERRORS = (records.RecordsError, ValidationError)
 
 
 def run(settings: params.Params, *, records_in: Path, metrics_out: Path, docs_out: Path) -> None:
@@ -72,20 +73,12 @@ def _log_set_aside(table: pd.DataFrame) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    parser = command.parser(__doc__)
     parser.add_argument("--records", type=Path, required=True, dest="records_in")
     parser.add_argument("--metrics-out", type=Path, required=True)
     parser.add_argument("--docs-out", type=Path, required=True)
-    paths = vars(parser.parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    try:
-        run(params.load(paths.pop("params")), **paths)
-    except (params.ParamsError, records.RecordsError, ValidationError) as error:
-        sys.stderr.write(f"validate: {error}\n")
-        return 1
-    return 0
+    return command.run("validate", parser.parse_args(argv), command.by_keyword(run), ERRORS)
 
 
 if __name__ == "__main__":

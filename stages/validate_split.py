@@ -8,13 +8,11 @@ FOLDER/index.html is the report for people. The exit status is 1 where an expect
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import params
+from stages import command, params
 from stages.radiographs import artifacts, expectations, expected_split, records, splits
 
 log = logging.getLogger(__name__)
@@ -24,7 +22,7 @@ class SplitValidationError(ValueError):
     """The split fails an expectation."""
 
 
-ERRORS = (params.ParamsError, records.RecordsError, splits.SplitError, SplitValidationError)
+ERRORS = (records.RecordsError, splits.SplitError, SplitValidationError)
 
 
 def run(
@@ -71,21 +69,13 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    parser = command.parser(__doc__)
     parser.add_argument("--records", type=Path, required=True, dest="records_in")
     parser.add_argument("--split", type=Path, required=True, dest="split_in")
     parser.add_argument("--metrics-out", type=Path, required=True)
     parser.add_argument("--docs-out", type=Path, required=True)
-    paths = vars(parser.parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    try:
-        run(params.load(paths.pop("params")), **paths)
-    except ERRORS as error:
-        sys.stderr.write(f"validate_split: {error}\n")
-        return 1
-    return 0
+    return command.run("validate_split", parser.parse_args(argv), command.by_keyword(run), ERRORS)
 
 
 if __name__ == "__main__":

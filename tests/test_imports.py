@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "stages").rglob("*.py"))
-STAGES = {file.stem for file in (ROOT / "stages").glob("*.py")} - {"__init__", "params"}
+STAGES = {file.stem for file in (ROOT / "stages").glob("*.py")} - {
+    "__init__",
+    "command",
+    "params",
+    "termination",
+}
 LIGHT = (
     "sample",
     "fetch",

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from stages.radiographs import artifacts
+
 LAST, BEST = "last.npz", "best.npz"  # all variables in their order; a tenth of the time of HDF5
 
 
@@ -57,13 +59,12 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         staged = self.folder / ".staged"
         shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
-        np.savez(staged / LAST, *(np.asarray(variable) for variable in _state(model)))
-        is_best = progress.best_epoch == progress.epochs_done - 1
-        source = staged / LAST if is_best else self._current / BEST
-        (staged / BEST).hardlink_to(source)
-        (staged / "progress.json").write_text(json.dumps(dataclasses.asdict(progress)))
-        self._replace(staged)
+        try:
+            with artifacts.naming(self._current):
+                self._write(staged, model, progress)
+            self._replace(staged)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
     def restore(self, model: keras.Model) -> Progress:
         """Load the last state into `model`; an empty `Progress` where there is none."""
@@ -87,6 +88,14 @@ class Checkpoints:
     @property
     def _previous(self) -> Path:
         return self._current.with_name(f"{self._current.name}.previous")
+
+    def _write(self, staged: Path, model: keras.Model, progress: Progress) -> None:
+        staged.mkdir()
+        np.savez(staged / LAST, *(np.asarray(variable) for variable in _state(model)))
+        is_best = progress.best_epoch == progress.epochs_done - 1
+        source = staged / LAST if is_best else self._current / BEST
+        (staged / BEST).hardlink_to(source)
+        (staged / "progress.json").write_text(json.dumps(dataclasses.asdict(progress)))
 
     def _replace(self, staged: Path) -> None:
         shutil.rmtree(self._previous, ignore_errors=True)

@@ -20,6 +20,7 @@ from stages.classifier.design import BackboneDesign
 from stages.classifier.engines import Engine, Forward
 from stages.classifier.features import FeaturesError, RowFile
 from stages.classifier.views import Views
+from stages.radiographs import artifacts
 
 Features = npt.NDArray[np.float16]
 CHUNK_IMAGES = 512  # at most, between two marks of progress
@@ -62,14 +63,12 @@ class PartialFeatures:
 
     def append(self, features: Features) -> None:
         """Add rows, and mark them as done once they are on the disk."""
-        with self._file.open("ab") as stream:
+        with artifacts.naming(self._file), self._file.open("ab") as stream:
             stream.write(features.data)
             stream.flush()
             os.fsync(stream.fileno())
         self.rows_done += len(features)
-        temporary = self._mark.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"rows_done": self.rows_done}), encoding="utf-8")
-        temporary.replace(self._mark)
+        artifacts.write_json(self._mark, {"rows_done": self.rows_done})
 
     def finish(self, destination: Path) -> None:
         """Move the whole file to `destination`."""

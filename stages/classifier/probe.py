@@ -17,6 +17,7 @@ from stages.classifier import fit, inputs
 from stages.classifier.assembly import FEATURE_MAP
 from stages.classifier.checkpoints import Checkpoints
 from stages.classifier.features import FeaturesError, RowFile, Source
+from stages.radiographs import artifacts
 
 BATCH_IMAGES = 16
 
@@ -77,7 +78,7 @@ def _write_features(trunk: keras.Model, source: Source, rows: inputs.Rows, path:
     """Outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (len(source.kinds), len(rows), *trunk.output.shape[1:])
-    with path.open("wb") as stream:
+    with artifacts.naming(path), path.open("wb") as stream:
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
         for view in range(len(source.kinds)):

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from stages.radiographs import artifacts
+
 
 class ModelFileError(ValueError):
     """A model file that is missing, or not the one that was recorded."""
@@ -16,9 +18,8 @@ class ModelFileError(ValueError):
 
 def save_model(model: keras.Model, path: Path) -> str:
     """Write `model` to `path` (.keras) and return the file's SHA-256."""
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    model.save(temporary)
-    temporary.replace(path)
+    with artifacts.staged_file(path) as staged:
+        model.save(staged)
     return sha256_of(path)
 
 

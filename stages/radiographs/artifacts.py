@@ -17,10 +17,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`; its folder is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with staged_file(path) as staged:
+        staged.write_bytes(content)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -29,11 +27,46 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 @contextmanager
+def staged_file(destination: Path) -> Iterator[Path]:
+    """A path beside `destination`; its file takes that place once the block has ended well.
+
+    After an exception nothing is left, and what was at `destination` before is still there.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    staged = destination.with_name(f".{destination.stem}.staged{destination.suffix}")
+    try:
+        with naming(destination):
+            yield staged
+            staged.replace(destination)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+@contextmanager
 def staged_folder(destination: Path) -> Iterator[Path]:
-    """A folder beside `destination` that takes its place once the block has ended well."""
+    """Likewise a folder; an old one goes only once the new one is whole."""
     staged = destination.with_name(f".{destination.name}.staged")
+    old = destination.with_name(f".{destination.name}.old")
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    yield staged
-    shutil.rmtree(destination, ignore_errors=True)
-    staged.replace(destination)
+    try:
+        with naming(destination):
+            staged.mkdir(parents=True)
+            yield staged
+            shutil.rmtree(old, ignore_errors=True)
+            if destination.exists():
+                destination.replace(old)
+            staged.replace(destination)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give `path` to an error of the system that names no file, as that of a full disk does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise

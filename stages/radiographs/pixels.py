@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from stages.radiographs import artifacts
+
 # Means of whole blocks come first where the image is at least twice as much larger: four times as
 # fast for a film of 8 megapixels, within a gray level or two, and nothing changes up to then.
 REDUCING_GAP: Final = 3.0
@@ -100,13 +102,7 @@ def pixel_file(path: Path, side_pixels: int) -> Iterator[PixelFile]:
 
     After an exception nothing is left, and what was at `path` before is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            file = PixelFile(stream, side_pixels)
-            yield file
-            file.close()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with artifacts.staged_file(path) as staged, staged.open("wb") as stream:
+        file = PixelFile(stream, side_pixels)
+        yield file
+        file.close()

@@ -9,6 +9,8 @@ from typing import Final
 
 import pandas as pd
 
+from stages.radiographs import artifacts
+
 USED: Final = "used"
 QUARANTINED: Final = "quarantined"
 REJECTED: Final = "rejected"
@@ -81,17 +83,15 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
         RecordsError: columns that are not those of `COLUMNS`.
     """
     _check_columns(frame.columns, "the frame")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     ordered = frame[list(COLUMNS)].astype(COLUMNS)
-    ordered.to_csv(
-        temporary,
-        index=False,
-        quoting=csv.QUOTE_NONNUMERIC,  # a bare carriage return in a name would end the row
-        lineterminator="\n",
-        encoding="utf-8",
-    )
-    temporary.replace(path)
+    with artifacts.staged_file(path) as staged:
+        ordered.to_csv(
+            staged,
+            index=False,
+            quoting=csv.QUOTE_NONNUMERIC,  # a bare carriage return in a name would end the row
+            lineterminator="\n",
+            encoding="utf-8",
+        )
 
 
 def class_names(records: pd.DataFrame) -> list[str]:

@@ -5,9 +5,9 @@ Same arguments, same bytes. No real patient is behind any file.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from stages.radiographs import artifacts
 from stages.radiographs.sample_anatomy import bone_quality, physique
 from stages.radiographs.sample_faults import CLASSES, Planted, Radiograph, plant
 from stages.radiographs.sample_rendering import (
@@ -90,23 +91,16 @@ def write_sample(
         raise SampleError(f"sample.patients: {patients} is too few, give at least 12")
     if size_pixels < 96:
         raise SampleError(f"sample.size_pixels: {size_pixels} is too small, give at least 96")
-    partial = _beside(images_out)
-    for label in CLASSES:
-        (partial / label).mkdir(parents=True)
-    masks = None if masks_out is None else _beside(masks_out)
-    if masks is not None:
+    staged_masks = artifacts.staged_folder(masks_out) if masks_out else contextlib.nullcontext()
+    with artifacts.staged_folder(images_out) as images, staged_masks as masks:
         for label in CLASSES:
-            (masks / label).mkdir(parents=True)
-    originals = _write_originals(partial, masks, patients, size_pixels, seed)
-    planted = plant(partial, originals, np.random.default_rng([seed, 0, 1]))
+            for folder in (images, masks):
+                if folder is not None:
+                    (folder / label).mkdir()
+        originals = _write_originals(images, masks, patients, size_pixels, seed)
+        planted = plant(images, originals, np.random.default_rng([seed, 0, 1]))
     truth = _truth(originals, planted, patients=patients, size_pixels=size_pixels, seed=seed)
-    truth_out.parent.mkdir(parents=True, exist_ok=True)
-    truth_partial = truth_out.with_name(f".{truth_out.name}.partial")
-    truth_partial.write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    _replace_folder(partial, images_out)
-    if masks is not None and masks_out is not None:
-        _replace_folder(masks, masks_out)
-    truth_partial.replace(truth_out)
+    artifacts.write_text(truth_out, json.dumps(truth, indent=1, sort_keys=True) + "\n")
     return originals
 
 
@@ -175,20 +169,3 @@ def _truth(originals: list[Radiograph], planted: Planted, **settings: int) -> di
         "conflicts": sorted(sorted(pair) for pair in planted.conflicts),
         "rejected": sorted(planted.rejected, key=lambda one: one["source"]),
     }
-
-
-def _beside(target: Path) -> Path:
-    """An empty place for a folder that will become `target`, on the same file system."""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    return partial
-
-
-def _replace_folder(partial: Path, target: Path) -> None:
-    """Move `partial` to `target`; an existing folder goes only once the new one is complete."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.replace(old)
-    partial.replace(target)
-    shutil.rmtree(old, ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from stages.radiographs import artifacts
 from stages.radiographs.sample_faults import CLASSES, Radiograph
 
 CELL = (168, 216)  # px
@@ -44,10 +45,8 @@ def contact_sheet(
             caption = f"{film.patient} {film.side}   T {film.t_score:+.1f}"
             draw.text((left + CELL[0] / 2, top + CELL[1] + CAPTION / 2), caption, FAINT,
                       font=ImageFont.load_default(12), anchor="mm")  # fmt: skip
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    partial = out_png.with_name(f".{out_png.name}.partial")
-    sheet.save(partial, format="PNG", optimize=True)
-    partial.replace(out_png)
+    with artifacts.staged_file(out_png) as staged:
+        sheet.save(staged, format="PNG", optimize=True)
 
 
 def _choice(films: Sequence[Radiograph], label: str, columns: int) -> list[Radiograph]:

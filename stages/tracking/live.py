@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
 from typing import Any
 
+from stages import termination
 from stages.tracking.evidence import epoch_metric
 from stages.tracking.origin import origin_tags, process_start
 from stages.tracking.publishing import replay_pending
@@ -27,14 +25,9 @@ from stages.tracking.store import (
 )
 from stages.tracking.writing import log_dataset, log_parameters
 
-TERMINATED_STATUS = 128 + signal.SIGTERM
 CLOCK_TOLERANCE_SECONDS = 2.0  # a clock that is set right shifts what a start time reads as
 
 logger = logging.getLogger(__name__)
-
-
-class Terminated(SystemExit):
-    """SIGTERM arrived while a run was live."""
 
 
 class TrainingRun:
@@ -137,23 +130,23 @@ def training_run(
 
     First, runs of this machine that were killed are closed and waiting ones are replayed. The
     run ends as FINISHED, as FAILED after an exception, as KILLED after Ctrl-C or SIGTERM
-    (which raises `Terminated` in the training, so that it can clean up).
+    (which raises `termination.Terminated` in the training, so that it can clean up).
     """
     run = TrainingRun()
-    run.begin(execution, experiment, name, parameters, tags)
-    replay_pending()
     status, reason = "FINISHED", ""
-    try:
-        with _termination_raised():
+    with termination.raised():
+        try:
+            run.begin(execution, experiment, name, parameters, tags)
+            replay_pending()
             yield run
-    except (KeyboardInterrupt, Terminated) as error:
-        status, reason = "KILLED", type(error).__name__
-        raise
-    except BaseException as error:
-        status, reason = "FAILED", type(error).__name__
-        raise
-    finally:
-        run.end(status, reason)
+        except (KeyboardInterrupt, termination.Terminated) as error:
+            status, reason = "KILLED", type(error).__name__
+            raise
+        except BaseException as error:
+            status, reason = "FAILED", type(error).__name__
+            raise
+        finally:
+            run.end(status, reason)
 
 
 def close_stale_runs(store: Store) -> int:
@@ -182,20 +175,3 @@ def _alive(pid: str, started: str) -> bool:
         return False  # a process trains one model at a time
     found = process_start(int(pid))
     return found is not None and abs(found - float(started or 0)) < CLOCK_TOLERANCE_SECONDS
-
-
-@contextlib.contextmanager
-def _termination_raised() -> Iterator[None]:
-    """SIGTERM raises `Terminated`; a second one, while the run is being closed, ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise Terminated(TERMINATED_STATUS)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stages.radiographs import artifacts, provenance
+from stages.radiographs import artifacts, pixels, provenance
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """No file of this process may grow beyond 4 KiB, much as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("little_room")
+def test_without_room_the_error_names_the_file_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "out.json").write_text("old")
+    for name in ("out.json", "new.csv"):
+        with pytest.raises(OSError, match=name) as caught:
+            artifacts.write_bytes(tmp_path / name, b"x" * 10_000)
+        assert caught.value.filename == str(tmp_path / name)
+    with (
+        pytest.raises(OSError, match=r"pixels\.npy"),
+        pixels.pixel_file(tmp_path / "pixels.npy", 96) as file,
+    ):
+        file.append(np.zeros((96, 96), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    assert (tmp_path / "out.json").read_text() == "old"
+
+
+@pytest.mark.usefixtures("little_room")
+def test_without_room_a_folder_is_the_old_one(tmp_path: Path) -> None:
+    with artifacts.staged_folder(tmp_path / "out") as folder:
+        (folder / "good").touch()
+    with pytest.raises(OSError, match="out"), artifacts.staged_folder(tmp_path / "out") as folder:
+        artifacts.write_text(folder / "page.html", "x" * 10_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
 
 
 def test_a_folder_takes_the_place_of_the_old_one_as_a_whole(tmp_path: Path) -> None:
@@ -25,6 +63,7 @@ def test_a_failure_leaves_the_old_folder_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), artifacts.staged_folder(destination) as folder:
         (folder / "half").touch()
         raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert [path.name for path in destination.iterdir()] == ["good"]
 
 

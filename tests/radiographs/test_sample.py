@@ -65,7 +65,7 @@ def test_same_seed_gives_same_bytes_and_replaces_what_was_there(tmp_path: Path) 
         (folder / "Normal" / "stray.jpg").write_bytes(b"left over")
     assert outputs[0] == outputs[1]
     assert outputs[0] != outputs[2]
-    assert not [name for name in outputs[2] if "stray" in name or "partial" in name]
+    assert not [name for name in outputs[2] if "stray" in name or "staged" in name]
 
 
 @given(st.floats(-6, 3))

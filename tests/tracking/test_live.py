@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stages import termination
 from stages.tracking import live, origin, store
 from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps
 
@@ -42,7 +43,7 @@ def test_a_live_run_shows_parameters_epochs_and_origin(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (live.Terminated, "KILLED")],
+    [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (termination.Terminated, "KILLED")],
 )
 def test_a_broken_training_ends_its_run(error: type[BaseException], status: str) -> None:
     with pytest.raises(error), live_run():
