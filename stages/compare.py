@@ -117,7 +117,8 @@ def _cross_validated(
                 paths.metrics / name / "cross_validation.json", ("reason",)
             )
             return f"{name} was not cross-validated: {facts['reason']}"
-    return contenders.cross_validated(tables, baselines, position)
+    field = contenders.cross_validated(tables, baselines, position)
+    return contenders.with_average(field, names)
 
 
 def _held_out(
@@ -135,7 +136,8 @@ def _held_out(
     training = split.loc[split["subset"] == "train", "record"]
     train = used[used["record"].isin(training)]
     origins = dict(zip(used["record"], used["origin"], strict=True))
-    return contenders.held_out(tables, baselines, position, train, origins)
+    field = contenders.held_out(tables, baselines, position, train, origins)
+    return contenders.with_average(field, names)
 
 
 def _compare(
@@ -148,11 +150,14 @@ def _compare(
         part = field.within(origin)
         enough = len(np.unique(part.groups)) >= minimum_groups
         if len(part.truth) < len(field.truth) and enough and len(np.unique(part.truth)) > 1:
-            within[str(origin)] = comparison.compare(
-                part.truth, part.groups, part.contenders, protocol
-            )
-    overall = comparison.compare(field.truth, field.groups, field.contenders, protocol)
-    return {"overall": overall, "within": within}
+            within[str(origin)] = _judged(part, protocol)
+    return {"overall": _judged(field, protocol), "within": within}
+
+
+def _judged(field: contenders.Field, protocol: comparison.Protocol) -> dict[str, Any]:
+    part = comparison.compare(field.truth, field.groups, field.contenders, protocol)
+    best = comparison.best_shortcuts(part, protocol.metric, protocol.level)
+    return {**part, "best_shortcut": best}
 
 
 def _log(facts: Mapping[str, Any]) -> None:
@@ -164,6 +169,10 @@ def _log(facts: Mapping[str, Any]) -> None:
                 text = "%-16s %-30s %s %.3f (%s to %s)"
                 ends = (bounds["low"], bounds["high"])
                 log.info(text, evidence, name, metric, bounds["value"], *ends)
+        for one in part["best_shortcut"]:
+            text = "%-16s %-30s %s %s than the best shortcut, %s"
+            surely = "surely better" if one["significant"] else "not surely better"
+            log.info(text, evidence, one["model"], f"within {within}", surely, one["other"])
 
 
 def _bytes(path: Path) -> bytes:

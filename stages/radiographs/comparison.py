@@ -11,7 +11,7 @@ procedure (Holm 1979, Scandinavian Journal of Statistics 6:65-70).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, Final, Literal
 
@@ -23,6 +23,7 @@ from stages.radiographs import intervals, scores
 Floats = npt.NDArray[np.float64]
 SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
 MODEL: Final = "model"
+SHORTCUT: Final = "shortcut"
 FEWEST_GROUPS: Final = 2
 
 
@@ -134,6 +135,27 @@ def compare(
     }
 
 
+def best_shortcuts(part: Mapping[str, Any], metric: str, level: float) -> list[dict[str, Any]]:
+    """Of each model, whether it is surely better than the best predictor that needs no bone.
+
+    Args:
+        part: what `compare` returns.
+        metric: by which differences were judged.
+        level: of the intervals, 0-1; a corrected p-value of at most 1 - level is significant.
+
+    Returns:
+        The row of `differences` against the shortcut with the largest figure, and significant:
+        False, too, where the model is the worse one. Empty without a shortcut.
+    """
+    figures = part["figures"]
+    shortcuts = [name for name, one in figures.items() if one["kind"] == SHORTCUT]
+    if not shortcuts:
+        return []
+    best = max(shortcuts, key=lambda name: figures[name][metric]["value"] or 0)
+    rows = [one for one in part["differences"] if one["other"] == best]
+    return [{**one, "significant": _ahead(one, 1 - level)} for one in rows]
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p-values corrected for all that are not None: ordered, multiplied, made monotone."""
     known = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
@@ -153,6 +175,11 @@ def _figures(
     return {
         metric: np.mean([part[metric] for part in found], axis=0) for metric in protocol.metrics
     }
+
+
+def _ahead(difference: Mapping[str, Any], most: float) -> bool:
+    p_value = difference["p_corrected"]
+    return p_value is not None and p_value <= most and difference["difference"] > 0
 
 
 def _whole(records: int) -> Floats:

@@ -30,11 +30,12 @@ are no results.</p>{% endif %}
 <p>{{ evidence.overall.records }} records in {{ evidence.overall.groups }} groups.</p>
 {% if name in pictures %}<p><img src="{{ pictures[name] }}" style="max-width: 100%"
  alt="Figures with intervals, as in the table below"></p>{% endif %}
+{{ verdicts(evidence.overall) }}
 {{ figures(evidence.overall) }}
 {{ differences(evidence.overall) }}
 {% for origin, part in evidence.within.items() %}
 <h3>Within the origin {{ origin or "unknown" }}: {{ part.records }} records in {{ part.groups }}
-groups</h3>{{ figures(part) }}
+groups</h3>{{ verdicts(part) }}{{ figures(part) }}
 <details><summary>differences</summary>{{ differences(part) }}</details>
 {% endfor %}{% endif %}{% endfor %}
 </main></body></html>
@@ -44,6 +45,11 @@ MACROS: Final = """
 {%- macro bounded(one) %}{{ one.value | decimal }}
 {%- if one.low is not none %}<br><span class="small faint">{{ one.low | decimal }} to
 {{ one.high | decimal }}</span>{% endif %}{% endmacro %}
+{%- macro verdicts(part) %}<ul>{% for one in part.best_shortcut %}<li><b>{{ one.model }}</b> is
+{{ "" if one.significant else "not " }}surely better than the best shortcut,
+{{ one.other | words }}: difference {{ one.difference | decimal }} ({{ one.low | decimal }} to
+{{ one.high | decimal }}), corrected p {{ one.p_corrected | decimal }}</li>{% endfor %}</ul>
+{% endmacro %}
 {%- macro figures(part) %}<div class="wide"><table><tr><th></th><th>kind</th>
 <th class="n">macro-F1</th><th class="n">balanced accuracy</th><th class="n">accuracy</th></tr>
 {% for name, one in part.figures.items() %}<tr><td class="name">{% if one.kind == "model" %}

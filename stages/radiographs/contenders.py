@@ -7,7 +7,7 @@ each fold, with the folds that the models' own tables name. So every pair is of 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.radiographs import scores, shortcuts
-from stages.radiographs.comparison import Contender, guesses
+from stages.radiographs.comparison import MODEL, Contender, guesses
 from stages.radiographs.shortcuts import Features, Fitted, Integers, Shortcut
 
 PREFIX: Final = "probability_"
 CROSS_VALIDATION: Final = ("record", "group", "origin", "repeat", "fold", "class_index")
 TEST: Final = ("record", "group", "subset", "class_index")
 PROBES: Final = ("linear probe on", "nearest neighbour by")  # a backbone's features
+AVERAGE: Final = "average of the backbones"
 INVERSE_PENALTY: Final = 0.01  # scikit-learn's C, on standardised features
 
 
@@ -187,6 +188,20 @@ def held_out(
         np.array([origins.get(record, "") for record in first["record"]], object),
         [*(_model(name, table, 1) for name, table in ordered.items()), *others],
     )
+
+
+def with_average(field: Field, names: Collection[str]) -> Field:
+    """`field` and, after its models, the mean of the probabilities of those called `names`.
+
+    It is a model like them, of predictions that exist already; one alone gets no average.
+    """
+    averaged = [one for one in field.contenders if one.kind == MODEL and one.name in names]
+    if len(averaged) < 2:
+        return field
+    together = zip(*(one.repeats for one in averaged), strict=True)
+    mean = Contender(AVERAGE, MODEL, tuple(np.mean(parts, axis=0) for parts in together))
+    ordered = sorted([*field.contenders, mean], key=lambda one: one.kind != MODEL)
+    return dataclasses.replace(field, contenders=ordered)
 
 
 def _ordered(

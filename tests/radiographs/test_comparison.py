@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -121,3 +123,30 @@ def test_baselines_are_compared_with_models_alone() -> None:
 )
 def test_holms_correction(given: list[float | None], expected: list[float | None]) -> None:
     assert comparison.holm(given) == expected
+
+
+def test_a_model_is_surely_better_only_than_a_shortcut_that_it_clearly_beats() -> None:
+    half = some_right(0.5, 1)
+    field = [
+        guessing(some_right(0.95, 0), "good"),
+        guessing(half | (np.arange(90) == 0), "level"),
+        guessing(some_right(0.1, 3), "bad"),
+        guessing(half, "better shortcut", "shortcut"),
+        guessing(some_right(0.3, 2), "lesser shortcut", "shortcut"),
+        guessing(some_right(0.99, 4), "probe", "probe"),
+    ]
+    many = dataclasses.replace(PROTOCOL, draws=2000)
+    part = comparison.compare(TRUTH, GROUPS, field, many)
+    found = comparison.best_shortcuts(part, "accuracy", PROTOCOL.level)
+    assert {one["other"] for one in found} == {"better shortcut"}
+    assert {one["model"]: one["significant"] for one in found} == {
+        "good": True,
+        "level": False,
+        "bad": False,  # the difference is sure, and on the wrong side
+    }
+    assert next(one for one in found if one["model"] == "bad")["p_corrected"] < 0.05
+
+
+def test_without_a_shortcut_nothing_is_said_of_one() -> None:
+    part = comparison.compare(TRUTH, GROUPS, [guessing(some_right(0.9, 0), "one")], PROTOCOL)
+    assert comparison.best_shortcuts(part, "accuracy", PROTOCOL.level) == []

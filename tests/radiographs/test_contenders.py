@@ -89,3 +89,21 @@ def test_the_linear_probe_finds_a_class_in_features_of_any_scale() -> None:
     guess = contenders.linear_probe(features[:40], features[40:])(labels[:40])
     assert (guess == labels[40:]).mean() > 0.9
     assert set(contenders.linear_probe(features[:4], features[40:])(np.ones(4, np.int64))) == {1}
+
+
+def test_the_average_of_the_backbones_is_one_more_model_of_their_probabilities_alone() -> None:
+    tables = {"one": table(1), "two": table(2), "also": table(3)}
+    field = contenders.cross_validated(tables, {"spy": Shortcut(FEATURES, spy)}, POSITION)
+    averaged = contenders.with_average(field, ["one", "two"])
+    names = [one.name for one in averaged.contenders]
+    assert names == ["one", "two", "also", contenders.AVERAGE, "spy"]
+    one, two, _, mean, _ = averaged.contenders
+    assert mean.kind == "model"
+    for repeat in range(2):
+        expected = (one.repeats[repeat] + two.repeats[repeat]) / 2
+        np.testing.assert_allclose(mean.repeats[repeat], expected)
+
+
+def test_a_backbone_alone_gets_no_average() -> None:
+    field = contenders.cross_validated({"net": table(), "also": table()}, {}, POSITION)
+    assert contenders.with_average(field, ["net"]) is field
