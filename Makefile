@@ -6,16 +6,17 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test lint ui replay params bench lock clean
+.PHONY: help setup repro test lint doctor audit-packages ui replay params bench lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@# A downloaded archive has no git: DVC then works without experiments.
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
 	@# Not in a folder that all users can write to; absolute, since queued experiments run elsewhere.
 	@dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site_cache"
+	@mkdir -p .dvc/tmp/site_cache && chmod 700 .dvc/tmp/site_cache # DVC unpickles what lies there
 	@test -n "$$MLFLOW_TRACKING_URI" -o -e mlflow.db || python -m stages.tracking prepare || true
 
 .venv/pins: $(LOCK)
@@ -32,12 +33,17 @@ test: setup ## linters, types and all tests
 	ruff check
 	ruff format --check
 	mypy
+	bandit --quiet --recursive --configfile pyproject.toml stages benchmarks
 	python -m pytest
 
 lint: setup ## linters and types alone
 	ruff check
 	ruff format --check
 	mypy
+	bandit --quiet --recursive --configfile pyproject.toml stages benchmarks
+
+doctor: setup ## check the project's health; make doctor MEND=1 mends what can be mended
+	@python -m stages.doctor $(if $(MEND),--mend)
 
 ui: setup ## the MLflow UI on http://127.0.0.1:5000
 	python -m stages.tracking ui

@@ -160,7 +160,7 @@ def close_stale_runs(store: Store) -> int:
     closed = 0
     for run in store.client.search_runs(experiments, query) if experiments else []:
         tags = run.data.tags
-        if not _alive(tags.get("pid", ""), tags.get("process_started", "")):
+        if not is_alive(tags.get("pid", ""), tags.get("process_started", "")):
             reason = f"process {tags.get('pid')} on {host} ended without closing its run"
             store.client.set_tag(run.info.run_id, "end_reason", reason)
             store.client.set_terminated(run.info.run_id, "KILLED")
@@ -168,7 +168,8 @@ def close_stale_runs(store: Store) -> int:
     return closed
 
 
-def _alive(pid: str, started: str) -> bool:
+def is_alive(pid: str, started: str) -> bool:
+    """Whether the process of a run's tags lives; True where the tags name none."""
     if not pid.isdigit():
         return True  # not a run of ours to judge
     if int(pid) == os.getpid():

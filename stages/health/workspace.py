@@ -1,0 +1,73 @@
+"""Outputs in the workspace that differ from dvc.lock although `dvc status` calls them up to date.
+
+DVC hashes a file once and then trusts its inode, size and time: a flipped bit is not seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.health.cache import files_of, place
+from stages.health.hashing import md5_of, md5_of_all
+from stages.health.project import Output, Project
+from stages.health.result import Result, plural
+
+WORKSPACE = "outputs"
+
+
+def check_workspace(project: Project, outputs: Sequence[Output], *, mend: bool) -> Result:
+    """Every output's files hashed again; with `mend`, silently changed ones are replaced.
+
+    What `dvc status` shows as changed is a person's work in progress, and no fault.
+    """
+    wanted = {
+        path: (md5, output)
+        for output in outputs
+        for path, md5 in (files_of(output, project.cache) or {}).items()
+        if path.is_file()
+    }
+    differing = [
+        path for path, md5 in md5_of_all(wanted, "hashing outputs") if md5 != wanted[path][0]
+    ]
+    silent = _unseen(project, differing, wanted)
+    seen = len(differing) - len(silent)
+    note = f"; {plural(seen, 'file')} changed, as `dvc status` shows" if seen else ""
+    if not silent:
+        return Result(WORKSPACE, "ok", f"{plural(len(wanted), 'file')}, hashed again{note}")
+    names = tuple(project.shown(path) for path in silent)
+    saying = f"{plural(len(silent), 'file')} changed, which DVC does not see{note}"
+    if not mend:
+        remedy = "make doctor MEND=1 restores them from the cache, or has DVC see the change"
+        return Result(WORKSPACE, "fault", saying, remedy, names)
+    for path in silent:
+        os.utime(path)  # DVC hashes it again
+    _check_out(project, [path for path in silent if _sound(project, wanted[path][0])])
+    left = [path for path in silent if md5_of(path) != wanted[path][0]]
+    again = f"; `dvc repro` makes {len(left)} again" if left else ""
+    restored = len(silent) - len(left)
+    return Result(WORKSPACE, "mended", f"{saying}: {restored} restored{again}", names=names)
+
+
+def _unseen(
+    project: Project, differing: Sequence[Path], wanted: dict[Path, tuple[str, Output]]
+) -> list[Path]:
+    """Of the differing files, those of outputs that DVC takes for unchanged."""
+    asked: dict[Path, bool] = {}
+    for path in differing:
+        output = wanted[path][1]
+        if output.path not in asked:
+            asked[output.path] = bool(project.handle(output).changed_checksum())
+    return [path for path in differing if not asked[wanted[path][1].path]]
+
+
+def _sound(project: Project, md5: str) -> bool:
+    return md5_of(place(project.cache, md5)) == md5
+
+
+def _check_out(project: Project, paths: Sequence[Path]) -> None:
+    if paths:
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        project.repository.checkout([str(path) for path in paths], force=True)
