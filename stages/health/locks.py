@@ -123,7 +123,9 @@ def _workers(project: Project) -> int:
 def _running(queue: Any, entry: Any, workers: int) -> bool:
     """Whether a task's process lives, or a worker may still be about to put it away."""
     process = queue.proc.get(entry.stash_rev)
-    if process is not None and process.returncode is None and alive(process.pid):
+    if process is None:
+        return workers > 0  # one copies the project, before the experiment has a process
+    if process.returncode is None and alive(process.pid):
         return True
     file = Path(queue.pid_dir) / entry.stash_rev / f"{entry.stash_rev}.json"
     changed = file.stat().st_mtime if file.exists() else 0.0
