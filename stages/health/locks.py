@@ -15,6 +15,7 @@ from stages.health.result import HealthError, Result, plural
 
 LOCKS, TASKS = "locks of DVC", "queued experiments"
 QUEUE = "celery"
+MARKING_ATTEMPTS, MARKING_PAUSE_SECONDS = 10, 0.5
 COLLECTING_SECONDS = 60  # a worker needs to put away a task whose process has ended
 
 
@@ -56,11 +57,30 @@ def check_queue(project: Project, *, mend: bool) -> Result:
     saying = f"{plural(len(dead), 'task')} called running, of which no process is left"
     if not mend:
         return Result(TASKS, "fault", saying, "make doctor MEND=1 marks them as failed", names)
-    for name in ("root", "kombu", "celery", "dvc"):
-        logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
-    queue.kill([str(entry.name or entry.stash_rev) for entry in dead], force=True)
+    left = _mark_failed(queue, set(names))
+    if left:
+        return Result(TASKS, "fault", saying, "run this again in a minute", tuple(left))
     again = "`dvc queue remove --failed` forgets them; queue them again"
     return Result(TASKS, "mended", f"{saying}: marked as failed; {again}", names=names)
+
+
+def _mark_failed(queue: Any, names: set[str]) -> list[str]:
+    """Have DVC mark tasks; returns those that it would not.
+
+    A process that has ended and that nobody has waited for yet can still be sent a signal, and
+    then DVC takes it for killed only now: so ask again until it is gone.
+    """
+    for logger in (None, "kombu", "celery", "dvc"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    left: list[str] = []
+    for _ in range(MARKING_ATTEMPTS):
+        active = [str(entry.name or entry.stash_rev[:7]) for entry in queue.iter_active()]
+        left = [name for name in active if name in names]
+        if not left:
+            break
+        queue.kill(left, force=True)
+        time.sleep(MARKING_PAUSE_SECONDS)
+    return left
 
 
 def _mend_guard(project: Project, guard: Path, *, mend: bool) -> list[str]:

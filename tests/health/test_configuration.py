@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stages.health import configuration
 from stages.health.project import Project, open_project
+
+
+@pytest.fixture
+def entered(project: Project) -> Iterator[Project]:
+    """The project where others may enter every folder on the way, as on a shared machine."""
+    way = [project.temporary, *project.temporary.parents]
+    closed = {part: part.stat().st_mode for part in way if not part.stat().st_mode & 0o001}
+    for part, mode in closed.items():
+        part.chmod(mode | 0o055)
+    yield project
+    for part, mode in closed.items():
+        part.chmod(mode)
 
 
 def test_a_remote_that_does_not_verify_is_named_and_told_to(root: Path) -> None:
@@ -32,12 +45,10 @@ def test_no_remote_is_no_fault(project: Project) -> None:
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o707])
 def test_a_site_cache_that_others_may_write_to_is_found_and_closed(
-    project: Project, tmp_path: Path, mode: int
+    entered: Project, mode: int
 ) -> None:
-    tmp_path.chmod(0o755)
-    folder = project.root / ".dvc" / "tmp" / "site_cache"
-    for part in (project.root, project.root / ".dvc", project.root / ".dvc" / "tmp"):
-        part.chmod(0o755)
+    project = entered
+    folder = project.temporary / "site_cache"
     assert configuration.check_site_cache(project, mend=False).status == "ok"
     folder.chmod(mode)
     found = configuration.check_site_cache(project, mend=False)
@@ -48,19 +59,20 @@ def test_a_site_cache_that_others_may_write_to_is_found_and_closed(
     assert configuration.check_site_cache(project, mend=False).status == "ok"
 
 
-def test_a_site_cache_elsewhere_is_for_a_person_to_move(project: Project, tmp_path: Path) -> None:
+def test_a_site_cache_elsewhere_is_for_a_person_to_move(entered: Project, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     (shared / "repo" / "0").mkdir(parents=True)
     shared.chmod(0o777)
     for part in (shared / "repo", shared / "repo" / "0"):
         part.chmod(0o755)
-    vars(project.repository)["site_cache_dir"] = str(shared / "repo" / "0")
-    found = configuration.check_site_cache(project, mend=True)
+    vars(entered.repository)["site_cache_dir"] = str(shared / "repo" / "0")
+    found = configuration.check_site_cache(entered, mend=True)
     assert found.status == "fault"
     assert "core.site_cache_dir" in found.remedy
 
 
-def test_a_folder_that_only_we_enter_protects_what_is_below(project: Project) -> None:
-    (project.root / ".dvc" / "tmp" / "site_cache").chmod(0o777)
-    project.root.chmod(0o700)
-    assert configuration.check_site_cache(project, mend=False).status == "ok"
+def test_a_folder_that_only_we_enter_protects_what_is_below(entered: Project) -> None:
+    (entered.temporary / "site_cache").chmod(0o777)
+    assert configuration.check_site_cache(entered, mend=False).status == "fault"
+    entered.root.chmod(0o700)
+    assert configuration.check_site_cache(entered, mend=False).status == "ok"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stages.health.locks import check_queue
+from stages.health.processes import alive
 from stages.health.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -42,21 +43,23 @@ def test_a_killed_workers_task_is_found_and_marked_as_failed(
     run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start")
     run("dvc", "exp", "run", "-q", "--queue", "-S", "seconds=60")
     run("dvc", "queue", "start", "-q")
-    groups = started(root / ".dvc" / "tmp" / "exps")
+    pids = started(root / ".dvc" / "tmp" / "exps")
     try:
         project = open_project(root)
         assert check_queue(project, mend=False).status == "ok"
     finally:
-        for group in groups:
+        for group in {os.getpgid(pid) for pid in pids}:
             os.killpg(group, signal.SIGKILL)
+    while any(alive(pid) for pid in pids):
+        time.sleep(0.05)
     found = check_queue(project, mend=False)
     assert found.status == "fault"
     assert len(found.names) == 1
     assert check_queue(project, mend=True).status == "mended"
-    assert check_queue(project, mend=False).status == "ok"
     status = run("dvc", "queue", "status")
     assert "Failed" in status
     assert "Running" not in status
+    assert check_queue(open_project(root), mend=False).status == "ok"
 
 
 def run(*command: str) -> str:
@@ -70,11 +73,10 @@ def run(*command: str) -> str:
 
 
 def started(folder: Path) -> list[int]:
-    """Process groups of the worker and of the experiment, once both are there."""
+    """The worker and the experiment, once both are there."""
     for _ in range(600):
         files = [*folder.glob("celery/dvc-exp-worker-*.json"), *folder.glob("run/*/*.json")]
         if len(files) == 2:
-            pids = [int(json.loads(file.read_text())["pid"]) for file in files]
-            return sorted({os.getpgid(pid) for pid in pids})
+            return [int(json.loads(file.read_text())["pid"]) for file in files]
         time.sleep(0.1)
     raise AssertionError("the queue did not start")
