@@ -71,6 +71,11 @@ class _Processes:
                 _ended(process)
         return _started()
 
+    def waiting(self) -> list[subprocess.Popen[bytes]]:
+        """Those that wait."""
+        with self._lock:
+            return list(self._idle)
+
     def end(self) -> None:
         """End those that wait."""
         with self._lock:
@@ -94,6 +99,11 @@ def gray(content: bytes, maximum_megapixels: float) -> Pixels:
     if not height:
         raise UnreadableImage(following.decode())
     return np.frombuffer(following, np.uint8).reshape(height, width)
+
+
+def waiting() -> list[subprocess.Popen[bytes]]:
+    """The processes that wait for a file: for those who watch what they cost."""
+    return _PROCESSES.waiting()
 
 
 def _started() -> subprocess.Popen[bytes]:
