@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test lint doctor audit-packages ui replay params bench lock clean
+.PHONY: help setup repro test lint doctor audit-packages ui replay params bench lock clean hostile
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ params: setup ## compose params.yaml from conf/ again
 bench: setup .venv/bench-pins ## measure speed on an idle machine: make bench DATA=folder WEIGHTS=folder
 	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with a sub-folder a class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
 	python -m benchmarks.run --data "$(DATA)" --weights "$(WEIGHTS)" $(BENCH)
+
+hostile: setup ## damaged and hostile files through the readers, about ten minutes: make hostile HOSTILE="--parts corpora"
+	python -m benchmarks.hostile $(HOSTILE)
 
 lock: ## pin the newest versions again (needs uv)
 	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt

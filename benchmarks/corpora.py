@@ -86,7 +86,9 @@ def _fetch(corpus: Corpus, folder: Path, downloads: Path) -> Fetched:
 def pin(package: str) -> tuple[str, str]:
     """Its version, and its lines in requirements.txt with the hashes of all its archives."""
     found = re.search(
-        rf"^{package}==([^\s;]+)[^\\\n]*(?:\\\n[^\\\n]*)*", PINS.read_text(encoding="utf-8"), re.MULTILINE
+        rf"^{package}==([^\s;]+)[^\\\n]*(?:\\\n[^\\\n]*)*",
+        PINS.read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     if found is None:
         raise SystemExit(f"{PINS} does not pin {package}")

@@ -90,7 +90,10 @@ def _generated() -> Iterator[tuple[str, Base]]:
         ("jpeg", "TIFF", {"compression": "jpeg"}, "RGB"),
         ("plain", "BMP", {}, "L"),
     ):
-        yield file_format, Base(f"generated {name} {file_format}", _raster(file_format, mode, options))
+        yield (
+            file_format,
+            Base(f"generated {name} {file_format}", _raster(file_format, mode, options)),
+        )
     for name, content in _dicoms():
         yield "DICOM", Base(f"generated {name} DICOM", content)
 
@@ -131,10 +134,13 @@ def _dicoms() -> Iterator[tuple[str, bytes]]:
     yield "8 bits", make.dicom(shallow, **person, BitsStored=8)
     yield "film", make.dicom(deep, **person, PhotometricInterpretation="MONOCHROME1")
     yield "rescale", make.dicom(deep, RescaleSlope="-1.5", RescaleIntercept="-1024", **window)
-    yield "tables", make.dicom(
-        deep,
-        ModalityLUTSequence=make.table(falling, 0),
-        VOILUTSequence=make.table(falling >> 2, 0, 10),
+    yield (
+        "tables",
+        make.dicom(
+            deep,
+            ModalityLUTSequence=make.table(falling, 0),
+            VOILUTSequence=make.table((falling // 4).astype(np.uint16), 0, 10),
+        ),
     )
     yield "padding", make.dicom(deep, PixelPaddingValue=0, PixelPaddingRangeLimit=500)
     yield "colour", make.dicom(np.dstack([shallow] * 3), BitsStored=8, **person)

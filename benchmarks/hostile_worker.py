@@ -2,8 +2,8 @@
 
 python -m benchmarks.hostile_worker --corpora FOLDER --megapixels N
 
-Seeds come in by standard input, one a line; for each a line of JSON goes out. It ends by a signal if
-a reader brings it down: the one who started it then knows which seed it was.
+Seeds come in by standard input, one a line; for each a line of JSON goes out. If a reader brings
+the process down, the one who started it knows which seed it was.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,24 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
             output.seek(0)
             raise SystemExit(f"{' '.join(arguments)}\n{output.read()}")
     return Cost(seconds, peak)
+
+
+class Watch:
+    """The largest resident memory of a process that somebody else waits for."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+        self._peak = 0.0
+        threading.Thread(target=self._poll, daemon=True).start()
+
+    def _poll(self) -> None:
+        while (now := _peak_megabytes(self._process)) or not self._peak:
+            self._peak = max(self._peak, now)
+            time.sleep(POLL_SECONDS)
+
+    def cost(self, start: float) -> Cost:
+        """Since `start`, by time.perf_counter."""
+        return Cost(round(time.perf_counter() - start, 1), round(self._peak, 1))
 
 
 def _peak_megabytes(process: int) -> float:

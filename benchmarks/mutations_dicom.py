@@ -30,7 +30,16 @@ TEXTS: Final = (
     *("ImageLaterality", "Manufacturer", "ManufacturerModelName", "SpecificCharacterSet"),
 )
 PHRASES: Final = (
-    *("", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT"),
+    *(
+        "",
+        "MONOCHROME1",
+        "MONOCHROME2",
+        "PALETTE COLOR",
+        "RGB",
+        "YBR_FULL",
+        "YBR_FULL_422",
+        "YBR_RCT",
+    ),
     *("ARGB", "SIGMOID", "LINEAR_EXACT", "999Y", "000D", "L", "ISO_IR 999", "ISO 2022 IR 87"),
     *("\x1b$B", "\n\n", "a\\b\\c", "x" * 10_000, "../../etc/passwd", "<script>", "%s%n", "\udcff"),
 )
@@ -76,7 +85,7 @@ def _set_raw(dataset: Any, keyword: str, representation: str, value: bytes) -> N
     padded = value + b" " * (len(value) % 2)
     implicit, little = dataset.original_encoding
     dataset[tag] = pydicom.dataelem.RawDataElement(
-        tag, representation, len(padded), padded, 0, bool(implicit), little is not False, True
+        tag, representation, len(padded), padded, 0, bool(implicit), little is not False
     )
 
 
@@ -103,7 +112,7 @@ def _pixels(dice: random.Random, dataset: Any) -> None:
             data[:at],
             data * 2,
             b"",
-            encaps.encapsulate([data[:at], data[at:]] if 0 < at else [data or b"\0"]),
+            encaps.encapsulate([data[:at], data[at:]] if at > 0 else [data or b"\0"]),
             data[:at] + dice.randbytes(16) + data[at + 16 :],
             data[:at] + struct.pack("<I", dice.choice((0, 1, 2**31, 2**32 - 1))) + data[at + 4 :],
         )
@@ -130,7 +139,11 @@ def _palette(dice: random.Random, dataset: Any) -> None:
     dataset.PhotometricInterpretation = "PALETTE COLOR"
     for colour in ("Red", "Green", "Blue"):
         name = f"{colour}PaletteColorLookupTable"
-        descriptor = [dice.choice((0, 1, 256, 65_535)), dice.choice(US), dice.choice((0, 8, 16, 99))]
+        descriptor = [
+            dice.choice((0, 1, 256, 65_535)),
+            dice.choice(US),
+            dice.choice((0, 8, 16, 99)),
+        ]
         dataset.add_new(f"{name}Descriptor", "US", descriptor)
         segmented = dice.choice(("Segmented", ""))
         data = dice.randbytes(dice.choice((0, 2, 512, 131_072)))

@@ -9,7 +9,17 @@ import zlib
 from typing import Final
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-PNG_EXTRAS: Final = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"fcTL")
+PNG_EXTRAS: Final = (
+    b"tEXt",
+    b"zTXt",
+    b"iTXt",
+    b"iCCP",
+    b"tRNS",
+    b"PLTE",
+    b"eXIf",
+    b"acTL",
+    b"fcTL",
+)
 JPEG_MARKERS: Final = (0xC0, 0xC2, 0xC3, 0xC4, 0xC9, 0xDA, 0xDB, 0xDD, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE)
 IFD_ENTRY_BYTES: Final = 12
 Chunks = list[tuple[bytes, bytes]]  # of a PNG: type and content
@@ -97,7 +107,9 @@ def _png_content(dice: random.Random, chunks: Chunks, at: int) -> Chunks:
 def _png_extra(dice: random.Random, chunks: Chunks, at: int) -> Chunks:
     """A chunk that is rarely there, with little, noise, or a bomb of 16 MB in it."""
     packed = b"a\0\0" + bomb()
-    data = dice.choice((b"", b"a\0\0b", dice.randbytes(40), packed, struct.pack(">II", 2**32 - 1, 0)))
+    data = dice.choice(
+        (b"", b"a\0\0b", dice.randbytes(40), packed, struct.pack(">II", 2**32 - 1, 0))
+    )
     return [*chunks[:at], (dice.choice(PNG_EXTRAS), data), *chunks[at:]]
 
 
@@ -166,8 +178,15 @@ def _jpeg_content(dice: random.Random, segments: Segments, at: int) -> Segments:
 
 def _jpeg_extra(dice: random.Random, segments: Segments, at: int) -> Segments:
     """A segment of any kind: EXIF, profiles, tables, restarts."""
-    starts = (b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0", b"ICC_PROFILE\0\x01\xff", b"MPF\0II*\0")
-    data = dice.choice((*starts, b"Adobe\0d\0\0\0\0\x02", b"\0\1")) + dice.randbytes(dice.randrange(64))
+    starts = (
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff",
+        b"Exif\0\0",
+        b"ICC_PROFILE\0\x01\xff",
+        b"MPF\0II*\0",
+    )
+    data = dice.choice((*starts, b"Adobe\0d\0\0\0\0\x02", b"\0\1")) + dice.randbytes(
+        dice.randrange(64)
+    )
     return [*segments[:at], (dice.choice(JPEG_MARKERS), data), *segments[at:]]
 
 

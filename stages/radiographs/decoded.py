@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from stages.radiographs.files import UnreadableImage
+
+BLOCK_VALUES: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +62,23 @@ def check_size(width: int, height: int, maximum_megapixels: float) -> None:
 
 def stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Any range to 0-255; a constant image becomes 0."""
-    values = np.asarray(values, np.float64)
-    if not np.isfinite(values).all():
+    if not all(np.isfinite(values[rows]).all() for rows in blocks(values.shape)):
         raise UnreadableImage("holds values that are not numbers")
     low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
+        raise UnreadableImage("holds values that are too far apart")
     scale = 255.0 / (high - low) if high > low else 0.0
-    return np.rint((values - low) * scale).astype(np.uint8)
+    gray = np.empty(values.shape, np.uint8)
+    for rows in blocks(values.shape):
+        gray[rows] = np.rint((values[rows].astype(np.float64) - low) * scale)
+    return gray
+
+
+def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows by the million values, so that large images are never copied as a whole."""
+    height = shape[0]
+    step = max(BLOCK_VALUES * height // max(math.prod(shape), 1), 1)
+    return (slice(start, start + step) for start in range(0, height, step))
 
 
 def kind(error: Exception) -> str:

@@ -219,7 +219,10 @@ def _gray(dataset: Any, plugin: str) -> Pixels:
         stored = codestreams.wide_jpeg(dataset)
     else:
         stored = pydicom_pixels.pixel_array(dataset, decoding_plugin=plugin)  # YBR becomes RGB here
-    if dicom_header.photometric(dataset) == "PALETTE COLOR":
+    palette = dicom_header.photometric(dataset) == "PALETTE COLOR"
+    if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim > (2 if palette else 3):
+        raise UnreadableImage("its pixels have not the shape that its header tells of")
+    if palette:
         stored = pydicom_pixels.apply_color_lut(stored, dataset)
         return grayscale.luma(stored, 8 * stored.dtype.itemsize)
     if stored.ndim == 3:

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from stages.radiographs.decoded import stretched
+from stages.radiographs.decoded import blocks, stretched
+from stages.radiographs.files import UnreadableImage
 from stages.radiographs.pixels import Pixels
 
 WIDEST_TABLE: Final = 1 << 16  # stored values of up to 16 bits go through a table
@@ -102,7 +103,9 @@ def shown(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bo
     low, high = image.min(), image.max()
     if np.issubdtype(stored.dtype, np.integer) and int(high) - int(low) < WIDEST_TABLE:
         table = _gray(np.arange(int(low), int(high) + 1, dtype=np.float64), display)
-        gray = table[np.clip(stored, low, high).astype(np.int64) - int(low)]
+        gray = np.empty(stored.shape, np.uint8)
+        for rows in blocks(stored.shape):
+            gray[rows] = table[np.clip(stored[rows], low, high).astype(np.int64) - int(low)]
     else:
         gray = _gray(np.clip(stored, low, high).astype(np.float64), display)
     if padding.any():
@@ -112,8 +115,11 @@ def shown(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bo
 
 def luma(colour: npt.NDArray[Any], bits: int) -> Pixels:
     """uint8 (height, width) of red, green and blue with `bits` each, (height, width, 3 or 4)."""
-    gray = colour[..., :3].astype(np.float64) @ np.array(LUMA) * (255 / float(2**bits - 1))
-    return np.asarray(np.rint(np.clip(gray, 0, 255)), np.uint8)
+    gray = np.empty(colour.shape[:2], np.uint8)
+    for rows in blocks(colour.shape):
+        part = colour[rows, :, :3].astype(np.float64) @ np.array(LUMA) * (255 / float(2**bits - 1))
+        gray[rows] = np.rint(np.clip(part, 0, 255))
+    return gray
 
 
 def _gray(stored: Floats, display: Display) -> Pixels:
@@ -124,13 +130,16 @@ def _gray(stored: Floats, display: Display) -> Pixels:
     elif display.modality is not None:
         slope, intercept = display.modality
         values = values * slope + intercept
+    if not np.isfinite(values).all():
+        raise UnreadableImage("holds values that are not numbers")
     if isinstance(display.interest, Window):
         gray = np.rint(display.interest(values) * 255).astype(np.uint8)
     elif isinstance(display.interest, Lookup):
         gray = _scaled(display.interest(values), display.interest.entries)
     elif display.bits <= 8 and display.modality is None:
         lowest = -(2 ** (display.bits - 1)) if display.signed else 0
-        gray = np.rint((values - lowest) * (255 / (2**display.bits - 1))).astype(np.uint8)
+        gray = np.rint((values - lowest) * (255 / (2**display.bits - 1)))
+        gray = np.clip(gray, 0, 255).astype(np.uint8)  # headers err about the bits, too
     else:
         gray = stretched(values)
     return 255 - gray if display.inverted else gray
