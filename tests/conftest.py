@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+# For a long run of the fuzzed tests: make hostile.
+hypothesis.settings.register_profile(
+    "hostile",
+    deadline=None,
+    derandomize=False,
+    max_examples=2_000,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("steady")
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from stages.radiographs import excel_package
+
 MAXIMUM_BYTES: Final = 64 * 2**20
-MAXIMUM_UNPACKED_BYTES: Final = 512 * 2**20  # of an Excel file, which is a zip
 MAXIMUM_ROWS: Final = 1_000_000
 MAXIMUM_COLUMNS: Final = 1_000
+MAXIMUM_CELLS: Final = 10_000_000  # an Excel file can leave out the empty ones
 SEPARATORS: Final = (",", ";", "\t")
 ZIP: Final = b"PK\x03\x04"
 OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
@@ -83,7 +84,8 @@ def _comma_separated(text: str, path: Path) -> Iterator[list[str]]:
         for row in reader:
             yield [cell.strip() for cell in row]
     except csv.Error as error:
-        raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {error}") from error
+        told = str(error).replace("\t", "tab")
+        raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {told}") from error
 
 
 def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
@@ -91,7 +93,7 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
     import openpyxl  # only an Excel file needs it
 
     try:
-        _check_package(content)
+        excel_package.check(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
             book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
@@ -101,25 +103,15 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
                 yield [_cell(value) for value in row]
     except (SheetError, GeneratorExit):
         raise
+    except excel_package.PackageError as error:
+        raise SheetError(
+            f"{path} {error}: save it as CSV UTF-8, with the columns needed"
+        ) from error
     except Exception as error:  # damaged files raise whatever the parser trips over
         kind = type(error).__name__
         raise SheetError(
             f"{path} cannot be read as an Excel file ({kind}): save it again as .xlsx or CSV UTF-8"
         ) from error
-
-
-def _check_package(content: bytes) -> None:
-    """Refuse, before anything is parsed, what unpacks too large or defines XML entities."""
-    with zipfile.ZipFile(io.BytesIO(content)) as package:
-        members = package.infolist()
-        # zipfile never gives more of a member than its header says.
-        if sum(member.file_size for member in members) > MAXIMUM_UNPACKED_BYTES:
-            raise ValueError("unpacks too large")
-        for member in members:
-            is_xml = member.filename.endswith((".xml", ".rels"))
-            # UTF-16 puts zero bytes between the letters.
-            if is_xml and b"<!DOCTYPE" in package.read(member).replace(b"\0", b""):
-                raise ValueError("defines a document type")
 
 
 def _cell(value: Any) -> str:
@@ -132,9 +124,13 @@ def _cell(value: Any) -> str:
 
 
 def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
+    cells = 0
     for number, row in enumerate(rows, start=1):
+        cells += len(row)
         if number > MAXIMUM_ROWS:
             raise SheetError(f"{path} has more than {MAXIMUM_ROWS} rows: split the data set")
         if len(row) > MAXIMUM_COLUMNS:
             raise SheetError(f"{path}, row {number}: more than {MAXIMUM_COLUMNS} columns")
+        if cells > MAXIMUM_CELLS:
+            raise SheetError(f"{path} has more than {MAXIMUM_CELLS} cells: keep the columns needed")
         yield row

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.radiographs import spreadsheets
+from stages.radiographs import excel_package, spreadsheets
 from stages.radiographs.spreadsheets import SheetError, read_rows
 
 ROWS = [["path", "label"], ["a/1.png", "Normal"], ["b, c.png", "\u00d6dem"]]
@@ -83,13 +83,14 @@ unusable = {
     "Latin-1": ("path\na\n\u00e9.png".encode("latin-1"), r"not UTF-8 \(line 3\)"),
     "open quote": (b'path\n"a', "line 2, is not CSV"),
     "quote inside": (b'path\n"a"b\n', "line 2, is not CSV"),
+    "tab after a quote": (b'"a"b\tc\td', "'tab' expected after"),
     "huge cell": (b"path\n" + b"x" * 200_000, "is not CSV: field larger"),
     "empty zip": (b"PK\x05\x06" + bytes(18), "neither text nor an Excel file"),
     "no workbook": (b"PK\x03\x04" + bytes(100), "cannot be read as an Excel file"),
     "cut off": (excel([*ROWS])[:3000], "cannot be read as an Excel file"),
     "XML that is none": (hostile_excel(b"<x"), "cannot be read as an Excel file"),
-    "entities": (hostile_excel(LAUGHS), "cannot be read as an Excel file"),
-    "UTF-16 entities": (hostile_excel(LAUGHS.decode().encode("utf-16")), "cannot be read"),
+    "entities": (hostile_excel(LAUGHS), "defines a document type"),
+    "UTF-16 entities": (hostile_excel(LAUGHS.decode().encode("utf-16")), "defines a document type"),
 }
 
 
@@ -114,6 +115,7 @@ def test_a_sheet_that_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
         ("MAXIMUM_BYTES", 8, "is larger than"),
         ("MAXIMUM_ROWS", 2, "more than 2 rows"),
         ("MAXIMUM_COLUMNS", 1, "row 1: more than 1 columns"),
+        ("MAXIMUM_CELLS", 3, "more than 3 cells"),
     ],
 )
 def test_every_size_has_a_limit(
@@ -127,8 +129,8 @@ def test_every_size_has_a_limit(
 def test_an_excel_file_that_unpacks_too_large_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spreadsheets, "MAXIMUM_UNPACKED_BYTES", 1000)
-    with pytest.raises(SheetError, match="ValueError"):
+    monkeypatch.setattr(excel_package, "MAXIMUM_UNPACKED_BYTES", 1000)
+    with pytest.raises(SheetError, match="unpacks to more than"):
         read_rows(written(tmp_path, excel([*ROWS])))
 
 
