@@ -1,7 +1,7 @@
 """Whether an Excel file, a zip of XML, can be given to a parser: its size and shape, by one pass.
 
-A hundred kilobytes can unpack to a row of millions of cells, which would cost gigabytes and minutes.
-The pass holds nothing of what it reads.
+A hundred kilobytes can unpack to a row of millions of cells, which would cost gigabytes and
+minutes. The pass holds nothing of what it reads.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ class _Part:
         # Where it is no XML, the parser that comes after this one stops, too.
         with contextlib.suppress(expat.ExpatError):
             while chunk := stream.read(CHUNK_BYTES):
-                self._parser.Parse(chunk, False)
+                self._parser.Parse(chunk)
                 if before + self._elements > MAXIMUM_ELEMENTS:
                     raise PackageError(f"has more than {MAXIMUM_ELEMENTS} elements")
+            self._parser.Parse(b"", True)  # noqa: FBT003 - the end: it may have put off a part
         return self._elements
 
     def _doctype(self, *_: object) -> None:
