@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import zipfile
-from typing import Final
+from typing import IO, Final
 from xml.parsers import expat
 
 MAXIMUM_UNPACKED_BYTES: Final = 256 * 2**20
@@ -62,7 +62,7 @@ class _Part:
         self._at_once = 0
         self._elements = 0
 
-    def read(self, stream: zipfile.ZipExtFile, before: int) -> int:
+    def read(self, stream: IO[bytes], before: int) -> int:
         """The number of elements; `before` is that of other parts."""
         # Where it is no XML, the parser that comes after this one stops, too.
         with contextlib.suppress(expat.ExpatError):
