@@ -36,7 +36,7 @@ from stages.radiographs import (
     judgement,
     preparation,
 )
-from stages.radiographs.examination import Canonical
+from stages.radiographs.pixels import Canonical
 
 USER_ERRORS = (
     params.ParamsError,

@@ -110,7 +110,7 @@ def _beside_each_other(
     """A sheet of films, each in a strip with itself under each of `heats`."""
     strips, captions, colours = [], [], []
     for row in range(len(pixels)):
-        tiles = [_tile(pixels[row]), *(_overlay(pixels[row], heat[row]) for heat in heats)]
+        tiles = [_tile(pixels[row]), *(overlay(pixels[row], heat[row], TILE) for heat in heats)]
         strip = Image.new("RGB", (len(tiles) * TILE, TILE))
         for number, tile in enumerate(tiles):
             strip.paste(tile, (number * TILE, 0))
@@ -137,18 +137,25 @@ def _short(text: str, longest: int = 14) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _tile(film: Films) -> Image.Image:
-    return Image.fromarray(film).convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
+def _tile(film: Films, side_pixels: int = TILE) -> Image.Image:
+    size = (side_pixels, side_pixels)
+    return Image.fromarray(film).convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def _overlay(film: Films, heat: npt.NDArray[np.floating]) -> Image.Image:
-    """The film, covered the more the hotter it is: where there is no heat it stays as it was."""
+def overlay(film: Films, heat: npt.NDArray[np.floating], side_pixels: int) -> Image.Image:
+    """The film, covered the more the hotter it is: where there is no heat it stays as it was.
+
+    Args:
+        film: uint8 (side, side).
+        heat: (side, side) in 0-1.
+        side_pixels: of the picture.
+    """
     from matplotlib import colormaps
 
     warm = Image.fromarray((colormaps["inferno"](heat)[..., :3] * 255).astype(np.uint8))
     opacity = Image.fromarray((heat * DENSEST * 255).astype(np.uint8))
-    size = (TILE, TILE)
-    return Image.composite(warm.resize(size), _tile(film), opacity.resize(size))
+    size = (side_pixels, side_pixels)
+    return Image.composite(warm.resize(size), _tile(film, side_pixels), opacity.resize(size))
 
 
 def _sheet(

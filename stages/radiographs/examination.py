@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,21 +21,7 @@ from stages.radiographs.decoded import Decoded
 from stages.radiographs.records import REJECTED, USED
 
 
-@dataclasses.dataclass(frozen=True)
-class Canonical:
-    """How an image becomes its canonical pixels.
-
-    Attributes:
-        side_pixels: of the square.
-        fit: letterbox, squash or crop.
-        maximum_megapixels: larger images are rejected unread.
-        crop_borders: whether uniform margins are cut off first.
-    """
-
-    side_pixels: int
-    fit: Literal["letterbox", "squash", "crop"]
-    maximum_megapixels: float
-    crop_borders: bool = False
+Canonical = pixels.Canonical
 
 
 @dataclasses.dataclass(frozen=True)

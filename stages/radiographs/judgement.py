@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.radiographs import caution, evaluation, files, intervals, preparation, scores
-from stages.radiographs.examination import Canonical
+from stages.radiographs.pixels import Canonical
 
 Predictor = Callable[[npt.NDArray[np.uint8]], caution.Observed]
 FACTS: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -18,6 +19,23 @@ from stages.radiographs import artifacts
 REDUCING_GAP: Final = 3.0
 
 Pixels = npt.NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True)
+class Canonical:
+    """How an image becomes its canonical pixels.
+
+    Attributes:
+        side_pixels: of the square.
+        fit: letterbox, squash or crop.
+        maximum_megapixels: larger images are rejected unread.
+        crop_borders: whether uniform margins are cut off first.
+    """
+
+    side_pixels: int
+    fit: Literal["letterbox", "squash", "crop"]
+    maximum_megapixels: float
+    crop_borders: bool = False
 
 
 def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "crop"]) -> Pixels:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stages.radiographs import borders, decoding, files, pixels
-from stages.radiographs.examination import Canonical
+from stages.radiographs.pixels import Canonical
 
 Prepared = pixels.Pixels | files.UnreadableImage
 
@@ -39,9 +39,22 @@ def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[files.Sour
 def prepare(source: files.Source, canonical: Canonical) -> Prepared:
     """Canonical pixels, uint8 (side, side), or why there are none."""
     try:
-        image = decoding.decode(files.read(source), canonical.maximum_megapixels).pixels
+        return from_bytes(files.read(source), canonical)
     except files.UnreadableImage as reason:
         return reason
+
+
+def from_bytes(content: bytes, canonical: Canonical) -> pixels.Pixels:
+    """Canonical pixels, uint8 (side, side), of the image in a file's bytes.
+
+    Raises:
+        UnreadableImage: with the reason.
+    """
+    return from_gray(decoding.decode(content, canonical.maximum_megapixels).pixels, canonical)
+
+
+def from_gray(image: pixels.Pixels, canonical: Canonical) -> pixels.Pixels:
+    """Canonical pixels, uint8 (side, side), of decoded ones, uint8 (height, width)."""
     if canonical.crop_borders:
         image = borders.crop(image, borders.measure(image))
     return pixels.fit(image, canonical.side_pixels, canonical.fit)

@@ -1,25 +1,50 @@
 """The trained model in MLflow: from code, with signature and input example, without a pickle.
 
-The `.keras` file is stored byte by byte, so its SHA-256 stays the one that training recorded.
-Nothing here starts TensorFlow.
+The `.keras` file is stored byte by byte, so its SHA-256 stays the one that training recorded. What
+of this project answers requests lies beside it, so that a logged model needs nothing else. Nothing
+here starts TensorFlow.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.metadata
+import io
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from stages.tracking.evidence import Evidence
+from stages.tracking import served_code
+from stages.tracking.evidence import Evidence, read_json
 from stages.tracking.store import Store, patient_upload, quiet
 
-REQUIREMENTS = ("mlflow", "keras", "numpy")
+SERVED_CODE = Path(__file__).with_name("served_model.py")
+SERVED_FACTS = (  # of training.json: nothing of paths and parameters
+    "backbone",
+    "classes",
+    "conformal",
+    "model_sha256",
+    "novelty",
+    "preprocessing",
+    "split_protocol",
+    "synthetic",
+)
+REQUIREMENTS = (
+    "mlflow",
+    "keras",
+    "matplotlib",
+    "numpy",
+    "openvino",
+    "pandas",
+    "pillow",
+    "pydicom",
+    "python-gdcm",
+)
 ENGINES = ("tensorflow", "tensorflow-cpu")  # distributions that provide TensorFlow
 
 
@@ -35,7 +60,7 @@ def log_model(store: Store, run: Any, evidence: Evidence) -> str:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"
             with quiet():
-                _save(evidence, sha256, path, logged)
+                _save(evidence, path, logged)
             with patient_upload():
                 store.client.log_model_artifacts(logged.model_id, str(path))
         store.client.finalize_logged_model(logged.model_id, "READY")
@@ -58,10 +83,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def example(side_pixels: int) -> npt.NDArray[np.float32]:
-    """An input (1, side, side, 1): a gray ramp, as no person's radiograph may be published."""
-    ramp = np.linspace(0, 255, side_pixels).round().astype(np.float32)
-    return np.broadcast_to(ramp[:, np.newaxis], (1, side_pixels, side_pixels, 1)).copy()
+def example(side_pixels: int) -> dict[str, list[str]]:
+    """Columns of a request: a gray ramp as PNG, as no person's radiograph may be published."""
+    from PIL import Image
+
+    ramp = np.linspace(0, 255, side_pixels).round().astype(np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(np.tile(ramp[:, np.newaxis], (1, side_pixels))).save(content, format="PNG")
+    return {"image": [base64.b64encode(content.getvalue()).decode("ascii")]}
 
 
 def _create(store: Store, run: Any, evidence: Evidence, sha256: str) -> Any:
@@ -78,26 +107,26 @@ def _create(store: Store, run: Any, evidence: Evidence, sha256: str) -> Any:
     return model
 
 
-def _save(evidence: Evidence, sha256: str, path: Path, logged: Any) -> None:
+def _save(evidence: Evidence, path: Path, logged: Any) -> None:
     import mlflow.pyfunc
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types.schema import Schema, TensorSpec
+    import pandas as pd
+    from mlflow.models import Model
 
-    side, classes = evidence.side_pixels, list(evidence.classes)
-    pixels = TensorSpec(np.dtype(np.float32), (-1, side, side, 1))
-    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(classes)))
     model = Model(run_id=logged.source_run_id, model_id=logged.model_id)
-    mlflow.pyfunc.save_model(
-        path,
-        python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts=_files(evidence),
-        model_config={"model_sha256": sha256, "side_pixels": side, "classes": classes},
-        signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
-        input_example=example(side),
-        pip_requirements=_requirements(),
-        metadata={"classes": classes, **_own(evidence.tags)},
-        mlflow_model=model,
-    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        served_code.copy(SERVED_CODE, folder)
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(SERVED_CODE),
+            code_paths=[str(folder / served_code.PACKAGE)],
+            artifacts=_files(evidence, folder),
+            signature=_signature(),
+            input_example=pd.DataFrame(example(evidence.side_pixels)),
+            pip_requirements=_requirements(),
+            metadata={"classes": list(evidence.classes), **_own(evidence.tags)},
+            mlflow_model=model,
+        )
     flavor = model.flavors["python_function"]  # without this machine's folders
     flavor["model_code_path"] = Path(flavor["model_code_path"]).name
     for file in flavor["artifacts"].values():
@@ -105,10 +134,39 @@ def _save(evidence: Evidence, sha256: str, path: Path, logged: Any) -> None:
     model.save(path / "MLmodel")
 
 
-def _files(evidence: Evidence) -> dict[str, str]:
-    """What lies in the logged model; the served code reads the model alone, `predict` both."""
-    files = {"model": evidence.model, "novelty": evidence.novelty}
-    return {name: str(path) for name, path in files.items() if path is not None}
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, Map, ParamSchema, ParamSpec, Schema
+
+    text, number = DataType.string, DataType.double
+    output = [
+        ColSpec(text, "class"),
+        ColSpec(Map(number), "probabilities"),
+        ColSpec(AnyType(), "prediction_set"),
+        ColSpec(number, "out_of_distribution", required=False),
+        ColSpec(DataType.boolean, "is_out_of_distribution", required=False),
+        ColSpec(text, "warning"),
+        ColSpec(AnyType(), "notes"),
+        ColSpec(Map(text), "model"),
+        ColSpec(text, "grad_cam", required=False),
+    ]
+    return ModelSignature(
+        Schema([ColSpec(AnyType(), "image")]),  # text, or rows of gray values
+        Schema(output),
+        ParamSchema([ParamSpec("explain", DataType.boolean, default=False)]),
+    )
+
+
+def _files(evidence: Evidence, folder: Path) -> dict[str, str]:
+    """What lies in the logged model beside code; what has to be written is written to `folder`."""
+    facts = folder / "training.json"
+    training = read_json(evidence.artifacts["training.json"])
+    served = {key: training[key] for key in SERVED_FACTS if key in training}
+    facts.write_text(json.dumps(served, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    files = {"model": evidence.model, "training": facts}
+    if evidence.novelty is not None:
+        files["novelty"] = evidence.novelty
+    return {name: str(path) for name, path in files.items()}
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:
@@ -116,10 +174,14 @@ def _own(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _requirements() -> list[str]:
-    pins = [f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS]
-    for engine in ENGINES:
-        try:
-            return [*pins, f"{engine}=={importlib.metadata.version(engine)}"]
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return pins
+    """Pins of what is installed; one of the `ENGINES` provides TensorFlow."""
+    pins = [_pin(name) for name in REQUIREMENTS]
+    engines = [pin for pin in map(_pin, ENGINES) if pin]
+    return [pin for pin in pins if pin] + engines[:1]
+
+
+def _pin(name: str) -> str:
+    try:
+        return f"{name}=={importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return ""

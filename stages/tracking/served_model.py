@@ -1,59 +1,70 @@
 """The classifier as MLflow loads and serves it; a copy of this file lies in every logged model.
 
-MLflow runs the copy ("models from code"), so nothing is pickled and the copy imports nothing of
-this project. Input: float32 (images, side, side, 1), grayscale 0-255. Output: float32
-(images, classes), probabilities.
+MLflow runs the copy ("models from code"), so nothing is pickled; the code of this project that it
+needs lies in the logged model too. Input: rows with `image`, base64 text of a PNG, JPEG, TIFF, BMP
+or DICOM file, or gray values as rows of 0-255. Output: an object an image, as docs/serving.md shows.
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.utils.yaml_utils import read_yaml
 
-BATCH_SIZE = 32
-MAXIMUM_IMAGES = 1024  # in one request
+VERSION_FILE = "registered_model_meta"  # MLflow writes it beside a registered model it fetches
+
+
+class Refusal(MlflowException):  # type: ignore[misc]  # mlflow is untyped here
+    """A request that cannot be answered: status 400, and a message that quotes nothing of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_code=INVALID_PARAMETER_VALUE, refused=True)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """MLflow's server would put the input in front of the message."""
+        if name != "message" or "message" not in self.__dict__:
+            super().__setattr__(name, value)
 
 
 class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
-    """Raw radiographs -> probabilities, refusing what is no radiograph."""
+    """Films -> class, probabilities, prediction set, unlikeness, and a heat map if asked for."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the saved Keras model in safe mode, if it is the one that was logged."""
-        import keras
+        """Load the model's files, if they are the ones that training recorded."""
+        from stages.serving.answers import Answers
 
-        path = Path(context.artifacts["model"])
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != context.model_config["model_sha256"]:
-            raise MlflowException(f"{path.name} is not the model that was logged", 1)
-        self._model = keras.models.load_model(path, compile=False, safe_mode=True)
+        files = Path(context.artifacts["model"]).parent
+        self._answers = Answers(files, *registered(files.parent))
 
     def predict(
         self,
-        context: PythonModelContext,
-        model_input: np.ndarray,  # MLflow knows the bare type alone
-        params: dict[str, Any] | None = None,  # noqa: ARG002  # MLflow's signature
-    ) -> np.ndarray:
-        """Probabilities, float32 (images, classes), of pixels (images, side, side, 1)."""
-        side = int(context.model_config["side_pixels"])
-        images = np.asarray(model_input, np.float32)
-        if images.ndim != 4 or images.shape[1:] != (side, side, 1):
-            _refuse(f"expected images of shape (images, {side}, {side}, 1), got {images.shape}")
-        if not 1 <= len(images) <= MAXIMUM_IMAGES:
-            _refuse(f"expected 1-{MAXIMUM_IMAGES} images, got {len(images)}")
-        if not np.isfinite(images).all() or images.min() < 0 or images.max() > 255:
-            _refuse("expected finite pixels between 0 and 255")
-        return np.asarray(self._model.predict(images, batch_size=BATCH_SIZE, verbose=0), np.float32)
+        context: PythonModelContext,  # noqa: ARG002  # MLflow's signature
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ):  # type: ignore[no-untyped-def]  # noqa: ANN201  # MLflow would take a type for a schema
+        """A list of one object an image of the column `image`."""
+        from stages.serving.films import RefusedError
+
+        try:
+            found = self._answers.answer(
+                list(model_input["image"]), explain=bool((params or {}).get("explain"))
+            )
+        except RefusedError as reason:
+            raise Refusal(str(reason)) from None
+        return [each.as_json() for each in found]
 
 
-def _refuse(message: str) -> None:
-    raise MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
+def registered(folder: Path) -> tuple[str, str]:
+    """Name and version of the registered model in `folder`; empty if it is none."""
+    if not (folder / VERSION_FILE).is_file():
+        return "", ""
+    found = read_yaml(str(folder), VERSION_FILE)
+    return str(found["model_name"]), str(found["model_version"])
 
 
 set_model(RadiographClassifier())
