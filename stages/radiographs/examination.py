@@ -20,7 +20,6 @@ from stages.radiographs import (
 from stages.radiographs.decoded import Decoded
 from stages.radiographs.records import REJECTED, USED
 
-
 Canonical = pixels.Canonical
 
 

@@ -52,6 +52,7 @@ class Answers:
     Attributes:
         classes: names, in the order of the scale.
         facts: what training.json records.
+        model: name and version in the registry, and the backbone.
     """
 
     def __init__(self, folder: Path, name: str = "", version: str = "") -> None:
@@ -68,7 +69,7 @@ class Answers:
         """
         self.facts: dict[str, Any] = json.loads((folder / "training.json").read_text("utf-8"))
         self.classes = tuple(self.facts["classes"])
-        self._model = {"name": name, "version": version, "backbone": self.facts["backbone"]}
+        self.model = {"name": name, "version": version, "backbone": self.facts["backbone"]}
         self._caution = caution.read(folder, self.facts)
         self._canonical = Canonical(
             **self.facts["preprocessing"], maximum_megapixels=limits.MEGAPIXELS
@@ -141,7 +142,7 @@ class Answers:
             "is_out_of_distribution": bool(unlike > 1) if is_known else None,
             "warning": caution.WARNING if is_known and unlike > 1 else "",
             "notes": notes(self.facts),
-            "model": self._model,
+            "model": self.model,
         }
 
 

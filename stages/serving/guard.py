@@ -1,4 +1,4 @@
-"""What stands in front of a server on this machine: whom it answers, how much it reads, what it says.
+"""In front of a server on this machine: whom it answers, how much it reads, what it says.
 
 An ASGI middleware. It knows the host names and the routes, reads the body up to a limit of bytes
 and seconds, lets a check look at it, and hands it on. Refusals are JSON, never quote the request,
@@ -8,6 +8,7 @@ and are the only errors that go out: whatever else the application says of an er
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -177,6 +178,7 @@ async def _body(given: Mapping[str, list[str]], receive: Receive, largest: int) 
     too_large = RefusedRequestError(413, f"the body may have {largest} bytes")
     told = given.get("content-length", ["0"])[0]
     if not told.isdecimal() or len(told) > 15 or int(told) > largest:
+        await _drain(receive)
         raise too_large
     content = bytearray()
     try:
@@ -187,11 +189,23 @@ async def _body(given: Mapping[str, list[str]], receive: Receive, largest: int) 
                     raise RefusedRequestError(400, "the body broke off")
                 content += message.get("body", b"")
                 if len(content) > largest:
+                    content.clear()
+                    await _drain(receive)
                     raise too_large
                 if not message.get("more_body", False):
                     return bytes(content)
     except TimeoutError:
         raise RefusedRequestError(408, "the body took too long") from None
+
+
+async def _drain(receive: Receive) -> None:
+    """Let the rest of a body pass, for a while: a client that still sends reads no answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limits.DRAIN_SECONDS):
+            more = True
+            while more:
+                message = await receive()
+                more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 async def _answer(
@@ -212,7 +226,9 @@ async def _answer(
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
-            headers.update({k.decode("latin-1"): v.decode("latin-1") for k, v in message["headers"]})
+            headers.update(
+                {k.decode("latin-1"): v.decode("latin-1") for k, v in message["headers"]}
+            )
         elif message["type"] == "http.response.body":
             content.extend(message.get("body", b""))
 

@@ -9,6 +9,7 @@ FILM_BYTES: Final = 24 << 20  # of one uploaded file
 MEGAPIXELS: Final = 64.0  # of one film, as in stages.predict
 IMAGES: Final = 16  # in one request
 BODY_SECONDS: Final = 30.0  # until the whole body has to be here
+DRAIN_SECONDS: Final = 5.0  # in which the rest of a body that is too large may pass
 ANSWER_SECONDS: Final = 120.0  # until the answer has to be there
 CONNECTIONS: Final = 32  # at once, and with them the bodies in memory; further ones get 503
 EXPLAIN_SECONDS: Final = 60.0  # for one Grad-CAM map

@@ -47,6 +47,8 @@ def check(body: bytes) -> None:
             raise RefusedError(
                 f"image {number}: expected base64 text, or gray values as rows of 0-255"
             )
+        if isinstance(image, str) and not image.isascii():
+            raise RefusedError(f"image {number}: not base64 text of a file")
 
 
 def _parsed(body: bytes) -> Any:

@@ -2,7 +2,7 @@
 
 MLflow runs the copy ("models from code"), so nothing is pickled; the code of this project that it
 needs lies in the logged model too. Input: rows with `image`, base64 text of a PNG, JPEG, TIFF, BMP
-or DICOM file, or gray values as rows of 0-255. Output: an object an image, as docs/serving.md shows.
+or DICOM file, or gray values as rows of 0-255. Output: an object an image (docs/serving.md).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
         context: PythonModelContext,  # noqa: ARG002  # MLflow's signature
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
-    ):  # type: ignore[no-untyped-def]  # noqa: ANN201  # MLflow would take a type for a schema
+    ) -> list[dict[str, Any]]:
         """A list of one object an image of the column `image`."""
         from stages.serving.films import RefusedError
 

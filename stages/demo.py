@@ -1,0 +1,75 @@
+r"""A page for one film on http://127.0.0.1:8501, for this machine alone.
+
+python -m stages.demo [--model models:/NAME@champion|FOLDER] [--port 8501]
+
+Drop a PNG, JPEG or DICOM file: prediction set, probabilities, Grad-CAM, and what speaks against the
+answer. Without --model the champion of params.yaml's registered model is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages import params, tracking
+from stages.classifier.engines import EngineError
+from stages.classifier.gradient_process import GradientProcessError
+from stages.radiographs.caution import CautionError
+from stages.serving import demo_page, local
+from stages.serving.answers import Answers
+
+USER_ERRORS = (
+    params.ParamsError,
+    tracking.TrackingError,
+    CautionError,
+    EngineError,
+    GradientProcessError,
+    OSError,
+)
+log = logging.getLogger(__name__)
+
+
+def run(model: str, port: int) -> None:
+    """Show the page until the process is told to end."""
+    log.info("loading %s", model)
+    with tempfile.TemporaryDirectory() as temporary:
+        if model.startswith("models:"):
+            fetched = tracking.fetch_model(model, Path(temporary))
+            answers = Answers(fetched.folder, fetched.name, fetched.version)
+        else:
+            answers = Answers(Path(model), Path(model).name)
+        log.info("open http://%s:%d", local.ADDRESS, port)
+        try:
+            local.run(demo_page.application(answers), port)
+        finally:
+            answers.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--model", default="")
+    parser.add_argument("--port", type=int, default=8501)
+    chosen = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        model = chosen.model
+        if not model:
+            name = params.load(chosen.params).register.model_name
+            model = f"models:/{name}@{tracking.CHAMPION}"
+        run(model, chosen.port)
+    except USER_ERRORS as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
