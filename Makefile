@@ -11,6 +11,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+.PHONY: help setup repro test lint ui serve demo serve-load replay params bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
 setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@# A downloaded archive has no git: DVC then works without experiments.
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
@@ -47,6 +52,15 @@ doctor: setup ## check the project's health; make doctor MEND=1 mends what can b
 
 ui: setup ## the MLflow UI on http://127.0.0.1:5000
 	python -m stages.tracking ui
+
+serve: setup ## the champion on http://127.0.0.1:5001 by MLflow's scoring server (docs/serving.md)
+	python -m stages.serve
+
+demo: setup ## a page for one film on http://127.0.0.1:8501
+	python -m stages.demo
+
+serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests
+	python -m benchmarks.serve_load $(LOAD)
 
 replay: setup ## write the MLflow runs that waited for a server
 	python -m stages.tracking replay
