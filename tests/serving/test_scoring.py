@@ -1,0 +1,94 @@
+"""Bodies of the scoring protocol: the right ones pass, and a refusal quotes nothing of the others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from stages.serving import limits, scoring
+from stages.serving.films import RefusedError
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"dataframe_records": [{"image": "aGVsbG8="}]},
+        {"dataframe_records": [{"image": [[0, 255], [1, 2.0]]}]},
+        {"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": True}},
+        {"dataframe_records": [{"image": "aGVsbG8="}] * limits.IMAGES, "params": {}},
+        {"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": [0]}},
+        {"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="], ["aGVsbG8="]]}},
+    ],
+)
+def test_right_bodies_pass(request_: dict[str, Any]) -> None:
+    scoring.check(json.dumps(request_).encode())
+
+
+RECORD = '{"dataframe_records": [{"image": %s}]}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "JANE DOE",
+        '"JANE DOE"',
+        "null",
+        "[]",
+        "{}",
+        "{" * 3,
+        '{"JANE DOE": 1}',
+        '{"inputs": ["aGVsbG8="]}',
+        '{"instances": [{"image": "aGVsbG8="}]}',
+        '{"dataframe_records": [], "dataframe_split": {}}',
+        '{"dataframe_records": []}',
+        '{"dataframe_records": {"image": "JANE DOE"}}',
+        '{"dataframe_records": ["JANE DOE"]}',
+        '{"dataframe_records": [{}]}',
+        '{"dataframe_records": [{"image": "aGVsbG8=", "name": "JANE DOE"}]}',
+        RECORD % "null",
+        RECORD % "true",
+        RECORD % "12",
+        RECORD % '""',
+        RECORD % "[]",
+        RECORD % "{}",
+        RECORD % '"\\ud800"',
+        RECORD % '"J\u00e4NE DOE"',
+        RECORD % "[[NaN]]",
+        RECORD % "[[Infinity]]",
+        RECORD % "[[-Infinity]]",
+        RECORD % "[[1e400]]",
+        RECORD % f"[[{'9' * 5000}]]",
+        RECORD % ("[" * 100_000 + "]" * 100_000),
+        "[" * 100_000,
+        '{"params":' * 100_000,
+        '{"dataframe_split": []}',
+        '{"dataframe_split": {"columns": ["image"]}}',
+        '{"dataframe_split": {"columns": ["JANE DOE"], "data": [["aGVsbG8="]]}}',
+        '{"dataframe_split": {"columns": ["image", "image"], "data": [["aGVsbG8=", "x"]]}}',
+        '{"dataframe_split": {"columns": ["image"], "data": "JANE DOE"}}',
+        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8=", 1]]}}',
+        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": [[1]]}}',
+        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": []}}',
+        '{"dataframe_records": [{"image": "aGVsbG8="}], "params": ["JANE DOE"]}',
+        '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"JANE DOE": 1}}',
+        '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": "JANE DOE"}}',
+        '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": 1}}',
+        json.dumps({"dataframe_records": [{"image": "aGVsbG8="}] * (limits.IMAGES + 1)}),
+    ],
+    ids=lambda body: body[:40],
+)
+def test_malformed_bodies_are_refused_without_being_quoted(body: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        scoring.check(body.encode())
+    assert "JANE" not in str(caught.value)
+    assert "DOE" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_other_encodings_are_refused() -> None:
+    for encoding in ("utf-16", "utf-32", "latin-1"):
+        with pytest.raises(RefusedError):
+            scoring.check((RECORD % '"J\u00e4ne"').encode(encoding))
