@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 FLAGS = (
     "--headless",
@@ -60,9 +60,7 @@ class Browser:
         os.close(theirs_out)
         self._session = ""
         (target,) = [
-            each
-            for each in self.ask("Target.getTargets")["targetInfos"]
-            if each["type"] == "page"
+            each for each in self.ask("Target.getTargets")["targetInfos"] if each["type"] == "page"
         ]
         found = self.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = found["sessionId"]
@@ -76,7 +74,7 @@ class Browser:
             mobile=phone,
         )
 
-    def __enter__(self) -> Browser:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -134,9 +132,7 @@ class Browser:
         """A key, down and up."""
         codes = {"Tab": 9, "Enter": 13, " ": 32}
         for kind in ("keyDown", "keyUp"):
-            self.ask(
-                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key]
-            )
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key])
 
     def screenshot(self, path: Path) -> None:
         """The whole page as PNG."""

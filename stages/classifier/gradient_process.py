@@ -12,6 +12,7 @@ python -m stages.classifier.gradient_process MODEL.keras SHA256 GRAPH.xml
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import signal
@@ -30,7 +31,7 @@ Pixels = npt.NDArray[np.uint8]
 QUESTION: Final = struct.Struct("<IQ")  # class index, side of the square image that follows
 ANSWER: Final = struct.Struct("<Q")  # bytes of the PNG that follows
 READY: Final = b"R"
-START_SECONDS: Final = 300.0  # TensorFlow's start and the conversion, on a busy machine
+START_SECONDS: Final = 600.0  # TensorFlow's start and the conversion, on a busy machine
 ROOT: Final = Path(__file__).parents[2]  # where the package lies
 
 
@@ -51,8 +52,10 @@ class GradientProcess:
             longest_seconds: for one overlay.
 
         Raises:
-            GradientProcessError: it did not come up.
+            GradientProcessError: it did not come up, or the file is another one.
         """
+        if not model.is_file() or _sha256(model) != sha256:
+            raise GradientProcessError(f"{model.name} is not the model that its training recorded")
         self._command = [str(model), sha256, str(graph)]
         self._longest_seconds = longest_seconds
         self._lock = threading.Lock()
@@ -119,6 +122,11 @@ def _limited(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]
         yield
     finally:
         timer.cancel()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _into(process: subprocess.Popen[bytes]) -> BinaryIO:

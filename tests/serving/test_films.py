@@ -1,4 +1,4 @@
-"""Images of a request: text, bytes and gray values lead to the pixels that ingest makes of a file."""
+"""Images of a request lead to the pixels that ingest makes of a file, or are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard: whom the server answers, how much it reads, and that errors say nothing of a request."""
+"""The guard: whom the server answers, how much it reads, and that errors quote nothing."""
 
 from __future__ import annotations
 
@@ -105,9 +105,7 @@ def test_a_body_without_a_length_is_read_up_to_the_limit_alone() -> None:
 
 def test_a_body_that_breaks_off_is_not_handed_on() -> None:
     application = Application()
-    status, _, _ = ask(
-        Guard(application, ROUTES), "/echo", "POST", JSON, [b"12"], breaks_off=True
-    )
+    status, _, _ = ask(Guard(application, ROUTES), "/echo", "POST", JSON, [b"12"], breaks_off=True)
     assert status == 400
     assert application.bodies == []
 

@@ -1,4 +1,4 @@
-"""Bodies of the scoring protocol: the right ones pass, and a refusal quotes nothing of the others."""
+"""Bodies of the scoring protocol: right ones pass, a refusal quotes nothing of the others."""
 
 from __future__ import annotations
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages import tracking
-from stages.tracking import models, store
+from stages.tracking import models, served_code, store
 from stages.tracking.evidence import Evidence
+from tests.test_predict import write_model
 from tests.tracking.runs import only_run
 
 
@@ -21,13 +26,28 @@ def test_the_logged_model_has_signature_example_and_the_trained_bytes(
     assert str(model.status) == "READY"
     folder = Path(model.artifact_location.removeprefix("file://"))
     description = (folder / "MLmodel").read_text()
-    assert "[-1, 16, 16, 1]" in " ".join(description.split())
+    assert '"name": "image"' in " ".join(description.split())
+    assert '"name": "explain"' in " ".join(description.split())
     assert (folder / "input_example.json").is_file()
     assert evidence.model is not None
     assert (folder / "artifacts" / "model.keras").read_bytes() == evidence.model.read_bytes()
     assert not list(folder.rglob("*.pkl"))
     assert str(Path.cwd()) not in description
     assert str(tmp_path / "work") not in description
+
+
+def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> None:
+    tracking.publish(evidence)
+    model = store.connect().client.get_logged_model(only_run().outputs.model_outputs[0].model_id)
+    code = Path(model.artifact_location.removeprefix("file://")) / "code"
+    found = {file.relative_to(code).as_posix() for file in code.rglob("*") if file.is_file()}
+    assert found == served_code.closure(models.SERVED_CODE)
+    assert "stages/serving/answers.py" in found
+    assert "stages/classifier/explain.py" in found  # imported by the child process
+    assert "stages/radiographs/dicom.py" in found
+    assert not any(name.startswith("stages/tracking") for name in found)
+    facts = json.loads((code.parent / "artifacts" / "training.json").read_text())
+    assert set(facts) <= set(models.SERVED_FACTS)
 
 
 def test_an_interrupted_upload_of_the_model_is_completed(evidence: Evidence) -> None:
@@ -42,32 +62,50 @@ def test_an_interrupted_upload_of_the_model_is_completed(evidence: Evidence) -> 
     assert str(client.get_logged_model(begun.model_id).status) == "READY"
 
 
-@pytest.mark.tf
-@pytest.mark.filterwarnings("ignore")
-def test_the_logged_model_predicts_and_refuses_what_is_no_radiograph(
-    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import keras
-    import mlflow
-    import numpy as np
+FOREIGN = """
+import json, sys
+import mlflow, pandas
+loaded = mlflow.pyfunc.load_model(sys.argv[1])
+import stages
+example = loaded.input_example
+answers = loaded.predict(example, params={"explain": True})
+rows = loaded.predict(pandas.DataFrame({"image": [[[0, 255], [255, 0]]]}))
+try:
+    loaded.predict(pandas.DataFrame({"image": ["JANE DOE"]}))
+except mlflow.MlflowException as error:
+    error.message = "JANE DOE"  # as MLflow's server does
+    refused = error.serialize_as_json()
+print(json.dumps({"code": stages.__file__, "answers": answers, "rows": rows, "refused": refused}))
+"""
 
-    keras_model = keras.Sequential(
-        [
-            keras.Input((16, 16, 1)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Flatten(),
-            keras.layers.Dense(2, activation="softmax"),
-        ]
+
+@pytest.mark.tf
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_logged_model_answers_in_a_process_that_has_its_folder_alone(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    folder = tmp_path / "trained"
+    write_model(folder)
+    trained = {"model": folder / "model.keras", "novelty": folder / "novelty.npz"}
+    facts = {"training.json": folder / "training.json"}
+    tracking.publish(dataclasses.replace(evidence, **trained, artifacts=facts))
+    model = store.connect().client.get_logged_model(only_run().outputs.model_outputs[0].model_id)
+    place = Path(model.artifact_location.removeprefix("file://"))
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN, str(place)],
+        cwd=tmp_path / "elsewhere",
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert evidence.model is not None
-    keras_model.save(evidence.model)
-    tracking.publish(evidence)
-    model_id = only_run().outputs.model_outputs[0].model_id
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri())
-    loaded = mlflow.pyfunc.load_model(f"models:/{model_id}")
-    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 1)).astype(np.float32)
-    np.testing.assert_allclose(loaded.predict(images), keras_model.predict(images), atol=1e-6)
-    assert loaded.predict(loaded.input_example).shape == (1, 2)
-    for bad in (images * np.nan, images + 255, images - 255, images[:, :8], images[:0]):
-        with pytest.raises(mlflow.MlflowException):
-            loaded.predict(bad)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert Path(found["code"]) == place / "code" / "stages" / "__init__.py"
+    assert set(found["answers"][0]) >= {"class", "probabilities", "prediction_set", "grad_cam"}
+    assert "grad_cam" not in found["rows"][0]
+    assert json.loads(found["refused"])["message"] == "image 1: not base64 text of a file"
+    assert "JANE" not in found["refused"]

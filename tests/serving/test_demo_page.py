@@ -1,0 +1,178 @@
+"""The page for one film: what it serves, what it refuses, and, in a browser, how it is used."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.radiographs import preparation
+from stages.radiographs.pixels import Canonical
+from stages.serving import demo_page, limits
+from stages.serving.answers import Answered
+from stages.serving.films import RefusedError
+from tests import browser
+from tests import films as drawn
+from tests.serving.asgi import ask
+
+if TYPE_CHECKING:
+    from stages.serving.answers import Answers
+
+HOSTILE = "<script>alert(1)</script>"
+BYTES = {"content-type": "application/octet-stream"}
+
+
+class StandIn:
+    """Answers without a model: by the film's mean gray value."""
+
+    def __init__(self) -> None:
+        self.model = {"name": HOSTILE, "version": "3", "backbone": "tiny"}
+        self.facts = {
+            "synthetic": True,
+            "split_protocol": "grouped",
+            "conformal": {"level": 0.9},
+        }
+
+    def answer(self, images: list[bytes], *, explain: bool) -> list[Answered]:
+        assert explain
+        try:
+            film = preparation.from_bytes(images[0], Canonical(64, "letterbox", 1.0))
+        except ValueError as reason:
+            raise RefusedError(f"image 1: {reason}") from None
+        is_unlike = bool(film.mean() > 200)
+        content = io.BytesIO()
+        Image.fromarray(np.stack([film] * 3, axis=-1)).save(content, format="PNG")
+        values = {
+            "class": HOSTILE,
+            "probabilities": {HOSTILE: 0.75, "Osteopenia": 0.2499, "Osteoporosis": 0.0001},
+            "prediction_set": [HOSTILE, "Osteopenia"],
+            "out_of_distribution": 1.5 if is_unlike else 0.25,
+            "is_out_of_distribution": is_unlike,
+            "warning": "unlike the radiographs" if is_unlike else "",
+            "notes": [],
+            "model": self.model,
+        }
+        return [Answered(values, film, content.getvalue())]
+
+
+@pytest.fixture(scope="module")
+def page() -> Any:
+    return demo_page.application(cast("Answers", StandIn()))
+
+
+def test_the_page_is_self_contained_and_strict(page: Any) -> None:
+    status, headers, body = ask(page, "/")
+    assert status == 200
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    html = body.decode()
+    assert HOSTILE not in html
+    assert re.findall(r'(?:src|href)="(?!/|#|data:,)[^"]+"', html) == []
+    assert "style=" not in html
+    assert "research only" in html
+    assert "synthetic" in html
+    for path, kind in (("/style.css", "text/css"), ("/script.js", "text/javascript")):
+        status, headers, body = ask(page, path)
+        assert (status, headers["content-type"].split(";")[0]) == (200, kind)
+        assert b"http" not in body
+
+
+def test_a_film_is_answered_with_what_the_model_saw(page: Any) -> None:
+    status, _, body = ask(page, "/film", "POST", BYTES, [drawn.png(1)])
+    assert status == 200
+    answer = json.loads(body)
+    seen = Image.open(io.BytesIO(base64.b64decode(answer["film"])))
+    assert seen.size == (64, 64)
+    assert answer["prediction_set"] == [HOSTILE, "Osteopenia"]
+    assert answer["grad_cam"]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (400, BYTES, b""),
+        (400, BYTES, b"JANE DOE"),
+        (400, BYTES, drawn.png(1)[:300]),
+        (413, {**BYTES, "content-length": str(limits.FILM_BYTES + 1)}, b"x"),
+        (415, {"content-type": "text/plain"}, b"x"),
+        (415, {"content-type": "multipart/form-data"}, b"x"),
+        (421, {**BYTES, "host": "elsewhere.example"}, b"x"),
+        (403, {**BYTES, "origin": "http://elsewhere.example"}, b"x"),
+    ],
+)
+def test_what_is_no_film_is_refused(
+    page: Any, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    found, _, content = ask(page, "/film", "POST", headers, [body])
+    assert found == status
+    assert b"JANE" not in content
+    assert json.loads(content)["message"]
+
+
+@pytest.fixture(scope="module")
+def address(page: Any) -> Iterator[str]:
+    """The page on a port of this machine."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(page, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join()
+
+
+SHOWN = "!document.getElementById('result').hidden"
+FAILED = "!document.getElementById('failure').hidden"
+FOCUS = "document.activeElement.id"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.program() is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_shows_answers_warnings_and_reasons(
+    address: str, tmp_path: Path, width: int
+) -> None:
+    plain, bright, broken = (tmp_path / name for name in ("JANE.png", "b.png", "c.png"))
+    plain.write_bytes(drawn.png(1))
+    Image.new("L", (64, 64), 250).save(bright)
+    broken.write_bytes(drawn.png(1)[:300])
+    with browser.Browser(width, 800, phone=width < 500) as shown:
+        shown.open(address)
+        shown.press("Tab")
+        assert shown.value("document.activeElement.className") == "skip"
+        shown.press("Tab")
+        assert shown.value(FOCUS) == "film"
+        shown.choose_file("#film", plain)
+        shown.wait(SHOWN)
+        assert shown.value("document.getElementById('answer').textContent") == HOSTILE
+        assert shown.value(FOCUS) == "answer"
+        assert shown.value("document.getElementById('warning').hidden")
+        assert shown.value("document.querySelectorAll('#bars li').length") == 3
+        assert shown.value("document.querySelector('#bars b').textContent") == "75.0 %"
+        shown.wait("[...document.images].every(i => i.complete && i.naturalWidth == 64)")
+        assert shown.value("document.documentElement.scrollWidth") <= width
+        assert shown.faults == []
+        shown.choose_file("#film", bright)
+        shown.wait("!document.getElementById('warning').hidden")
+        shown.choose_file("#film", broken)
+        shown.wait(FAILED)
+        assert not shown.value(SHOWN)
+        assert "truncated" in shown.value("document.getElementById('failure').textContent")
+        asked = [url for url in shown.requested if not url.startswith("data:")]
+        assert asked
+        assert all(url.startswith(address) for url in asked)
