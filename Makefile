@@ -47,6 +47,9 @@ lint: setup ## linters and types alone
 	mypy
 	bandit --quiet --recursive --configfile pyproject.toml stages benchmarks
 
+audit-packages: setup ## ask the registry for known holes in the pinned packages (needs a network)
+	pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt
+
 doctor: setup ## check the project's health; make doctor MEND=1 mends what can be mended
 	@python -m stages.doctor $(if $(MEND),--mend)
 

@@ -50,7 +50,7 @@ def measure(workspace: Workspace, factors: list[int], most_images: int) -> dict[
 
 
 def _repeat_pixels(source: Path, target: Path, factor: int, most: int) -> int:
-    pixels = np.load(source, mmap_mode="r")
+    pixels = np.load(source, mmap_mode="r", allow_pickle=False)
     count = min(most, len(pixels)) if most else len(pixels)
     shape = (factor * count, *pixels.shape[1:])
     repeated = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)

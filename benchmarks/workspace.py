@@ -105,7 +105,7 @@ class Workspace:
         predictor = Predictor(
             model / "model.keras", facts["model_sha256"], engines.choose("auto", "float32")
         )
-        pixels = np.load(self.path("pixels.npy"), mmap_mode="r")
+        pixels = np.load(self.path("pixels.npy"), mmap_mode="r", allow_pickle=False)
         made = predictor(pixels[chosen["pixel_row"].to_numpy()]).probabilities
         found = made.argmax(axis=1)
         return float((found == chosen["class_index"].to_numpy()).mean())

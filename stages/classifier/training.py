@@ -134,7 +134,7 @@ def _probe(
     weights: npt.NDArray[np.float32],
     checkpoints: Checkpoints,
 ) -> None:
-    assert plan.probe is not None
+    assert plan.probe is not None  # nosec B101  # its caller has looked
     log.info("first the head alone, on features of the untouched backbone")
     with devices.strategy(plan.devices).scope():
         trunk, head = probe.split_at_feature_map(trained)

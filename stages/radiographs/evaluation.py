@@ -109,7 +109,7 @@ def read_pixels(path: Path, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8
         EvaluationError: it is missing or damaged, or has not these rows.
     """
     try:
-        pixels: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        pixels: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise EvaluationError(f"{path} is no pixel array ({error}): run `dvc repro`") from error
     if rows.min() < 0 or rows.max() >= len(pixels):

@@ -66,7 +66,7 @@ def show(port: int) -> None:
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # starts 4 processes
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    os.execv(sys.executable, command)  # noqa: S606  # no shell, and this process's own program
+    os.execv(sys.executable, command)  # noqa: S606  # nosec B606  # no shell, our own program
 
 
 if __name__ == "__main__":
