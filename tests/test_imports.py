@@ -28,6 +28,7 @@ LIGHT = (
     "oversample",
     "embed",
     "cross_validate",
+    "doctor",
 )
 HEAVY = {"tensorflow", "keras", "mlflow"}
 
@@ -64,6 +65,12 @@ def test_only_the_classifier_imports_tensorflow_and_only_tracking_mlflow(file: P
         assert not packages(file) & {"tensorflow", "keras"}
     if inside != "tracking":
         assert "mlflow" not in packages(file)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_only_the_doctors_checks_import_dvc(file: Path) -> None:
+    if file.relative_to(ROOT / "stages").parts[0] != "health":
+        assert "dvc" not in packages(file)
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))

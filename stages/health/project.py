@@ -67,11 +67,17 @@ class Project:
 
     def outputs(self) -> list[Output]:
         """Outputs that dvc.lock records and DVC caches."""
-        return [output for output, _ in self._recorded()]
-
-    def handle(self, output: Output) -> Any:
-        """DVC's object of an output."""
-        return next(handle for known, handle in self._recorded() if known.path == output.path)
+        return [
+            Output(
+                path=Path(found.fs_path),
+                md5=str(found.hash_info.value),
+                size_bytes=int((found.meta.size if found.meta else 0) or 0),
+                stage=stage.addressing,
+            )
+            for stage in self._stages()
+            for found in stage.outs
+            if found.hash_info and found.use_cache and found.is_in_repo
+        ]
 
     def steps(self) -> list[Step]:
         """The stages of dvc.yaml as params.yaml resolves it."""
@@ -110,15 +116,6 @@ class Project:
         tops = [path for path in sorted(self.temporary.glob("*")) if path.name not in apart]
         inside = [file for top in tops if top.is_dir() for file in top.rglob("*")]
         return [file for file in [*tops, *inside] if file.is_file()]
-
-    def _recorded(self) -> Iterator[tuple[Output, Any]]:
-        for stage in self._stages():
-            for handle in stage.outs:
-                if handle.hash_info and handle.use_cache and handle.is_in_repo:
-                    size = handle.meta.size if handle.meta else 0
-                    path = Path(handle.fs_path)
-                    md5 = str(handle.hash_info.value)
-                    yield Output(path, md5, int(size or 0), stage.addressing), handle
 
     def _stages(self) -> list[Any]:
         with _errors_of_dvc("the pipeline cannot be read"):

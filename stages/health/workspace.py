@@ -24,15 +24,13 @@ def check_workspace(project: Project, outputs: Sequence[Output], *, mend: bool) 
     What `dvc status` shows as changed is a person's work in progress, and no fault.
     """
     wanted = {
-        path: (md5, output)
+        path: md5
         for output in outputs
         for path, md5 in (files_of(output, project.cache) or {}).items()
         if path.is_file()
     }
-    differing = [
-        path for path, md5 in md5_of_all(wanted, "hashing outputs") if md5 != wanted[path][0]
-    ]
-    silent = _unseen(project, differing, wanted)
+    differing = [path for path, md5 in md5_of_all(wanted, "hashing outputs") if md5 != wanted[path]]
+    silent = [path for path in differing if _trusted(project, path, wanted[path])]
     seen = len(differing) - len(silent)
     note = f"; {plural(seen, 'file')} changed, as `dvc status` shows" if seen else ""
     if not silent:
@@ -44,23 +42,17 @@ def check_workspace(project: Project, outputs: Sequence[Output], *, mend: bool) 
         return Result(WORKSPACE, "fault", saying, remedy, names)
     for path in silent:
         os.utime(path)  # DVC hashes it again
-    _check_out(project, [path for path in silent if _sound(project, wanted[path][0])])
-    left = [path for path in silent if md5_of(path) != wanted[path][0]]
+    _check_out(project, [path for path in silent if _sound(project, wanted[path])])
+    left = [path for path in silent if md5_of(path) != wanted[path]]
     again = f"; `dvc repro` makes {len(left)} again" if left else ""
     restored = len(silent) - len(left)
     return Result(WORKSPACE, "mended", f"{saying}: {restored} restored{again}", names=names)
 
 
-def _unseen(
-    project: Project, differing: Sequence[Path], wanted: dict[Path, tuple[str, Output]]
-) -> list[Path]:
-    """Of the differing files, those of outputs that DVC takes for unchanged."""
-    asked: dict[Path, bool] = {}
-    for path in differing:
-        output = wanted[path][1]
-        if output.path not in asked:
-            asked[output.path] = bool(project.handle(output).changed_checksum())
-    return [path for path in differing if not asked[wanted[path][1].path]]
+def _trusted(project: Project, path: Path, md5: str) -> bool:
+    """Whether DVC's state calls a file's MD5 `md5`, so that it will not be hashed again."""
+    _, known = project.repository.state.get(str(path), project.repository.fs)
+    return known is not None and known.value == md5
 
 
 def _sound(project: Project, md5: str) -> bool:

@@ -33,6 +33,17 @@ def test_a_flipped_bit_is_found_and_restored(project: Project, name: str) -> Non
     assert dvc_is_content(project)
 
 
+def test_a_change_that_dvc_sees_beside_it_hides_no_flipped_bit(project: Project) -> None:
+    many = output(project, "many").path
+    flip_a_bit(many / "a.txt")
+    (many / "b.txt").unlink()
+    (many / "b.txt").write_text("edited, and longer")
+    found = check_workspace(project, project.outputs(), mend=True)
+    assert (found.status, found.names) == ("mended", ("data/many/a.txt",))
+    assert (many / "a.txt").read_text() == "a\n"
+    assert (many / "b.txt").read_text() == "edited, and longer"
+
+
 def test_without_a_sound_object_dvc_is_made_to_see_the_change(project: Project) -> None:
     one = output(project, "one.txt")
     flip_a_bit(one.path)
