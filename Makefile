@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test lint doctor audit-packages ui replay params bench lock clean hostile
+.PHONY: help setup repro test lint doctor audit-packages ui replay params bench lock clean hostile torture
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,7 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@cp $(LOCK) .venv/pins
 
 repro: setup ## run the whole pipeline; what did not change is not run again
+	@python -m stages.dvc_notes
 	dvc repro
 
 test: setup ## linters, types and all tests
@@ -70,6 +71,9 @@ replay: setup ## write the MLflow runs that waited for a server
 
 params: setup ## compose params.yaml from conf/ again
 	python -m stages.params --conf conf --out params.yaml
+
+torture: setup ## kill the pipeline N times at random and see that nothing is lost: make torture N=10
+	python -m benchmarks.torture --kills $(or $(N),10)
 
 .venv/bench-pins: requirements-bench.txt .venv/pins
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import select
 import signal
@@ -20,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 
 import psutil
+
+from stages import dvc_notes
 
 STATUS = 128 + signal.SIGTERM
 CLEAN_UP_SECONDS = 20.0  # further signals are ignored: a killed group is told twice
@@ -81,7 +82,7 @@ def check_dvc(root: Path, output: Path) -> None:
     Raises:
         OrphanError: it is not.
     """
-    starter = _noted(root / ".dvc" / "tmp" / "rwlock", output)
+    starter = dvc_notes.starter(root, output)
     if "DVC_STAGE" not in os.environ or starter is None:
         return
     ancestors = [process.pid for process in psutil.Process().parents()]
@@ -89,14 +90,6 @@ def check_dvc(root: Path, output: Path) -> None:
         raise OrphanError("the dvc that started this is gone: run `dvc repro` again")
     if ancestors[0] != starter and hasattr(os, "pidfd_open"):  # a shell stands between
         threading.Thread(target=_end_after, args=(os.pidfd_open(starter),), daemon=True).start()
-
-
-def _noted(notes: Path, output: Path) -> int | None:
-    """The process that dvc's `notes` name as the one that makes `output`, if they do."""
-    try:
-        return int(json.loads(notes.read_text(encoding="utf-8"))["write"][str(output)]["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _end_after(descriptor: int) -> None:

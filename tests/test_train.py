@@ -18,6 +18,7 @@ import yaml
 from stages import params
 from stages.classifier.design import BackboneDesign, write_design
 from stages.radiographs import records
+from stages.tracking import TrainingRun
 from tests.tracking.runs import empty_store
 
 pytestmark = [
@@ -142,6 +143,41 @@ def test_the_saved_model_is_calibrated_and_knows_its_limits(trained: Path) -> No
         assert provenance.fingerprint(novelty_file) == facts["novelty"]["sha256"]
     else:
         assert not novelty_file.exists()
+
+
+def test_a_killed_training_ends_with_the_files_it_would_have_had(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.classifier import saved
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    for name in ("records.csv", "pixels.npy", "split.csv", "rows.csv", "params.yaml"):
+        shutil.copy(trained / name, tmp_path)
+    shutil.copytree(trained / "features", tmp_path / "features")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, "log_epoch", kill)
+        with pytest.raises(KilledError):
+            main(tmp_path)
+    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "history.csv").exists()
+    assert main(tmp_path) == 0
+    assert (tmp_path / "history.csv").read_bytes() == (trained / "history.csv").read_bytes()
+    one, two = (
+        json.loads((root / "model" / "training.json").read_text()) for root in (trained, tmp_path)
+    )
+    own = {"execution", "model_sha256", "novelty"}  # files hold the times of their making
+    assert {k: v for k, v in one.items() if k not in own} == {
+        k: v for k, v in two.items() if k not in own
+    }
+    pixels = np.load(trained / "pixels.npy")
+    models = [saved.load_model(root / "model" / "model.keras") for root in (trained, tmp_path)]
+    first, second = (saved.predict(model, pixels) for model in models)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_damaged_features_are_one_message(

@@ -1,7 +1,8 @@
 """python -m stages.tracking prepare | replay | ui [--port 5000].
 
 prepare makes the store of runs, which takes MLflow a quarter of a minute, once; replay writes the
-runs that waited for MLflow; ui opens MLflow's pages on this machine only.
+runs that waited for MLflow, and closes those of killed processes; ui opens MLflow's pages on this
+machine only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from stages.tracking.pending import waiting_folders
-from stages.tracking.publishing import replay_pending
+from stages.tracking.publishing import close_killed, replay_pending
 from stages.tracking.store import (
     TrackingError,
     connect,
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "prepare":
         return prepare()
     count = replay_pending()
+    close_killed()
     waiting = len(waiting_folders())
     logging.getLogger(__name__).info("%d runs replayed, %d still wait", count, waiting)
     return 1 if waiting else 0

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stages import termination
 from stages.tracking.evidence import epoch_metric
-from stages.tracking.origin import origin_tags, process_start
+from stages.tracking.origin import origin_tags
 from stages.tracking.publishing import replay_pending
+from stages.tracking.stale import close_stale_runs
 from stages.tracking.store import (
     EXECUTION_TAG,
     Store,
@@ -24,8 +23,6 @@ from stages.tracking.store import (
     mark_silent,
 )
 from stages.tracking.writing import log_dataset, log_parameters
-
-CLOCK_TOLERANCE_SECONDS = 2.0  # a clock that is set right shifts what a start time reads as
 
 logger = logging.getLogger(__name__)
 
@@ -147,32 +144,3 @@ def training_run(
             raise
         finally:
             run.end(status, reason)
-
-
-def close_stale_runs(store: Store) -> int:
-    """Close runs whose process on this machine is gone; returns how many.
-
-    SIGKILL and power cuts leave no chance to close a run.
-    """
-    host = socket.gethostname()
-    experiments = [found.experiment_id for found in store.client.search_experiments()]
-    query = f"attributes.status = 'RUNNING' AND tags.host = '{host}'"
-    closed = 0
-    for run in store.client.search_runs(experiments, query) if experiments else []:
-        tags = run.data.tags
-        if not is_alive(tags.get("pid", ""), tags.get("process_started", "")):
-            reason = f"process {tags.get('pid')} on {host} ended without closing its run"
-            store.client.set_tag(run.info.run_id, "end_reason", reason)
-            store.client.set_terminated(run.info.run_id, "KILLED")
-            closed += 1
-    return closed
-
-
-def is_alive(pid: str, started: str) -> bool:
-    """Whether the process of a run's tags lives; True where the tags name none."""
-    if not pid.isdigit():
-        return True  # not a run of ours to judge
-    if int(pid) == os.getpid():
-        return False  # a process trains one model at a time
-    found = process_start(int(pid))
-    return found is not None and abs(found - float(started or 0)) < CLOCK_TOLERANCE_SECONDS

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stages.tracking.evidence import Evidence, EvidenceError
 from stages.tracking.pending import forget, keep, pending_folder, recall, waiting_folders
+from stages.tracking.stale import close_stale_runs
 from stages.tracking.store import (
     TrackingError,
     connect,
@@ -27,11 +28,14 @@ def publish(evidence: Evidence) -> str | None:
     None is returned: `replay_pending` writes it later.
     """
     try:
-        return require_published(evidence)
+        with lock(_lock_file()):
+            run_id = _require(evidence)
     except TrackingError as error:
         folder = keep(evidence)
         logger.warning("%s. The run is kept in %s and will be replayed.", error, folder)
         return None
+    close_killed()
+    return run_id
 
 
 def require_published(evidence: Evidence) -> str:
@@ -42,7 +46,10 @@ def require_published(evidence: Evidence) -> str:
         EvidenceError: a file of the evidence is missing or damaged.
     """
     with lock(_lock_file()):
-        return _require(evidence)
+        connect(ask_anew=True)
+        run_id = _require(evidence)
+    close_killed()
+    return run_id
 
 
 def replay_pending() -> int:
@@ -67,6 +74,15 @@ def replay_pending() -> int:
                 logger.info("replayed run %s (%s) to MLflow", evidence.execution, evidence.name)
                 replayed += 1
     return replayed
+
+
+def close_killed() -> None:
+    """Close the runs of processes that were killed; never raises because of MLflow."""
+    try:
+        with errors_translated("closing runs of killed processes"):
+            close_stale_runs(connect(), of_this_process=False)
+    except TrackingError as error:
+        logger.warning("%s", error)
 
 
 def _require(evidence: Evidence) -> str:

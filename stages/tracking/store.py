@@ -12,32 +12,31 @@ import fcntl
 import logging
 import os
 import re
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from stages.tracking import silence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT_COPY = (".dvc", "tmp", "exps")  # where DVC runs queued and temporary experiments
 ENVIRONMENT_DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",  # seconds, for each of three attempts
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",  # seconds, for each of two attempts
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",  # a server may ask for an hour
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 UPLOAD_TIMEOUT_SECONDS = 60  # a server may need that long to store a model
-RETRY_AFTER_SECONDS = 60.0  # until then a server that did not answer is not asked again
 EXECUTION_TAG = "execution"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # pages for training
-
-_silent_since: dict[str, float] = {}
 
 
 class TrackingError(RuntimeError):
@@ -75,34 +74,41 @@ def shown_uri() -> str:
     return _without_password(tracking_uri())
 
 
-def connect() -> Store:
+def connect(*, ask_anew: bool = False) -> Store:
     """Open the store.
 
-    A server that did not answer is asked again only after a minute, so that one stage waits
-    at most once.
+    One that did not answer is not asked again for a while: a stage waits at most once.
+
+    Args:
+        ask_anew: also where it did not answer an earlier stage of the same `dvc repro`.
 
     Raises:
         TrackingError: it does not answer, or it refuses.
     """
     uri = tracking_uri()
-    silent_since = _silent_since.get(uri)
-    if silent_since is not None and time.monotonic() - silent_since < RETRY_AFTER_SECONDS:
+    if silence.is_silent(uri, _silence_notes(), ask_anew=ask_anew):
         raise TrackingError(f"MLflow at {shown_uri()} did not answer a moment ago")
     prepare_environment()
     try:
         with _opening(uri):
+            if not os.environ.get("MLFLOW_TRACKING_URI"):
+                _make_tables(Path(uri.removeprefix("sqlite:///")))
             client = _open(uri)
     except Exception as error:
         mark_silent()
         raise TrackingError(f"MLflow at {shown_uri()} cannot be used: {brief(error)}") from error
-    _silent_since.pop(uri, None)
+    silence.forget(uri, _silence_notes())
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     return Store(client, project_root() / "mlartifacts" if local else None)
 
 
 def mark_silent() -> None:
     """Remember that MLflow failed just now, so that nothing else waits for it meanwhile."""
-    _silent_since[tracking_uri()] = time.monotonic()
+    silence.remember(tracking_uri(), _silence_notes())
+
+
+def _silence_notes() -> Path:
+    return project_root() / "mlflow.db.silent"
 
 
 def prepare_environment() -> None:
@@ -223,6 +229,16 @@ def _opening(uri: str) -> Iterator[None]:
         guard = lock(Path(f"{uri.removeprefix('sqlite:///')}.lock"))
     with guard, quiet():
         yield
+
+
+def _make_tables(path: Path) -> None:
+    """Those of a new SQLite file, beside it first: MLflow cannot use one that a kill left half."""
+    if path.exists():
+        return
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    _open(f"sqlite:///{fresh}")
+    fresh.replace(path)
 
 
 def _open(uri: str) -> MlflowClient:

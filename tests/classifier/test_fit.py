@@ -76,6 +76,59 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("last", [1, 3, 4], ids=["falling", "waiting", "done"])
+def test_early_stopping_goes_on_counting_where_the_kill_came(
+    last: int, tiny: BackboneDesign, films: Films, tmp_path: Path
+) -> None:
+    options = {"epochs": 30, "learning_rate": 0.3, "patience": 2, "schedule": "constant"}
+    whole, expected = train(tiny, films, tmp_path / "whole", **options)
+    assert expected.epochs_done == expected.best_epoch + 3 < 30
+    epoch_of_kill = min(last, expected.epochs_done - 1)
+
+    def kill(epoch: int, row: dict[str, float]) -> None:
+        del row
+        if epoch == epoch_of_kill:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(tiny, films, tmp_path / "killed", kill, **options)
+    resumed, progress = train(tiny, films, tmp_path / "killed", **options)
+    assert progress == expected
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_kill_while_a_checkpoint_is_replaced_costs_an_epoch_at_most(
+    renames: int,
+    tiny: BackboneDesign,
+    films: Films,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stages.classifier.checkpoints import Checkpoints
+
+    expected = train(tiny, films, tmp_path / "whole")[1]
+    replace = Checkpoints._replace
+
+    def killed(self: Checkpoints, staged: Path) -> None:
+        if (tmp_path / "twice").exists():
+            if renames:
+                self._current.replace(self._previous)
+            raise KilledError
+        (tmp_path / "twice").touch()
+        replace(self, staged)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_replace", killed)
+        with pytest.raises(KilledError):
+            train(tiny, films, tmp_path / "killed")
+    seen: list[int] = []
+    progress = train(tiny, films, tmp_path / "killed", lambda epoch, _: seen.append(epoch))[1]
+    assert seen == [1, 2, 3]
+    assert progress == expected
+
+
 def test_another_key_starts_afresh(tiny: BackboneDesign, films: Films, folder: Path) -> None:
     from stages.classifier.checkpoints import Checkpoints
 

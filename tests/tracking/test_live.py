@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stages import termination
-from stages.tracking import live, origin, store
+from stages.tracking import origin, stale, store
 from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps
 
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
     }
     for name, tags in cases.items():
         client.create_run("0", tags=tags, run_name=name)
-    assert live.close_stale_runs(store.connect()) == 2
+    assert stale.close_stale_runs(store.connect()) == 2
     statuses = {run.info.run_name: run.info.status for run in runs()}
     assert statuses == {
         "dead": "KILLED",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import socket
+import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +15,14 @@ from typing import Any
 import pytest
 
 from stages import tracking
+from stages.tracking import silence, store
 from stages.tracking.__main__ import main
 from stages.tracking.evidence import Evidence
 from stages.tracking.pending import keep, recall, waiting_folders
 from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps, write_training
+from tests.tracking.servers import Manner, end, impostor, mlflow_server
+
+DEAD_PID = str(2**22 + 1)  # no system gives a process such a number
 
 
 @pytest.mark.usefixtures("away")
@@ -98,3 +107,107 @@ def test_waiting_evidence_keeps_all_files_of_the_model(root: Path, tmp_path: Pat
     assert kept.novelty is not None
     assert kept.novelty.is_relative_to(root / "pending_runs")
     assert kept.novelty.read_bytes() == b"arrays"
+
+
+def test_publishing_and_replay_close_the_runs_of_killed_trainings_but_not_their_own(
+    evidence: Evidence,
+) -> None:
+    client = store.connect().client
+    host = {"host": socket.gethostname()}
+    for number in ("1", "2"):
+        client.create_run("0", tags={**host, "pid": DEAD_PID, "process_started": number})
+        if number == "1":
+            tracking.publish(evidence)
+        else:
+            assert main(["replay"]) == 0
+        assert {run.info.status for run in runs()} == {"FINISHED", "KILLED"}
+    with live_run(execution="another") as run:
+        tracking.publish(evidence)
+        assert client.get_run(run.run_id).info.status == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    "manner",
+    ["refusing", "failing", "busy", pytest.param("hanging", marks=pytest.mark.slow)],
+)
+def test_a_server_of_any_manner_costs_seconds_and_no_run(
+    manner: Manner, root: Path, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with impostor(manner) as (address, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        started = time.monotonic()
+        with live_run() as run:
+            run.log_epoch(0, {"loss": 0.9})
+        assert tracking.publish(evidence) is None
+        assert time.monotonic() - started < 15
+        assert [folder.name for folder in waiting_folders()] == [EXECUTION]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert main(["replay"]) == 0
+    assert only_run().info.status == "FINISHED"
+    assert steps(only_run(), "train/loss") == [(0, 0.9), (1, 0.7)]
+    assert not (root / "mlflow.db.silent").exists()
+
+
+def test_stages_of_one_dvc_wait_once_and_what_needs_the_server_asks_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "train@mobilenet")
+    with impostor("failing") as (address, server):
+        assert server is not None
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address.replace("//", "//somebody:secret@"))
+        asked = []
+        for ask_anew in (False, False, True):
+            monkeypatch.setattr(silence, "_since", {})  # as in the next stage's process
+            with pytest.raises(tracking.TrackingError):
+                store.connect(ask_anew=ask_anew)
+            asked.append(server.asked)
+        assert asked[0] == asked[1] < asked[2]
+        assert b"secret" not in (root / "mlflow.db.silent").read_bytes()
+        monkeypatch.setattr(silence, "_since", {})
+        monkeypatch.setattr(os, "getppid", lambda: 1)  # the next dvc
+        with pytest.raises(tracking.TrackingError):
+            store.connect()
+        assert server.asked > asked[2]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_while_a_model_trains_misses_nothing_in_the_end(
+    tmp_path: Path, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mlflow_server(tmp_path) as (address, process):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with live_run() as run:
+            run.log_epoch(0, {"loss": 0.9})
+            assert only_run().info.status == "RUNNING"
+            end(process)
+            started = time.monotonic()
+            run.log_epoch(1, {"loss": 0.7})
+        assert tracking.publish(evidence) is None
+        assert time.monotonic() - started < 15
+    with mlflow_server(tmp_path) as (address, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setattr(silence, "_since", {})  # as in another process
+        assert main(["replay"]) == 0
+        assert only_run().info.status == "FINISHED"
+        assert steps(only_run(), "train/loss") == [(0, 0.9), (1, 0.7)]
+
+
+@pytest.mark.slow
+def test_a_store_that_is_locked_for_half_a_minute_stops_no_training(
+    root: Path, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db", check_same_thread=False)) as other:
+        with live_run() as run:
+            other.execute("BEGIN EXCLUSIVE")
+            release = threading.Timer(30, other.rollback)
+            release.start()
+            started = time.monotonic()
+            run.log_epoch(0, {"loss": 0.9})
+            run.log_epoch(1, {"loss": 0.7})
+        assert time.monotonic() - started < 30
+        assert tracking.publish(evidence) is None  # it is not asked a second time
+        release.join()
+    monkeypatch.setattr(silence, "_since", {})  # as in another process
+    assert tracking.replay_pending() == 1
+    assert only_run().info.status == "FINISHED"
+    assert steps(only_run(), "train/loss") == [(0, 0.9), (1, 0.7)]

@@ -51,3 +51,27 @@ def test_importing_tracking_starts_neither_mlflow_nor_tensorflow() -> None:
     code = "import sys, stages.tracking; print({'mlflow', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_kill_while_the_tables_are_made_leaves_no_half_store(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "mlflow.db").unlink()
+
+    def killed(uri: str) -> None:
+        Path(uri.removeprefix("sqlite:///")).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    def whole(uri: str) -> None:
+        path = Path(uri.removeprefix("sqlite:///"))
+        if path.name == "mlflow.db.new":
+            assert not path.exists()
+            path.write_bytes(b"whole")
+
+    monkeypatch.setattr(store, "_open", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.connect()
+    assert not (root / "mlflow.db").exists()
+    monkeypatch.setattr(store, "_open", whole)
+    store.connect()
+    assert (root / "mlflow.db").read_bytes() == b"whole"
