@@ -171,7 +171,9 @@ def _figures(
     truth: scores.Truth, one: Contender, weights: Floats, protocol: Protocol
 ) -> dict[str, Floats]:
     """{metric: (draws,)}, mean over the repeats."""
-    found = [intervals.weighted_figures(truth, part, weights) for part in one.repeats]
+    quick = set(protocol.metrics) <= set(intervals.OF_GUESSES)
+    figures = intervals.weighted_figures_of_guesses if quick else intervals.weighted_figures
+    found = [figures(truth, part, weights) for part in one.repeats]
     return {
         metric: np.mean([part[metric] for part in found], axis=0) for metric in protocol.metrics
     }

@@ -22,6 +22,13 @@ from stages.radiographs import scores
 Floats = npt.NDArray[np.float64]
 
 CELLS_AT_ONCE: Final = 4_000_000  # draws x records held in memory: 32 MB an array
+OF_GUESSES: Final = (  # that need no probabilities, and are quick
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "quadratic_kappa",
+)
 SMALLEST_DEFINED_SHARE: Final = 0.5  # of the draws, for an interval to be given at all
 
 
@@ -133,17 +140,26 @@ def weighted_figures(
         {metric: (draws,)}, NaN where a draw does not define it.
     """
     total = weights.sum(axis=1)
-    predicted = probabilities.argmax(axis=1)
-    confusion = _confusion(truth, predicted, weights, probabilities.shape[1])
     return {
-        **_of_confusion(confusion, total),
+        **weighted_figures_of_guesses(truth, probabilities, weights),
         "expected_class_kappa": _quadratic_kappa(
-            _confusion(truth, scores.expected_class(probabilities), weights, confusion.shape[1])
+            _confusion(
+                truth, scores.expected_class(probabilities), weights, probabilities.shape[1]
+            )
         ),
         "macro_auc": _macro_auc(truth, probabilities, weights),
         "log_loss": weights @ scores.surprise(truth, probabilities) / total,
         "expected_calibration_error": _calibration_error(truth, probabilities, weights) / total,
     }
+
+
+def weighted_figures_of_guesses(
+    truth: scores.Truth, probabilities: Floats, weights: Floats
+) -> dict[str, Floats]:
+    """As `weighted_figures`, the metrics of `OF_GUESSES` alone: for many draws."""
+    predicted = probabilities.argmax(axis=1)
+    confusion = _confusion(truth, predicted, weights, probabilities.shape[1])
+    return _of_confusion(confusion, weights.sum(axis=1))
 
 
 def _percentiles(values: Floats, ends: tuple[float, float]) -> dict[str, float | None]:
