@@ -143,9 +143,7 @@ def weighted_figures(
     return {
         **weighted_figures_of_guesses(truth, probabilities, weights),
         "expected_class_kappa": _quadratic_kappa(
-            _confusion(
-                truth, scores.expected_class(probabilities), weights, probabilities.shape[1]
-            )
+            _confusion(truth, scores.expected_class(probabilities), weights, probabilities.shape[1])
         ),
         "macro_auc": _macro_auc(truth, probabilities, weights),
         "log_loss": weights @ scores.surprise(truth, probabilities) / total,

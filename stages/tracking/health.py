@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.health.result import HealthError, Result, plural
-from stages.tracking.stale import close_stale_runs, is_alive
 from stages.tracking.pending import waiting_folders
 from stages.tracking.publishing import replay_pending
+from stages.tracking.stale import close_stale_runs, is_alive
 from stages.tracking.store import TrackingError, connect, shown_uri, tracking_uri
 
 STORE, RUNS, WAITING = "store of runs", "runs left open", "runs that wait"

@@ -87,9 +87,13 @@ def test_the_logged_model_answers_in_a_process_that_has_its_folder_alone(
 ) -> None:
     folder = tmp_path / "trained"
     write_model(folder)
-    trained = {"model": folder / "model.keras", "novelty": folder / "novelty.npz"}
-    facts = {"training.json": folder / "training.json"}
-    tracking.publish(dataclasses.replace(evidence, **trained, artifacts=facts))
+    trained = dataclasses.replace(
+        evidence,
+        model=folder / "model.keras",
+        novelty=folder / "novelty.npz",
+        artifacts={"training.json": folder / "training.json"},
+    )
+    tracking.publish(trained)
     model = store.connect().client.get_logged_model(only_run().outputs.model_outputs[0].model_id)
     place = Path(model.artifact_location.removeprefix("file://"))
     (tmp_path / "elsewhere").mkdir()
