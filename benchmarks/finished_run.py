@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,12 +28,14 @@ class FinishedRun:
         folder: where it is.
         settings: its parameters.
         records: all records.
+        films: those with pixels that are no copies by name, quarantined ones too.
         kept: those that cross_validate predicts, numbered from 0.
     """
 
     folder: Path
     settings: params.Params
     records: pd.DataFrame
+    films: pd.DataFrame
     kept: pd.DataFrame
 
     @property
@@ -83,12 +84,13 @@ def read(folder: Path, subset: Literal["all", "development"]) -> FinishedRun:
     )
     originals = lineage.originals(table["source"].tolist(), patterns)
     kept = cross_validation.chosen_records(table, split, originals, subset)
-    return FinishedRun(folder, settings, table, kept)
+    films = table[originals & (table["pixel_row"] >= 0)].reset_index(drop=True)
+    return FinishedRun(folder, settings, table, films, kept)
 
 
-def probabilities(table: pd.DataFrame) -> list[Floats]:
+def probabilities(table: pd.DataFrame) -> list[npt.NDArray[np.float64]]:
     """(kept, classes) of each repeat of an out-of-fold table, by record."""
-    columns: Sequence[str] = [name for name in table if str(name).startswith("probability_")]
+    columns = [name for name in table.columns if name.startswith("probability_")]
     return [part[columns].to_numpy(np.float64) for _, part in table.groupby("repeat", sort=True)]
 
 
