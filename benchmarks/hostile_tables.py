@@ -6,7 +6,9 @@ python -m benchmarks.hostile_tables [FILE.json]
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ def shown(part: str, result: Mapping[str, Any]) -> str:
     else:
         counts = [(name, result[name]) for name in STATUSES if name in result]
         lines += _table(("", "files"), [("all", result["files"]), *counts])
-        lines += ["", *_table(("reason", "files"), list(result["reasons"].items()))]
+        lines += ["", *_table(("reason", "files"), list(grouped(result["reasons"]).items()))]
     costs = {k: v for k, v in result.items() if k.startswith(("largest_", "peak_"))}
     told = ", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in costs.items())
     machine = result["machine"]
@@ -41,21 +43,28 @@ def shown(part: str, result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def grouped(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Reasons that differ in a number or in the name of an error or a transfer syntax, as one."""
+    found: Counter[str] = Counter()
+    for reason, count in reasons.items():
+        text = re.sub(r"\((\w+: )?[\w.]*(Error|Exception)\)", "(name of the error)", reason)
+        found[re.sub(r"syntax \w+ is", "syntax NAME is", text)] += count
+    return dict(found.most_common())
+
+
 def _by_corpus(corpora: Mapping[str, Any]) -> list[str]:
     """Statuses and reasons down, corpora across."""
     names = list(corpora)
-    reasons: dict[str, int] = {}
-    for corpus in corpora.values():
-        for reason, count in corpus["reasons"].items():
-            reasons[reason] = reasons.get(reason, 0) + count
+    told = {name: grouped(corpora[name]["reasons"]) for name in names}
+    reasons = sum((Counter(each) for each in told.values()), Counter())
     rows: list[Sequence[Any]] = [
         (status, *(corpora[name].get(status, 0) for name in names))
         for status in ("files", *STATUSES)
         if any(status in corpus for corpus in corpora.values())
     ]
     rows += [
-        (f"rejected: {reason}", *(corpora[name]["reasons"].get(reason, 0) for name in names))
-        for reason in sorted(reasons, key=lambda reason: -reasons[reason])
+        (f"rejected: {reason}", *(told[name].get(reason, 0) for name in names))
+        for reason, _ in reasons.most_common()
     ]
     return _table(("", *names), rows)
 

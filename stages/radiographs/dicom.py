@@ -8,7 +8,6 @@ about a damaged file can quote its header, so it goes neither into a reason nor 
 from __future__ import annotations
 
 import functools
-import io
 import logging
 import zlib
 from typing import Any, Final
@@ -18,7 +17,14 @@ from pydicom import config, filereader, uid
 from pydicom import pixels as pydicom_pixels
 from pydicom.pixels.utils import get_expected_length
 
-from stages.radiographs import codestreams, dicom_header, dicom_process, grayscale
+from stages.radiographs import (
+    codestreams,
+    dicom_header,
+    dicom_limits,
+    dicom_process,
+    grayscale,
+    jpeg_scans,
+)
 from stages.radiographs.decoded import Decoded, check_size, kind
 from stages.radiographs.files import UnreadableImage
 from stages.radiographs.pixels import Pixels
@@ -143,7 +149,7 @@ def _silence() -> None:
 
 def _read(content: bytes, maximum_megapixels: float) -> Any:
     """The elements of KEYWORDS, with a transfer syntax whatever the file says about it."""
-    stream = io.BytesIO(content)
+    stream = dicom_limits.Stream(content)
     filereader.read_preamble(stream, force=True)
     meta = filereader.read_dataset(
         stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta
@@ -153,7 +159,9 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
         raise UnreadableImage("a DICOM directory, no image")
     if syntax == uid.DeflatedExplicitVRLittleEndian:
         content = _inflated(content[stream.tell() :], maximum_megapixels)
-    dataset = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=list(KEYWORDS))
+    dataset = pydicom.dcmread(
+        dicom_limits.Stream(content), force=True, specific_tags=list(KEYWORDS)
+    )
     if not syntax:
         implicit, little = dataset.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
@@ -205,8 +213,12 @@ def _is_supported(syntax: uid.UID) -> bool:
 
 
 def _check_codestream(dataset: Any) -> None:
-    """Refuse compressed pixels that would unpack to another size than the header's."""
-    size = codestreams.size(codestreams.only_frame(dataset))
+    """Refuse compressed pixels of another size than the header's, or of too many scans."""
+    dicom_limits.check_fragments(dataset.PixelData)
+    frame = codestreams.only_frame(dataset)
+    if frame.startswith(b"\xff\xd8"):
+        jpeg_scans.check(frame)
+    size = codestreams.size(frame)
     if size is not None and size != (dataset.Columns, dataset.Rows):
         raise UnreadableImage(
             f"its header tells of {dataset.Columns} x {dataset.Rows} px, "
@@ -223,6 +235,7 @@ def _gray(dataset: Any, plugin: str) -> Pixels:
     if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim > (2 if palette else 3):
         raise UnreadableImage("its pixels have not the shape that its header tells of")
     if palette:
+        dicom_limits.check_palette(dataset)
         stored = pydicom_pixels.apply_color_lut(stored, dataset)
         return grayscale.luma(stored, 8 * stored.dtype.itemsize)
     if stored.ndim == 3:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from stages.radiographs import dicom_limits
 from stages.radiographs.files import UnreadableImage
 from stages.radiographs.grayscale import Display, Lookup, Window
 
@@ -164,6 +165,8 @@ def _modality(dataset: Any) -> Lookup | tuple[float, float] | None:
 def _lookup(dataset: Any, keyword: str) -> Lookup | None:
     """The first table of a sequence; None if there is none that can be used."""
     try:
+        if not dicom_limits.is_table_sequence(dataset, keyword):
+            return None
         item = dataset.get(keyword)[0]
         count, first, _ = (int(value) for value in item.LUTDescriptor)
         entries = _entries(item.LUTData, count or 1 << 16, dataset)

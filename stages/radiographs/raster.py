@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from stages.radiographs import jpeg_scans
 from stages.radiographs.decoded import Decoded, check_size, kind, stretched
 from stages.radiographs.files import UnreadableImage
 
@@ -47,6 +48,8 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             check_size(*image.size, maximum_megapixels)
             if getattr(image, "is_animated", False):
                 raise UnreadableImage("holds several images: export one a file")
+            if name in ("JPEG", "MPO"):
+                jpeg_scans.check(content)
             mode, bits = image.mode, _bits(image, content)
             compression, inverted = _compression(image), _is_inverted(image)
             image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
