@@ -1,0 +1,51 @@
+"""A server on this machine ends in an orderly way."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAM = """
+import sys, tempfile
+from stages.serving import guard, local
+async def application(scope, receive, send):
+    if scope["type"] == "http":
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+with tempfile.TemporaryDirectory(dir=sys.argv[2]):
+    local.run(guard.Guard(application, {"/": guard.Route()}), int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_temporary_is_gone_after_the_end(tmp_path: Path, how: signal.Signals) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    command = [sys.executable, "-c", PROGRAM, str(port), str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            try:
+                connection.request("GET", "/")
+                assert connection.getresponse().read() == b"here"
+                break
+            except OSError:
+                time.sleep(0.05)
+            finally:
+                connection.close()
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
