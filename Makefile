@@ -6,12 +6,12 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test lint doctor audit-packages ui replay params bench lock clean hostile torture
+.PHONY: help setup repro test lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help setup repro test lint ui serve demo serve-load replay params bench lock clean
+.PHONY: help setup repro test lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,11 +35,7 @@ repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m stages.dvc_notes
 	dvc repro
 
-test: setup ## linters, types and all tests
-	ruff check
-	ruff format --check
-	mypy
-	bandit --quiet --recursive --configfile pyproject.toml stages benchmarks
+test: lint ## linters, types and all tests
 	python -m pytest
 
 lint: setup ## linters and types alone
