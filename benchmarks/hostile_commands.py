@@ -60,9 +60,7 @@ def predict(corpora: Path, temporary: Path, bounds: Bounds, model: Path | None) 
     code, output, cost = _run([*common, str(films), f"--out={out}"])
     failures = [] if code == 0 else [{"what": f"predict ended with {code}: {output[-600:]}"}]
     rows = _rows(out)
-    failures += _missing(
-        films, films, [str(Path(row["path"]).relative_to(films)) for row in rows]
-    )
+    failures += _missing(films, films, [str(Path(row["path"]).relative_to(films)) for row in rows])
     failures += [{"file": row["path"], "what": "no valid row"} for row in rows if not _valid(row)]
     failures += _too_much(cost, bounds, output)
     broken = temporary / "broken"

@@ -246,6 +246,9 @@ def test_a_persons_promotion_is_recorded_and_outlasts_a_second_registration(
     )
     assert version.tags["promotion"] == "champion: promoted by A. Reader: read by two of us"
     assert version.tags["override.replaced"] == "none"
+    assert promote.main(["1", "--reason", "read again", *flags]) == 0
+    version = store.connect().client.get_model_version("knee", "1")
+    assert version.tags["promotion"] == "champion: promoted by A. Reader: read again"
     assert promote.main(["7", "--reason", "x", *flags]) == 1
     assert "reading version 7 of knee failed" in capsys.readouterr().err
 

@@ -42,6 +42,12 @@ def build(design: BackboneDesign, head: heads.HeadDesign, classes: int) -> Parts
     return Parts(frozen, trained, whole)
 
 
+def split_at_feature_map(trained: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """The backbone's trained layers and the head, sharing their variables with `trained`."""
+    feature_map = trained.get_layer(FEATURE_MAP).output
+    return keras.Model(trained.input, feature_map), keras.Model(feature_map, trained.output)
+
+
 def _fitted_head(head: heads.HeadDesign, backbone: str) -> heads.HeadDesign:
     if not head.published:
         return head

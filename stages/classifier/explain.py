@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from stages.classifier.assembly import FEATURE_MAP
+from stages.classifier.assembly import split_at_feature_map
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ class Halves:
 def halves(model: keras.Model) -> Halves:
     """The parts of a saved whole classifier; they share its variables."""
     frozen, trained = model.layers[-2], model.layers[-1]
-    features = trained.get_layer(FEATURE_MAP).output
-    upper = keras.Model(trained.input, features, name="upper")
-    return Halves(frozen, upper, keras.Model(features, trained.output, name="head"))
+    return Halves(frozen, *split_at_feature_map(trained))
 
 
 def grad_cam(

@@ -14,18 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.classifier import fit, inputs
-from stages.classifier.assembly import FEATURE_MAP
 from stages.classifier.checkpoints import Checkpoints
 from stages.classifier.features import FeaturesError, RowFile, Source
 from stages.radiographs import artifacts
 
 BATCH_IMAGES = 16
-
-
-def split_at_feature_map(trained: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """The backbone's trained layers and the head, sharing their variables with `trained`."""
-    feature_map = trained.get_layer(FEATURE_MAP).output
-    return keras.Model(trained.input, feature_map), keras.Model(feature_map, trained.output)
 
 
 def train_head(

@@ -137,7 +137,7 @@ def _probe(
     assert plan.probe is not None  # nosec B101  # its caller has looked
     log.info("first the head alone, on features of the untouched backbone")
     with devices.strategy(plan.devices).scope():
-        trunk, head = probe.split_at_feature_map(trained)
+        trunk, head = assembly.split_at_feature_map(trained)
         fit.compile_model(head, plan.probe)
     loss = probe.train_head(
         trunk,

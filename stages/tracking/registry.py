@@ -18,7 +18,7 @@ from stages.tracking.store import (
 )
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-OVERRIDE_TAG = "override.by"
+OVERRIDE_TAG, PROMOTION_TAG = "override.by", "promotion"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Registry:
             model = self._model()
             if model is not None and str(model.aliases.get(other)) == version.version:
                 client.delete_registered_model_alias(name, other)
-            client.set_model_version_tag(name, version.version, "promotion", f"{alias}: {reason}")
+            client.set_model_version_tag(name, version.version, PROMOTION_TAG, f"{alias}: {reason}")
 
     def set_tags(self, version: Version, tags: Mapping[str, str]) -> None:
         """Give `version` these tags beside those it has."""
@@ -114,9 +114,10 @@ class Registry:
             )
         self.set_alias(version, CHAMPION, f"promoted by {by}: {reason}")
         replaced = before.version if before else "none"
-        self.set_tags(
-            version, {OVERRIDE_TAG: by, "override.reason": reason, "override.replaced": replaced}
-        )
+        tags = {OVERRIDE_TAG: by, "override.reason": reason, "override.replaced": replaced}
+        # Also where the version was champion already: `set_alias` has left its first reason.
+        promotion = f"{CHAMPION}: promoted by {by}: {reason}"
+        self.set_tags(version, {**tags, PROMOTION_TAG: promotion})
 
     def _model(self) -> Any | None:
         from mlflow.exceptions import MlflowException
