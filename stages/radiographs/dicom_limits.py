@@ -14,7 +14,7 @@ import numpy as np
 from stages.radiographs.files import UnreadableImage
 
 # Of a parser's stream: one to three an element or item, and one for 8 KiB of compressed pixels.
-MAXIMUM_READS: Final = 300_000
+MAXIMUM_READS: Final = 100_000
 MAXIMUM_FRAGMENTS: Final = 100_000  # of compressed pixels
 MAXIMUM_ITEMS: Final = 100  # of a sequence of lookup tables, all levels together
 MAXIMUM_SEQUENCE_BYTES: Final = 1 << 20  # a table has up to 128 KiB

@@ -52,7 +52,7 @@ def sequence(tag: tuple[int, int], size: int) -> bytes:
 
 @pytest.mark.parametrize(
     "before",
-    [ELEMENT * 400_000, sequence((8, 0x1140), 0xFFFFFFFF) + ITEM * 310_000 + END],
+    [ELEMENT * 150_000, sequence((8, 0x1140), 0xFFFFFFFF) + ITEM * 120_000 + END],
     ids=["elements", "items"],
 )
 def test_a_header_of_elements_without_end_is_refused(before: bytes) -> None:
