@@ -98,11 +98,17 @@ def read(content: bytes, maximum_megapixels: float) -> Any:
     try:
         dataset = _read(content, maximum_megapixels)
         _check(dataset, maximum_megapixels)
-    except UnreadableImage:
-        raise
     except Exception as error:
-        raise UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
+        reason = _reason_within(error)
+        raise reason or UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
     return dataset
+
+
+def _reason_within(error: BaseException | None) -> UnreadableImage | None:
+    """The reason that pydicom has made another error of, if there is one."""
+    while error is not None and not isinstance(error, UnreadableImage):
+        error = error.__context__
+    return error
 
 
 def _pixels(dataset: Any, content: bytes, maximum_megapixels: float) -> Pixels:
