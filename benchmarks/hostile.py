@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,6 +48,7 @@ def main() -> int:
         found = {
             "machine": machine.describe(),
             "bounds": vars(BOUNDS),
+            "code": _revision(),
             "packages": [_told(each) for each in fetched],
         }
         earlier = _read(chosen.results)
@@ -92,6 +94,13 @@ def _again(chosen: argparse.Namespace, corpora: Path) -> int:
     failures += len(found["failures"])
     print(json.dumps({"reasons": found["reasons"], "failures": found["failures"]}, indent=2))
     return 1 if failures else 0
+
+
+def _revision() -> str:
+    """The last commit's subject: hashes change when branches are put together."""
+    command = ["git", "log", "-1", "--format=%s"]
+    done = subprocess.run(command, cwd=machine.ROOT, check=False, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
 
 
 def _told(fetched: Fetched) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "hostile.json"
+SHOWN_FAILURES = 3
 STATUSES = ("used", "classified", "quarantined", "rejected", "failed")
 
 
@@ -37,9 +38,11 @@ def shown(part: str, result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     lines += ["", f"{result['seconds']:g} s{', ' + told if told else ''}; {machine['processor']}, "
               f"{machine['cores']} cores, load {machine['load_before'][0]} before."]  # fmt: skip
+    if "code" in result:
+        lines += ["", f"Code: {result['code']}."]
     failures = result["failures"]
     lines += ["", f"{len(failures)} failures." if failures else "No failure."]
-    lines += [f"- {json.dumps(failure)}" for failure in failures]
+    lines += [f"- {json.dumps(failure)}" for failure in failures[:SHOWN_FAILURES]]
     return "\n".join(lines)
 
 
