@@ -8,21 +8,15 @@ and are the only errors that go out: whatever else the application says of an er
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from stages.serving import limits
+from stages.serving import limits, reading
 from stages.serving.films import RefusedError
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from stages.serving.reading import Application, Receive, RefusedRequestError, Scope, Send
 
 LOCAL_NAMES: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 REFUSED: Final = "refused"  # in a JSON body: this error is written for the client
@@ -57,15 +51,6 @@ class Route:
     content_type: str = ""
     largest_bytes: int = 0
     check: Callable[[bytes], None] | None = None
-
-
-class RefusedRequestError(Exception):
-    """A request that is answered by a status and a reason."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -109,7 +94,7 @@ class Guard:
 
     async def _admitted(self, scope: Scope, receive: Receive) -> bytes:
         """The body of a request that may be answered."""
-        given = _headers(scope)
+        given = reading.headers(scope)
         self._check_names(given)
         route = self.routes.get(scope["path"])
         if route is None:
@@ -117,8 +102,8 @@ class Guard:
         if scope["method"] != route.method:
             raise RefusedRequestError(405, f"{scope['path']} is asked with {route.method} alone")
         if route.content_type:
-            _check_type(given, route.content_type)
-        body = await _body(given, receive, route.largest_bytes)
+            reading.check_type(given, route.content_type)
+        body = await reading.body(given, receive, route.largest_bytes)
         if route.check is not None:
             try:
                 await asyncio.to_thread(route.check, body)
@@ -128,10 +113,11 @@ class Guard:
 
     def _check_names(self, given: Mapping[str, list[str]]) -> None:
         """A page elsewhere must not reach this server through its reader's browser."""
-        if [_name(f"//{host}") for host in given.get("host", [])] not in [[n] for n in self.names]:
+        asked = [reading.host_name(f"//{host}") for host in given.get("host", [])]
+        if len(asked) != 1 or asked[0] not in self.names:
             raise RefusedRequestError(421, "this server answers under localhost alone")
         for origin in given.get("origin", []):
-            if _name(origin) not in self.names:
+            if reading.host_name(origin) not in self.names:
                 raise RefusedRequestError(403, "pages of other servers may not ask this one")
 
     async def _send(
@@ -148,64 +134,6 @@ class Guard:
         pairs = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in said.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": content})
-
-
-def _headers(scope: Scope) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for key, value in scope["headers"]:
-        found.setdefault(key.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return found
-
-
-def _name(address: str) -> str:
-    """The host name in an address, without its port; "" if there is none."""
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _check_type(given: Mapping[str, list[str]], expected: str) -> None:
-    types = given.get("content-type", [])
-    parts = [part.strip().lower() for part in types[0].split(";")] if len(types) == 1 else [""]
-    if parts[0] != expected or not set(parts[1:]) <= {"", "charset=utf-8", 'charset="utf-8"'}:
-        raise RefusedRequestError(415, f"the content type has to be {expected}")
-    if given.get("content-encoding", ["identity"]) != ["identity"]:
-        raise RefusedRequestError(415, "the body must not be compressed")
-
-
-async def _body(given: Mapping[str, list[str]], receive: Receive, largest: int) -> bytes:
-    too_large = RefusedRequestError(413, f"the body may have {largest} bytes")
-    told = given.get("content-length", ["0"])[0]
-    if not told.isdecimal() or len(told) > 15 or int(told) > largest:
-        await _drain(receive)
-        raise too_large
-    content = bytearray()
-    try:
-        async with asyncio.timeout(limits.BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RefusedRequestError(400, "the body broke off")
-                content += message.get("body", b"")
-                if len(content) > largest:
-                    content.clear()
-                    await _drain(receive)
-                    raise too_large
-                if not message.get("more_body", False):
-                    return bytes(content)
-    except TimeoutError:
-        raise RefusedRequestError(408, "the body took too long") from None
-
-
-async def _drain(receive: Receive) -> None:
-    """Let the rest of a body pass, for a while: a client that still sends reads no answer."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limits.DRAIN_SECONDS):
-            more = True
-            while more:
-                message = await receive()
-                more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 async def _answer(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stages.serving import guard, limits
+from stages.serving import guard, limits, reading
 from stages.serving.films import RefusedError
 from stages.serving.guard import Guard, Route
 from tests.serving.asgi import ask
@@ -151,6 +151,6 @@ def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent() -> Any:
         await asyncio.sleep(60)
 
-    with pytest.raises(guard.RefusedRequestError) as caught:
-        asyncio.run(guard._body({}, silent, 10))
+    with pytest.raises(reading.RefusedRequestError) as caught:
+        asyncio.run(reading.body({}, silent, 10))
     assert caught.value.status == 408
