@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import collections
 import http.client
 import io
 import json
@@ -84,7 +85,8 @@ class Load:
         self._lock = threading.Lock()
         self._begun = 0
         self.seconds: list[float] = []
-        self.wrong = 0
+        self.statuses: collections.Counter[int] = collections.Counter()
+        self.not_a_number = 0
         self.megabytes: list[tuple[int, float]] = []
 
     def run(self, bodies: Sequence[bytes], clients: int) -> float:
@@ -107,10 +109,10 @@ class Load:
                     return
                 self._begun += 1
             status, answer, seconds = client.ask(bodies[number % len(bodies)])
-            right = status == 200 and b"NaN" not in answer
             with self._lock:
                 self.seconds.append(seconds)
-                self.wrong += not right
+                self.statuses[status] += 1
+                self.not_a_number += not_finite(answer)
                 if len(self.seconds) % every == 0:
                     self.megabytes.append((len(self.seconds), resident(self._server)))
 
@@ -119,6 +121,13 @@ def resident(server: psutil.Process) -> float:
     """Megabytes of the server and of the processes that it started."""
     processes = [server, *server.children(recursive=True)]
     return sum(process.memory_info().rss for process in processes) / 1e6
+
+
+def not_finite(answer: bytes) -> bool:
+    """Whether a JSON answer holds NaN or Infinity."""
+    found: list[str] = []
+    json.loads(answer, parse_constant=found.append)
+    return bool(found)
 
 
 def milliseconds(seconds: Sequence[float], percentile: float) -> float:
@@ -132,7 +141,7 @@ def measure(
     """All figures, of a server that answers."""
     bodies = films()
     for body in bodies:  # nothing is measured before everything has been used once
-        Client(port).ask(body)
+        _, first, _ = Client(port).ask(body)
     at_start = resident(server)
     load = Load(port, server, requests, time.monotonic() + longest)
     wall = load.run(bodies, clients)
@@ -140,12 +149,15 @@ def measure(
     client.ask(with_explanation(bodies[0]))
     explained = [client.ask(with_explanation(b)) for b in (bodies * 3)[:EXPLAINED]]
     refused = [client.ask(BAD) for _ in range(MALFORMED)]
+    wrong = load.not_a_number + len(load.seconds) - load.statuses[200]
     tenth, last = load.megabytes[1][1], load.megabytes[-1][1]
     return {
         "requests": len(load.seconds),
         "clients": clients,
         "film_pixels": FILM_PIXELS,
-        "wrong_answers": load.wrong
+        "model": json.loads(first)["predictions"][0]["model"],
+        "statuses": {str(status): count for status, count in load.statuses.items()},
+        "wrong_answers": wrong
         + sum(each[0] != 200 for each in explained)
         + sum(each[0] != 400 for each in refused),
         "requests_per_second": round(len(load.seconds) / wall, 1),
