@@ -112,7 +112,7 @@ class Load:
             with self._lock:
                 self.seconds.append(seconds)
                 self.statuses[status] += 1
-                self.not_a_number += not_finite(answer)
+                self.not_a_number += status == 200 and not_finite(answer)
                 if len(self.seconds) % every == 0:
                     self.megabytes.append((len(self.seconds), resident(self._server)))
 
