@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from stages.classifier import engines
 from stages.classifier.compiled import CompiledNet
 from stages.classifier.gradient_process import GradientProcess
 from stages.radiographs import caution, scores
@@ -66,7 +67,9 @@ class Answers:
         Raises:
             CautionError: a file is missing or is not the recorded one.
             GradientProcessError: the model cannot be loaded.
+            EngineError: OpenVINO is not installed.
         """
+        engine = engines.choose("openvino", "float32")
         self.facts: dict[str, Any] = json.loads((folder / "training.json").read_text("utf-8"))
         self.classes = tuple(self.facts["classes"])
         self.model = {"name": name, "version": version, "backbone": self.facts["backbone"]}
@@ -83,7 +86,7 @@ class Answers:
                 graph,
                 limits.EXPLAIN_SECONDS,
             )
-            self._net = CompiledNet(graph, self._canonical.side_pixels)
+            self._net = CompiledNet(graph, self._canonical.side_pixels, engine.precision)
 
     def answer(self, images: Sequence[object], *, explain: bool = False) -> list[Answered]:
         """The answers to `images`, in their order; `films.canonical_pixels` says what these are.
