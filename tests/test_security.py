@@ -148,7 +148,13 @@ assert not found, found
 
 
 @pytest.mark.tf
-@pytest.mark.parametrize("what", [PREDICTING, TRAINING], ids=["predict", "train"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(PREDICTING, id="predict"),
+        pytest.param(TRAINING, id="train", marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_is_unpickled_while_it_runs(
     what: str,
     tmp_path: Path,

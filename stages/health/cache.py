@@ -106,7 +106,7 @@ def check_recorded(project: Project, outputs: Sequence[Output], *, mend: bool) -
     if not missing:
         return Result(RECORDED, "ok", _built(outputs, unbuilt))
     names = tuple(f"{project.shown(path)} ({md5[:12]})" for path, md5 in missing.items())
-    saying = f"{plural(len(missing), 'object')} of outputs in the workspace are not in the cache"
+    saying = f"{plural(len(missing), 'object')} missing, whose output the workspace has"
     if not mend:
         remedy = "make doctor MEND=1 copies them from the workspace where that is sound"
         return Result(RECORDED, "fault", saying, remedy, names)

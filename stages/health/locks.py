@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from stages.health.processes import alive, working_in
-from stages.health.project import EXPERIMENTS, LOCK, Project, listed
+from stages.health.project import EXPERIMENTS, LOCK, Project, listed, only_errors
 from stages.health.result import HealthError, Result, plural
 
 LOCKS, TASKS = "locks of DVC", "queued experiments"
@@ -70,15 +69,14 @@ def _mark_failed(queue: Any, names: set[str]) -> list[str]:
     A process that has ended and that nobody has waited for yet can still be sent a signal, and
     then DVC takes it for killed only now: so ask again until it is gone.
     """
-    for logger in (None, "kombu", "celery", "dvc"):
-        logging.getLogger(logger).setLevel(logging.ERROR)
     left: list[str] = []
     for _ in range(MARKING_ATTEMPTS):
         active = [str(entry.name or entry.stash_rev[:7]) for entry in queue.iter_active()]
         left = [name for name in active if name in names]
         if not left:
             break
-        queue.kill(left, force=True)
+        with only_errors(None, "kombu", "celery", "dvc"):
+            queue.kill(left, force=True)
         time.sleep(MARKING_PAUSE_SECONDS)
     return left
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -138,6 +139,19 @@ def open_project(root: Path) -> Project:
             cache=Path(repository.cache.local.path),
             repository=repository,
         )
+
+
+@contextlib.contextmanager
+def only_errors(*loggers: str | None) -> Iterator[None]:
+    """Hear nothing below an error of these loggers (None: of all that set no level) meanwhile."""
+    before = {name: logging.getLogger(name).level for name in loggers}
+    try:
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def listed(guard: Path) -> dict[str, Any]:

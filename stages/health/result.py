@@ -82,7 +82,7 @@ def summary(results: Sequence[Result]) -> str:
     counts = dict.fromkeys(("ok", "mended", "fault"), 0)
     for result in results:
         counts[result.status] += 1
-    parts = [f"{counts['ok']} ok", f"{counts['mended']} mended", f"{counts['fault']} faults"]
+    parts = [f"{counts['ok']} ok", f"{counts['mended']} mended", plural(counts["fault"], "fault")]
     return f"{len(results)} checks: {', '.join(parts)}"
 
 

@@ -5,14 +5,13 @@ DVC hashes a file once and then trusts its inode, size and time: a flipped bit i
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from stages.health.cache import files_of, place
 from stages.health.hashing import md5_of, md5_of_all
-from stages.health.project import Output, Project
+from stages.health.project import Output, Project, only_errors
 from stages.health.result import Result, plural
 
 WORKSPACE = "outputs"
@@ -61,5 +60,5 @@ def _sound(project: Project, md5: str) -> bool:
 
 def _check_out(project: Project, paths: Sequence[Path]) -> None:
     if paths:
-        logging.getLogger("dvc").setLevel(logging.ERROR)
-        project.repository.checkout([str(path) for path in paths], force=True)
+        with only_errors("dvc"):
+            project.repository.checkout([str(path) for path in paths], force=True)

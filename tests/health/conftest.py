@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("DVC_SITE_CACHE_DIR", raising=False)
-        logging.getLogger("dvc").setLevel(logging.ERROR)
         Repo.init(str(root), no_scm=True).close()
         (root / "dvc.yaml").write_text(PIPELINE)
         (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
