@@ -27,7 +27,8 @@ from benchmarks import machine
 from benchmarks.attempt import KINDS, Run
 from benchmarks.victim import Clone
 
-STAGES_BEFORE_KILL = 3  # at most that many begin in an attempt before its kill
+STAGES = 15  # of the clone, with one backbone
+STAGES_BEFORE_KILL = 6  # at most that many begin in an attempt before its kill
 SECONDS_INTO_STAGE = 10.0  # at most, after the last of them began
 SECONDS_INTO_DVC = 4.0  # at most, where the kill comes before any stage
 LONGEST_ATTEMPT_SECONDS = 1800.0
@@ -37,16 +38,6 @@ CHANGES = (
     ("evaluate.bootstrap_draws", 30),
     ("head.dense_units", 64),
     ("explain.images", 4),
-)
-COLUMNS = (
-    "round",
-    "kind",
-    "killed_after_s",
-    "running",
-    "changed",
-    "recovered_in_s",
-    "mended",
-    "verdict",
 )
 
 
@@ -75,6 +66,9 @@ class Kill:
     verdict: str = "ok"
 
 
+COLUMNS = tuple(field.name for field in dataclasses.fields(Kill))
+
+
 class Torture:
     """A clone that is killed until there are `count` of `kills`."""
 
@@ -85,6 +79,7 @@ class Torture:
         self._random = random.Random(seed)
         self._spent = 0.0  # running time of all attempts
         self._waiting: list[tuple[Kill, float]] = []  # kills whose stage is not finished yet
+        self._finished: set[str] = set()
         self.failures: list[str] = []
 
     def suffer(self, bar: Any) -> None:
@@ -132,7 +127,8 @@ class Torture:
 
     def _until_its_moment(self, attempt: Run) -> bool:
         """Wait for the moment of its kill; False if it ended before."""
-        stages = self._random.randint(0, STAGES_BEFORE_KILL)
+        left = max(STAGES - len(self._finished), 1)
+        stages = min(self._random.randint(0, STAGES_BEFORE_KILL), left)
         into = self._random.uniform(0.2, SECONDS_INTO_STAGE if stages else SECONDS_INTO_DVC)
         moment = None if stages else time.monotonic() + into
         while not attempt.ended:
@@ -164,6 +160,7 @@ class Torture:
             if done is not None:
                 kill.recovered_in_s = round(self._spent - since + done, 1)
                 self._waiting.remove((kill, since))
+        self._finished |= attempt.finished.keys()
         self._spent += attempt.seconds
 
     def _wait_for_silence(self, kill: Kill) -> None:

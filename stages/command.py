@@ -94,5 +94,6 @@ def _alone(name: str, arguments: argparse.Namespace) -> Iterator[None]:
 
 def _plain(error: OSError) -> str:
     said = error.strerror or str(error) or type(error).__name__
-    named = f"{os.fsdecode(error.filename)}: {said}" if error.filename else said
+    name = error.filename2 or error.filename  # of a copy the second is what was written
+    named = f"{os.fsdecode(name)}: {said}" if name else said
     return f"{named}: {MAKE_ROOM}" if error.errno in FULL else named

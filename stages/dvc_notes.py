@@ -33,7 +33,9 @@ def mend(project: Path) -> list[str]:
 
     Without dvc.lock dvc takes what has been computed from its cache of runs: nothing runs twice.
     """
-    mended = []
+    mended: list[str] = []
+    if not (project / ".dvc").is_dir():
+        return mended
     private = project / ".dvc" / "tmp"
     with _guarded(private):
         if not _is_json(private / "rwlock"):

@@ -37,6 +37,11 @@ def test_whole_notes_are_left_as_they_are(project: Path) -> None:
     assert (project / "dvc.lock").read_text() == LOCK
 
 
+def test_another_folder_is_left_alone(tmp_path: Path) -> None:
+    assert dvc_notes.mend(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", ["", '{"write": {"/data/rec'])
 def test_half_a_list_of_writers_is_removed(project: Path, content: str) -> None:
     notes = project / ".dvc" / "tmp" / "rwlock"

@@ -8,6 +8,7 @@ import shutil
 import uuid
 from pathlib import Path
 
+from stages.radiographs import artifacts
 from stages.tracking.evidence import (
     NOVELTY_FILE,
     Evidence,
@@ -41,33 +42,38 @@ def keep(evidence: Evidence) -> Path:
     folder = pending / evidence.execution
     temporary = pending / f".{evidence.execution}.{uuid.uuid4().hex}"
     try:
-        for name, path in evidence.artifacts.items():
-            target = temporary / "artifacts" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(public_bytes(path))
-        temporary.mkdir(parents=True, exist_ok=True)
-        kept = {
-            "history.csv": evidence.history,
-            "model.keras": evidence.model,
-            NOVELTY_FILE: evidence.novelty,
-        }
-        for name, source in kept.items():
-            if source is not None:
-                shutil.copyfile(source, temporary / name)
-        values = {
-            **dataclasses.asdict(evidence),
-            "history": evidence.history and "history.csv",
-            "model": evidence.model and "model.keras",
-            "novelty": evidence.novelty and NOVELTY_FILE,
-            "artifacts": sorted(evidence.artifacts),
-        }
-        text = json.dumps(values, sort_keys=True, indent=2, default=str)
-        (temporary / EVIDENCE_FILE).write_text(text, encoding="utf-8")
+        with artifacts.naming(folder):
+            _copy(evidence, temporary)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _copy(evidence: Evidence, folder: Path) -> None:
+    for name, path in evidence.artifacts.items():
+        target = folder / "artifacts" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(public_bytes(path))
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {
+        "history.csv": evidence.history,
+        "model.keras": evidence.model,
+        NOVELTY_FILE: evidence.novelty,
+    }
+    for name, source in kept.items():
+        if source is not None:
+            shutil.copyfile(source, folder / name)
+    values = {
+        **dataclasses.asdict(evidence),
+        "history": evidence.history and "history.csv",
+        "model": evidence.model and "model.keras",
+        "novelty": evidence.novelty and NOVELTY_FILE,
+        "artifacts": sorted(evidence.artifacts),
+    }
+    text = json.dumps(values, sort_keys=True, indent=2, default=str)
+    (folder / EVIDENCE_FILE).write_text(text, encoding="utf-8")
 
 
 def recall(folder: Path) -> Evidence:
