@@ -19,6 +19,7 @@ from PIL import Image
 
 from benchmarks import finished_run
 from stages.classifier import engines
+from stages.radiographs import borders
 from stages.radiographs.pixels import Pixels
 
 LAYERS = {
@@ -63,10 +64,21 @@ def joint(image: Pixels) -> Pixels:
     return image[edge : len(image) - edge, edge : len(image) - edge]
 
 
+def cropped(image: Pixels) -> Pixels:
+    """Without its black borders, black beside or above and below, so that it is square again."""
+    inside = borders.crop(image, borders.measure(image))
+    side = max(inside.shape)
+    square = np.zeros((side, side), np.uint8)
+    top, left = ((side - length) // 2 for length in inside.shape)
+    square[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return square
+
+
 INPUTS: dict[str, Callable[[Pixels], Pixels]] = {
     "plain": lambda image: image,
     "equalised": equalised,
     "standardised": standardised,
+    "cropped": cropped,
     "joint": joint,
 }
 

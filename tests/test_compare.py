@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from stages import compare
 from stages.classifier.design import BackboneDesign, write_design
+from stages.radiographs import contenders
 from tests.test_train import NAMES, ROWS, write_data
 
 HOSTILE = "<script>alert(1)</script>"
@@ -25,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_data(root)
     settings = yaml.safe_load((root / "params.yaml").read_text())
     settings["model"]["backbones"] = ["mobilenet"]
-    settings["compare"]["minimum_origin_groups"] = 2
+    settings["compare"] |= {"minimum_origin_groups": 2, "bootstrap_draws": 200}
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
     folder = root / "features" / "mobilenet"
     folder.mkdir()
@@ -85,6 +87,31 @@ def test_models_shortcuts_and_probes_are_judged_on_both_kinds_of_evidence(
     differences = pd.read_csv(tmp_path / "out" / "differences.csv")
     assert (differences["model"] == "mobilenet").all()
     assert (tmp_path / "out" / "test.png").read_bytes().startswith(b"\x89PNG")
+    (verdict,) = found["evidence"]["test"]["overall"]["best_shortcut"]
+    word = "is\nsurely" if verdict["significant"] else "is\nnot surely"
+    assert (
+        f"{word} better than the best shortcut"
+        in (tmp_path / "out" / "comparison.html").read_text()
+    )
+
+
+def test_several_backbones_stand_beside_their_average_on_both_kinds_of_evidence(
+    project: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "two"
+    shutil.copytree(project, root)
+    settings = yaml.safe_load((root / "params.yaml").read_text())
+    settings["model"]["backbones"] = ["mobilenet", "xception"]
+    (root / "params.yaml").write_text(yaml.safe_dump(settings))
+    for part in ("features", "metrics"):
+        shutil.copytree(root / part / "mobilenet", root / part / "xception")
+    found = run(root, tmp_path / "out")
+    for evidence in ("cross_validation", "test"):
+        part = found["evidence"][evidence]["overall"]
+        assert part["figures"][contenders.AVERAGE]["kind"] == "model"
+        assert part["figures"][contenders.AVERAGE]["accuracy"]["value"] == 1
+        models = {one["model"] for one in part["best_shortcut"]}
+        assert models == {"mobilenet", "xception", contenders.AVERAGE}
 
 
 def test_the_same_input_gives_the_same_bytes(project: Path, tmp_path: Path) -> None:
