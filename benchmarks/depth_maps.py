@@ -108,7 +108,7 @@ def main() -> None:
     forward.fill(images, out[0])
     forward.fill(np.ascontiguousarray(images[:, :, ::-1]), out[1])
     parts = np.split(out, np.cumsum(sizes)[:-1], axis=2)
-    maps = dict(zip(LAYERS[chosen.backbone], parts, strict=True))
+    maps: dict[str, Any] = dict(zip(LAYERS[chosen.backbone], parts, strict=True))
     np.savez(chosen.maps_out, record=run.kept["record"].to_numpy(), **maps)
 
 
