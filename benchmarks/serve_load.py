@@ -18,6 +18,7 @@ import http.client
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -208,6 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     if chosen.requests < 20:
         parser.error("--requests: at least 20")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # or the server would outlive this
     port, machine = free_port(), describe()
     command = [sys.executable, "-m", "stages.serve", "--port", str(port)]
     command += ["--model", chosen.model] if chosen.model else []
