@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import zlib
 from typing import Any, Final
 
 import pydicom
@@ -58,8 +57,6 @@ IN_THIS_PROCESS: Final = {
     uid.JPEG2000Lossless: "pillow",
     uid.JPEG2000: "pillow",
 }
-BYTES_PER_PIXEL: Final = 8  # more than any image has
-HEADER_BYTES: Final = 64 << 20  # around the pixels; more is no header
 
 
 def decode(content: bytes, maximum_megapixels: float) -> Decoded:
@@ -164,7 +161,7 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
     if meta.get("MediaStorageSOPClassUID") == DIRECTORY:
         raise UnreadableImage("a DICOM directory, no image")
     if syntax == uid.DeflatedExplicitVRLittleEndian:
-        content = _inflated(content[stream.tell() :], maximum_megapixels)
+        content = dicom_limits.inflated(content[stream.tell() :], maximum_megapixels)
     dataset = pydicom.dcmread(
         dicom_limits.Stream(content), force=True, specific_tags=list(KEYWORDS)
     )
@@ -180,16 +177,6 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
 
 def _after_meta(tag: Any, _representation: str | None, _length: int) -> bool:
     return int(tag) >> 16 != 2
-
-
-def _inflated(packed: bytes, maximum_megapixels: float) -> bytes:
-    """The deflated data set, if it is no bomb."""
-    limit = int(maximum_megapixels * 1e6) * BYTES_PER_PIXEL + HEADER_BYTES
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(packed, limit)
-    if inflater.unconsumed_tail:
-        raise UnreadableImage("unpacks to more than ingest.maximum_megapixels allows")
-    return content
 
 
 def _check(dataset: Any, maximum_megapixels: float) -> None:

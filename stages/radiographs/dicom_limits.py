@@ -7,12 +7,15 @@ of them. Segmented palettes can refer to their own parts, and grow without end.
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any, Final
 
 import numpy as np
 
 from stages.radiographs.files import UnreadableImage
 
+BYTES_PER_PIXEL: Final = 8  # more than any image has
+HEADER_BYTES: Final = 64 << 20  # around the pixels; more is no header
 # Of a parser's stream: one to three an element or item, and one for 8 KiB of compressed pixels.
 MAXIMUM_READS: Final = 100_000
 MAXIMUM_FRAGMENTS: Final = 100_000  # of compressed pixels
@@ -40,6 +43,21 @@ class Stream(io.BytesIO):
         if self._reads > MAXIMUM_READS:
             raise UnreadableImage("a DICOM header of more elements than any film has")
         return super().read(size)
+
+
+def inflated(packed: bytes, maximum_megapixels: float) -> bytes:
+    """The deflated data set, if it is no bomb.
+
+    Raises:
+        UnreadableImage: it is.
+        zlib.error: it is damaged.
+    """
+    limit = int(maximum_megapixels * 1e6) * BYTES_PER_PIXEL + HEADER_BYTES
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(packed, limit)
+    if inflater.unconsumed_tail:
+        raise UnreadableImage("unpacks to more than ingest.maximum_megapixels allows")
+    return content
 
 
 def check_fragments(pixels: bytes) -> None:
