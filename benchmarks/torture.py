@@ -32,7 +32,7 @@ STAGES_BEFORE_KILL = 6  # at most that many begin in an attempt before its kill
 SECONDS_INTO_STAGE = 10.0  # at most, after the last of them began
 SECONDS_INTO_DVC = 4.0  # at most, where the kill comes before any stage
 LONGEST_ATTEMPT_SECONDS = 1800.0
-SECONDS_TO_VANISH = 30.0
+SECONDS_TO_VANISH = 60.0  # a stage notices once its libraries are loaded
 CHANGES = (
     ("train.learning_rate", 0.002),
     ("evaluate.bootstrap_draws", 30),
