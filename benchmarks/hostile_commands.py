@@ -82,7 +82,7 @@ def fuzz(profile: str) -> dict[str, Any]:
     for line in output.splitlines():
         if match := re.match(r"tests/\S+::(\S+):$", line):
             name = match[1]
-        elif match := re.search(r"- (\d+) passing examples, (\d+) failing", line):
+        elif match := re.search(r"- (\d+) passing, (\d+) failing", line):
             targets[name] = targets.get(name, 0) + int(match[1]) + int(match[2])
     failures = [] if code == 0 else [{"what": output[-4000:]}]
     if not targets:
