@@ -152,6 +152,7 @@ def test_stages_of_one_dvc_wait_once_and_what_needs_the_server_asks_again(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_STAGE", "train@mobilenet")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # on a loaded machine, too
     with impostor("failing") as (address, server):
         assert server is not None
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address.replace("//", "//somebody:secret@"))
