@@ -36,8 +36,9 @@ def shown(part: str, result: Mapping[str, Any]) -> str:
     costs = {k: v for k, v in result.items() if k.startswith(("largest_", "peak_"))}
     told = ", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in costs.items())
     machine = result["machine"]
-    lines += ["", f"{result['seconds']:g} s{', ' + told if told else ''}; {machine['processor']}, "
-              f"{machine['cores']} cores, load {machine['load_before'][0]} before."]  # fmt: skip
+    load = machine.get("load_before", ["unknown"])[0]
+    cost = f"{result['seconds']:g} s{', ' + told if told else ''}"
+    lines += ["", f"{cost}; {machine['processor']}, {machine['cores']} cores, load before: {load}."]
     if "code" in result:
         lines += ["", f"Code: {result['code']}."]
     failures = result["failures"]
