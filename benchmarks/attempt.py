@@ -71,8 +71,7 @@ class Run:
         self._process.wait()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             self.output += line
             begun = RUNNING.search(line)
             if begun:
