@@ -35,8 +35,9 @@ repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m stages.dvc_notes
 	dvc repro
 
+# Two files at a time: most of the time goes into starts of Python, which use one core.
 test: lint ## linters, types and all tests
-	python -m pytest
+	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile
 
 lint: setup ## linters and types alone
 	ruff check
