@@ -7,7 +7,8 @@ python -m benchmarks.hostile --only SEED... --keep FOLDER    # make mutated file
 
 Parts: corpora (every file of Pillow's and pydicom's collections, one by one), largest (the largest
 images that are allowed), ingest and predict (the real commands over the corpora and some mutated
-files), fuzz (sheets and archives, by hypothesis), mutations. Anything but a record or a reason is a
+files), fuzz (sheets and archives, by hypothesis), mutations; and serve, which has to be asked for: the
+same files to the project's champion, served. Anything but a record or a reason is a
 failure: it is printed with its seed, saved in the results, and makes the exit code 1.
 """
 
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import hostile_commands, hostile_readers, machine
+from benchmarks import hostile_commands, hostile_readers, hostile_requests, machine
 from benchmarks.corpora import Fetched, fetch
 from benchmarks.hostile_bases import bases
 from benchmarks.hostile_pool import Bounds
@@ -33,6 +34,7 @@ from benchmarks.mutations import mutated
 
 RESULTS: Final = Path(__file__).parent / "results" / "hostile.json"
 PARTS: Final = ("corpora", "largest", "ingest", "predict", "fuzz", "mutations")
+SERVED: Final = "serve"  # not by default: it needs a registered champion
 BOUNDS: Final = Bounds(seconds=60, megabytes=2048, megapixels=64)
 MUTATIONS: Final = 50_000
 
@@ -75,6 +77,7 @@ def _parts(
         "ingest": lambda: hostile_commands.ingest(corpora, temporary, BOUNDS),
         "predict": lambda: hostile_commands.predict(corpora, temporary, BOUNDS, chosen.model),
         "fuzz": lambda: hostile_commands.fuzz(chosen.fuzz_profile),
+        SERVED: lambda: hostile_requests.serve(corpora),
         "mutations": lambda: hostile_readers.mutations(seeds, corpora, BOUNDS, chosen.workers),
     }
 
@@ -123,7 +126,7 @@ def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=(*PARTS, SERVED), default=PARTS)
     parser.add_argument("--mutations", type=int, default=MUTATIONS)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)

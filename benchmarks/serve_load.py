@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import base64
 import collections
+import contextlib
 import http.client
 import io
 import json
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,22 @@ def wait(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the server did not start: see above")
 
 
+@contextlib.contextmanager
+def served(model: str) -> Iterator[tuple[int, psutil.Process]]:
+    """Port and process of a server of `model`, or of the champion where that is ""."""
+    port = free_port()
+    command = [sys.executable, "-m", "stages.serve", "--port", str(port)]
+    command += ["--model", model] if model else []
+    with subprocess.Popen(
+        command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait(port, process)
+            yield port, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, measure and write."""
     parser = argparse.ArgumentParser(
@@ -210,18 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.requests < 20:
         parser.error("--requests: at least 20")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # or the server would outlive this
-    port, machine = free_port(), describe()
-    command = [sys.executable, "-m", "stages.serve", "--port", str(port)]
-    command += ["--model", chosen.model] if chosen.model else []
-    with subprocess.Popen(
-        command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.DEVNULL
-    ) as process:
-        try:
-            wait(port, process)
-            server = psutil.Process(process.pid)
-            found = measure(port, server, chosen.requests, chosen.clients, chosen.most_seconds)
-        finally:
-            process.terminate()
+    machine = describe()
+    with served(chosen.model) as (port, server):
+        found = measure(port, server, chosen.requests, chosen.clients, chosen.most_seconds)
     machine["load_after"] = [round(value, 2) for value in os.getloadavg()]
     text = json.dumps({"machine": machine, **found}, indent=2) + "\n"
     chosen.out.write_text(text, encoding="utf-8")
