@@ -7,9 +7,9 @@ python -m benchmarks.hostile --only SEED... --keep FOLDER    # make mutated file
 
 Parts: corpora (every file of Pillow's and pydicom's collections, one by one), largest (the largest
 images that are allowed), ingest and predict (the real commands over the corpora and some mutated
-files), fuzz (sheets and archives, by hypothesis), mutations; and serve, which has to be asked for: the
-same files to the project's champion, served. Anything but a record or a reason is a
-failure: it is printed with its seed, saved in the results, and makes the exit code 1.
+files), fuzz (sheets and archives, by hypothesis), mutations; and serve, which has to be asked for:
+the same files to the project's champion. Anything but a record or a reason is a failure: it is
+printed with its seed, saved in the results, and makes the exit code 1.
 """
 
 from __future__ import annotations
