@@ -145,9 +145,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _serve(model: Path, sha256: str, graph: Path, questions: BinaryIO, answers: BinaryIO) -> None:
     """Write the graph, say so, and answer until there is no question."""
-    from stages.classifier import explain, reading, saved
+    from stages.classifier import engines, explain, reading, saved
     from stages.radiographs import contact_sheets
 
+    engines.openvino()  # before Keras imports it: nothing is to be reported to anybody
     loaded = saved.load_model(model, sha256)
     reading.with_features(loaded).export(str(graph), format="openvino", verbose=False)
     answers.write(READY)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -100,6 +101,12 @@ def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> 
         drawn_ = np.asarray(Image.open(io.BytesIO(content)), np.int16)
         assert np.abs(drawn_ - expected).max() <= 1  # a gray level, by the last digit of a gradient
         assert np.ptp(heat) > 0.5
+
+
+def test_the_process_with_tensorflow_starts_no_other_one(answers: Answers) -> None:
+    """OpenVINO's telemetry would: it reports imports and conversions to its makers."""
+    started = psutil.Process(answers._gradients._process.pid)
+    assert started.children(recursive=True) == []
 
 
 @pytest.mark.slow
