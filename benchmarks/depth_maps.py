@@ -98,7 +98,7 @@ def main() -> None:
     engine = engines.choose("openvino")
     engines.prepare(engine)
     run = finished_run.read(chosen.data_run, "all")
-    pixels = np.load(run.folder / "data" / "pixels.npy", mmap_mode="r")
+    pixels = np.load(run.folder / "data" / "pixels.npy", mmap_mode="r", allow_pickle=False)
     change = INPUTS[chosen.input]
     rows = run.kept["pixel_row"]
     images = np.stack([_resized(change(np.asarray(pixels[row])), chosen.side) for row in rows])

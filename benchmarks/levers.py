@@ -207,7 +207,7 @@ def _heads(trials: Trials, heads: Path, probed: list[str]) -> None:
 def _maps(trials: Trials, folder: Path) -> Iterator[str]:
     """The last layer alone and all layers of every file; yields the names of the latter."""
     for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as content:
+        with np.load(path, allow_pickle=False) as content:
             place = {record: row for row, record in enumerate(content["record"])}
             rows = [place[record] for record in trials.run.kept["record"]]
             layers = [content[name][:, rows] for name in content.files if name != "record"]
