@@ -135,7 +135,7 @@ def test_a_queue_loses_only_the_experiment_whose_worker_is_killed(tmp_path: Path
     project.experiment()  # what the queued ones have in common is then restored
     for rate in (0.002, 0.003, 0.004, 0.005):
         project.experiment(f"train.learning_rate={rate}", where="--queue")
-    project.dvc("queue", "start", "-j", "2")
+    assert project.start("queue", "start", "-j", "2").wait() == 0  # workers keep pipes open
     lost = kill_the_worker_of_a_training(project)
     wait_for_queue(project, finished=3)
     project.dvc("queue", "stop", "--kill")
