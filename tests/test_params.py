@@ -111,3 +111,11 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(
     values["split"] |= {"validation_share": 0.5, "test_share": 0.5}
     with pytest.raises(params.ParamsError, match="leave nothing to train on"):
         load(values, tmp_path)
+
+
+def test_the_recipe_of_grades_goes_with_its_data(tmp_path: Path) -> None:
+    overrides = ("data=kellgren_lawrence", "data.path=films", "experiment=kellgren_lawrence")
+    read = load(composed(*overrides), tmp_path)
+    assert (read.split.protocol, read.data.parts) == ("official", ("train", "val", "test"))
+    assert (read.model.backbones, read.train.soft_label_deviation) == (("mobilenet",), 0.5)
+    assert read.register.selection_metric == "quadratic_kappa"
