@@ -49,20 +49,16 @@ TINY = (
 )
 
 
+CODE = ("stages", "conf", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config")
+
+
 class Clone:
     """The files that git knows here, as they stand, in a repository of their own."""
 
     def __init__(self, folder: Path, store: Path | None = None) -> None:
         self.folder = folder
         self.mark = uuid.uuid4().hex
-        names = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=machine.ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split("\0")
-        for name in filter(None, names):
+        for name in _known_files():
             if (machine.ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(machine.ROOT / name, folder / name)
@@ -188,3 +184,19 @@ def _md5_of_figures(path: Path) -> str:
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _known_files() -> list[str]:
+    """Paths of the files that git knows, or of the code where there is no git to ask."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=machine.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return [name for name in done.stdout.split("\0") if name]
+    roots = [machine.ROOT / name for name in CODE]
+    paths = [*roots, *(path for root in roots for path in root.rglob("*"))]
+    return [str(p.relative_to(machine.ROOT)) for p in paths if "__pycache__" not in p.parts]
