@@ -35,9 +35,10 @@ repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m stages.dvc_notes
 	dvc repro
 
-# Two files at a time: most of the time goes into starts of Python, which use one core.
+# Two files at a time, in their order: most of the time goes into starts of Python, which use one core,
+# and the few long tests must not come last.
 test: lint ## linters, types and all tests
-	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile
+	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## linters and types alone
 	ruff check
