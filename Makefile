@@ -11,11 +11,6 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help setup repro test lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
-
-help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
-
 setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@# A downloaded archive has no git: DVC then works without experiments.
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
