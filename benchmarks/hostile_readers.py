@@ -79,7 +79,7 @@ def largest(temporary: Path, bounds: Bounds) -> dict[str, Any]:
 
 def _outcome(source: Source, bounds: Bounds) -> Answer:
     from benchmarks.hostile_worker import SIDE_PIXELS, outcome
-    from stages.radiographs.examination import Canonical
+    from stages.radiographs.pixels import Canonical
 
     return outcome(source, Canonical(SIDE_PIXELS, "letterbox", bounds.megapixels))
 

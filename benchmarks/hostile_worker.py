@@ -25,8 +25,9 @@ import numpy as np
 from benchmarks.hostile_bases import PATIENT, bases
 from benchmarks.mutations import mutated
 from stages.radiographs import dicom_process
-from stages.radiographs.examination import Canonical, Examined, examine
+from stages.radiographs.examination import Examined, examine
 from stages.radiographs.files import Source
+from stages.radiographs.pixels import Canonical
 from stages.radiographs.records import REJECTED, USED
 
 SIDE_PIXELS: Final = 96

@@ -38,7 +38,7 @@ def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
     from stages.classifier.design import BackboneDesign
     from stages.classifier.prediction import Predictor
     from stages.radiographs import caution, judgement, preparation
-    from stages.radiographs.examination import Canonical
+    from stages.radiographs.pixels import Canonical
 
     design = BackboneDesign(name, SIDE, str(weights), "head")
     # Without the hidden layer: its GELU is what the converter to ONNX cannot express.

@@ -4,7 +4,7 @@ python -m stages.compare --records RECORDS.csv --pixels PIXELS.npy --split SPLIT
     --features FOLDER --metrics FOLDER --comparison-out FOLDER [--also NAME=OUT_OF_FOLD.csv]
 
 FOLDER gets comparison.json, figures.csv, differences.csv, comparison.html and pictures. --also adds
-the cross-validation of another experiment, such as another head, on the same records and folds.
+the cross-validation of another experiment on the same records and folds.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def _cross_validated(
     files |= dict(paths.also)
     tables = {name: candidates.read_predictions(_bytes(file)) for name, file in files.items()}
     for name in names:
+        tables |= _other_heads(name, paths.metrics / name / "heads_out_of_fold.csv")
+    for name in names:
         if tables[name].empty:
             facts = evaluation.read_json(
                 paths.metrics / name / "cross_validation.json", ("reason",)
@@ -119,6 +121,15 @@ def _cross_validated(
             return f"{name} was not cross-validated: {facts['reason']}"
     field = contenders.cross_validated(tables, baselines, position)
     return contenders.with_average(field, names)
+
+
+def _other_heads(backbone: str, path: Path) -> dict[str, pd.DataFrame]:
+    """The tables of `cross_validate.heads`, by what each contender is called."""
+    table = candidates.read_predictions(_bytes(path))
+    if "head" not in table:
+        raise candidates.CandidateError(f"{path} has no column head: run `dvc repro`")
+    parts = table.groupby("head", sort=False)
+    return {contenders.with_head(backbone, str(head)): part for head, part in parts}
 
 
 def _held_out(

@@ -3,10 +3,12 @@ r"""Cross-validate one backbone's recipe: repeated folds that keep groups whole.
 python -m stages.cross_validate --backbone mobilenet --features FOLDER --pixels PIXELS.npy \
     --records RECORDS.csv --split SPLIT.csv --checkpoints FOLDER \
     --cross-validation-out CROSS_VALIDATION.json --headline-out HEADLINE.json \
-    --predictions-out OUT_OF_FOLD.csv --plot-out CROSS_VALIDATION.png
+    --predictions-out OUT_OF_FOLD.csv --heads-out HEADS_OUT_OF_FOLD.csv \
+    --plot-out CROSS_VALIDATION.png
 
 Each fold trains afresh what train would train, with the parameters of train. Where that is the
 whole backbone, nothing runs unless cross_validate.whole_backbone is true, and the outputs say so.
+The heads of cross_validate.heads are trained in the same folds: compare sets them beside this one.
 A killed run goes on after its last finished fold when the same command is given again.
 """
 
@@ -14,20 +16,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stages import command, params
-from stages.classifier import design, features
+from stages.classifier import design, features, fold_training
 from stages.radiographs import (
     artifacts,
     charts,
+    contenders,
     cross_validation,
     evaluation,
     headline,
@@ -41,9 +42,6 @@ from stages.radiographs import (
 from stages.radiographs.cross_validation import Fold
 from stages.radiographs.fold_results import FoldResults, Result
 
-if TYPE_CHECKING:  # TensorFlow is not imported where nothing is trained
-    from stages.classifier.learner import Learner
-
 ERRORS = (
     records.RecordsError,
     splits.SplitError,
@@ -53,12 +51,11 @@ ERRORS = (
     features.FeaturesError,
     cross_validation.CrossValidationError,
 )
-SECTIONS = ("oversample", "head", "train")  # that a fold and the training have in common
+SECTIONS = ("oversample", "train")  # beside the head: that a fold and the training have in common
 TOO_DEAR = (
     "the whole backbone is trained: that would be folds x repeats such trainings; "
     "cross_validate.whole_backbone: true runs them"
 )
-SHOWN = ("accuracy", "macro_f1")  # of each fold in the log
 log = logging.getLogger(__name__)
 
 
@@ -71,19 +68,18 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
     )
     folds = cross_validation.plan_folds(kept, protocol)
-    facts = _facts(settings, paths, records.class_names(table), kept, folds)
+    facts = _facts(settings, paths, settings.head, records.class_names(table), kept, folds)
     source = features.open_source(paths.features, paths.pixels)
     if source.pixels and not chosen.whole_backbone:
         _write_nothing_ran(paths, facts)
         return
-    state = {
-        **facts,
-        "split_fingerprint": provenance.fingerprint(paths.split),
-        "embedding": None if source.pixels else features.read_origin(paths.features),
-    }
-    done = FoldResults(paths.checkpoints, provenance.key(state))
-    results = _results(settings, paths, facts["classes"], source, kept, folds, done)
+    results = _results(settings, paths, settings.head, facts, source, kept, folds)
     predicted = out_of_fold.table(kept, folds, results, facts["classes"])
+    others = []
+    for name, head in settings.cross_validate.heads.items():
+        its = _facts(settings, paths, head, facts["classes"], kept, folds)
+        found = _results(settings, paths, head, its, source, kept, folds, name)
+        others.append(out_of_fold.table(kept, folds, found, facts["classes"]).assign(head=name))
     report = out_of_fold.report(
         predicted,
         folds,
@@ -93,9 +89,9 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         level=chosen.interval_level,
         seed=chosen.seed,
     )
-    _write(paths, report, predicted, headline.headline(report))
+    _write(paths, report, predicted, others, headline.headline(report))
     _log(report)
-    done.clear()
+    shutil.rmtree(paths.checkpoints, ignore_errors=True)
 
 
 def _kept(settings: params.Params, table: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
@@ -109,6 +105,7 @@ def _kept(settings: params.Params, table: pd.DataFrame, split: pd.DataFrame) -> 
 def _facts(
     settings: params.Params,
     paths: argparse.Namespace,
+    head: params.Head,
     classes: list[str],
     kept: pd.DataFrame,
     folds: Sequence[Fold],
@@ -116,6 +113,7 @@ def _facts(
     """What was cross-validated and how; all that decides a fold but split and features."""
     chosen = settings.cross_validate
     sections = {name: params.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    sections["head"] = params.as_dictionary(head)
     backbone = vars(design.read_design(paths.features))
     leakage = cross_validation.leakage(kept, folds)
     return {
@@ -139,62 +137,44 @@ def _facts(
 def _results(
     settings: params.Params,
     paths: argparse.Namespace,
-    classes: Sequence[str],
+    head: params.Head,
+    facts: dict[str, Any],
     source: features.Source,
     kept: pd.DataFrame,
     folds: Sequence[Fold],
-    done: FoldResults,
+    name: str = "",
 ) -> list[Result]:
-    """The result of each fold, found or trained."""
-    learner: Learner | None = None
-    results = []
-    with logging_redirect_tqdm():
-        for number, fold in enumerate(tqdm(folds, paths.backbone, unit="fold", disable=None)):
-            started = time.perf_counter()
-            found = done.find(fold.repeat, fold.fold, (len(fold.held_out), len(classes)))
-            if found is None:
-                learner = learner or _learner(settings, paths, len(classes), source)
-                found = _trained(settings, learner, kept, fold, settings.train.seed + number)
-                done.keep(fold.repeat, fold.fold, found)
-            results.append(found)
-            _log_fold(kept, fold, found, time.perf_counter() - started)
-    return results
-
-
-def _learner(
-    settings: params.Params, paths: argparse.Namespace, classes: int, source: features.Source
-) -> Learner:
-    from stages.classifier import training
-    from stages.classifier.learner import Learner
-
-    head, train = (params.as_dictionary(section) for section in (settings.head, settings.train))
-    plan = training.planned(design.read_design(paths.features), head, train, classes)
-    return Learner(plan, source)
-
-
-def _trained(
-    settings: params.Params, learner: Learner, kept: pd.DataFrame, fold: Fold, seed: int
-) -> Result:
-    chosen = settings.oversample
-    rows = cross_validation.training_rows(kept, fold, chosen.method, chosen.seed)
-    validation, held_out = kept.iloc[fold.validation], kept.iloc[fold.held_out]
-    outcome = learner.train(
-        (rows["pixel_row"].to_numpy(), rows["class_index"].to_numpy()),
-        (validation["pixel_row"].to_numpy(), validation["class_index"].to_numpy()),
-        held_out["pixel_row"].to_numpy(),
-        seed,
+    """The results of all folds with `head`, called `name` where it is not the one of train."""
+    state = {
+        **facts,
+        "split_fingerprint": provenance.fingerprint(paths.split),
+        "embedding": None if source.pixels else features.read_origin(paths.features),
+    }
+    recipe = fold_training.Recipe(
+        contenders.with_head(paths.backbone, name) if name else paths.backbone,
+        design.read_design(paths.features),
+        params.as_dictionary(head),
+        params.as_dictionary(settings.train),
+        settings.oversample.method,
+        settings.oversample.seed,
+        len(facts["classes"]),
     )
-    chances = scores.checked(held_out["class_index"].to_numpy(), outcome.probabilities)
-    return Result(chances, outcome.best_epoch, outcome.epochs)
+    folder = paths.checkpoints / (f"head-{name}" if name else "recipe")
+    done = FoldResults(folder, provenance.key(state))
+    return fold_training.train_folds(recipe, source, kept, folds, done)
 
 
 def _write(
     paths: argparse.Namespace,
     report: dict[str, Any],
     predicted: pd.DataFrame,
+    others: Sequence[pd.DataFrame],
     short: dict[str, Any],
 ) -> None:
+    """`others` are the tables of other heads, of the columns of `predicted` and `head`."""
+    heads = pd.concat(others) if others else predicted.head(0).assign(head="")
     artifacts.write_text(paths.predictions_out, evaluation.as_csv(predicted))
+    artifacts.write_text(paths.heads_out, evaluation.as_csv(heads))
     charts.folds(report, out_of_fold.subtitle(report), paths.plot_out)
     artifacts.write_json(paths.headline_out, short)
     artifacts.write_json(paths.cross_validation_out, report)
@@ -204,15 +184,7 @@ def _write_nothing_ran(paths: argparse.Namespace, facts: dict[str, Any]) -> None
     log.info("%s is not cross-validated: %s", paths.backbone, TOO_DEAR)
     none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
     report = out_of_fold.not_run(facts, TOO_DEAR)
-    _write(paths, report, none, out_of_fold.headline_not_run(facts))
-
-
-def _log_fold(kept: pd.DataFrame, fold: Fold, result: Result, seconds: float) -> None:
-    truth = kept["class_index"].to_numpy()[fold.held_out]
-    figures = (scores.metric(name)(truth, result.probabilities) for name in SHOWN)
-    text = "repeat %d fold %d  %d held out  epoch %d of %d  accuracy %.3f  macro_f1 %.3f  %.1f s"
-    numbers = (fold.repeat + 1, fold.fold + 1, len(truth), result.best_epoch + 1, result.epochs)
-    log.info(text, *numbers, *figures, seconds)
+    _write(paths, report, none, (), out_of_fold.headline_not_run(facts))
 
 
 def _log(report: dict[str, Any]) -> None:
@@ -228,8 +200,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--backbone", required=True)
     for name in ("features", "pixels", "records", "split", "checkpoints"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("cross-validation-out", "headline-out", "predictions-out", "plot-out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("cross-validation", "headline", "predictions", "heads", "plot"):
+        parser.add_argument(f"--{name}-out", type=Path, required=True)
     return command.run("cross_validate", parser.parse_args(argv), run, ERRORS)
 
 

@@ -8,34 +8,24 @@ answer. Without --model the champion of params.yaml's registered model is asked.
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import params, tracking
+from stages import tracking
 from stages.classifier.engines import EngineError
 from stages.classifier.gradient_process import GradientProcessError
 from stages.radiographs.caution import CautionError
 from stages.serving import demo_page, local
 from stages.serving.answers import Answers
 
-USER_ERRORS = (
-    params.ParamsError,
-    tracking.TrackingError,
-    CautionError,
-    EngineError,
-    GradientProcessError,
-    OSError,
-)
+USER_ERRORS = (CautionError, EngineError, GradientProcessError, OSError)
 log = logging.getLogger(__name__)
 
 
 def run(model: str, port: int) -> None:
     """Show the page until the process is told to end."""
-    log.info("loading %s", model)
     with tempfile.TemporaryDirectory() as temporary:
         if model.startswith("models:"):
             fetched = tracking.fetch_model(model, Path(temporary))
@@ -51,24 +41,7 @@ def run(model: str, port: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--model", default="")
-    parser.add_argument("--port", type=int, default=8501)
-    chosen = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        model = chosen.model
-        if not model:
-            name = params.load(chosen.params).register.model_name
-            model = f"models:/{name}@{tracking.CHAMPION}"
-        run(model, chosen.port)
-    except USER_ERRORS as error:
-        sys.stderr.write(f"demo: {error}\n")
-        return 1
-    return 0
+    return local.main("demo", argv, __doc__, 8501, run, USER_ERRORS)
 
 
 if __name__ == "__main__":

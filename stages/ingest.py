@@ -18,7 +18,6 @@ from stages.radiographs import (
     archives,
     conflicts,
     duplicates,
-    examination,
     files,
     grouping,
     intake,
@@ -30,6 +29,7 @@ from stages.radiographs import (
     unpacking,
     verification,
 )
+from stages.radiographs.pixels import Canonical
 from stages.radiographs.records import write_records
 
 USER_ERRORS = (
@@ -50,7 +50,7 @@ def run(
     pattern = patients.compile_pattern(data.patient_pattern)
     origin_pattern = patients.compile_origin_pattern(data.origin_pattern)
     key = patients.key_from_environment()
-    canonical = examination.Canonical(
+    canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
     search = duplicates.Search(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -206,6 +207,7 @@ class CrossValidate:
     subset: Literal["all", "development"]  # development: without the test subset
     validation_share: float  # 0-1 of a fold's training records: they choose the epoch
     whole_backbone: bool  # also where that is trained: folds x repeats full trainings
+    heads: dict[str, Head]  # other heads, by name, trained in the same folds for compare
     bootstrap_draws: int
     interval_level: float  # 0-1
     seed: int  # of folds, validation parts and draws; audit's: the same folds as its shortcuts
@@ -414,11 +416,23 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, list):
             raise ParamsError(f"{key}: expected a list, found {value!r}")
         return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ParamsError(f"{key}: expected a mapping, found {value!r}")
+        inner = typing.get_args(hint)[1]
+        return {_name(one, key): _convert(inner, value[one], f"{key}.{one}") for one in value}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
         raise ParamsError(f"{key}: expected {hint.__name__}, found {value!r}")
     return value
+
+
+def _name(name: Any, key: str) -> str:
+    """`name` if it can be part of a file's name."""
+    if not (isinstance(name, str) and re.fullmatch(r"\w[\w-]{0,63}", name)):
+        raise ParamsError(f"{key}: {name!r} is no name: use letters, digits, _ and -")
+    return name
 
 
 def _check_ranges(params: Params) -> None:

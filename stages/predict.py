@@ -82,7 +82,7 @@ def _model(chosen: argparse.Namespace, temporary: Path) -> tuple[Path, str, str]
         return Path(chosen.model), chosen.model, ""
     uri = chosen.model
     if not uri:
-        uri = f"models:/{params.load(chosen.params).register.model_name}@{tracking.CHAMPION}"
+        uri = tracking.champion_uri(params.load(chosen.params).register.model_name)
     fetched = tracking.fetch_model(uri, temporary)
     return fetched.folder, fetched.name, fetched.version
 

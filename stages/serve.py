@@ -9,45 +9,23 @@ docs/serving.md has examples.
 
 from __future__ import annotations
 
-import argparse
-import logging
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from stages import params, tracking
+from stages import tracking
 from stages.serving import local, scoring
 from stages.serving.guard import Guard
 from stages.tracking.serving import scoring_application
 
-log = logging.getLogger(__name__)
 
-
-def run(uri: str, port: int) -> None:
-    """Serve the model `uri` until the process is told to end."""
-    log.info("loading %s", uri)
-    application = scoring_application(uri)
-    local.run(Guard(application, scoring.ROUTES), port)
+def run(model: str, port: int) -> None:
+    """Serve the registered `model`, a URI or a name, until the process is told to end."""
+    uri = model if model.startswith("models:") else tracking.champion_uri(model)
+    local.run(Guard(scoring_application(uri), scoring.ROUTES), port)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--model", default="")
-    parser.add_argument("--port", type=int, default=5001)
-    chosen = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        name = chosen.model or params.load(chosen.params).register.model_name
-        uri = name if name.startswith("models:") else f"models:/{name}@{tracking.CHAMPION}"
-        run(uri, chosen.port)
-    except (params.ParamsError, tracking.TrackingError) as error:
-        sys.stderr.write(f"serve: {error}\n")
-        return 1
-    return 0
+    return local.main("serve", argv, __doc__, 5001, run)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from stages.classifier.design import BackboneDesign, write_design
 from stages.radiographs import contenders
 from tests.test_train import NAMES, ROWS, write_data
 
+HEADS = "heads_out_of_fold.csv"
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -43,6 +44,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split = pd.read_csv(root / "split.csv")
     predicted(split).to_csv(metrics / "predictions.csv", index=False)
     out_of_fold(metrics / "out_of_fold.csv")
+    table = pd.read_csv(metrics / "out_of_fold.csv")
+    table.head(0).assign(head="").to_csv(metrics / HEADS, index=False)
     return root
 
 
@@ -112,6 +115,23 @@ def test_several_backbones_stand_beside_their_average_on_both_kinds_of_evidence(
         assert part["figures"][contenders.AVERAGE]["accuracy"]["value"] == 1
         models = {one["model"] for one in part["best_shortcut"]}
         assert models == {"mobilenet", "xception", contenders.AVERAGE}
+
+
+def test_other_heads_stand_beside_the_chosen_one(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "heads")
+    metrics = tmp_path / "heads" / "metrics" / "mobilenet"
+    table = pd.read_csv(metrics / "out_of_fold.csv")
+    wrong = table.assign(**{f"probability_{name}": 0.5 for name in NAMES})
+    heads = pd.concat([table.assign(head="linear"), wrong.assign(head="blind")])
+    heads.to_csv(metrics / HEADS, index=False)
+    found = run(tmp_path / "heads", tmp_path / "out")["evidence"]
+    figures = found["cross_validation"]["overall"]["figures"]
+    assert figures["mobilenet, linear head"]["accuracy"]["value"] == 1
+    assert figures["mobilenet, blind head"]["accuracy"]["value"] <= 0.5
+    assert "mobilenet, linear head" not in found["test"]["overall"]["figures"]
+    heads.drop(columns="head").to_csv(metrics / HEADS, index=False)
+    with pytest.raises(AssertionError):
+        run(tmp_path / "heads", tmp_path / "other")
 
 
 def test_the_same_input_gives_the_same_bytes(project: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.radiographs import tables
 
 ROOT = Path(__file__).parent.parent
 SIDE, ROWS = 16, 60
-OUTPUTS = ("cross_validation.json", "headline.json", "out_of_fold.csv", "plot.png")
+OUTPUTS = ("cross_validation.json", "headline.json", "out_of_fold.csv", "heads.csv", "plot.png")
 
 
 def write_data(root: Path, labels: npt.NDArray[np.int64], **changes: Any) -> None:
@@ -61,7 +61,8 @@ def main(root: Path) -> int:
         "cross-validation-out": OUTPUTS[0],
         "headline-out": OUTPUTS[1],
         "predictions-out": OUTPUTS[2],
-        "plot-out": OUTPUTS[3],
+        "heads-out": OUTPUTS[3],
+        "plot-out": OUTPUTS[4],
     }
     words = [word for flag, name in files.items() for word in (f"--{flag}", str(root / name))]
     stage = importlib.import_module("stages.cross_validate")
@@ -153,6 +154,30 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
 
 @pytest.mark.tf
 @pytest.mark.usefixtures("tiny_backbone")
+def test_other_heads_are_trained_in_the_same_folds_and_change_nothing_of_the_chosen_one(
+    done: Path, tmp_path: Path
+) -> None:
+    head = params.as_dictionary(params.load(done / "params.yaml").head)
+    linear = {**head, "squeeze_excitation": False, "projection_channels": 0, "attention": False}
+    write_data(tmp_path, told(), heads={"linear": linear, "again": head})
+    assert main(tmp_path) == 0
+    assert (done / "heads.csv").read_text().count("\n") == 1
+    table, heads = (pd.read_csv(tmp_path / name) for name in ("out_of_fold.csv", "heads.csv"))
+    assert (tmp_path / "out_of_fold.csv").read_bytes() == (done / "out_of_fold.csv").read_bytes()
+    parts = {name: part.drop(columns="head") for name, part in heads.groupby("head")}
+    assert set(parts) == {"linear", "again"}
+    pd.testing.assert_frame_equal(parts["again"].reset_index(drop=True), table)
+    linear_chances, chances = (
+        one.filter(like="probability_").to_numpy() for one in (parts["linear"], table)
+    )
+    assert parts["linear"][["record", "repeat", "fold"]].to_numpy().tolist() == (
+        table[["record", "repeat", "fold"]].to_numpy().tolist()
+    )
+    assert not np.allclose(linear_chances, chances)
+
+
+@pytest.mark.tf
+@pytest.mark.usefixtures("tiny_backbone")
 def test_labels_that_the_features_do_not_tell_stay_near_chance(tmp_path: Path) -> None:
     shuffled = np.repeat(np.random.default_rng(1).permutation(told()[::2]), 2)
     write_data(tmp_path, shuffled, repeats=1)
@@ -193,6 +218,9 @@ def test_a_whole_backbone_is_trained_where_asked_and_development_predicts_no_tes
         ("validation_share", 0, "cross_validate.validation_share is 0"),
         ("subset", "test", "cross_validate.subset: 'test' is none of all, development"),
         ("whole_backbone", "yes", "cross_validate.whole_backbone: expected bool"),
+        ("heads", {"linear": {}}, "missing key cross_validate.heads.linear.design"),
+        ("heads", {"../up": {}}, "cross_validate.heads: '../up' is no name"),
+        ("heads", ["linear"], "cross_validate.heads: expected a mapping"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_one_message(

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from stages.radiographs import caution, examination, files, judgement, preparation, strangers
+from stages.radiographs.pixels import Canonical
 
 ROOT = Path(__file__).parent.parent
 SIDE = 24
@@ -109,7 +110,7 @@ def test_probabilities_are_those_that_evaluate_gets_from_ingested_pixels(
 
     if engine == "openvino" and importlib.util.find_spec("openvino") is None:
         pytest.skip("OpenVINO is not installed")
-    canonical = examination.Canonical(SIDE, "letterbox", 64.0, crop_borders=True)
+    canonical = Canonical(SIDE, "letterbox", 64.0, crop_borders=True)
     sources = files.list_sources(trained / "films")
     found = [examination.examine(source, canonical, b"key").canonical for source in sources]
     pixels = np.stack([image for image in found if image is not None])
@@ -249,7 +250,7 @@ def test_a_users_mistake_is_one_message(
 def test_preparing_a_file_is_what_ingest_does(tmp_path: Path) -> None:
     write_films(tmp_path)
     for crop_borders in (True, False):
-        canonical = examination.Canonical(SIDE, "letterbox", 64.0, crop_borders)
+        canonical = Canonical(SIDE, "letterbox", 64.0, crop_borders)
         for source in files.list_sources(tmp_path):
             ingested = examination.examine(source, canonical, b"key")
             prepared = preparation.prepare(source, canonical)

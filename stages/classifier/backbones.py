@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import keras
 
 from stages.classifier.design import DesignError
+from stages.radiographs import provenance
 
 
 class BackboneError(DesignError):
@@ -77,8 +77,7 @@ def weights_fingerprint(weights: str, name: str) -> str:
     source = weights_source(weights, name)
     if source in (None, "imagenet"):
         return f"{weights} of Keras {keras.__version__}"
-    with Path(str(source)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return provenance.fingerprint(Path(str(source)))
 
 
 def build(name: str, side_pixels: int, weights: str) -> keras.Model:

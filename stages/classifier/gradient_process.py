@@ -12,7 +12,6 @@ python -m stages.classifier.gradient_process MODEL.keras SHA256 GRAPH.xml
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import signal
@@ -26,6 +25,8 @@ from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from stages.radiographs import provenance
 
 Pixels = npt.NDArray[np.uint8]
 QUESTION: Final = struct.Struct("<IQ")  # class index, side of the square image that follows
@@ -54,7 +55,7 @@ class GradientProcess:
         Raises:
             GradientProcessError: it did not come up, or the file is another one.
         """
-        if not model.is_file() or _sha256(model) != sha256:
+        if not model.is_file() or provenance.fingerprint(model) != sha256:
             raise GradientProcessError(f"{model.name} is not the model that its training recorded")
         self._command = [str(model), sha256, str(graph)]
         self._longest_seconds = longest_seconds
@@ -122,11 +123,6 @@ def _limited(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]
         yield
     finally:
         timer.cancel()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _into(process: subprocess.Popen[bytes]) -> BinaryIO:

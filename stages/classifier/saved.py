@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from stages.radiographs import artifacts
+from stages.radiographs import artifacts, provenance
 
 
 class ModelFileError(ValueError):
@@ -20,7 +19,7 @@ def save_model(model: keras.Model, path: Path) -> str:
     """Write `model` to `path` (.keras) and return the file's SHA-256."""
     with artifacts.staged_file(path) as staged:
         model.save(staged)
-    return sha256_of(path)
+    return provenance.fingerprint(path)
 
 
 def load_model(path: Path, sha256: str | None = None) -> keras.Model:
@@ -35,7 +34,7 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
     """
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist: run `dvc repro` to train it")
-    if sha256 is not None and sha256_of(path) != sha256:
+    if sha256 is not None and provenance.fingerprint(path) != sha256:
         raise ModelFileError(
             f"{path} is not the model that its training recorded: run `dvc repro` to rebuild it"
         )
@@ -49,9 +48,3 @@ def predict(
     images = np.asarray(pixels, np.float32)[..., np.newaxis]
     probabilities = model.predict(images, batch_size=batch_size, verbose=0)
     return np.asarray(probabilities, np.float32)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -60,6 +60,11 @@ class Field:
         )
 
 
+def with_head(backbone: str, head: str) -> str:
+    """What a backbone with another head is called."""
+    return f"{backbone}, {head} head"
+
+
 def pooled_baselines(pooled: Mapping[str, Features]) -> dict[str, Shortcut]:
     """A linear probe and the nearest neighbour on each backbone's averaged feature map.
 

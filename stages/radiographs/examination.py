@@ -20,8 +20,6 @@ from stages.radiographs import (
 from stages.radiographs.decoded import Decoded
 from stages.radiographs.records import REJECTED, USED
 
-Canonical = pixels.Canonical
-
 
 @dataclasses.dataclass(frozen=True)
 class Prints:
@@ -41,7 +39,7 @@ class Examined:
     prints: Prints | None = None
 
 
-def examine(source: files.Source, canonical: Canonical, key: bytes) -> Examined:
+def examine(source: files.Source, canonical: pixels.Canonical, key: bytes) -> Examined:
     """Read one file once; whatever is wrong with it becomes its reason.
 
     The patient that a DICOM header tells is in the columns as hashed with `key`. pixel_sha256 is of

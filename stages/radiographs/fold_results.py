@@ -66,9 +66,5 @@ class FoldResults:
         }
         artifacts.write_json(self._path(repeat, fold), values)
 
-    def clear(self) -> None:
-        """Remove the folder: the results are in place."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def _path(self, repeat: int, fold: int) -> Path:
         return self._current / f"repeat{repeat}_fold{fold}.json"

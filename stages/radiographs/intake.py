@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from stages.radiographs import files, patients, pixels
-from stages.radiographs.examination import Canonical, Examined, Prints, examine
+from stages.radiographs.examination import Examined, Prints, examine
 from stages.radiographs.labelling import Listing
 from stages.radiographs.records import COLUMNS
 
@@ -33,7 +33,7 @@ FACTS: Final[dict[str, Any]] = {
 
 
 def take_in(
-    listing: Listing, canonical: Canonical, key: bytes, pixels_out: Path
+    listing: Listing, canonical: pixels.Canonical, key: bytes, pixels_out: Path
 ) -> tuple[pd.DataFrame, list[Prints]]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
@@ -93,7 +93,7 @@ def _unknown(value: Any) -> bool:
 
 
 def _examine_all(
-    sources: Sequence[files.Source], canonical: Canonical, key: bytes
+    sources: Sequence[files.Source], canonical: pixels.Canonical, key: bytes
 ) -> Iterator[Examined]:
     """Every source in order, decoded in parallel: the decoders release the interpreter's lock."""
     with (

@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from stages import params, tracking
 from stages.serving import limits
 
 ADDRESS: Final = "127.0.0.1"
+
+
+def main(
+    name: str,
+    words: Sequence[str] | None,
+    described: str | None,
+    port: int,
+    serve: Callable[[str, int], None],
+    errors: tuple[type[Exception], ...] = (),
+) -> int:
+    """Parse a command line, and `serve` the model that it names on a port until told to end.
+
+    Args:
+        name: of the command, before its errors.
+        words: the command line, None for that of the process.
+        described: the module's docstring.
+        port: where none is named.
+        serve: told the model (the champion of params.yaml where none is named) and the port.
+        errors: of `serve`, that are the user's to mend: one line, exit status 1.
+    """
+    caught: tuple[type[Exception], ...] = (params.ParamsError, tracking.TrackingError, *errors)
+    parser = argparse.ArgumentParser(
+        description=described, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--model", default="")
+    parser.add_argument("--port", type=int, default=port)
+    chosen = parser.parse_args(words)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        model = chosen.model
+        if not model:
+            model = tracking.champion_uri(params.load(chosen.params).register.model_name)
+        logging.info("loading %s", model)
+        serve(model, chosen.port)
+    except caught as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 1
+    return 0
 
 
 def run(application: Any, port: int) -> None:

@@ -8,7 +8,7 @@
 """
 
 from stages.tracking.evidence import Evidence, EvidenceError, collect, labels
-from stages.tracking.fetching import Fetched, fetch_model
+from stages.tracking.fetching import Fetched, champion_uri, fetch_model
 from stages.tracking.live import TrainingRun, training_run
 from stages.tracking.publishing import publish, replay_pending, require_published
 from stages.tracking.registry import CHALLENGER, CHAMPION, Registry, Version
@@ -24,6 +24,7 @@ __all__ = [
     "TrackingError",
     "TrainingRun",
     "Version",
+    "champion_uri",
     "collect",
     "fetch_model",
     "labels",

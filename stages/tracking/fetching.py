@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.tracking.evidence import NOVELTY_FILE
+from stages.tracking.registry import CHAMPION
 from stages.tracking.store import TrackingError, connect, errors_translated, uri_in_environment
 
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
@@ -24,6 +25,11 @@ class Fetched:
     name: str
     version: str
     folder: Path
+
+
+def champion_uri(name: str) -> str:
+    """The URI of the version of the registered model `name` that is in use."""
+    return f"models:/{name}@{CHAMPION}"
 
 
 def fetch_model(uri: str, folder: Path) -> Fetched:

@@ -8,7 +8,6 @@ here starts TensorFlow.
 from __future__ import annotations
 
 import base64
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.radiographs import provenance
 from stages.tracking import served_code
 from stages.tracking.evidence import Evidence, read_json
 from stages.tracking.store import Store, patient_upload, quiet
@@ -52,7 +52,7 @@ def log_model(store: Store, run: Any, evidence: Evidence) -> str:
     """Log the evidence's model under its run, unless it is there; returns the model's id."""
     if evidence.model is None:
         raise ValueError("this evidence has no model")
-    sha256 = sha256_of(evidence.model)
+    sha256 = provenance.fingerprint(evidence.model)
     logged = find_model(store, run, sha256)
     if logged is None:
         logged = _create(store, run, evidence, sha256)
@@ -75,12 +75,6 @@ def find_model(store: Store, run: Any, sha256: str) -> Any | None:
         if model.tags.get("model_sha256") == sha256:
             return model
     return None
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def example(side_pixels: int) -> dict[str, list[str]]:

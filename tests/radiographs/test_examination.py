@@ -10,11 +10,12 @@ from PIL import Image
 
 from stages.radiographs import examination, patients
 from stages.radiographs.files import Source
+from stages.radiographs.pixels import Canonical
 from stages.radiographs.records import COLUMNS
 from tests.films import encoded, film
 from tests.radiographs.dicom_files import dicom
 
-CANONICAL = examination.Canonical(side_pixels=16, fit="letterbox", maximum_megapixels=1)
+CANONICAL = Canonical(side_pixels=16, fit="letterbox", maximum_megapixels=1)
 
 
 def source(folder: Path, content: bytes) -> Source:

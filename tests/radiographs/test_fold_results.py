@@ -35,10 +35,3 @@ def test_a_damaged_file_is_trained_again(tmp_path: Path) -> None:
     for content in ("", "[]", '{"probabilities": [[1]]}', file.read_text()[:-20]):
         file.write_text(content)
         assert kept.find(0, 0, (7, 3)) is None
-
-
-def test_nothing_is_left_once_the_results_are_in_place(tmp_path: Path) -> None:
-    kept = FoldResults(tmp_path / "folds", "key")
-    kept.keep(0, 0, Result(CHANCES, 0, 1))
-    kept.clear()
-    assert not (tmp_path / "folds").exists()

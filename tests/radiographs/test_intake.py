@@ -10,10 +10,11 @@ from PIL import Image
 from stages.radiographs import examination, intake, patients
 from stages.radiographs.files import FolderError, Source, list_sources
 from stages.radiographs.labelling import Listing
+from stages.radiographs.pixels import Canonical
 from stages.radiographs.records import COLUMNS
 from tests.films import encoded, fill
 
-CANONICAL = examination.Canonical(side_pixels=16, fit="letterbox", maximum_megapixels=1)
+CANONICAL = Canonical(side_pixels=16, fit="letterbox", maximum_megapixels=1)
 
 
 def listing(folder: Path, files: dict[str, bytes]) -> Listing:

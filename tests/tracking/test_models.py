@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages import tracking
+from stages.radiographs import provenance
 from stages.tracking import models, served_code, store
 from stages.tracking.evidence import Evidence
 from tests.test_predict import write_model
@@ -54,7 +55,7 @@ def test_an_interrupted_upload_of_the_model_is_completed(evidence: Evidence) -> 
     client = store.connect().client
     tracking.publish(dataclasses.replace(evidence, model=None))
     assert evidence.model is not None
-    sha256 = models.sha256_of(evidence.model)
+    sha256 = provenance.fingerprint(evidence.model)
     begun = models._create(store.connect(), only_run(), evidence, sha256)
     tracking.publish(evidence)
     outputs = only_run().outputs.model_outputs
