@@ -19,281 +19,29 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from stages.parameters.data import Data
+from stages.parameters.evidence import Caution, Evaluate, Explain
+from stages.parameters.training import Head
+from stages.parameters.whole import Params
+
+__all__ = [
+    "Caution",
+    "Data",
+    "Evaluate",
+    "Explain",
+    "Head",
+    "Params",
+    "ParamsError",
+    "as_dictionary",
+    "compose",
+    "load",
+]
+
 Section = TypeVar("Section")
 
 
 class ParamsError(ValueError):
     """A key of params.yaml is missing, unknown or has a value that cannot be used."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Which radiographs, and what their classes mean."""
-
-    name: str  # short identifier, part of the registered model's name
-    path: str  # folder with one sub-folder a class, or an archive (zip, tar) of one
-    sheet: str  # CSV or Excel sheet with path, label and more; conf/no_sheet.csv: none
-    bone_masks: str  # folder of PNG masks, white is bone; conf/no_bone_masks: none
-    generators: tuple[str, ...]  # ("sample",) where the sample is generated, else empty
-    downloads: tuple[str, ...]  # ("kaggle",) where the data set is downloaded, else empty
-    dataset: str  # Kaggle's owner/name/versions/number, or ""
-    synthetic: bool  # True marks every result as synthetic
-    classes: tuple[str, ...]  # ordinal scale, least to most severe; empty: sorted folder names
-    parts: tuple[str, ...]  # folders above the class folders: official subsets; empty: none
-    patient_pattern: str  # regular expression on the file stem, groups "patient" and "side"; or ""
-    origin_pattern: str  # likewise: group "origin", or the name of the group that matches; or ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """The generator of synthetic radiographs."""
-
-    patients: int  # >= 12
-    size_pixels: int  # longer side of a generated close-up
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Ingest:
-    """Files -> records table and canonical pixels."""
-
-    image_size_pixels: int  # side of the square canonical image
-    fit: Literal["letterbox", "squash", "crop"]
-    crop_borders: bool  # cut uniform margins off before fitting
-    hash_radius_bits: int  # of 256: candidates for the same picture
-    look_alikes: int  # candidates an image by its blurred middle, in any pose
-    look_alike_correlation: float  # of the blurred middles, from which on a pair is a candidate
-    turned_search_images: int  # with more images, look-alikes are searched upright and mirrored
-    copy_correlation: float  # of the aligned detail, 96 x 96, that confirms a candidate
-    local_correlation: float  # the same, lower quartile of 8 x 8 blocks
-    marked_copy_correlation: float  # both again, for a copy with a line or label of its own
-    marked_local_correlation: float
-    copy_overlap: float  # 0-1 of the picture that both images show
-    member_slack: float  # how much less a member needs against its group's most linked image
-    lineage_patterns: tuple[str, ...]  # regular expressions cut from a stem to find its source
-    copy_patterns: tuple[str, ...]  # likewise, where that source is in the same folder
-    conflicts: Literal["quarantine", "majority", "keep"]
-    maximum_megapixels: float  # larger images are rejected unread
-    maximum_archive_files: int  # an archive with more is refused
-    maximum_archive_gigabytes: float  # unpacked; a larger archive is refused
-
-
-@dataclasses.dataclass(frozen=True)
-class Validate:
-    """Thresholds of the Great Expectations suite."""
-
-    minimum_images_per_class: int
-    maximum_rejected_share: float  # 0-1 of all files
-    maximum_quarantined_share: float  # 0-1 of all files
-    maximum_conflicting_share: float  # 0-1 of all pictures: those under several labels
-    minimum_subset_images_per_class: int  # in each of train, val and test
-    maximum_share_error: float  # 0-1: of a subset's records, from split's wanted share
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Protocol and shares of the subsets."""
-
-    protocol: Literal["grouped", "random", "official"]  # random is leaky: for comparison only
-    validation_share: float  # 0-1
-    test_share: float  # 0-1
-    folds: int  # folds of the fold column
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Audit:
-    """How far shortcuts get, and the report."""
-
-    folds: int  # of the grouped cross-validation, >= 2
-    repeats: int  # of the cross-validation, each with other folds
-    permutations: int  # of labels between groups, for the p-value
-    alarm_level: float  # 0-1: largest p-value of an alarm
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    most_pictures: int  # in the cross-validation; more are thinned out at random
-    conflicts_shown: int
-    groups_shown: int  # the largest ones
-    films_shown: int  # of each class; of one picture a quarter of that
-    thumbnail_pixels: int  # longer side
-    report_megabytes: float  # at most
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Oversample:
-    """Repetition of training rows."""
-
-    method: Literal["random", "none"]
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Embed:
-    """Features of the frozen part."""
-
-    engine: Literal["auto", "tensorflow", "openvino"]  # auto: TensorFlow on GPUs, else OpenVINO
-    precision: Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 in OpenVINO where it is fast
-    mirrored_view: bool  # also of the mirrored images, for the horizontal flip in training
-    augmented_views: int  # of randomly changed images, for training to draw from
-    seed: int  # of the augmented views
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """Backbones, and how much of them is trained."""
-
-    backbones: tuple[str, ...]
-    train_from: str  # auto | head | all | name of the first trained layer
-    pixel_scaling: Literal["backbone", "unit"]  # unit: 0-1, as in the published recipe
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """What sits on the backbone's feature map."""
-
-    design: Literal["default", "published"]
-    squeeze_excitation: bool
-    squeeze_ratio: int
-    projection_channels: int  # 1 x 1 convolution before attention; 0: none
-    attention: bool
-    attention_heads: int
-    dense_units: int  # 0: none
-    dropout: float  # 0-1
-    gaussian_noise: float  # standard deviation, on pooled features; 0: none
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training images; never a vertical flip."""
-
-    horizontal_flip: bool
-    rotation_degrees: float  # largest, either way
-    translation_share: float  # largest, of the side
-    zoom_share: float  # largest, either way
-    brightness: float  # largest shift, in shares of 255
-    contrast: float  # largest change of the factor 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Optimisation."""
-
-    epochs: int
-    batch_size: int  # global, over all devices
-    learning_rate: float
-    schedule: Literal["constant", "cosine"]
-    warmup_epochs: int
-    weight_decay: float  # decoupled; 0 is plain Adam
-    label_smoothing: float  # 0-1
-    soft_label_deviation: float  # classes: of soft ordinal labels; 0: one-hot
-    probe_epochs: int  # of the head alone, before pretrained layers are trained; 0: none
-    probe_learning_rate: float
-    early_stopping_patience: int  # epochs; 0: never stops early
-    keep_epoch: Literal["best", "last"]  # best: of the lowest validation loss
-    class_weights: bool
-    mixed_precision: Literal["none", "bfloat16", "float16"]
-    devices: int  # GPUs to use; 0: all that are visible
-    seed: int
-    augmentation: Augmentation
-
-
-@dataclasses.dataclass(frozen=True)
-class CrossValidate:
-    """Repeated grouped folds."""
-
-    folds: int  # >= 2; fewer where a class has fewer groups
-    repeats: int  # each with other folds
-    subset: Literal["all", "development"]  # development: without the test subset
-    validation_share: float  # 0-1 of a fold's training records: they choose the epoch
-    whole_backbone: bool  # also where that is trained: folds x repeats full trainings
-    heads: dict[str, Head]  # other heads, by name, trained in the same folds for compare
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    seed: int  # of folds, validation parts and draws; audit's: the same folds as its shortcuts
-
-
-@dataclasses.dataclass(frozen=True)
-class Caution:
-    """What a trained model is to know about its own limits, from the validation subset."""
-
-    calibration: Literal["temperature", "none"]
-    set_level: float  # 0-1: frequency with which a prediction set is to hold the true class
-    familiar_quantile: float  # 0-1 of validation images that are not called unlike the others
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Intervals and pictures."""
-
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    worst_mistakes: int  # images on the contact sheet
-    explained_images: int  # images on the Grad-CAM panel
-    strangers_per_kind: int  # non-radiographs of each kind that unlikeness is tried on; 0: none
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Compare:
-    """Models beside baselines."""
-
-    metric: Literal["macro_f1", "balanced_accuracy", "accuracy"]  # of the differences
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    minimum_origin_groups: int  # fewer are not compared within an origin
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Explain:
-    """Explanations of test images, and the checks of them."""
-
-    images: int  # test images that are explained and measured
-    images_shown: int  # of each class, on the picture
-    patch_share: float  # side of the gray patch / side of the image, above 0 to 1
-    stride_share: float  # distance of its positions / side of the image, above 0 to 1
-    most_forward_passes: int  # of images through the backbone, for occlusion
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Register:
-    """Choice and promotion."""
-
-    model_name: str
-    selection_metric: str  # of the validation subset, larger is better
-    minimum_common_groups: int  # test groups shared with the champion, to compare at all
-    minimum_probability: float  # 0-1: of being better than the champion, and than each shortcut
-    maximum_calibration_error: float  # 0-1: the lower end of its interval, at most
-    bootstrap_draws: int
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Params:
-    """The whole of params.yaml."""
-
-    weights: str  # none | imagenet | a folder with <backbone>.h5
-    data: Data
-    sample: Sample
-    ingest: Ingest
-    validate: Validate
-    split: Split
-    audit: Audit
-    oversample: Oversample
-    embed: Embed
-    model: Model
-    head: Head
-    train: Train
-    cross_validate: CrossValidate
-    caution: Caution
-    evaluate: Evaluate
-    explain: Explain
-    compare: Compare
-    register: Register
 
 
 SHARES = (
