@@ -3,13 +3,15 @@
 python -m benchmarks.published --backbone mobilenet --data FOLDER --weights FOLDER --steps 20
 
 Every image passes through the frozen backbone and the head in every epoch, decoded by tf.data
-each time. Prints one JSON object. With --epochs it trains to the end and tells its test accuracy.
+each time. Prints one JSON object. With --epochs it trains to the end as well, afresh, and tells
+the seconds and the test accuracy of that beside the extrapolation.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,11 @@ def main() -> None:
     subsets = split(chosen.data)
     model = build(chosen.backbone, chosen.weights / f"{chosen.backbone}.h5", subsets["classes"])
     ready = time.perf_counter() - start
-    found = train(model, subsets, chosen.epochs) if chosen.epochs else {}
-    if not chosen.epochs:
-        found = extrapolate(model, subsets, chosen.steps)
+    found = extrapolate(model, subsets, chosen.steps)
+    if chosen.epochs:
+        model = build(chosen.backbone, chosen.weights / f"{chosen.backbone}.h5", subsets["classes"])
+        whole = train(model, subsets, chosen.epochs)
+        found |= {"extrapolated_seconds": found["training_seconds"], **whole}
     print(json.dumps({"start_seconds": round(ready, 2), **found}))
 
 
@@ -129,22 +133,29 @@ def train(model: Any, subsets: dict[str, Any], epochs: int) -> dict[str, Any]:
     import keras
 
     stop = keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True)
+    tell = keras.callbacks.LambdaCallback(on_epoch_end=_tell)
     start = time.perf_counter()
     history = model.fit(
         batches(subsets["train"], shuffle=True),
         validation_data=batches(subsets["val"]),
         epochs=epochs,
-        callbacks=[stop],
+        callbacks=[stop, tell],
         verbose=0,
     )
     seconds = time.perf_counter() - start
     _, accuracy = model.evaluate(batches(subsets["test"]), verbose=0)
     return {
         "epochs": len(history.epoch),
+        "best_epoch": int(np.argmin(history.history["val_loss"])) + 1,
         "training_seconds": round(seconds, 1),
         "test_accuracy": round(float(accuracy), 4),
         "extrapolated": False,
     }
+
+
+def _tell(epoch: int, logs: dict[str, float]) -> None:
+    figures = "  ".join(f"{name} {value:.3f}" for name, value in logs.items())
+    sys.stderr.write(f"epoch {epoch + 1}  {figures}\n")
 
 
 if __name__ == "__main__":

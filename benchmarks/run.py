@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--workspace", type=Path, help="kept afterwards; else temporary")
-    parser.add_argument("--recipe-epochs", type=int, default=0, help="0: extrapolate from steps")
+    parser.add_argument(
+        "--whole", nargs="*", default=[], help="backbones on which the recipe runs to its end"
+    )
     parser.add_argument("--quick", action="store_true")
     measurements = ("recipe", "engines", "inference", "scaling")
     parser.add_argument("--only", nargs="+", choices=measurements, default=measurements)
@@ -52,7 +54,7 @@ def _measurements(
     return {
         "engines": lambda: engines.measure(weights, 48 if quick else 768),
         "inference": lambda: inference.measure(data, weights, 32 if quick else 756),
-        "recipe": lambda: recipe.measure(workspace, 3 if quick else 20, chosen.recipe_epochs),
+        "recipe": lambda: recipe.measure(workspace, 3 if quick else 20, chosen.whole),
         "scaling": lambda: scaling.measure(workspace, factors, 256 if quick else 0),
     }
 
