@@ -62,6 +62,7 @@ SHARES = (
     "split.test_share",
     "head.dropout",
     "train.label_smoothing",
+    "train.augmentation.mixup",
     "caution.set_level",
     "caution.familiar_quantile",
     "evaluate.interval_level",

@@ -74,6 +74,7 @@ def test_the_published_experiment_is_leaky_and_says_so(tmp_path: Path) -> None:
         ("train.epochs", "many", "train.epochs: expected int"),
         ("train.epochs", 0, "train.epochs: 0 is not positive"),
         ("train.augmentation.contrast", None, "train.augmentation.contrast: expected float"),
+        ("train.augmentation.mixup", 2.0, "train.augmentation.mixup: 2.0 is outside 0-1"),
         ("split.test_share", 1.5, "split.test_share: 1.5 is outside 0-1"),
         ("split.protocol", "lucky", "split.protocol: 'lucky' is none of grouped, random"),
         ("split.protokoll", 1, "unknown key split.protokoll"),

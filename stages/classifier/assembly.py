@@ -29,9 +29,14 @@ class Parts:
     whole: keras.Model
 
 
-def build(design: BackboneDesign, head: heads.HeadDesign, classes: int) -> Parts:
-    """The classifier of `classes` classes; call it inside the strategy's scope."""
-    frozen, upper = split(design)
+def build(
+    design: BackboneDesign, head: heads.HeadDesign, classes: int, *, adapt_norms: bool = False
+) -> Parts:
+    """The classifier of `classes` classes; call it inside the strategy's scope.
+
+    `adapt_norms`: see `cut.split`.
+    """
+    frozen, upper = split(design, adapt_norms=adapt_norms)
     features = keras.Input(frozen.output.shape[1:], name="features")
     hidden = features if upper is None else upper(features)
     hidden = layers.Activation("linear", name=FEATURE_MAP)(hidden)

@@ -1,7 +1,7 @@
 """Where a backbone is cut: what lies below stays frozen and is computed once per image.
 
 With "head" the whole backbone is frozen, with "all" nothing is, with a layer's name the backbone
-is frozen below that layer.
+is frozen below that layer. Of several names, parted by spaces, each backbone takes its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from keras import layers
 from stages.classifier import backbones
 from stages.classifier.design import BackboneDesign
 
-SCRATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 lags behind in a training of some hundred steps
+NORM_MOMENTUM = 0.9  # Keras' 0.99 lags behind in a training of some hundred steps
 
 
 def frozen_part(design: BackboneDesign) -> keras.Model:
@@ -24,8 +24,16 @@ def frozen_part(design: BackboneDesign) -> keras.Model:
     return split(design)[0]
 
 
-def split(design: BackboneDesign) -> tuple[keras.Model, keras.Model | None]:
-    """The frozen part, and what of the backbone is trained above it (None: nothing)."""
+def split(
+    design: BackboneDesign, *, adapt_norms: bool = False
+) -> tuple[keras.Model, keras.Model | None]:
+    """The frozen part, and what of the backbone is trained above it (None: nothing).
+
+    Args:
+        design: which backbone, cut where.
+        adapt_norms: let the pretrained batch norms above the cut learn, too; else they keep the
+            statistics and scales that they came with.
+    """
     base = backbones.build(design.name, design.side_pixels, design.weights)
     cut = _cut_tensor(base, design)
     pixels = keras.Input((design.side_pixels, design.side_pixels, 1), name="pixels")
@@ -33,9 +41,9 @@ def split(design: BackboneDesign) -> tuple[keras.Model, keras.Model | None]:
     if _channels_first():
         lower = keras.Model(base.input, layers.Permute((2, 3, 1))(cut), name="lower")
         return keras.Model(pixels, lower(scaled), name="frozen"), None
-    from_scratch = design.weights == "none"
+    fixed_norms = design.weights != "none" and not adapt_norms
     if cut is base.input:
-        _adapt_norms(base, from_scratch=from_scratch)
+        _set_norms(base, fixed=fixed_norms)
         untouched = layers.Activation("linear", name="untouched")(pixels)
         upper = keras.Model(pixels, base(scaled), name=f"{design.name}_upper")
         return keras.Model(pixels, untouched, name="frozen"), upper
@@ -45,7 +53,7 @@ def split(design: BackboneDesign) -> tuple[keras.Model, keras.Model | None]:
     if cut is base.output:
         return frozen, None
     upper = keras.Model(cut, base.output, name=f"{design.name}_upper")
-    _adapt_norms(upper, from_scratch=from_scratch)
+    _set_norms(upper, fixed=fixed_norms)
     return frozen, upper
 
 
@@ -69,20 +77,19 @@ def _cut_tensor(base: keras.Model, design: BackboneDesign) -> keras.KerasTensor:
         return base.input
     if design.cut == "head":
         return base.output
-    try:
-        return base.get_layer(design.cut).input
-    except ValueError as error:
-        raise backbones.BackboneError(
-            f"model.train_from: {design.name} has no layer {design.cut!r}; give auto, head, all "
-            f"or one of {', '.join(layer.name for layer in base.layers[1:])}"
-        ) from error
+    own = [layer for layer in base.layers[1:] if layer.name in design.cut.split()]
+    if len(own) == 1:
+        return own[0].input
+    found = "several layers" if own else "no layer"
+    raise backbones.BackboneError(
+        f"model.train_from: {design.name} has {found} {design.cut!r}; give auto, head, all "
+        f"or one of {', '.join(layer.name for layer in base.layers[1:])}"
+    )
 
 
-def _adapt_norms(model: keras.Model, *, from_scratch: bool) -> None:
-    """Pretrained batch norms keep their statistics; fresh ones follow a short training."""
+def _set_norms(model: keras.Model, *, fixed: bool) -> None:
+    """Batch norms keep what they came with, or follow a short training."""
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
-            if from_scratch:
-                layer.momentum = SCRATCH_NORM_MOMENTUM
-            else:
-                layer.trainable = False
+            layer.trainable = not fixed
+            layer.momentum = NORM_MOMENTUM

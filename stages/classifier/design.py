@@ -22,7 +22,8 @@ class BackboneDesign:
         name: row of the table of backbones.
         side_pixels: side of the square input.
         weights: "none", "imagenet" or a folder with `<backbone>.h5`.
-        train_from: "auto" (all without weights, else head), "head", "all" or a layer's name.
+        train_from: "auto" (all without weights, else head), "head", "all", a layer's name or
+            several of them, parted by spaces, of which one is this backbone's.
         unit_scaling: scale pixels to 0-1 instead of what the backbone was pretrained on.
     """
 

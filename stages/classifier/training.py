@@ -34,6 +34,7 @@ class Plan:
         precision: of the arithmetic.
         devices: GPUs to use, 0 for all.
         probe: how the head alone is trained before pretrained layers are; None: not at all.
+        adapt_norms: train the batch norms of pretrained layers with these.
     """
 
     backbone: BackboneDesign
@@ -45,6 +46,7 @@ class Plan:
     precision: devices.Precision = "none"
     devices: int = 0
     probe: fit.Optimisation | None = None
+    adapt_norms: bool = False
 
     @property
     def probes(self) -> bool:
@@ -82,6 +84,7 @@ def planned(
         precision=train["mixed_precision"],
         devices=train["devices"],
         probe=dataclasses.replace(optimisation, **probing) if train["probe_epochs"] else None,
+        adapt_norms=train["adapt_batch_norms"],
     )
 
 
@@ -118,7 +121,7 @@ def build(plan: Plan) -> tuple[assembly.Parts, keras.Model]:
     devices.make_deterministic(plan.optimisation.seed)
     devices.set_precision(plan.precision)
     with devices.strategy(plan.devices).scope():
-        parts = assembly.build(plan.backbone, plan.head, plan.classes)
+        parts = assembly.build(plan.backbone, plan.head, plan.classes, adapt_norms=plan.adapt_norms)
         # A model of its own over the same layers: the saved one must not carry its optimizer.
         learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")
         fit.compile_model(learner, plan.optimisation)

@@ -22,7 +22,7 @@ class Model:
     """Backbones, and how much of them is trained."""
 
     backbones: tuple[str, ...]
-    train_from: str  # auto | head | all | name of the first trained layer
+    train_from: str  # auto | head | all | name of the first trained layer, of each backbone
     pixel_scaling: Literal["backbone", "unit"]  # unit: 0-1, as in the published recipe
 
 
@@ -51,6 +51,7 @@ class Augmentation:
     zoom_share: float  # largest, either way
     brightness: float  # largest shift, in shares of 255
     contrast: float  # largest change of the factor 1
+    mixup: float  # 0-1: concentration of the Beta distribution of shares; 0: nothing is mixed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Train:
     probe_learning_rate: float
     early_stopping_patience: int  # epochs; 0: never stops early
     keep_epoch: Literal["best", "last"]  # best: of the lowest validation loss
+    adapt_batch_norms: bool  # statistics and scales, of pretrained layers that are trained
     class_weights: bool
     mixed_precision: Literal["none", "bfloat16", "float16"]
     devices: int  # GPUs to use; 0: all that are visible

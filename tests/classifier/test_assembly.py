@@ -46,14 +46,15 @@ def test_auto_trains_all_without_weights_and_the_head_with_them(tiny: BackboneDe
 
 
 @pytest.mark.usefixtures("tiny")
-def test_pretrained_batch_norms_keep_their_statistics() -> None:
+def test_batch_norms_keep_their_statistics_only_where_they_are_fixed() -> None:
     from stages.classifier import backbones, cut
 
     base = backbones.build("tiny", SIDE, "none")
-    cut._adapt_norms(base, from_scratch=False)
+    cut._set_norms(base, fixed=True)
     assert not base.get_layer("norm").trainable
-    cut._adapt_norms(base, from_scratch=True)
-    assert base.get_layer("norm").momentum == cut.SCRATCH_NORM_MOMENTUM
+    cut._set_norms(base, fixed=False)
+    assert base.get_layer("norm").trainable
+    assert base.get_layer("norm").momentum == cut.NORM_MOMENTUM
 
 
 def test_an_unknown_layer_is_named_with_the_known_ones(tiny: BackboneDesign) -> None:
@@ -61,6 +62,16 @@ def test_an_unknown_layer_is_named_with_the_known_ones(tiny: BackboneDesign) -> 
 
     with pytest.raises(backbones.BackboneError, match=r"train_from.*'three'.*one, norm, two"):
         cut.split(dataclasses.replace(tiny, train_from="three"))
+
+
+def test_of_several_layers_a_backbone_takes_its_own(tiny: BackboneDesign) -> None:
+    from stages.classifier import backbones, cut
+
+    _, upper = cut.split(dataclasses.replace(tiny, train_from="conv_dw_6 two"))
+    assert upper is not None
+    assert [layer.name for layer in upper.layers[1:]] == ["two"]
+    with pytest.raises(backbones.BackboneError, match="tiny has several layers 'one two'"):
+        cut.split(dataclasses.replace(tiny, train_from="one two"))
 
 
 def test_an_unknown_backbone_is_named_with_the_known_ones() -> None:

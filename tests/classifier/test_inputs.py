@@ -136,6 +136,28 @@ def test_training_asks_for_the_targets_of_each_row() -> None:
     np.testing.assert_array_equal(np.asarray(batch[1]), wanted[classes[order]])
 
 
+def test_a_mixed_batch_has_its_images_labels_and_weights_in_the_same_shares() -> None:
+    import tensorflow as tf
+
+    from stages.classifier import inputs
+
+    count = 200
+    marks = np.eye(count, dtype=np.float32)  # which image is how much of each result
+    made = (marks.reshape(count, count, 1, 1), marks, np.arange(count, dtype=np.float32))
+    tick = tf.constant(5, tf.int64)
+    images, labels, weights = inputs.mixed(tuple(map(tf.constant, made)), 1, tick, 0.4)
+    np.testing.assert_array_equal(np.reshape(images, (count, count)), labels)
+    np.testing.assert_allclose(np.sum(labels, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(weights, np.asarray(labels) @ made[2], rtol=1e-4, atol=1e-4)
+    assert (np.count_nonzero(labels, axis=1) <= 2).all()
+    shares = 1 - np.diag(labels)
+    # Beta(a, a) has mean 1/2 and variance 1/(8a + 4).
+    assert shares.mean() == pytest.approx(0.5, abs=0.1)
+    assert shares.var() == pytest.approx(1 / 7.2, abs=0.03)
+    again = inputs.mixed(tuple(map(tf.constant, made)), 1, tick, 0.4)
+    np.testing.assert_array_equal(again[1], labels)
+
+
 def test_padded_batches_hold_every_row_in_order() -> None:
     from stages.classifier import features, inputs
 

@@ -91,6 +91,20 @@ def test_the_probe_leaves_the_backbone_as_it_is(
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
+@pytest.mark.parametrize("adapt", [False, True])
+def test_batch_norms_of_pretrained_layers_learn_only_when_asked(
+    pretrained: BackboneDesign, films: Films, tmp_path: Path, adapt: bool
+) -> None:
+    from stages.classifier import backbones
+
+    chosen = plan(dataclasses.replace(pretrained, train_from="all"), epochs=1)
+    model, _ = train(dataclasses.replace(chosen, adapt_norms=adapt), films, tmp_path)
+    found = model.layers[-1].get_layer("tiny_upper").get_layer("tiny").get_layer("norm")
+    fresh = backbones.build("tiny", films.pixels.shape[1], "imagenet").get_layer("norm")
+    for now, before in zip(found.get_weights(), fresh.get_weights(), strict=True):
+        assert np.array_equal(now, before) != adapt
+
+
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_a_kill_while_fine_tuning_does_not_probe_again_and_changes_nothing(
     pretrained: BackboneDesign,
