@@ -40,10 +40,11 @@ def plan(design: BackboneDesign, epochs: int = 3, learning_rate: float = 0.001) 
 
 def train(chosen: Any, films: Films, folder: Path, on_epoch: Any = None) -> tuple[Any, Any]:
     """A training on what the frozen part of `chosen` gives, mirror images included."""
-    from stages.classifier import cut, features, fit, training
+    from stages.classifier import cut, devices, features, fit, training
     from stages.classifier.checkpoints import Checkpoints
 
     views = np.stack([films.pixels, films.pixels[:, :, ::-1]])[..., None].astype(np.float32)
+    devices.make_deterministic(1)  # the frozen layers' random weights, too, whatever ran before
     frozen = cut.frozen_part(chosen.backbone)
     if chosen.backbone.cut == "all":
         source = features.Source(films.pixels[None], pixels=True)
