@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from stages import params
-from stages.radiographs import records, splits
+from stages.radiographs import conflicts, records, splits
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 PICTURE, PIXELS = "knows the picture", "has seen the same pixels"
@@ -61,22 +61,21 @@ def measure(run: Path) -> dict[str, Any]:
 
 
 def _remembered(train: pd.DataFrame, test: pd.DataFrame, key: str) -> pd.Series:
-    """The commonest label among training files of the same `key`; missing where there is none."""
-    commonest = train.groupby(key)["label"].agg(lambda labels: labels.mode().iloc[0])
-    return test[key].map(commonest)
+    """The majority's label among training files of the same `key`; missing where there is none."""
+    return test[key].map(train.groupby(key)["label"].agg(conflicts.majority))
 
 
 def _accuracy(test: pd.DataFrame, answers: pd.Series) -> dict[str, dict[str, Any]]:
     """Over all test files, an answer that is missing being wrong; and over the answered ones."""
     right = answers == test["label"]
     parts = {
-        "all": right.notna(),
-        "answered": answers.notna(),
-        "pictures under one label": ~test["contradicted"],
-        "contradicted pictures": test["contradicted"],
+        "all": right,
+        "answered": right[answers.notna()],
+        "pictures under one label": right[~test["contradicted"]],
+        "contradicted pictures": right[test["contradicted"]],
     }
     return {
-        name: {"files": int(part.sum()), "accuracy": round(float(right[part].mean()), 4)}
+        name: {"files": len(part), "accuracy": round(float(part.mean()), 4)}
         for name, part in parts.items()
     }
 

@@ -26,7 +26,11 @@ def strategy(devices: int = 0, *, kind: str = "GPU") -> tf.distribute.Strategy:
 
 
 def make_deterministic(seed: int) -> None:
-    """Same seed, same machine -> same numbers, bit for bit."""
+    """Same seed, same machine -> same numbers, but for the gap below.
+
+    Xception trained as a whole on processors differs in the last digits from process to process,
+    and so in its epochs: docs/log.md, 2026-11-24.
+    """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 

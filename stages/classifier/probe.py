@@ -43,7 +43,7 @@ def train_head(
         training: rows trained on.
         validation: rows that choose the epoch.
         optimisation: of the head.
-        augmentation: only the flip counts, where `source` has a mirrored view.
+        augmentation: what features can have: mixup, and the flip where there is a mirrored view.
         classes: number of classes.
         class_weights: (classes,) factors on the loss.
         checkpoints: of the probe, and where the features lie meanwhile.
