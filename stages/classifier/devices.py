@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 import keras
 import tensorflow as tf
 
+log = logging.getLogger(__name__)
 Precision = Literal["none", "bfloat16", "float16"]
 
 
@@ -26,13 +28,23 @@ def strategy(devices: int = 0, *, kind: str = "GPU") -> tf.distribute.Strategy:
 
 
 def make_deterministic(seed: int) -> None:
-    """Same seed, same machine -> same numbers, but for the gap below.
-
-    Xception trained as a whole on processors differs in the last digits from process to process,
-    and so in its epochs: docs/log.md, 2026-11-24.
-    """
+    """Same seed, same machine -> same numbers. Call it before anything else of TensorFlow runs."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    if not tf.config.list_physical_devices("GPU"):
+        _one_operation_at_a_time()
+
+
+def _one_operation_at_a_time() -> None:
+    """Each operation still uses all cores.
+
+    Two that run side by side share them by chance, and their sums round otherwise: Xception trained
+    as a whole differed from process to process (docs/log.md).
+    """
+    try:
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        log.warning("TensorFlow runs already: a training may differ from others in its last digits")
 
 
 def set_precision(precision: Precision) -> None:

@@ -131,3 +131,37 @@ def test_more_devices_than_there_are_is_an_error() -> None:
 
     with pytest.raises(ValueError, match=r"train\.devices: 99 asked for"):
         devices.strategy(99, kind="CPU")
+
+
+REPEATING = """
+import keras
+import numpy as np
+from stages.classifier import assembly, design, devices, fit, heads
+
+devices.make_deterministic(1)
+plan = design.BackboneDesign("xception", 96)
+learner = assembly.build(plan, heads.HeadDesign(), 3).whole
+fit.compile_model(learner, fit.Optimisation(epochs=1, batch_size=16, learning_rate=0.001))
+random = np.random.default_rng(0)
+pixels = random.integers(0, 256, (16, 96, 96, 1)).astype(np.float32)
+targets = np.eye(3, dtype=np.float32)[np.arange(16) % 3]
+kept = learner.variables + learner.optimizer.variables
+start = [variable.numpy() for variable in kept]
+ends = set()
+for _ in range(6):
+    for variable, value in zip(kept, start, strict=True):
+        variable.assign(value)
+    for _ in range(2):
+        learner.train_on_batch(pixels, targets)
+    ends.add(b"".join(variable.numpy().tobytes() for variable in learner.trainable_variables))
+print(len(ends))
+"""
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+def test_steps_of_xception_trained_as_a_whole_end_the_same_whenever_they_are_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "1", done.stdout + done.stderr[-3000:]
