@@ -21,6 +21,7 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 
 .venv/pins: $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	@test ! -L .venv || { echo ".venv is a link to packages that others may use, and they are not those of $(LOCK): remove the link, then make setup again"; exit 1; }
 	@echo "installing the packages of $(LOCK) into .venv"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
