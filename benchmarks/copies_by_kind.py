@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import params
+from stages import ingest, params
 from stages.radiographs import decoding, duplicates, pixels, sample, verification
 from stages.radiographs.components import Integers
 from tests.radiographs.pictures import KINDS, changed
@@ -25,21 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--films", type=int, default=30)
     count = parser.parse_args().films
-    ingest = params.load(Path("params.yaml")).ingest
-    search = duplicates.Search(
-        ingest.hash_radius_bits,
-        ingest.look_alikes,
-        ingest.look_alike_correlation,
-        ingest.turned_search_images,
-        verification.Copy(
-            ingest.copy_correlation,
-            ingest.local_correlation,
-            ingest.copy_overlap,
-            ingest.marked_copy_correlation,
-            ingest.marked_local_correlation,
-        ),
-        ingest.member_slack,
-    )
+    search = ingest.search(params.load(Path("params.yaml")).ingest)
     with tempfile.TemporaryDirectory() as folder:
         images, truth = Path(folder) / "images", Path(folder) / "truth.json"
         sample.write_sample(images, truth, patients=max(12, 2 * count), size_pixels=256, seed=42)

@@ -90,7 +90,7 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         seed=chosen.seed,
     )
     _write(paths, report, predicted, others, headline.headline(report))
-    _log(report)
+    log.info("%s", "\n".join([out_of_fold.subtitle(report), *scores.lines(report)]))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
 
 
@@ -185,13 +185,6 @@ def _write_nothing_ran(paths: argparse.Namespace, facts: dict[str, Any]) -> None
     none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
     report = out_of_fold.not_run(facts, TOO_DEAR)
     _write(paths, report, none, (), out_of_fold.headline_not_run(facts))
-
-
-def _log(report: dict[str, Any]) -> None:
-    log.info("%s", out_of_fold.subtitle(report))
-    for name in scores.HEADLINE:
-        bounds = report["confidence_interval"][name]
-        log.info("%-28s %s  (%s to %s)", name, report[name], bounds["low"], bounds["high"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

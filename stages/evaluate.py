@@ -98,7 +98,7 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         _picture(chosen, model, films, test, training["classes"], subtitle, folder)
     artifacts.write_json(paths.test_out, report)
     artifacts.write_json(paths.headline_out, headline.headline(report))
-    _log(report)
+    log.info("%s", "\n".join([subtitle, *scores.lines(report)]))
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
 
@@ -183,13 +183,6 @@ def _picture(
     classes = evaluation.probabilities_of(shown, class_names).argmax(axis=1)
     heat = explain.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255
     contact_sheets.grad_cam_panel(pixels[rows], heat, shown, subtitle, folder / "grad_cam.png")
-
-
-def _log(report: dict[str, Any]) -> None:
-    log.info("%s", evaluation.subtitle(report))
-    for name in scores.HEADLINE:
-        bounds = report["confidence_interval"][name]
-        log.info("%-28s %s  (%s to %s)", name, report[name], bounds["low"], bounds["high"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -53,22 +53,8 @@ def run(
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
-    search = duplicates.Search(
-        ingest.hash_radius_bits,
-        ingest.look_alikes,
-        ingest.look_alike_correlation,
-        ingest.turned_search_images,
-        verification.Copy(
-            ingest.copy_correlation,
-            ingest.local_correlation,
-            ingest.copy_overlap,
-            ingest.marked_copy_correlation,
-            ingest.marked_local_correlation,
-        ),
-        ingest.member_slack,
-    )
     same = grouping.SamePicture(
-        search, lineage.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+        search(ingest), lineage.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     )
     limits = unpacking.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = sheets.read_sheet(sheet_in, data.classes, key)
@@ -82,6 +68,24 @@ def run(
     write_records(frame, records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
     log.info("%d files: %s; %d pictures", len(frame), counts, frame["picture"].max() + 1)
+
+
+def search(ingest: params.Ingest) -> duplicates.Search:
+    """Where copies are looked for, by the section `ingest` of the parameters."""
+    return duplicates.Search(
+        ingest.hash_radius_bits,
+        ingest.look_alikes,
+        ingest.look_alike_correlation,
+        ingest.turned_search_images,
+        verification.Copy(
+            ingest.copy_correlation,
+            ingest.local_correlation,
+            ingest.copy_overlap,
+            ingest.marked_copy_correlation,
+            ingest.marked_local_correlation,
+        ),
+        ingest.member_slack,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from stages.parameters.data import Data
+from stages.parameters.data import Data, Ingest
 from stages.parameters.evidence import Caution, Evaluate, Explain
 from stages.parameters.training import Head
 from stages.parameters.whole import Params
@@ -30,6 +30,7 @@ __all__ = [
     "Evaluate",
     "Explain",
     "Head",
+    "Ingest",
     "Params",
     "ParamsError",
     "as_dictionary",

@@ -9,7 +9,7 @@ where a class is absent from them all) is NaN here and None in `score`, never a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -64,6 +64,15 @@ def score(truth: Truth, probabilities: Probabilities, class_names: Sequence[str]
         for name, precision, recall, f1, support in zip(class_names, *columns, strict=True)
     }
     return {**figures, "per_class": per_class}
+
+
+def lines(report: Mapping[str, Any]) -> list[str]:
+    """A line for each metric of `HEADLINE` in a report with its `confidence_interval`."""
+    bounds = report["confidence_interval"]
+    return [
+        f"{name:28} {report[name]}  ({bounds[name]['low']} to {bounds[name]['high']})"
+        for name in HEADLINE
+    ]
 
 
 def metric(name: str) -> Metric:
