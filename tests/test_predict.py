@@ -15,7 +15,15 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from stages.radiographs import caution, examination, files, judgement, preparation, strangers
+from stages.radiographs import (
+    caution,
+    examination,
+    files,
+    judgement,
+    preparation,
+    scores,
+    strangers,
+)
 from stages.radiographs.pixels import Canonical
 
 ROOT = Path(__file__).parent.parent
@@ -127,6 +135,8 @@ def test_probabilities_are_those_that_evaluate_gets_from_ingested_pixels(
     chances = [[float(row[f"probability_{name}"]) for name in NAMES] for row in used]
     np.testing.assert_allclose(chances, expected, atol=1e-5)
     assert [row["predicted"] for row in used] == [NAMES[n] for n in expected.argmax(axis=1)]
+    medians = [NAMES[n] for n in scores.median_class(expected)]
+    assert [row["median_class"] for row in used] == medians
 
 
 @pytest.mark.tf
@@ -188,7 +198,7 @@ def test_a_file_that_cannot_be_used_has_its_reason_and_no_prediction(
     spoiled = {Path(row["path"]).name: row for row in table if row["reason"]}
     assert set(spoiled) == {"cut.png", "notes.txt"}
     for row in spoiled.values():
-        assert row["predicted"] == ""
+        assert row["predicted"] == row["median_class"] == ""
         assert row["probability_Normal"] is None
         assert row["is_out_of_distribution"] is None
         assert row["warning"] == row["prediction_set"] == ""

@@ -139,12 +139,14 @@ def weighted_figures(
     Returns:
         {metric: (draws,)}, NaN where a draw does not define it.
     """
-    total = weights.sum(axis=1)
+    total, classes = weights.sum(axis=1), probabilities.shape[1]
+    median = _confusion(truth, scores.median_class(probabilities), weights, classes)
+    expected = _confusion(truth, scores.expected_class(probabilities), weights, classes)
     return {
         **weighted_figures_of_guesses(truth, probabilities, weights),
-        "expected_class_kappa": _quadratic_kappa(
-            _confusion(truth, scores.expected_class(probabilities), weights, probabilities.shape[1])
-        ),
+        "median_class_accuracy": _of_confusion(median, total)["accuracy"],
+        "median_class_kappa": _quadratic_kappa(median),
+        "expected_class_kappa": _quadratic_kappa(expected),
         "macro_auc": _macro_auc(truth, probabilities, weights),
         "log_loss": weights @ scores.surprise(truth, probabilities) / total,
         "expected_calibration_error": _calibration_error(truth, probabilities, weights) / total,

@@ -34,8 +34,9 @@ def classify(
 ) -> pd.DataFrame:
     """One row a file, in order: path, label, predicted, probability_<class> of each, reason.
 
-    Between the probabilities and the reason stand what `limits` says of the prediction:
-    prediction_set, out_of_distribution, is_out_of_distribution and warning.
+    Between the probabilities and the reason stand median_class, for classes that are a scale, and
+    what `limits` says of the prediction: prediction_set, out_of_distribution,
+    is_out_of_distribution and warning.
 
     Args:
         sources: the files.
@@ -112,15 +113,15 @@ def _table(
     reasons: Sequence[str],
     limits: caution.Caution,
 ) -> pd.DataFrame:
-    best = np.nan_to_num(chances, nan=-1.0).argmax(axis=1) if len(chances) else []
     classes = limits.classes
-    predicted = ["" if reason else classes[n] for n, reason in zip(best, reasons, strict=True)]
+    known = np.nan_to_num(chances, nan=0.0)
     flags = [None if np.isnan(score) else bool(score > 1) for score in unlike]
     columns = {
         "path": [source.name for source in sources],
         "label": [source.label for source in sources],
-        "predicted": predicted,
+        "predicted": _named(known.argmax(axis=1), reasons, classes),
         **{f"probability_{name}": chances[:, n] for n, name in enumerate(classes)},
+        "median_class": _named(scores.median_class(known), reasons, classes),
         "prediction_set": limits.sets(chances),  # NaN is in no set
         "out_of_distribution": unlike,
         "is_out_of_distribution": pd.Series(flags, dtype=object),
@@ -128,3 +129,10 @@ def _table(
         "reason": list(reasons),
     }
     return pd.DataFrame(columns)
+
+
+def _named(
+    chosen: npt.NDArray[np.int64], reasons: Sequence[str], classes: Sequence[str]
+) -> list[str]:
+    """Names of the classes; none of a file that has a reason not to be used."""
+    return ["" if reason else classes[n] for n, reason in zip(chosen, reasons, strict=True)]

@@ -140,6 +140,7 @@ class Answers:
         return {
             "class": self.classes[int(chances[0].argmax())],
             "probabilities": dict(zip(self.classes, chances[0].tolist(), strict=True)),
+            "median_class": self.classes[int(scores.median_class(chances)[0])],
             "prediction_set": names.split(caution.BETWEEN) if names else [],
             "out_of_distribution": float(unlike) if is_known else None,
             "is_out_of_distribution": bool(unlike > 1) if is_known else None,

@@ -136,6 +136,7 @@ def _signature() -> Any:
     output = [
         ColSpec(text, "class"),
         ColSpec(Map(number), "probabilities"),
+        ColSpec(text, "median_class"),
         ColSpec(AnyType(), "prediction_set"),
         ColSpec(number, "out_of_distribution", required=False),
         ColSpec(DataType.boolean, "is_out_of_distribution", required=False),

@@ -63,7 +63,7 @@ def test_only_the_headline_figures_and_the_classes_are_in_a_score() -> None:
 
 def test_a_perfect_and_certain_model_has_the_best_of_every_figure() -> None:
     figures = scores.score(TRUTH, certain([0, 0, 1, 2, 2]), NAMES)
-    assert [figures[name] for name in scores.LARGER_IS_BETTER] == [1.0] * 7
+    assert all(figures[name] == 1 for name in scores.LARGER_IS_BETTER)
     assert figures["log_loss"] == figures["expected_calibration_error"] == 0
 
 
@@ -119,6 +119,22 @@ def test_the_expected_class_lies_between_two_likely_ends() -> None:
     chances = np.array([[0.8, 0.1, 0.1], ends, [0.1, 0.1, 0.8]])
     assert scores.metric("expected_class_kappa")(truth, chances) == 1
     assert scores.metric("quadratic_kappa")(truth, chances) < 1
+
+
+def test_the_median_class_is_where_half_of_the_probability_is_reached() -> None:
+    ends, half, late = [0.45, 0.1, 0.45], [0.5, 0.0, 0.5], [0.1, 0.2, 0.7]
+    assert scores.median_class(np.array([ends, half, late])).tolist() == [1, 0, 2]
+    truth = np.array([0, 1, 2])
+    chances = np.array([[0.8, 0.1, 0.1], ends, [0.1, 0.1, 0.8]])
+    assert scores.metric("median_class_kappa")(truth, chances) == 1
+    assert scores.metric("median_class_accuracy")(truth, chances) == 1
+    assert scores.metric("accuracy")(truth, chances) < 1
+
+
+def test_the_median_class_errs_by_the_fewest_steps() -> None:
+    chances = np.random.default_rng(0).dirichlet([0.5] * 5, 300)
+    steps = np.abs(np.subtract.outer(np.arange(5), np.arange(5)))
+    np.testing.assert_array_equal(scores.median_class(chances), (chances @ steps).argmin(axis=1))
 
 
 def test_confidence_on_an_edge_belongs_to_the_bin_below() -> None:

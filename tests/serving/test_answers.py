@@ -70,6 +70,7 @@ def test_the_numbers_are_those_of_the_batch_prediction(
     for row, values in zip(rows(out), found, strict=True):
         assert row["reason"] == ""
         assert values["class"] == row["predicted"]
+        assert values["median_class"] == row["median_class"]
         assert "|".join(values["prediction_set"]) == row["prediction_set"]
         assert str(values["is_out_of_distribution"]) == row["is_out_of_distribution"]
         assert values["warning"] == row["warning"]
