@@ -22,6 +22,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 GRAY = "#777777"
 DOTS_PER_INCH = 110
 LONGEST_SUBTITLE = 120  # letters
+TITLE_POINTS = 19  # down to the lower end of the title, at the top
 WIDEST_LETTER = 0.54  # of the font's size, on average over a subtitle with capitals
 
 
@@ -185,7 +186,8 @@ def new_figure(
     line = plain(subtitle, LONGEST_SUBTITLE)
     points = min(9.0, 72 * 0.96 * size[0] / (WIDEST_LETTER * max(len(line), 1)))
     figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold", x=0.02, ha="left")
-    figure.text(0.02, 0.915, line, fontsize=points, color=GRAY, ha="left", va="bottom")
+    below = 1 - TITLE_POINTS / 72 / size[1]  # whatever the figure's height
+    figure.text(0.02, below, line, fontsize=points, color=GRAY, ha="left", va="top")
     for one in axes:
         one.grid(visible=True, color="#e6e6e6")
         one.set_axisbelow(True)

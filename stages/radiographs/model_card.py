@@ -132,6 +132,8 @@ FIGURES: Final = (
     "balanced_accuracy",
     "macro_f1",
     "quadratic_kappa",
+    "median_class_accuracy",
+    "median_class_kappa",
     "macro_auc",
     "log_loss",
     "expected_calibration_error",
