@@ -18,7 +18,6 @@ import pandas as pd
 from stages.radiographs import curves, intervals, provenance, scores
 
 HELD_OUT: Final = ("val", "test")
-SIGNIFICANT_DIGITS: Final = scores.SIGNIFICANT_DIGITS
 KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
 HISTORY: Final = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 FACTS: Final = ("backbone", "best_epoch", "classes", "model_sha256", "split_protocol", "synthetic")

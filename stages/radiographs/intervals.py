@@ -140,12 +140,13 @@ def weighted_figures(
         {metric: (draws,)}, NaN where a draw does not define it.
     """
     total, classes = weights.sum(axis=1), probabilities.shape[1]
-    median = _confusion(truth, scores.median_class(probabilities), weights, classes)
+    at_median = _confusion(truth, scores.median_class(probabilities), weights, classes)
+    median = _of_confusion(at_median, total)
     expected = _confusion(truth, scores.expected_class(probabilities), weights, classes)
     return {
         **weighted_figures_of_guesses(truth, probabilities, weights),
-        "median_class_accuracy": _of_confusion(median, total)["accuracy"],
-        "median_class_kappa": _quadratic_kappa(median),
+        "median_class_accuracy": median["accuracy"],
+        "median_class_kappa": median["quadratic_kappa"],
         "expected_class_kappa": _quadratic_kappa(expected),
         "macro_auc": _macro_auc(truth, probabilities, weights),
         "log_loss": weights @ scores.surprise(truth, probabilities) / total,

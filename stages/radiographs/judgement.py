@@ -66,7 +66,7 @@ def classify(
                 chances[usable] = observed.probabilities
                 unlike[usable] = limits.scores(observed.features)
             bar.update(len(chunk))
-    return _table(sources, _rounded(chances), unlike, reasons, limits)
+    return _table(sources, scores.rounded(chances), unlike, reasons, limits)
 
 
 def figures(
@@ -97,13 +97,6 @@ def as_json(table: pd.DataFrame) -> str:
     """A list of one object a file; null for what is not there."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return json.dumps(rows, indent=1, allow_nan=False) + "\n"
-
-
-def _rounded(chances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """As in predictions.csv."""
-    digits = evaluation.SIGNIFICANT_DIGITS
-    flat = [float(f"{value:.{digits}g}") for value in chances.ravel()]
-    return np.array(flat).reshape(chances.shape)
 
 
 def _table(

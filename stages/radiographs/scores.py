@@ -112,7 +112,7 @@ def checked(truth: Truth, probabilities: Probabilities) -> npt.NDArray[np.float6
 def rounded(probabilities: Probabilities) -> npt.NDArray[np.float64]:
     """`probabilities` as tables hold them: figures follow from these, so that anyone can check."""
     rows = [[float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in row] for row in probabilities]
-    return np.array(rows, np.float64)
+    return np.array(rows, np.float64).reshape(probabilities.shape)
 
 
 def calibration_bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

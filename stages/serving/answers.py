@@ -133,7 +133,7 @@ class Answers:
         if not np.isfinite(row).all():
             raise ArithmeticError("the model's output is not finite")
         count = len(self.classes)
-        chances = np.array([[_rounded(value) for value in row[:count]]])
+        chances = scores.rounded(row[np.newaxis, :count])  # as in predictions.csv
         (names,) = self._caution.sets(chances)
         (unlike,) = self._caution.scores(row[np.newaxis, count:])
         is_known = bool(np.isfinite(unlike))
@@ -154,8 +154,3 @@ def notes(facts: Mapping[str, Any]) -> list[str]:
     """What has to be said of every answer of a model, by its training.json."""
     synthetic = [SYNTHETIC] if facts["synthetic"] else []
     return synthetic + ([LEAKY] if facts["split_protocol"] == "random" else [])
-
-
-def _rounded(value: float) -> float:
-    """As in predictions.csv."""
-    return float(f"{value:.{scores.SIGNIFICANT_DIGITS}g}")
