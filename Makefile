@@ -17,7 +17,7 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@# Not in a folder that all users can write to; absolute, since queued experiments run elsewhere.
 	@dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site_cache"
 	@mkdir -p .dvc/tmp/site_cache && chmod 700 .dvc/tmp/site_cache # DVC unpickles what lies there
-	@test -n "$$MLFLOW_TRACKING_URI" -o -e mlflow.db || python -m stages.tracking prepare || true
+	@test -n "$$MLFLOW_TRACKING_URI" -o -e mlflow.db || python -m knee.tracking prepare || true
 
 .venv/pins: $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
@@ -28,7 +28,7 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@cp $(LOCK) .venv/pins
 
 repro: setup ## run the whole pipeline; what did not change is not run again
-	@python -m stages.dvc_notes
+	@python -m knee.run.dvc_notes
 	dvc repro
 
 # Two files at a time, in their order: most of the time goes into starts of Python, which use one core,
@@ -40,7 +40,7 @@ lint: setup ## linters and types alone
 	ruff check
 	ruff format --check
 	mypy
-	bandit --quiet --recursive --configfile pyproject.toml stages benchmarks
+	bandit --quiet --recursive --configfile pyproject.toml knee stages benchmarks
 
 audit-packages: setup ## ask the registry for known holes in the pinned packages (needs a network)
 	pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt
@@ -49,7 +49,7 @@ doctor: setup ## check the project's health; make doctor MEND=1 mends what can b
 	@python -m stages.doctor $(if $(MEND),--mend)
 
 ui: setup ## the MLflow UI on http://127.0.0.1:5000
-	python -m stages.tracking ui
+	python -m knee.tracking ui
 
 serve: setup ## the champion on http://127.0.0.1:5001 by MLflow's scoring server (docs/serving.md)
 	python -m stages.serve
@@ -58,16 +58,16 @@ demo: setup ## a page for one film on http://127.0.0.1:8501
 	python -m stages.demo
 
 serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests
-	python -m benchmarks.serve_load $(LOAD)
+	python -m benchmarks.speed.serve_load $(LOAD)
 
 replay: setup ## write the MLflow runs that waited for a server
-	python -m stages.tracking replay
+	python -m knee.tracking replay
 
 params: setup ## compose params.yaml from conf/ again
-	python -m stages.params --conf conf --out params.yaml
+	python -m knee.run.parameters --conf conf --out params.yaml
 
 torture: setup ## kill the pipeline N times at random and see that nothing is lost: make torture N=10
-	python -m benchmarks.torture --kills $(or $(N),10)
+	python -m benchmarks.reliability.torture --kills $(or $(N),10)
 
 .venv/bench-pins: requirements-bench.txt .venv/pins
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
@@ -75,10 +75,10 @@ torture: setup ## kill the pipeline N times at random and see that nothing is lo
 
 bench: setup .venv/bench-pins ## measure speed on an idle machine: make bench DATA=folder WEIGHTS=folder
 	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with a sub-folder a class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
-	python -m benchmarks.run --data "$(DATA)" --weights "$(WEIGHTS)" $(BENCH)
+	python -m benchmarks.speed.run --data "$(DATA)" --weights "$(WEIGHTS)" $(BENCH)
 
 hostile: setup ## damaged and hostile files through the readers, about ten minutes: make hostile HOSTILE="--parts corpora"
-	python -m benchmarks.hostile $(HOSTILE)
+	python -m benchmarks.hostile_files.run $(HOSTILE)
 
 lock: ## pin the newest versions again (needs uv)
 	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt

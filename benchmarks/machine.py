@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 GEMM_SIDE, GEMM_REPEATS = 3072, 6
 POLL_SECONDS = 0.05
 

@@ -15,28 +15,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import command, params
-from stages.radiographs import (
-    artifacts,
-    audit,
-    audit_report,
-    lineage,
-    records,
-    shortcut_scores,
-    splits,
-)
+from knee.audit import audit_facts, audit_report, shortcut_scores
+from knee.records import file_names, records_table
+from knee.run import command, parameters
+from knee.splits import protocols
+from knee.storage import artifacts
 
 ERRORS = (
-    records.RecordsError,
-    splits.SplitError,
-    lineage.LineageError,
-    audit.AuditError,
+    records_table.RecordsError,
+    protocols.SplitError,
+    file_names.LineageError,
+    audit_facts.AuditError,
 )
 log = logging.getLogger(__name__)
 
 
 def run(
-    settings: params.Params,
+    settings: parameters.Params,
     *,
     records_in: Path,
     pixels_in: Path,
@@ -48,13 +43,13 @@ def run(
 ) -> None:
     """Audit `records_in` by `settings.audit`."""
     asked = settings.audit
-    table, split = records.read_records(records_in), splits.read_split(split_in)
-    pixels = audit.read_pixels(pixels_in, table)
-    patterns = lineage.compile_patterns(
+    table, split = records_table.read_records(records_in), protocols.read_split(split_in)
+    pixels = audit_facts.read_pixels(pixels_in, table)
+    patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
-    originals = audit.originals(table, patterns)
-    kept = splits.one_a_picture(table, originals)
+    originals = audit_facts.originals(table, patterns)
+    kept = protocols.one_a_picture(table, originals)
     protocol = shortcut_scores.Protocol(
         folds=asked.folds,
         repeats=asked.repeats,
@@ -65,14 +60,14 @@ def run(
         seed=asked.seed,
     )
     facts = {
-        **audit.facts(
+        **audit_facts.facts(
             table,
             split,
             patterns,
             split_protocol=settings.split.protocol,
             synthetic=settings.data.synthetic,
         ),
-        **audit.shortcut_facts(table, split, pixels, kept, protocol, asked.most_pictures),
+        **audit_facts.shortcut_facts(table, split, pixels, kept, protocol, asked.most_pictures),
     }
     subject = audit_report.Subject(
         table, originals, kept, pixels, facts, asked.interval_level, asked.alarm_level, asked.seed
@@ -85,8 +80,8 @@ def run(
         megabytes=asked.report_megabytes,
     )
     report, public = audit_report.pages(subject, limits)
-    artifacts.write_json(audit_out, audit.headline(facts))
-    artifacts.write_json(shortcuts_out, audit.shortcut_details(facts))
+    artifacts.write_json(audit_out, audit_facts.headline(facts))
+    artifacts.write_json(shortcuts_out, audit_facts.shortcut_details(facts))
     artifacts.write_text(report_out, report)
     artifacts.write_text(public_report_out, public)
     _log(facts, report_out)

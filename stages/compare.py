@@ -19,45 +19,40 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages import command, params
-from stages.classifier import features
-from stages.radiographs import (
-    artifacts,
-    audit,
-    candidates,
-    comparison,
-    comparison_report,
-    contenders,
-    evaluation,
-    records,
-    scores,
-    shortcuts,
-    splits,
-)
+from knee.audit import audit_facts, shortcuts
+from knee.classifier.features import feature_source
+from knee.evidence.comparison import comparison_report, contenders
+from knee.evidence.evaluation import evaluation_report
+from knee.promotion import candidates
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.splits import protocols
+from knee.statistics import paired_comparison, scores
+from knee.storage import artifacts
 
 ERRORS = (
-    records.RecordsError,
-    splits.SplitError,
-    audit.AuditError,
+    records_table.RecordsError,
+    protocols.SplitError,
+    audit_facts.AuditError,
     candidates.CandidateError,
     contenders.ContenderError,
-    evaluation.EvaluationError,
-    features.FeaturesError,
+    evaluation_report.EvaluationError,
+    feature_source.FeaturesError,
     scores.ScoreError,
 )
 ROWS_AT_ONCE = 256
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, paths: argparse.Namespace) -> None:
+def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Compare the backbones of `settings.model.backbones`; write the folder `comparison_out`."""
     chosen = settings.compare
-    protocol = comparison.Protocol(
+    protocol = paired_comparison.Protocol(
         chosen.metric, chosen.bootstrap_draws, chosen.interval_level, chosen.seed
     )
     names = settings.model.backbones
-    table, split = records.read_records(paths.records), splits.read_split(paths.split)
-    used = table[table["status"] == records.USED].reset_index(drop=True)
+    table, split = records_table.read_records(paths.records), protocols.read_split(paths.split)
+    used = table[table["status"] == records_table.USED].reset_index(drop=True)
     position = {record: row for row, record in enumerate(used["record"])}
     baselines = _baselines(used, paths, names)
     fields = {
@@ -82,16 +77,16 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
 def _baselines(
     used: pd.DataFrame, paths: argparse.Namespace, names: Sequence[str]
 ) -> dict[str, shortcuts.Shortcut]:
-    pixels = audit.read_pixels(paths.pixels, used)
+    pixels = audit_facts.read_pixels(paths.pixels, used)
     pooled = {}
     for name in names:
-        source = features.open_source(paths.features / name, paths.pixels)
+        source = feature_source.open_source(paths.features / name, paths.pixels)
         if not source.pixels:
             pooled[name] = _pooled(source, used["pixel_row"].to_numpy(np.int64))
     return {**shortcuts.shortcuts(used, pixels), **contenders.pooled_baselines(pooled)}
 
 
-def _pooled(source: features.Source, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+def _pooled(source: feature_source.Source, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """(rows, channels): the feature maps of the images themselves, averaged over positions."""
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -115,7 +110,7 @@ def _cross_validated(
         tables |= _other_heads(name, paths.metrics / name / "heads_out_of_fold.csv")
     for name in names:
         if tables[name].empty:
-            facts = evaluation.read_json(
+            facts = evaluation_report.read_json(
                 paths.metrics / name / "cross_validation.json", ("reason",)
             )
             return f"{name} was not cross-validated: {facts['reason']}"
@@ -152,7 +147,7 @@ def _held_out(
 
 
 def _compare(
-    field: contenders.Field | str, protocol: comparison.Protocol, minimum_groups: int
+    field: contenders.Field | str, protocol: paired_comparison.Protocol, minimum_groups: int
 ) -> dict[str, Any]:
     if isinstance(field, str):
         return {"reason": field}
@@ -165,9 +160,9 @@ def _compare(
     return {"overall": _judged(field, protocol), "within": within}
 
 
-def _judged(field: contenders.Field, protocol: comparison.Protocol) -> dict[str, Any]:
-    part = comparison.compare(field.truth, field.groups, field.contenders, protocol)
-    best = comparison.best_shortcuts(part, protocol.metric, protocol.level)
+def _judged(field: contenders.Field, protocol: paired_comparison.Protocol) -> dict[str, Any]:
+    part = paired_comparison.compare(field.truth, field.groups, field.contenders, protocol)
+    best = paired_comparison.best_shortcuts(part, protocol.metric, protocol.level)
     return {**part, "best_shortcut": best}
 
 

@@ -23,32 +23,27 @@ from typing import Any
 
 import pandas as pd
 
-from stages import command, params
-from stages.classifier import design, features, fold_training
-from stages.radiographs import (
-    artifacts,
-    charts,
-    contenders,
-    cross_validation,
-    evaluation,
-    headline,
-    lineage,
-    out_of_fold,
-    provenance,
-    records,
-    scores,
-    splits,
-)
-from stages.radiographs.cross_validation import Fold
-from stages.radiographs.fold_results import FoldResults, Result
+from knee.classifier.features import feature_source
+from knee.classifier.net import design
+from knee.classifier.training import fold_training
+from knee.drawing import charts
+from knee.evidence.comparison import contenders
+from knee.evidence.evaluation import evaluation_report, out_of_fold
+from knee.evidence.evaluation.fold_results import FoldResults, Result
+from knee.records import file_names, records_table
+from knee.run import command, parameters
+from knee.splits import cross_validation, protocols
+from knee.splits.cross_validation import Fold
+from knee.statistics import scores
+from knee.storage import artifacts, provenance
 
 ERRORS = (
-    records.RecordsError,
-    splits.SplitError,
-    lineage.LineageError,
+    records_table.RecordsError,
+    protocols.SplitError,
+    file_names.LineageError,
     scores.ScoreError,
     design.DesignError,
-    features.FeaturesError,
+    feature_source.FeaturesError,
     cross_validation.CrossValidationError,
 )
 SECTIONS = ("oversample", "train")  # beside the head: that a fold and the training have in common
@@ -59,17 +54,17 @@ TOO_DEAR = (
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, paths: argparse.Namespace) -> None:
+def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Cross-validate `paths.backbone`; write figures, predictions and a chart."""
     chosen = settings.cross_validate
-    table = records.read_records(paths.records)
-    kept = _kept(settings, table, splits.read_split(paths.split))
+    table = records_table.read_records(paths.records)
+    kept = _kept(settings, table, protocols.read_split(paths.split))
     protocol = cross_validation.Protocol(
         chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
     )
     folds = cross_validation.plan_folds(kept, protocol)
-    facts = _facts(settings, paths, settings.head, records.class_names(table), kept, folds)
-    source = features.open_source(paths.features, paths.pixels)
+    facts = _facts(settings, paths, settings.head, records_table.class_names(table), kept, folds)
+    source = feature_source.open_source(paths.features, paths.pixels)
     if source.pixels and not chosen.whole_backbone:
         _write_nothing_ran(paths, facts)
         return
@@ -89,31 +84,31 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         level=chosen.interval_level,
         seed=chosen.seed,
     )
-    _write(paths, report, predicted, others, headline.headline(report))
+    _write(paths, report, predicted, others, evaluation_report.headline(report))
     log.info("%s", "\n".join([out_of_fold.subtitle(report), *scores.lines(report)]))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
 
 
-def _kept(settings: params.Params, table: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    patterns = lineage.compile_patterns(
+def _kept(settings: parameters.Params, table: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+    patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
-    originals = lineage.originals(table["source"].tolist(), patterns)
+    originals = file_names.originals(table["source"].tolist(), patterns)
     return cross_validation.chosen_records(table, split, originals, settings.cross_validate.subset)
 
 
 def _facts(
-    settings: params.Params,
+    settings: parameters.Params,
     paths: argparse.Namespace,
-    head: params.Head,
+    head: parameters.Head,
     classes: list[str],
     kept: pd.DataFrame,
     folds: Sequence[Fold],
 ) -> dict[str, Any]:
     """What was cross-validated and how; all that decides a fold but split and features."""
     chosen = settings.cross_validate
-    sections = {name: params.as_dictionary(getattr(settings, name)) for name in SECTIONS}
-    sections["head"] = params.as_dictionary(head)
+    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    sections["head"] = parameters.as_dictionary(head)
     backbone = vars(design.read_design(paths.features))
     leakage = cross_validation.leakage(kept, folds)
     return {
@@ -135,11 +130,11 @@ def _facts(
 
 
 def _results(
-    settings: params.Params,
+    settings: parameters.Params,
     paths: argparse.Namespace,
-    head: params.Head,
+    head: parameters.Head,
     facts: dict[str, Any],
-    source: features.Source,
+    source: feature_source.Source,
     kept: pd.DataFrame,
     folds: Sequence[Fold],
     name: str = "",
@@ -148,13 +143,13 @@ def _results(
     state = {
         **facts,
         "split_fingerprint": provenance.fingerprint(paths.split),
-        "embedding": None if source.pixels else features.read_origin(paths.features),
+        "embedding": None if source.pixels else feature_source.read_origin(paths.features),
     }
     recipe = fold_training.Recipe(
         contenders.with_head(paths.backbone, name) if name else paths.backbone,
         design.read_design(paths.features),
-        params.as_dictionary(head),
-        params.as_dictionary(settings.train),
+        parameters.as_dictionary(head),
+        parameters.as_dictionary(settings.train),
         settings.oversample.method,
         settings.oversample.seed,
         len(facts["classes"]),
@@ -173,8 +168,8 @@ def _write(
 ) -> None:
     """`others` are the tables of other heads, of the columns of `predicted` and `head`."""
     heads = pd.concat(others) if others else predicted.head(0).assign(head="")
-    artifacts.write_text(paths.predictions_out, evaluation.as_csv(predicted))
-    artifacts.write_text(paths.heads_out, evaluation.as_csv(heads))
+    artifacts.write_text(paths.predictions_out, evaluation_report.as_csv(predicted))
+    artifacts.write_text(paths.heads_out, evaluation_report.as_csv(heads))
     charts.folds(report, out_of_fold.subtitle(report), paths.plot_out)
     artifacts.write_json(paths.headline_out, short)
     artifacts.write_json(paths.cross_validation_out, report)

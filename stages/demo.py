@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import tracking
-from stages.classifier.engines import EngineError
-from stages.classifier.gradient_process import GradientProcessError
-from stages.radiographs.caution import CautionError
-from stages.serving import demo_page, local
-from stages.serving.answers import Answers
+from knee import tracking
+from knee.classifier.features.engines import EngineError
+from knee.classifier.inference.gradient_worker import GradientProcessError
+from knee.evidence.uncertainty.prediction_limits import CautionError
+from knee.prediction.answers import Answers
+from knee.serving import demo_page, local
 
 USER_ERRORS = (CautionError, EngineError, GradientProcessError, OSError)
 log = logging.getLogger(__name__)

@@ -16,31 +16,29 @@ from typing import Any
 
 import pandas as pd
 
-from stages import command, params
-from stages.radiographs import (
-    artifacts,
-    candidates,
-    evaluation,
-    model_card,
-    records,
-    scores,
-    subgroups,
-)
+from knee.evidence.evaluation import evaluation_report
+from knee.promotion import candidates, model_card, subgroups
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.statistics import scores
+from knee.storage import artifacts
 
 ERRORS = (
-    records.RecordsError,
+    records_table.RecordsError,
     candidates.CandidateError,
-    evaluation.EvaluationError,
+    evaluation_report.EvaluationError,
     scores.ScoreError,
 )
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, paths: argparse.Namespace) -> None:
+def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Write the cards of `settings.model.backbones` to the folder `paths.cards_out`."""
-    table = records.read_records(paths.records)
-    comparison = evaluation.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
-    audit = evaluation.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
+    table = records_table.read_records(paths.records)
+    comparison = evaluation_report.read_json(
+        paths.comparison / "comparison.json", ("evidence", "metric")
+    )
+    audit = evaluation_report.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
     with artifacts.staged_folder(paths.cards_out) as folder:
         for name in settings.model.backbones:
             facts = _facts(settings, name, table, comparison, audit, paths)
@@ -51,7 +49,7 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
 
 
 def _facts(
-    settings: params.Params,
+    settings: parameters.Params,
     name: str,
     table: pd.DataFrame,
     comparison: dict[str, Any],
@@ -61,7 +59,7 @@ def _facts(
     chosen = settings.evaluate
     candidate = candidates.read_candidate(name, paths.models / name, paths.metrics / name)
     predictions = candidate.predictions
-    folds = evaluation.read_json(paths.metrics / name / "cross_validation.json", ("status",))
+    folds = evaluation_report.read_json(paths.metrics / name / "cross_validation.json", ("status",))
     return {
         "training": candidate.training,
         "test": candidate.test,

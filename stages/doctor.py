@@ -16,28 +16,28 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from stages import params
-from stages.health import (
+from knee.health import (
     cache,
     configuration,
     leftovers,
     locks,
     machine,
+    runs,
     space,
     versions,
     weights,
     workspace,
 )
-from stages.health.project import Project, open_project
-from stages.health.result import HealthError, Result, guarded, healthy, summary, text
-from stages.tracking import health as runs
-from stages.tracking.pending import pending_folder
+from knee.health.project import Project, open_project
+from knee.health.result import HealthError, Result, guarded, healthy, summary, text
+from knee.run import parameters
+from knee.tracking.pending import pending_folder
 
 Look = tuple[str, Callable[[], Result]]
 PIPELINE, SETTINGS, WORK = "pipeline", "params.yaml", "work"
 
 
-def looks(project: Project, settings: params.Params | None, *, mend: bool) -> list[Look]:
+def looks(project: Project, settings: parameters.Params | None, *, mend: bool) -> list[Look]:
     """Checks and their names, in the order in which they have to mend."""
     found: list[Look] = [
         (locks.LOCKS, partial(locks.check_locks, project, mend=mend)),
@@ -70,7 +70,7 @@ def looks(project: Project, settings: params.Params | None, *, mend: bool) -> li
     return found
 
 
-def _of_outputs(project: Project, settings: params.Params | None, *, mend: bool) -> list[Look]:
+def _of_outputs(project: Project, settings: parameters.Params | None, *, mend: bool) -> list[Look]:
     """Checks of what dvc.yaml and dvc.lock say; `HealthError` if they cannot be read."""
     outputs, steps = project.outputs(), project.steps()
     found: list[Look] = [
@@ -120,7 +120,7 @@ def _of_outputs(project: Project, settings: params.Params | None, *, mend: bool)
     ]
 
 
-def _unpacks(settings: params.Params) -> bool:
+def _unpacks(settings: parameters.Params) -> bool:
     """Whether films come out of an archive, into the folder of temporary files."""
     return Path(settings.data.path).is_file()
 
@@ -141,8 +141,8 @@ def run(root: Path, params_in: Path, *, mend: bool) -> list[Result]:
 
     settings = None
     try:
-        settings = params.load(params_in)
-    except params.ParamsError as error:
+        settings = parameters.load(params_in)
+    except parameters.ParamsError as error:
         add(Result(SETTINGS, "fault", str(error), "`make params` composes it again from conf/"))
     at_work = project.at_work()
     if mend and at_work:

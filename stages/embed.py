@@ -15,28 +15,33 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import command, params
-from stages.classifier import embedding, engines, features
-from stages.classifier.design import BackboneDesign, DesignError, write_design
-from stages.classifier.views import Views
-from stages.radiographs import artifacts, provenance
+from knee.classifier.features import embedding, engines, feature_source
+from knee.classifier.features.views import Views
+from knee.classifier.net.design import BackboneDesign, DesignError, write_design
+from knee.run import command, parameters
+from knee.storage import artifacts, provenance
 
 ERRORS = (
     DesignError,
     engines.EngineError,
-    features.FeaturesError,
+    feature_source.FeaturesError,
 )
 log = logging.getLogger(__name__)
 
 
 def run(
-    settings: params.Params, *, backbone: str, pixels_in: Path, partial: Path, features_out: Path
+    settings: parameters.Params,
+    *,
+    backbone: str,
+    pixels_in: Path,
+    partial: Path,
+    features_out: Path,
 ) -> None:
     """Embed `pixels_in`, uint8 (rows, side, side), into the folder `features_out`.
 
     `partial` is a folder for what is not finished yet.
     """
-    pixels = features.RowFile(pixels_in, has_views=False)
+    pixels = feature_source.RowFile(pixels_in, has_views=False)
     design = BackboneDesign(
         name=backbone,
         side_pixels=pixels.shape[2],
@@ -56,9 +61,9 @@ def run(
         origin |= {"views": views.kinds, "seed": views.seed}
         facts = {**dataclasses.asdict(design), **origin}
         key = provenance.key({**facts, "pixels": provenance.fingerprint(pixels_in)})
-        out = folder / features.FEATURES
+        out = folder / feature_source.FEATURES
         shape = embedding.embed(forward, pixels, views, partial, key, out)
-        artifacts.write_json(folder / features.ORIGIN, origin)
+        artifacts.write_json(folder / feature_source.ORIGIN, origin)
         log.info(
             "%s: %d views x %d images, feature maps %s, by %s in %s",
             backbone,

@@ -21,66 +21,62 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages import command, params, tracking
-from stages.classifier import devices, explain, reading, saved
-from stages.radiographs import (
-    artifacts,
-    caution,
-    caution_report,
-    charts,
-    contact_sheets,
-    curves,
-    evaluation,
-    headline,
-    records,
-    scores,
-    splits,
-    strangers,
-)
+from knee import tracking
+from knee.classifier.attribution import grad_cam
+from knee.classifier.net import devices, model_outputs, saved
+from knee.drawing import charts, contact_sheets
+from knee.evidence.evaluation import evaluation_report
+from knee.evidence.uncertainty import prediction_limits, uncertainty_report
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.splits import protocols
+from knee.statistics import curves, scores
+from knee.storage import artifacts
+from knee.synthetic import non_radiographs
 
 if TYPE_CHECKING:
     import keras
 
 ERRORS = (
-    records.RecordsError,
-    splits.SplitError,
+    records_table.RecordsError,
+    protocols.SplitError,
     scores.ScoreError,
     saved.ModelFileError,
-    evaluation.EvaluationError,
-    caution.CautionError,
+    evaluation_report.EvaluationError,
+    prediction_limits.CautionError,
     tracking.EvidenceError,
 )
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, paths: argparse.Namespace) -> None:
+def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Judge `paths.backbone`; write figures, predictions and the folder `plots_out`."""
-    table = records.read_records(paths.records)
-    training = evaluation.read_training(
+    table = records_table.read_records(paths.records)
+    training = evaluation_report.read_training(
         paths.model / "training.json",
         paths.backbone,
-        records.class_names(table),
+        records_table.class_names(table),
         records=paths.records,
         split=paths.split,
     )
-    split_metrics = evaluation.read_split_metrics(paths.split_metrics, training)
-    held = evaluation.held_out(table, splits.read_split(paths.split))
-    pixels = evaluation.read_pixels(paths.pixels, held["pixel_row"].to_numpy())
-    history = evaluation.read_history(paths.history)
+    split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
+    held = evaluation_report.held_out(table, protocols.read_split(paths.split))
+    pixels = evaluation_report.read_pixels(paths.pixels, held["pixel_row"].to_numpy())
+    history = evaluation_report.read_history(paths.history)
     devices.make_deterministic(settings.evaluate.seed)
     model = saved.load_model(paths.model / "model.keras", training["model_sha256"])
-    limits = caution.read(paths.model, training)
-    joint = reading.with_features(model)
-    both = reading.parted(saved.predict(joint, pixels), len(limits.classes))
-    predicted = evaluation.predictions(held, both.probabilities, training["classes"])
+    limits = prediction_limits.read(paths.model, training)
+    joint = model_outputs.with_features(model)
+    both = model_outputs.parted(saved.predict(joint, pixels), len(limits.classes))
+    predicted = evaluation_report.predictions(held, both.probabilities, training["classes"])
     predicted["prediction_set"] = limits.sets(
-        evaluation.probabilities_of(predicted, training["classes"])
+        evaluation_report.probabilities_of(predicted, training["classes"])
     )
     predicted["out_of_distribution"] = limits.scores(both.features)
     is_test = predicted["subset"] == "test"
     test = predicted[is_test].reset_index(drop=True)
     chosen = settings.evaluate
-    report = evaluation.report(
+    report = evaluation_report.report(
         test,
         training,
         split_metrics,
@@ -91,32 +87,32 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
     films = pixels[is_test.to_numpy()]
     strange = _strangers(chosen, joint, films, limits)
     _add_caution(report, settings, test, training, strange)
-    artifacts.write_text(paths.predictions_out, evaluation.as_csv(predicted))
-    subtitle = evaluation.subtitle(report)
+    artifacts.write_text(paths.predictions_out, evaluation_report.as_csv(predicted))
+    subtitle = evaluation_report.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
         _chart(test, training, history, subtitle, folder)
         _picture(chosen, model, films, test, training["classes"], subtitle, folder)
     artifacts.write_json(paths.test_out, report)
-    artifacts.write_json(paths.headline_out, headline.headline(report))
+    artifacts.write_json(paths.headline_out, evaluation_report.headline(report))
     log.info("%s", "\n".join([subtitle, *scores.lines(report)]))
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
 
 
 def _strangers(
-    chosen: params.Evaluate,
+    chosen: parameters.Evaluate,
     joint: keras.Model,
     films: npt.NDArray[np.uint8],
-    limits: caution.Caution,
+    limits: prediction_limits.Caution,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.float64]]]:
     """Unlikeness of drawn pictures, and of some test films as they must not come, by kind."""
     count = chosen.strangers_per_kind
     if not count or limits.unlikeness is None:
         return {}, {}
-    drawn = strangers.strangers(films.shape[1], count, chosen.seed)
-    spoiled = strangers.disturbed(films[:: max(len(films) // count, 1)][:count])
+    drawn = non_radiographs.strangers(films.shape[1], count, chosen.seed)
+    spoiled = non_radiographs.disturbed(films[:: max(len(films) // count, 1)][:count])
     pictures = np.concatenate([*drawn.values(), *spoiled.values()])
-    observed = reading.parted(saved.predict(joint, pictures), len(limits.classes))
+    observed = model_outputs.parted(saved.predict(joint, pictures), len(limits.classes))
     found = limits.scores(observed.features)
     ends = np.cumsum([len(images) for images in (*drawn.values(), *spoiled.values())])
     parts = np.split(found, ends[:-1])
@@ -128,20 +124,20 @@ def _strangers(
 
 def _add_caution(
     report: dict[str, Any],
-    settings: params.Params,
+    settings: parameters.Params,
     test: pd.DataFrame,
     training: dict[str, Any],
     strange: tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.float64]]],
 ) -> None:
     chosen = settings.evaluate
-    draws = caution_report.Draws(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
-    if len(settings.data.classes) > caution_report.STEPS:  # a scale, not names in some order
-        gross = caution_report.gross_errors(test, training, draws)
+    draws = uncertainty_report.Draws(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
+    if len(settings.data.classes) > uncertainty_report.STEPS:  # a scale, not names in some order
+        gross = uncertainty_report.gross_errors(test, training, draws)
         report["off_by_two"] = gross["off_by_two"]
         report["confidence_interval"]["off_by_two"] = gross["interval"]
-    report["calibration"] = caution_report.calibrated(test, training, draws)
-    report["conformal"] = caution_report.conformal_sets(test, training, draws)
-    report["out_of_distribution"] = caution_report.unlikeness(test, training, *strange, draws)
+    report["calibration"] = uncertainty_report.calibrated(test, training, draws)
+    report["conformal"] = uncertainty_report.conformal_sets(test, training, draws)
+    report["out_of_distribution"] = uncertainty_report.unlikeness(test, training, *strange, draws)
 
 
 def _chart(
@@ -151,21 +147,23 @@ def _chart(
     subtitle: str,
     folder: Path,
 ) -> None:
-    tables = evaluation.tables(test, training["classes"])
+    tables = evaluation_report.tables(test, training["classes"])
     for name, table in tables.items():
-        artifacts.write_text(folder / f"{name}.csv", evaluation.as_csv(table))
+        artifacts.write_text(folder / f"{name}.csv", evaluation_report.as_csv(table))
     confusion_out = folder / "confusion.png"
     charts.confusion_matrix(tables["confusion"], training["classes"], subtitle, confusion_out)
     charts.roc(tables["roc"], subtitle, folder / "roc.png")
     charts.precision_recall(tables["precision_recall"], subtitle, folder / "precision_recall.png")
-    raw = curves.reliability(test["class_index"].to_numpy(), caution_report.before(test, training))
+    raw = curves.reliability(
+        test["class_index"].to_numpy(), uncertainty_report.before(test, training)
+    )
     charts.reliability(tables["reliability"], subtitle, folder / "reliability.png", before=raw)
     curves_out = folder / "learning_curves.png"
     charts.learning_curves(history, training["best_epoch"], subtitle, curves_out)
 
 
 def _picture(
-    chosen: params.Evaluate,
+    chosen: parameters.Evaluate,
     model: keras.Model,
     pixels: npt.NDArray[np.uint8],
     test: pd.DataFrame,
@@ -178,10 +176,10 @@ def _picture(
     contact_sheets.worst_mistakes(
         pixels, test, class_names, chosen.worst_mistakes, subtitle, mistakes
     )
-    rows = evaluation.explained(test, chosen.explained_images, chosen.seed)
+    rows = evaluation_report.explained(test, chosen.explained_images, chosen.seed)
     shown = test.iloc[rows].reset_index(drop=True)
-    classes = evaluation.probabilities_of(shown, class_names).argmax(axis=1)
-    heat = explain.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255
+    classes = evaluation_report.probabilities_of(shown, class_names).argmax(axis=1)
+    heat = grad_cam.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255
     contact_sheets.grad_cam_panel(pixels[rows], heat, shown, subtitle, folder / "grad_cam.png")
 
 

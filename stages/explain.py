@@ -21,25 +21,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages import command, params, tracking
-from stages.classifier import devices, explain, occlusion, randomisation, saved
-from stages.radiographs import (
-    artifacts,
-    bone_masks,
-    contact_sheets,
-    evaluation,
-    explanation,
-    records,
-    scores,
-    splits,
-)
+from knee import tracking
+from knee.classifier.attribution import grad_cam, occlusion, randomisation
+from knee.classifier.net import devices, saved
+from knee.drawing import contact_sheets
+from knee.evidence.evaluation import evaluation_report
+from knee.evidence.explanation import bone_masks, explanation_report
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.splits import protocols
+from knee.statistics import scores
+from knee.storage import artifacts
 
 ERRORS = (
-    records.RecordsError,
-    splits.SplitError,
+    records_table.RecordsError,
+    protocols.SplitError,
     scores.ScoreError,
     saved.ModelFileError,
-    evaluation.EvaluationError,
+    evaluation_report.EvaluationError,
     bone_masks.MaskError,
     occlusion.OcclusionError,
     tracking.EvidenceError,
@@ -49,11 +48,11 @@ log = logging.getLogger(__name__)
 Maps = npt.NDArray[np.float32]
 
 
-def run(settings: params.Params, paths: argparse.Namespace) -> None:
+def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Explain images of `paths.backbone`; write figures, their headline and a picture."""
     chosen = settings.explain
     training, facts, shown = _read(chosen, paths)
-    pixels = evaluation.read_pixels(paths.pixels, shown["pixel_row"].to_numpy())
+    pixels = evaluation_report.read_pixels(paths.pixels, shown["pixel_row"].to_numpy())
     bone = bone_masks.read_masks(
         paths.bone_masks,
         shown,
@@ -64,49 +63,51 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
     )
     patch = occlusion.Patch(chosen.patch_share, chosen.stride_share)
     devices.make_deterministic(chosen.seed)
-    model = explain.halves(saved.load_model(paths.model / "model.keras", training["model_sha256"]))
+    model = grad_cam.halves(saved.load_model(paths.model / "model.keras", training["model_sha256"]))
     chances = model.probabilities(pixels)
-    predicted = evaluation.predictions(shown, chances, training["classes"])
+    predicted = evaluation_report.predictions(shown, chances, training["classes"])
     maps, redrawn = _maps(chosen, model, pixels, chances.argmax(axis=1), patch)
     groups = shown["group"].to_numpy()
-    report = facts | explanation.report(
+    report = facts | explanation_report.report(
         shown["label"].tolist(),
         training["classes"],
         maps,
         redrawn,
         bone,
         cells=patch.positions,
-        bootstrap=explanation.Bootstrap(
+        bootstrap=explanation_report.Bootstrap(
             groups, chosen.bootstrap_draws, chosen.interval_level, chosen.seed
         ),
     )
-    _picture(chosen, pixels, maps, predicted, evaluation.subtitle(facts), paths.picture_out)
+    _picture(chosen, pixels, maps, predicted, evaluation_report.subtitle(facts), paths.picture_out)
     artifacts.write_json(paths.explanation_out, report)
-    artifacts.write_json(paths.headline_out, explanation.headline(report))
-    log.info("%s: %s", evaluation.subtitle(facts), explanation.headline(report))
+    artifacts.write_json(paths.headline_out, explanation_report.headline(report))
+    log.info("%s: %s", evaluation_report.subtitle(facts), explanation_report.headline(report))
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.explanation_out.parent, reports))
 
 
 def _read(
-    chosen: params.Explain, paths: argparse.Namespace
+    chosen: parameters.Explain, paths: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """The training's record, what the report says of its origin, and the chosen test records."""
-    table = records.read_records(paths.records)
-    training = evaluation.read_training(
+    table = records_table.read_records(paths.records)
+    training = evaluation_report.read_training(
         paths.model / "training.json",
         paths.backbone,
-        records.class_names(table),
+        records_table.class_names(table),
         records=paths.records,
         split=paths.split,
     )
-    split_metrics = evaluation.read_split_metrics(paths.split_metrics, training)
-    evaluation.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
-    held = evaluation.held_out(table, splits.read_split(paths.split))
+    split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
+    evaluation_report.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
+    held = evaluation_report.held_out(table, protocols.read_split(paths.split))
     test = held[held["subset"] == "test"].reset_index(drop=True)
-    shown = test.iloc[explanation.chosen(test, chosen.images, chosen.seed)].reset_index(drop=True)
+    shown = test.iloc[explanation_report.chosen(test, chosen.images, chosen.seed)].reset_index(
+        drop=True
+    )
     facts = {
-        **{name: training[name] for name in explanation.FACTS},
+        **{name: training[name] for name in explanation_report.FACTS},
         "leaky": split_metrics["leaky"],
         "records": len(shown),
         "groups": int(shown["group"].nunique()),
@@ -115,8 +116,8 @@ def _read(
 
 
 def _maps(
-    chosen: params.Explain,
-    learned: explain.Halves,
+    chosen: parameters.Explain,
+    learned: grad_cam.Halves,
     pixels: npt.NDArray[np.uint8],
     classes: npt.NDArray[np.int64],
     patch: occlusion.Patch,
@@ -128,22 +129,22 @@ def _maps(
         models, pixels, classes, patch, most_passes=chosen.most_forward_passes
     )
     pairs = [
-        {"grad_cam": explain.grad_cam(one, pixels, classes), "occlusion": drop}
+        {"grad_cam": grad_cam.grad_cam(one, pixels, classes), "occlusion": drop}
         for one, drop in zip(models, hidden, strict=True)
     ]
     return pairs[0], dict(zip(levels, pairs[1:], strict=True))
 
 
 def _picture(
-    chosen: params.Explain,
+    chosen: parameters.Explain,
     pixels: npt.NDArray[np.uint8],
     maps: Mapping[str, Maps],
     predicted: pd.DataFrame,
     subtitle: str,
     out: Path,
 ) -> None:
-    rows = explanation.of_each_class(predicted, chosen.images_shown)
-    heat = {TITLES[name]: explanation.as_heat(values[rows]) for name, values in maps.items()}
+    rows = explanation_report.of_each_class(predicted, chosen.images_shown)
+    heat = {TITLES[name]: explanation_report.as_heat(values[rows]) for name, values in maps.items()}
     shown = predicted.iloc[rows].reset_index(drop=True)
     contact_sheets.explanations(pixels[rows], heat, shown, subtitle, out)
 

@@ -11,13 +11,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import command, params
-from stages.radiographs import kaggle
+from knee.intake import kaggle
+from knee.run import command, parameters
 
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, *, files_out: Path, record_out: Path) -> None:
+def run(settings: parameters.Params, *, files_out: Path, record_out: Path) -> None:
     """Fill `files_out`, replaced as a whole."""
     count = kaggle.download(settings.data.dataset, files_out, record_out)
     log.info("%d files of %s in %s", count, settings.data.dataset, files_out)

@@ -13,37 +13,31 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import command, params
-from stages.radiographs import (
-    archives,
-    conflicts,
-    duplicates,
-    files,
-    grouping,
-    intake,
-    labelling,
-    lineage,
-    patients,
-    sheets,
-    spreadsheets,
-    unpacking,
-    verification,
-)
-from stages.radiographs.pixels import Canonical
-from stages.radiographs.records import write_records
+from knee.copies import copy_check, copy_groups, grouping
+from knee.intake import archives, label_sheet, labels, patients, record_builder, spreadsheet
+from knee.reading import source_files
+from knee.reading.canonical_image import Canonical
+from knee.records import conflicts, file_names
+from knee.records.records_table import write_records
+from knee.run import command, parameters
 
 USER_ERRORS = (
-    unpacking.ArchiveError,
-    files.FolderError,
-    spreadsheets.SheetError,
+    archives.ArchiveError,
+    source_files.FolderError,
+    spreadsheet.SheetError,
     patients.PatternError,
-    lineage.LineageError,
+    file_names.LineageError,
 )
 log = logging.getLogger(__name__)
 
 
 def run(
-    settings: params.Params, *, images_in: Path, sheet_in: Path, records_out: Path, pixels_out: Path
+    settings: parameters.Params,
+    *,
+    images_in: Path,
+    sheet_in: Path,
+    records_out: Path,
+    pixels_out: Path,
 ) -> None:
     """Take in every file of `images_in`."""
     data, ingest = settings.data, settings.ingest
@@ -54,15 +48,15 @@ def run(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
     same = grouping.SamePicture(
-        search(ingest), lineage.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+        search(ingest), file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     )
-    limits = unpacking.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
-    sheet = sheets.read_sheet(sheet_in, data.classes, key)
+    limits = archives.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
+    sheet = label_sheet.read_sheet(sheet_in, data.classes, key)
     with archives.opened(images_in, limits, data.classes, flat=sheet.labelled) as opened:
-        listing = labelling.list_labelled(opened, sheet, data.classes, data.parts)
-        labelling.check_classes(listing)
-        frame, prints = intake.take_in(listing, canonical, key, pixels_out)
-    frame = intake.add_facts(frame, listing.facts, pattern, origin_pattern, key)
+        listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
+        labels.check_classes(listing)
+        frame, prints = record_builder.take_in(listing, canonical, key, pixels_out)
+    frame = record_builder.add_facts(frame, listing.facts, pattern, origin_pattern, key)
     frame = grouping.add_pictures(frame, prints, same)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, records_out)
@@ -70,14 +64,14 @@ def run(
     log.info("%d files: %s; %d pictures", len(frame), counts, frame["picture"].max() + 1)
 
 
-def search(ingest: params.Ingest) -> duplicates.Search:
+def search(ingest: parameters.Ingest) -> copy_groups.Search:
     """Where copies are looked for, by the section `ingest` of the parameters."""
-    return duplicates.Search(
+    return copy_groups.Search(
         ingest.hash_radius_bits,
         ingest.look_alikes,
         ingest.look_alike_correlation,
         ingest.turned_search_images,
-        verification.Copy(
+        copy_check.Copy(
             ingest.copy_correlation,
             ingest.local_correlation,
             ingest.copy_overlap,

@@ -9,17 +9,19 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import command, params
-from stages.radiographs import artifacts, oversampling, records, splits
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.splits import oversampling, protocols
+from knee.storage import artifacts
 
-ERRORS = (records.RecordsError, splits.SplitError)
+ERRORS = (records_table.RecordsError, protocols.SplitError)
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, *, records_in: Path, split_in: Path, rows_out: Path) -> None:
+def run(settings: parameters.Params, *, records_in: Path, split_in: Path, rows_out: Path) -> None:
     """Write the training rows of `split_in`."""
     chosen = settings.oversample
-    table, split = records.read_records(records_in), splits.read_split(split_in)
+    table, split = records_table.read_records(records_in), protocols.read_split(split_in)
     rows = oversampling.training_rows(table, split, chosen.method, chosen.seed)
     artifacts.write_text(rows_out, rows.to_csv(index=False))
     distinct = rows["record"].nunique()

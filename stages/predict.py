@@ -26,25 +26,23 @@ from typing import Any
 
 import pandas as pd
 
-from stages import params, tracking
-from stages.classifier import engines
-from stages.radiographs import (
-    artifacts,
-    caution,
-    evaluation,
-    files,
-    judgement,
-    preparation,
-)
-from stages.radiographs.pixels import Canonical
+from knee import tracking
+from knee.classifier.features import engines
+from knee.evidence.evaluation import evaluation_report
+from knee.evidence.uncertainty import prediction_limits
+from knee.prediction import batch_prediction
+from knee.reading import prepare, source_files
+from knee.reading.canonical_image import Canonical
+from knee.run import parameters
+from knee.storage import artifacts
 
 USER_ERRORS = (
-    params.ParamsError,
+    parameters.ParamsError,
     tracking.TrackingError,
     engines.EngineError,
-    evaluation.EvaluationError,
-    files.FolderError,
-    caution.CautionError,
+    evaluation_report.EvaluationError,
+    source_files.FolderError,
+    prediction_limits.CautionError,
     OSError,
 )
 
@@ -54,16 +52,16 @@ def run(chosen: argparse.Namespace) -> int:
     engine = engines.choose(chosen.engine, chosen.precision)
     with tempfile.TemporaryDirectory() as temporary:
         folder, name, version = _model(chosen, Path(temporary))
-        training = evaluation.read_json(folder / "training.json", judgement.FACTS)
+        training = evaluation_report.read_json(folder / "training.json", batch_prediction.FACTS)
         canonical = Canonical(
             **training["preprocessing"], maximum_megapixels=chosen.maximum_megapixels
         )
-        limits = caution.read(folder, training)
+        limits = prediction_limits.read(folder, training)
         sources = _sources(chosen, training["classes"])
-        from stages.classifier.prediction import Predictor  # Keras: not for a user's mistake
+        from knee.classifier.inference.predictor import Predictor  # Keras: not for a user's mistake
 
         predictor = Predictor(folder / "model.keras", training["model_sha256"], engine)
-        table = judgement.classify(sources, canonical, predictor, limits)
+        table = batch_prediction.classify(sources, canonical, predictor, limits)
     table = table.assign(model=name, version=version)
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]
@@ -72,7 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
     logging.info("%d of %d files classified", len(usable), len(table))
     unlike = int((table["warning"] != "").sum())
     if unlike:
-        logging.warning("%d of them: %s", unlike, caution.WARNING)
+        logging.warning("%d of them: %s", unlike, prediction_limits.WARNING)
     return 0 if len(usable) else 1
 
 
@@ -82,35 +80,35 @@ def _model(chosen: argparse.Namespace, temporary: Path) -> tuple[Path, str, str]
         return Path(chosen.model), chosen.model, ""
     uri = chosen.model
     if not uri:
-        uri = tracking.champion_uri(params.load(chosen.params).register.model_name)
+        uri = tracking.champion_uri(parameters.load(chosen.params).register.model_name)
     fetched = tracking.fetch_model(uri, temporary)
     return fetched.folder, fetched.name, fetched.version
 
 
-def _sources(chosen: argparse.Namespace, classes: Sequence[str]) -> list[files.Source]:
+def _sources(chosen: argparse.Namespace, classes: Sequence[str]) -> list[source_files.Source]:
     if chosen.labels:
         if len(chosen.paths) != 1:
-            raise files.FolderError("--labels: give one folder with a sub-folder a class")
-        files.class_folders(chosen.paths[0], classes)
-    return preparation.sources(chosen.paths, labelled=chosen.labels)
+            raise source_files.FolderError("--labels: give one folder with a sub-folder a class")
+        source_files.class_folders(chosen.paths[0], classes)
+    return prepare.sources(chosen.paths, labelled=chosen.labels)
 
 
 def _write(table: pd.DataFrame, out: Path | None, *, labels: bool) -> None:
     shown = table if labels else table.drop(columns="label")
     if out is None:
         if not labels:
-            sys.stdout.write(evaluation.as_csv(shown))
+            sys.stdout.write(evaluation_report.as_csv(shown))
     elif out.suffix == ".json":
-        artifacts.write_text(out, judgement.as_json(shown))
+        artifacts.write_text(out, batch_prediction.as_json(shown))
     else:
-        artifacts.write_text(out, evaluation.as_csv(shown))
+        artifacts.write_text(out, evaluation_report.as_csv(shown))
 
 
 def _figures(
     usable: pd.DataFrame, training: dict[str, Any], chosen: argparse.Namespace
 ) -> dict[str, Any]:
-    settings = params.load(chosen.params).evaluate
-    return judgement.figures(
+    settings = parameters.load(chosen.params).evaluate
+    return batch_prediction.figures(
         usable,
         training,
         draws=settings.bootstrap_draws,

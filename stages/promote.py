@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import params, tracking
+from knee import tracking
+from knee.run import parameters
 
 LONGEST_REASON = 1000  # letters
 log = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        model_name = params.load(chosen.params).register.model_name
+        model_name = parameters.load(chosen.params).register.model_name
         run(model_name, chosen.version, chosen.reason, chosen.by)
-    except (params.ParamsError, tracking.TrackingError) as error:
+    except (parameters.ParamsError, tracking.TrackingError) as error:
         sys.stderr.write(f"promote: {error}\n")
         return 1
     return 0

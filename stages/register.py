@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import command, params, tracking
-from stages.radiographs import artifacts, candidates, descriptions, gates, promotion, scores
+from knee import tracking
+from knee.promotion import candidates, champion_decision, description, gates
+from knee.run import command, parameters
+from knee.statistics import scores
+from knee.storage import artifacts
 
 ERRORS = (
     candidates.CandidateError,
-    promotion.PredictionsError,
+    champion_decision.PredictionsError,
     scores.ScoreError,
     tracking.EvidenceError,
     tracking.TrackingError,
@@ -40,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(
-    settings: params.Params,
+    settings: parameters.Params,
     *,
     models_in: Path,
     metrics_in: Path,
@@ -55,7 +58,7 @@ def run(
         for name in settings.model.backbones
     }
     candidates.check_shared(list(read.values()))
-    rules = promotion.Rules(
+    rules = champion_decision.Rules(
         classes=next(iter(read.values())).training["classes"],
         metric=chosen.selection_metric,
         score=_score(chosen.selection_metric),
@@ -65,10 +68,10 @@ def run(
         seed=chosen.seed,
     )
     selection = {
-        name: promotion.subset_score(candidate.predictions, "val", rules)
+        name: champion_decision.subset_score(candidate.predictions, "val", rules)
         for name, candidate in read.items()
     }
-    best = read[promotion.best(selection)]
+    best = read[champion_decision.best(selection)]
     reports = {
         f"{place}/{path.name}": path
         for place, folder in (("pipeline", metrics_in), ("comparison", comparison_in))
@@ -100,7 +103,7 @@ def run(
     artifacts.write_json(registration_out, dict(sorted(registered.items())))
 
 
-def _kept_without_mlflow(settings: params.Params, paths: argparse.Namespace) -> None:
+def _kept_without_mlflow(settings: parameters.Params, paths: argparse.Namespace) -> None:
     try:
         run(settings, **vars(paths))
     except tracking.TrackingError as error:
@@ -119,7 +122,7 @@ def _register(
     model_name: str,
     best: candidates.Candidate,
     run_id: str,
-    rules: promotion.Rules,
+    rules: champion_decision.Rules,
     selection: dict[str, float],
     seen: list[gates.Gate],
 ) -> dict[str, object]:
@@ -128,10 +131,10 @@ def _register(
     decision = _decide(registry, best, rules, seen)
     labels = tracking.labels(best.training)
     facts = {**best.training, "metric": rules.metric}
-    text = descriptions.description(best.test, selection, facts, decision)
+    text = description.description(best.test, selection, facts, decision)
     version = registry.add(run_id, execution, labels["tags"], text)
     registry.set_alias(version, decision.alias, decision.reason)
-    registry.set_tags(version, descriptions.tags(decision.gates))
+    registry.set_tags(version, description.tags(decision.gates))
     return {
         "model_name": model_name,
         "backbone": best.backbone,
@@ -153,25 +156,31 @@ def _register(
 def _decide(
     registry: tracking.Registry,
     best: candidates.Candidate,
-    rules: promotion.Rules,
+    rules: champion_decision.Rules,
     seen: list[gates.Gate],
-) -> promotion.Decision:
+) -> champion_decision.Decision:
     champion = registry.champion()
     if champion is None:
-        return promotion.decide(best.predictions, None, rules, seen)
+        return champion_decision.decide(best.predictions, None, rules, seen)
     if champion.execution == best.training["execution"]:
-        return promotion.Decision(promotion.CHAMPION, "it is the champion already", tuple(seen))
+        return champion_decision.Decision(
+            champion_decision.CHAMPION, "it is the champion already", tuple(seen)
+        )
     content = registry.predictions(champion)
     if content is None:
         reason = f"not comparable: the predictions of champion {champion.version} are gone"
-        return promotion.decision([*seen, gates.Gate("champion", passed=False, reason=reason)])
-    return promotion.decide(best.predictions, candidates.read_predictions(content), rules, seen)
+        return champion_decision.decision(
+            [*seen, gates.Gate("champion", passed=False, reason=reason)]
+        )
+    return champion_decision.decide(
+        best.predictions, candidates.read_predictions(content), rules, seen
+    )
 
 
-def _score(metric: str) -> promotion.Score:
+def _score(metric: str) -> champion_decision.Score:
     if metric not in scores.LARGER_IS_BETTER:
         known = ", ".join(scores.LARGER_IS_BETTER)
-        raise params.ParamsError(f"register.selection_metric: {metric!r} is none of {known}")
+        raise parameters.ParamsError(f"register.selection_metric: {metric!r} is none of {known}")
     return scores.metric(metric)
 
 
@@ -185,12 +194,12 @@ def _log_table(
     layout = "%-18s %-20s %-22s %s"
     logger.info(layout, "backbone", f"validation {metric}", *(f"test {key}" for key in SHOWN))
     for name, candidate in read.items():
-        figures = [descriptions.with_interval(candidate.test, key) for key in SHOWN]
+        figures = [description.with_interval(candidate.test, key) for key in SHOWN]
         logger.info(layout, name, f"{selection[name]:.3f}", *figures)
     if baselines:
         logger.info("to beat, by no knowledge of bone (see the audit):")
     for name, test in baselines.items():
-        figures = [descriptions.with_interval(test, key) for key in SHOWN]
+        figures = [description.with_interval(test, key) for key in SHOWN]
         logger.info(layout, name.replace("_", " "), "", *figures)
     if next(iter(read.values())).training["synthetic"]:
         logger.info("SYNTHETIC DATA: the figures say nothing about patients.")

@@ -13,15 +13,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import command, params
-from stages.radiographs.sample import SampleError, write_sample
-from stages.radiographs.sample_sheet import contact_sheet
+from knee.run import command, parameters
+from knee.synthetic.cohort import SampleError, write_sample
+from knee.synthetic.sample_sheet import contact_sheet
 
 LOGGER = logging.getLogger(__name__)
 
 
 def run(
-    settings: params.Params,
+    settings: parameters.Params,
     *,
     images_out: Path,
     bone_masks_out: Path,

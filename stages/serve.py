@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages import tracking
-from stages.serving import local, scoring
-from stages.serving.guard import Guard
-from stages.tracking.serving import scoring_application
+from knee import tracking
+from knee.serving import local, scoring
+from knee.serving.guard import Guard
+from knee.tracking.fetching import scoring_application
 
 
 def run(model: str, port: int) -> None:

@@ -9,31 +9,35 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import command, params
-from stages.radiographs import artifacts, lineage, official_split, records, split_summary, splits
+from knee.records import file_names, records_table
+from knee.run import command, parameters
+from knee.splits import protocols, split_table
+from knee.storage import artifacts
 
-ERRORS = (records.RecordsError, splits.SplitError, lineage.LineageError)
+ERRORS = (records_table.RecordsError, protocols.SplitError, file_names.LineageError)
 log = logging.getLogger(__name__)
 
 
-def run(settings: params.Params, *, records_in: Path, split_out: Path, metrics_out: Path) -> None:
+def run(
+    settings: parameters.Params, *, records_in: Path, split_out: Path, metrics_out: Path
+) -> None:
     """Split `records_in` by `settings.split`."""
-    table, chosen = records.read_records(records_in), settings.split
+    table, chosen = records_table.read_records(records_in), settings.split
     wanted = {
         name: getattr(chosen, name) for name in ("validation_share", "test_share", "folds", "seed")
     }
-    patterns = lineage.compile_patterns(
+    patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
-    originals = lineage.originals(table["source"].tolist(), patterns)
+    originals = file_names.originals(table["source"].tolist(), patterns)
     if chosen.protocol == "random":
-        split = splits.random_split(table, **wanted)
+        split = protocols.random_split(table, **wanted)
     elif chosen.protocol == "official":
         del wanted["test_share"]  # the data's makers gave it
-        split = official_split.official_split(table, originals, **wanted)
+        split = protocols.official_split(table, originals, **wanted)
     else:
-        split = splits.grouped_split(table, originals, **wanted)
-    facts = split_summary.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)
+        split = protocols.grouped_split(table, originals, **wanted)
+    facts = split_table.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)
     artifacts.write_text(split_out, split.to_csv(index=False))
     artifacts.write_json(metrics_out, facts)
     for name, counts in facts["subsets"].items():

@@ -20,10 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stages import command, params, tracking
-from stages.classifier import backbones, design, features, fit, reading, saved, training
-from stages.classifier.checkpoints import Checkpoints
-from stages.radiographs import artifacts, caution, provenance, records, splits
+from knee import tracking
+from knee.classifier.features import feature_source
+from knee.classifier.net import backbones, design, model_outputs, saved
+from knee.classifier.training import fit, training
+from knee.classifier.training.checkpoints import Checkpoints
+from knee.evidence.uncertainty import prediction_limits
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.splits import protocols
+from knee.storage import artifacts, provenance
 
 if TYPE_CHECKING:
     import keras
@@ -31,17 +37,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ERRORS = (
     backbones.BackboneError,
-    features.FeaturesError,
+    feature_source.FeaturesError,
 )
 
 
-def run(settings: params.Params, paths: argparse.Namespace) -> None:
+def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Train `paths.backbone`; write the folder `paths.model_out` and `paths.history_out`."""
-    table = records.read_records(paths.records)
-    classes = records.class_names(table)
+    table = records_table.read_records(paths.records)
+    classes = records_table.class_names(table)
     rows = pd.read_csv(paths.rows)
     held = _validation(table, paths.split)
-    source = features.open_source(paths.features, paths.pixels)
+    source = feature_source.open_source(paths.features, paths.pixels)
     facts = _facts(settings, classes, paths)
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
     facts["execution"] = uuid.uuid4().hex
@@ -56,7 +62,7 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
         )
         learned = _learn(settings.caution, model, source, rows, held)
         with artifacts.staged_folder(paths.model_out) as folder:
-            facts |= caution.write(learned, classes, folder)
+            facts |= prediction_limits.write(learned, classes, folder)
             facts["model_sha256"] = saved.save_model(model, folder / "model.keras")
             facts["best_epoch"] = progress.best_epoch
             artifacts.write_json(folder / "training.json", dict(sorted(facts.items())))
@@ -66,11 +72,11 @@ def run(settings: params.Params, paths: argparse.Namespace) -> None:
 
 
 def _facts(
-    settings: params.Params, classes: list[str], paths: argparse.Namespace
+    settings: parameters.Params, classes: list[str], paths: argparse.Namespace
 ) -> dict[str, Any]:
     """What this training is, for its checkpoint's key, its record and MLflow."""
     backbone = dataclasses.asdict(design.read_design(paths.features))
-    sections = {name: params.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
     return {
         "backbone": paths.backbone,
         "classes": classes,
@@ -93,37 +99,37 @@ SECTIONS = ("split", "oversample", "head", "train", "caution")
 
 
 def _learn(
-    chosen: params.Caution,
+    chosen: parameters.Caution,
     model: keras.Model,
-    source: features.Source,
+    source: feature_source.Source,
     rows: pd.DataFrame,
     held: pd.DataFrame,
-) -> caution.Learned:
+) -> prediction_limits.Learned:
     """What the model knows about its limits; its probabilities are calibrated in place."""
-    validation = reading.observe(model, source, held["pixel_row"].to_numpy())
-    once = reading.thinned(rows["pixel_row"].to_numpy())
-    learned = caution.learn(
+    validation = model_outputs.observe(model, source, held["pixel_row"].to_numpy())
+    once = model_outputs.thinned(rows["pixel_row"].to_numpy())
+    learned = prediction_limits.learn(
         validation,
         held["class_index"].to_numpy(),
         held["group"].to_numpy(),
-        reading.observe(model, source, once).features,
+        model_outputs.observe(model, source, once).features,
         method=chosen.calibration,
         level=chosen.set_level,
         quantile=chosen.familiar_quantile,
     )
-    reading.temper(model, learned.temperature)
+    model_outputs.temper(model, learned.temperature)
     log.info("temperature %.3f", learned.temperature)
     return learned
 
 
-def _plan(settings: params.Params, features_in: Path, classes: int) -> training.Plan:
-    head, train = (params.as_dictionary(section) for section in (settings.head, settings.train))
+def _plan(settings: parameters.Params, features_in: Path, classes: int) -> training.Plan:
+    head, train = (parameters.as_dictionary(section) for section in (settings.head, settings.train))
     return training.planned(design.read_design(features_in), head, train, classes)
 
 
 def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:
     """Records of the val subset, with the split's groups."""
-    drawn = splits.read_split(split)[["record", "subset", "group"]]
+    drawn = protocols.read_split(split)[["record", "subset", "group"]]
     chosen = table.drop(columns="group").merge(drawn, on="record")
     return chosen[chosen["subset"] == "val"]
 

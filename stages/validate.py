@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages import command, params
-from stages.radiographs import artifacts, expectations, expected_records, records
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.storage import artifacts
+from knee.validation import records_suite, suites
 
 SHOWN = 20  # reasons in the log
 LONGEST = 60  # letters of a reason in the log
@@ -25,30 +27,32 @@ class ValidationError(ValueError):
     """The data fail an expectation."""
 
 
-ERRORS = (records.RecordsError, ValidationError)
+ERRORS = (records_table.RecordsError, ValidationError)
 
 
-def run(settings: params.Params, *, records_in: Path, metrics_out: Path, docs_out: Path) -> None:
+def run(
+    settings: parameters.Params, *, records_in: Path, metrics_out: Path, docs_out: Path
+) -> None:
     """Check `records_in`; write the figures first, then fail if an expectation does."""
-    table, asked = records.read_records(records_in), settings.validate
-    limits = expected_records.Thresholds(
+    table, asked = records_table.read_records(records_in), settings.validate
+    limits = records_suite.Thresholds(
         minimum_images_per_class=asked.minimum_images_per_class,
         maximum_rejected_share=asked.maximum_rejected_share,
         maximum_quarantined_share=asked.maximum_quarantined_share,
         maximum_conflicting_share=asked.maximum_conflicting_share,
     )
     with artifacts.staged_folder(docs_out) as docs:
-        outcomes = expected_records.check(table, limits, docs)
+        outcomes = records_suite.check(table, limits, docs)
     facts = {
         "success": all(outcome["success"] for outcome in outcomes),
         "synthetic": settings.data.synthetic,
-        **expected_records.counts(table),
-        **expectations.summary(outcomes),
+        **records_suite.counts(table),
+        **suites.summary(outcomes),
     }
     artifacts.write_json(metrics_out, facts)
     _log_set_aside(table)
     remedy = f"Mend the data, or the thresholds in conf/config.yaml. Report: {docs_out}/index.html"
-    complaint = expectations.complaint(outcomes, remedy)
+    complaint = suites.complaint(outcomes, remedy)
     if complaint:
         raise ValidationError(complaint)
     log.info("all %d expectations met: report in %s/index.html", len(outcomes), docs_out)
@@ -56,7 +60,7 @@ def run(settings: params.Params, *, records_in: Path, metrics_out: Path, docs_ou
 
 def _log_set_aside(table: pd.DataFrame) -> None:
     """A table of why files are not used, rejected ones first."""
-    reasons = expected_records.reasons(table)
+    reasons = records_suite.reasons(table)
     if reasons:
         log.info("%-12s %6s  %-*s  %s", "set aside", "files", LONGEST, "reason", "for example")
     for one in reasons[:SHOWN]:

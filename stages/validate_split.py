@@ -12,8 +12,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages import command, params
-from stages.radiographs import artifacts, expectations, expected_split, records, splits
+from knee.records import records_table
+from knee.run import command, parameters
+from knee.splits import protocols
+from knee.storage import artifacts
+from knee.validation import split_suite, suites
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +25,11 @@ class SplitValidationError(ValueError):
     """The split fails an expectation."""
 
 
-ERRORS = (records.RecordsError, splits.SplitError, SplitValidationError)
+ERRORS = (records_table.RecordsError, protocols.SplitError, SplitValidationError)
 
 
 def run(
-    settings: params.Params,
+    settings: parameters.Params,
     *,
     records_in: Path,
     split_in: Path,
@@ -34,9 +37,9 @@ def run(
     docs_out: Path,
 ) -> None:
     """Check `split_in`; write the figures first, then fail if an expectation does."""
-    table, split = records.read_records(records_in), splits.read_split(split_in)
+    table, split = records_table.read_records(records_in), protocols.read_split(split_in)
     asked, limits = settings.split, settings.validate
-    wanted = expected_split.Wanted(
+    wanted = split_suite.Wanted(
         protocol=asked.protocol,
         validation_share=asked.validation_share,
         test_share=asked.test_share,
@@ -45,20 +48,20 @@ def run(
         maximum_share_error=limits.maximum_share_error,
     )
     with artifacts.staged_folder(docs_out) as docs:
-        outcomes = expected_split.check(split, table, wanted, docs)
+        outcomes = split_suite.check(split, table, wanted, docs)
     facts = {
         "success": all(outcome["success"] for outcome in outcomes),
         "synthetic": settings.data.synthetic,
         "protocol": asked.protocol,
         "leaky": asked.protocol == "random",
-        **expected_split.counts(split),
-        **expectations.summary(outcomes),
+        **split_suite.counts(split),
+        **suites.summary(outcomes),
     }
     artifacts.write_json(metrics_out, facts)
     remedy = (
         f"Mend conf/split, or the thresholds in conf/config.yaml. Report: {docs_out}/index.html"
     )
-    complaint = expectations.complaint(outcomes, remedy)
+    complaint = suites.complaint(outcomes, remedy)
     if complaint:
         raise SplitValidationError(complaint)
     left_out = len(facts["not_asked"])

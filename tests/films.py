@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages import ingest, params
-from stages.radiographs.records import read_records
+from knee.records.records_table import read_records
+from knee.run import parameters
+from stages import ingest
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
@@ -20,9 +21,9 @@ NO_SHEET = ROOT / "conf" / "no_sheet.csv"
 CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
 
 
-def settings(**changes: Any) -> params.Params:
+def settings(**changes: Any) -> parameters.Params:
     """The project's own parameters with small images; keys of data and ingest can be changed."""
-    loaded = params.load(PARAMS)
+    loaded = parameters.load(PARAMS)
     data: dict[str, Any] = {
         "classes": CLASSES,
         "patient_pattern": r"^(?P<patient>P\d+)_(?P<side>[LR])",
@@ -35,7 +36,7 @@ def settings(**changes: Any) -> params.Params:
         "lineage_patterns": (r"_aug_\d+$",),
         "conflicts": "quarantine",
     }
-    names = {field.name for field in dataclasses.fields(params.Data)}
+    names = {field.name for field in dataclasses.fields(parameters.Data)}
     data |= {key: value for key, value in changes.items() if key in names}
     taken |= {key: value for key, value in changes.items() if key not in names}
     return dataclasses.replace(
@@ -73,7 +74,7 @@ def fill(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def taken_in(
-    images: Path, out: Path, configuration: params.Params, sheet: Path = NO_SHEET
+    images: Path, out: Path, configuration: parameters.Params, sheet: Path = NO_SHEET
 ) -> pd.DataFrame:
     """The records of `images`, by source."""
     ingest.run(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 CODE = ("stages", "conf", "dvc.yaml", ".dvcignore", ".gitignore")
 TINY = (
     "sample.patients=45",

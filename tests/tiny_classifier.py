@@ -9,8 +9,8 @@ def classifier(side_pixels: int, classes: int = 3) -> Any:
     """Raw pixels (batch, side, side, 1) -> probabilities (batch, classes); always the same."""
     import keras
 
-    from stages.classifier.assembly import FEATURE_MAP
-    from stages.classifier.heads import PROBABILITIES
+    from knee.classifier.net.assembly import FEATURE_MAP
+    from knee.classifier.net.heads import PROBABILITIES
 
     keras.utils.set_random_seed(3)
     pixels = keras.Input((side_pixels, side_pixels, 1))

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stages import ingest, params
-from stages.radiographs.records import read_records
+from knee.records.records_table import read_records
+from knee.run import parameters
+from stages import ingest
 from tests.films import NO_SHEET, settings
 
 
@@ -26,7 +27,7 @@ class Trial:
     def run(self, images: str = "images", sheet: str = "", **changes: Any) -> int:
         """The exit status; the error is in `error` then."""
         configuration = settings(**changes)
-        self._monkeypatch.setattr(params, "load", lambda _: configuration)
+        self._monkeypatch.setattr(parameters, "load", lambda _: configuration)
         status = ingest.main(
             [
                 f"--images={self.folder / images}",

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks import finished_run
-from stages import params
-from stages.classifier.design import BackboneDesign, write_design
-from stages.radiographs import comparison, records
-from tests.radiographs import tables
+from benchmarks.evidence import finished_run
+from knee.classifier.net.design import BackboneDesign, write_design
+from knee.records import records_table
+from knee.run import parameters
+from knee.statistics import paired_comparison
+from tests.records import tables
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 ROWS, SIDE, CLASSES = 96, 8, 3
 BACKBONES = ["mobilenet", "xception"]
 
@@ -31,12 +32,14 @@ def write(root: Path) -> None:
     table["origin"] = np.where((number < 45) | (number >= 93), "here", "there")
     data = root / "data"
     data.mkdir()
-    records.write_records(table, data / "records.csv")
+    records_table.write_records(table, data / "records.csv")
     np.save(data / "pixels.npy", np.zeros((ROWS, SIDE, SIDE), np.uint8))
     split = pd.DataFrame({"record": number, "subset": "train", "fold": 0, "group": pictures})
     split.loc[(number >= 81) & (number < 90), "subset"] = "test"
     split.to_csv(data / "split.csv", index=False)
-    settings = json.loads(json.dumps(params.as_dictionary(params.load(ROOT / "params.yaml"))))
+    settings = json.loads(
+        json.dumps(parameters.as_dictionary(parameters.load(ROOT / "params.yaml")))
+    )
     settings["model"]["backbones"] = BACKBONES
     settings["cross_validate"] |= {"folds": 3, "repeats": 2, "bootstrap_draws": 40}
     (root / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -73,13 +76,13 @@ def _write_out_of_fold(root: Path, name: str) -> None:
 
 def _write_comparison(root: Path) -> None:
     run = finished_run.read(root, "all")
-    right, same = (comparison.guesses(one, CLASSES) for one in (run.labels, 0 * run.labels))
+    right, same = (paired_comparison.guesses(one, CLASSES) for one in (run.labels, 0 * run.labels))
     field = [
-        comparison.Contender("mobilenet", "model", (right,)),
-        comparison.Contender("majority", "shortcut", (same,)),
+        paired_comparison.Contender("mobilenet", "model", (right,)),
+        paired_comparison.Contender("majority", "shortcut", (same,)),
     ]
-    protocol = comparison.Protocol("macro_f1", 40, 0.95, 0)
-    part = comparison.compare(run.labels, run.kept["group"].to_numpy(), field, protocol)
+    protocol = paired_comparison.Protocol("macro_f1", 40, 0.95, 0)
+    part = paired_comparison.compare(run.labels, run.kept["group"].to_numpy(), field, protocol)
     evidence = {"cross_validation": {"overall": part, "within": {"here": part}}}
     folder = root / "reports" / "comparison"
     folder.mkdir(parents=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from benchmarks import ceiling, finished_run, levers
+from benchmarks.evidence import ceiling, finished_run
 from tests.benchmarks import finished
 
 
@@ -39,21 +38,6 @@ def test_curve_noise_and_origins_are_written_with_a_chart(run: Path, tmp_path: P
     assert found["within_origins"]["here"]["of_each_class"]["class0"] > 0
     assert found["within_origins"]["all"]["best_shortcut"][0]["other"] == "majority"
     assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_levers_are_judged_without_a_test_record_and_corrected_for_their_number(
-    run: Path, tmp_path: Path
-) -> None:
-    assert len(finished_run.read(run, "development").kept) == 80
-    levers.main([f"--data-run={run}", "--repeats=1", f"--out={tmp_path / 'levers.csv'}"])
-    table = pd.read_csv(tmp_path / "levers.csv").set_index("trial")
-    assert table["difference"][levers.BASE] == 0
-    assert table.index[table["p_corrected"].isna()].tolist() == [levers.BASE]
-    others = table.drop(index=levers.BASE)
-    assert (others["p_corrected"] >= others["p_value"]).all()
-    assert table["macro_f1"][levers.BASE] > 0.9
-    assert (table["macro_f1"] > 0.4).all()
-    assert {"within_here", "within_there"} <= set(table)
 
 
 def test_a_run_of_the_leaky_split_is_refused(run: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import label_noise
+from benchmarks.evidence import label_noise
 
 CLASSES = 3
 

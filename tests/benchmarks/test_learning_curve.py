@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import learning_curve, probes
-from stages.radiographs.cross_validation import Fold
+from benchmarks.evidence import learning_curve, probes
+from knee.splits.cross_validation import Fold
 
 
 def test_each_start_of_the_order_has_the_shares_of_the_classes_and_whole_groups() -> None:

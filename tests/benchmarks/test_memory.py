@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import memory
-from stages.radiographs import records
-from tests.radiographs import tables
+from benchmarks.evidence import memory
+from knee.records import records_table
+from tests.records import tables
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Path:
     table["pixel_sha256"] = pixels
     folder = tmp_path / "data"
     folder.mkdir()
-    records.write_records(table, folder / "records.csv")
+    records_table.write_records(table, folder / "records.csv")
     subset = ["train", "train", "test"] * 4
     split = {"record": table["record"], "subset": subset, "fold": 0, "group": pictures}
     pd.DataFrame(split).to_csv(folder / "split.csv", index=False)

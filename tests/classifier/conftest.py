@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 if TYPE_CHECKING:
-    from stages.classifier.design import BackboneDesign
+    from knee.classifier.net.design import BackboneDesign
 
 SIDE = 16
 
@@ -44,8 +44,8 @@ def tidy_keras() -> Iterator[None]:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> BackboneDesign:
     """The design of the tiny backbone, which is in the table while a test runs."""
-    from stages.classifier import backbones
-    from stages.classifier.design import BackboneDesign
+    from knee.classifier.net import backbones
+    from knee.classifier.net.design import BackboneDesign
 
     row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
     monkeypatch.setitem(backbones.BACKBONES, "tiny", row)

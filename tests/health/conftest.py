@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.health.project import Project, open_project
+from knee.health.project import Project, open_project
 
 PIPELINE = """
 stages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from stages.health.project import Output, Project
+from knee.health.project import Output, Project
 
 
 def flip_a_bit(path: Path) -> None:

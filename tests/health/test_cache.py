@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from stages.health import cache
-from stages.health.project import Project
+from knee.health import cache
+from knee.health.project import Project
 from tests.health.faults import dvc_is_content, flip_a_bit, output
 
 

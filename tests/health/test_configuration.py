@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.health import configuration
-from stages.health.project import Project, open_project
+from knee.health import configuration
+from knee.health.project import Project, open_project
 
 
 @pytest.fixture

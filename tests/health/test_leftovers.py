@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.health.leftovers import check_leftovers
-from stages.health.project import Project, Step
-from stages.health.result import Result
+from knee.health.leftovers import check_leftovers
+from knee.health.project import Project, Step
+from knee.health.result import Result
 from tests.health.faults import age
 
 STEPS = [

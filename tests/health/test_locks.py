@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from stages.health import locks
-from stages.health.project import Project
+from knee.health import locks
+from knee.health.project import Project
 
 
 def dead_process() -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.classifier.engines import EngineError
-from stages.health import machine
+from knee.classifier.features.engines import EngineError
+from knee.health import machine
 
 
 def test_cores_and_memory_are_said() -> None:
@@ -38,7 +38,7 @@ def test_too_little_memory_is_a_fault_also_where_a_group_limits_it(
 
 
 def test_the_engine_is_the_one_that_embed_will_choose() -> None:
-    from stages.classifier.engines import choose
+    from knee.classifier.features.engines import choose
 
     chosen = choose("auto", "auto")
     found = machine.check_engine("auto", "auto")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.health import processes
+from knee.health import processes
 
 
 def test_a_process_lives_until_it_ends() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.health.locks import check_queue
-from stages.health.processes import alive
-from stages.health.project import open_project
+from knee.health.locks import check_queue
+from knee.health.processes import alive
+from knee.health.project import open_project
 
 pytestmark = pytest.mark.slow
 PIPELINE = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.health import space
-from stages.health.project import Output, Step
+from knee.health import space
+from knee.health.project import Output, Step
 
 
 def plan(**changes: object) -> space.Plan:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.health import versions
-from stages.health.result import HealthError
+from knee.health import versions
+from knee.health.result import HealthError
 
 NUMPY = importlib.metadata.version("numpy")
 PANDAS = importlib.metadata.version("pandas")

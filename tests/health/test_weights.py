@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.health.weights import HDF5, check_weights
+from knee.health.weights import HDF5, check_weights
 
 BACKBONES = ("mobilenet", "xception")
 

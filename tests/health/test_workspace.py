@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stages.health.cache import place
-from stages.health.project import Project
-from stages.health.workspace import check_workspace
+from knee.health.cache import place
+from knee.health.project import Project
+from knee.health.workspace import check_workspace
 from tests.health.faults import dvc_is_content, flip_a_bit, output
 
 

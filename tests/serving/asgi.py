@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from stages.serving.reading import Application
+from knee.serving.asgi import Application
 
 HOST = {"host": "127.0.0.1:5001"}
 

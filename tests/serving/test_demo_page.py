@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.radiographs import preparation
-from stages.radiographs.pixels import Canonical
-from stages.serving import demo_page, limits
-from stages.serving.answers import Answered
-from stages.serving.films import RefusedError
+from knee.prediction import request_limits
+from knee.prediction.answers import Answered
+from knee.prediction.films import RefusedError
+from knee.reading import prepare
+from knee.reading.canonical_image import Canonical
+from knee.serving import demo_page
 from tests import browser
 from tests import films as drawn
 from tests.serving.asgi import ask
 
 if TYPE_CHECKING:
-    from stages.serving.answers import Answers
+    from knee.prediction.answers import Answers
 
 HOSTILE = "<script>alert(1)</script>"
 BYTES = {"content-type": "application/octet-stream"}
@@ -46,7 +47,7 @@ class StandIn:
     def answer(self, images: list[bytes], *, explain: bool) -> list[Answered]:
         assert explain
         try:
-            film = preparation.from_bytes(images[0], Canonical(64, "letterbox", 1.0))
+            film = prepare.from_bytes(images[0], Canonical(64, "letterbox", 1.0))
         except ValueError as reason:
             raise RefusedError(f"image 1: {reason}") from None
         is_unlike = bool(film.mean() > 200)
@@ -104,7 +105,7 @@ def test_a_film_is_answered_with_what_the_model_saw(page: Any) -> None:
         (400, BYTES, b""),
         (400, BYTES, b"JANE DOE"),
         (400, BYTES, drawn.png(1)[:300]),
-        (413, {**BYTES, "content-length": str(limits.FILM_BYTES + 1)}, b"x"),
+        (413, {**BYTES, "content-length": str(request_limits.FILM_BYTES + 1)}, b"x"),
         (415, {"content-type": "text/plain"}, b"x"),
         (415, {"content-type": "multipart/form-data"}, b"x"),
         (421, {**BYTES, "host": "elsewhere.example"}, b"x"),

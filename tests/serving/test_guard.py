@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from stages.serving import guard, limits, reading
-from stages.serving.films import RefusedError
-from stages.serving.guard import Guard, Route
+from knee.prediction import request_limits
+from knee.prediction.films import RefusedError
+from knee.serving import asgi, guard
+from knee.serving.guard import Guard, Route
 from tests.serving.asgi import ask
 
 JSON = {"content-type": "application/json"}
@@ -140,17 +141,17 @@ def test_a_broken_application_is_a_plain_500() -> None:
 
 
 def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(request_limits, "ANSWER_SECONDS", 0.01)
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
         await asyncio.sleep(60)
 
     assert ask(Guard(slow, ROUTES), "/ping")[0] == 504
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(request_limits, "BODY_SECONDS", 0.01)
 
     async def silent() -> Any:
         await asyncio.sleep(60)
 
-    with pytest.raises(reading.RefusedRequestError) as caught:
-        asyncio.run(reading.body({}, silent, 10))
+    with pytest.raises(asgi.RefusedRequestError) as caught:
+        asyncio.run(asgi.body({}, silent, 10))
     assert caught.value.status == 408

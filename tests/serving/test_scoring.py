@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from stages.serving import limits, scoring
-from stages.serving.films import RefusedError
+from knee.prediction import request_limits
+from knee.prediction.films import RefusedError
+from knee.serving import scoring
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from stages.serving.films import RefusedError
         {"dataframe_records": [{"image": "aGVsbG8="}]},
         {"dataframe_records": [{"image": [[0, 255], [1, 2.0]]}]},
         {"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": True}},
-        {"dataframe_records": [{"image": "aGVsbG8="}] * limits.IMAGES, "params": {}},
+        {"dataframe_records": [{"image": "aGVsbG8="}] * request_limits.IMAGES, "params": {}},
         {"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": [0]}},
         {"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="], ["aGVsbG8="]]}},
     ],
@@ -76,7 +77,7 @@ RECORD = '{"dataframe_records": [{"image": %s}]}'
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"JANE DOE": 1}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": "JANE DOE"}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": 1}}',
-        json.dumps({"dataframe_records": [{"image": "aGVsbG8="}] * (limits.IMAGES + 1)}),
+        json.dumps({"dataframe_records": [{"image": "aGVsbG8="}] * (request_limits.IMAGES + 1)}),
     ],
     ids=lambda body: body[:40],
 )

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stages import tracking
-from stages.tracking import store
+from knee import tracking
+from knee.tracking import store
 
 EXECUTION = "0123456789abcdef"
 FACTS = {

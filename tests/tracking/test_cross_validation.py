@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stages import tracking
+from knee import tracking
 from tests.tracking.runs import FACTS, artifact, only_run, write_training
 
 FOUND = {

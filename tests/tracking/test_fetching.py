@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import tracking
-from stages.tracking.evidence import Evidence
+from knee import tracking
+from knee.tracking.evidence import Evidence
 from tests.tracking.runs import write_training
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from stages import termination
-from stages.tracking import origin, stale, store
+from knee.run import termination
+from knee.tracking import processes, store
 from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps
 
 ROOT = Path(__file__).parents[2]
@@ -118,13 +118,13 @@ def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
         "alive": {
             "host": socket.gethostname(),
             "pid": str(parent),
-            "process_started": f"{origin.process_start(parent):.2f}",
+            "process_started": f"{processes.process_start(parent):.2f}",
         },
         "elsewhere": {"host": "another-machine", "pid": str(dead.pid)},
     }
     for name, tags in cases.items():
         client.create_run("0", tags=tags, run_name=name)
-    assert stale.close_stale_runs(store.connect()) == 2
+    assert processes.close_stale_runs(store.connect()) == 2
     statuses = {run.info.run_name: run.info.status for run in runs()}
     assert statuses == {
         "dead": "KILLED",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stages import tracking
-from stages.radiographs import provenance
-from stages.tracking import models, served_code, store
-from stages.tracking.evidence import Evidence
-from tests.test_predict import write_model
+from knee import tracking
+from knee.storage import provenance
+from knee.tracking import models, store
+from knee.tracking.evidence import Evidence
+from tests.stages.test_predict import write_model
 from tests.tracking.runs import only_run
 
 
@@ -42,10 +42,10 @@ def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> N
     model = store.connect().client.get_logged_model(only_run().outputs.model_outputs[0].model_id)
     code = Path(model.artifact_location.removeprefix("file://")) / "code"
     found = {file.relative_to(code).as_posix() for file in code.rglob("*") if file.is_file()}
-    assert found == served_code.closure(models.SERVED_CODE)
-    assert "stages/serving/answers.py" in found
-    assert "stages/classifier/explain.py" in found  # imported by the child process
-    assert "stages/radiographs/dicom.py" in found
+    assert found == models.closure(models.SERVED_CODE)
+    assert "knee/prediction/answers.py" in found
+    assert "knee/classifier/attribution/grad_cam.py" in found  # imported by the child process
+    assert "knee/reading/dicom.py" in found
     assert not any(name.startswith("stages/tracking") for name in found)
     facts = json.loads((code.parent / "artifacts" / "training.json").read_text())
     assert set(facts) <= set(models.SERVED_FACTS)

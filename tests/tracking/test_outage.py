@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from stages import tracking
-from stages.tracking import silence, store
-from stages.tracking.__main__ import main
-from stages.tracking.evidence import Evidence
-from stages.tracking.pending import keep, recall, waiting_folders
+from knee import tracking
+from knee.tracking import silence, store
+from knee.tracking.__main__ import main
+from knee.tracking.evidence import Evidence
+from knee.tracking.pending import keep, recall, waiting_folders
 from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps, write_training
 from tests.tracking.servers import Manner, end, impostor, mlflow_server
 

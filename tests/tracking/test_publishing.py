@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import tracking
-from stages.tracking import evidence as evidences
-from stages.tracking import store
-from stages.tracking.evidence import Evidence
+from knee import tracking
+from knee.tracking import evidence as evidences
+from knee.tracking import store
+from knee.tracking.evidence import Evidence
 from tests.tracking.runs import EXECUTION, artifact, live_run, only_run, runs, steps, write_training
 
 
@@ -101,7 +101,7 @@ def test_an_execution_cannot_name_another_folder(evidence: Evidence) -> None:
 
 
 def test_evidence_survives_being_kept(evidence: Evidence) -> None:
-    from stages.tracking import pending
+    from knee.tracking import pending
 
     recalled = pending.recall(pending.keep(evidence))
     files = {"history", "artifacts", "model"}

@@ -7,9 +7,9 @@ import dataclasses
 
 import pytest
 
-from stages import tracking
-from stages.tracking import store
-from stages.tracking.evidence import Evidence
+from knee import tracking
+from knee.tracking import store
+from knee.tracking.evidence import Evidence
 
 
 def publish_as(evidence: Evidence, execution: str) -> str:

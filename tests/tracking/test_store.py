@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import tracking
-from stages.tracking import store
+from knee import tracking
+from knee.tracking import store
 
 
 def test_the_default_store_is_sqlite_in_the_project_root(root: Path) -> None:
@@ -48,7 +48,7 @@ def test_environment_of_the_user_is_respected(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_importing_tracking_starts_neither_mlflow_nor_tensorflow() -> None:
-    code = "import sys, stages.tracking; print({'mlflow', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, knee.tracking; print({'mlflow', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -1,0 +1,58 @@
+"""Which changes of a synthetic film are still found, by kind and strength, without any names.
+
+python -m benchmarks.evidence.copies_by_kind [--films 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from knee.copies import copy_check, copy_groups
+from knee.reading import canonical_image, image_formats
+from knee.records.components import Integers
+from knee.run import parameters
+from knee.synthetic import cohort
+from stages import ingest
+from tests.copies.pictures import KINDS, changed
+
+MORE = ("turned 2", "turned 12", "cropped 0.04", "cropped 0.15", "shifted 0.04", "shifted 0.12")
+
+
+def main() -> None:
+    """Print a line a kind."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--films", type=int, default=30)
+    count = parser.parse_args().films
+    search = ingest.search(parameters.load(Path("params.yaml")).ingest)
+    with tempfile.TemporaryDirectory() as folder:
+        images, truth = Path(folder) / "images", Path(folder) / "truth.json"
+        cohort.write_sample(images, truth, patients=max(12, 2 * count), size_pixels=256, seed=42)
+        listed = json.loads(truth.read_text())["images"]
+        plain = [one["source"] for one in listed if not one["fault"]]
+        films = [image_formats.decode((images / name).read_bytes(), 64).pixels for name in plain]
+    films = films[: 2 * count]  # the second half has no copy
+    for kind in (*KINDS, *MORE):
+        copies = [changed(film, kind) for film in films[:count]]
+        found = _groups([*films, *copies], search)
+        joined = int((found[: len(copies)] == found[len(films) :]).sum())
+        invented = len(films) - len(set(found[: len(films)].tolist()))
+        print(
+            f"{joined:3d} of {len(copies)} found, {invented} strangers joined: {kind}", flush=True
+        )
+
+
+def _groups(pictures: list[canonical_image.Pixels], search: copy_groups.Search) -> Integers:
+    both = [copy_groups.perceptual_hashes(picture) for picture in pictures]
+    upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
+    side = copy_check.REDUCED_SIDE_PIXELS
+    reduced = np.stack([canonical_image.resize(picture, side, side) for picture in pictures])
+    return copy_groups.copy_groups(upright, mirrored, reduced, search)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Kills at random moments, and what is lost by them: nothing."""

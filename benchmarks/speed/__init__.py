@@ -1,0 +1,1 @@
+"""Images a second, seconds and bytes of the pipeline and of the server."""

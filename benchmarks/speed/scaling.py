@@ -1,0 +1,86 @@
+"""Time and peak memory of embed and train with 1, 4 and 16 times the images."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.speed.workspace import Workspace
+
+BACKBONE = "mobilenet"
+OVERRIDES = ("split=random", f"model={BACKBONE}", "embed.mirrored_view=false", "train.epochs=1")
+
+
+def measure(workspace: Workspace, factors: list[int], most_images: int) -> dict[str, Any]:
+    """The images repeated; one epoch. `most_images` cuts the data first, 0 takes all."""
+    from knee.records import records_table
+
+    workspace.compose(*OVERRIDES)
+    if not workspace.path("rows.csv").is_file():
+        workspace.take_in()
+    base = workspace.folder
+    found: dict[str, Any] = {"backbone": BACKBONE, "epochs": 1}
+    for factor in factors:
+        repeated = Workspace(base / f"times_{factor}", workspace.data, workspace.weights)
+        repeated.compose(*OVERRIDES)
+        count = _repeat_pixels(
+            base / "pixels.npy", repeated.path("pixels.npy"), factor, most_images
+        )
+        table = records_table.read_records(base / "records.csv")
+        table = table[table["pixel_row"].between(0, count - 1)]
+        _repeat_tables(table, base, repeated, factor, count)
+        embedded, trained = repeated.embed(BACKBONE), repeated.train(BACKBONE)
+        found[f"x{factor}"] = {
+            "images": factor * count,
+            "embed_seconds": round(embedded.seconds, 1),
+            "embed_peak_megabytes": round(embedded.peak_megabytes),
+            "train_seconds": round(trained.seconds, 1),
+            "train_peak_megabytes": round(trained.peak_megabytes),
+        }
+        shutil.rmtree(repeated.folder)
+    first, last = found[f"x{factors[0]}"], found[f"x{factors[-1]}"]
+    for stage in ("embed", "train"):
+        key = f"{stage}_peak_megabytes"
+        found[f"{stage}_peak_growth"] = round(last[key] / first[key], 2)
+    return found
+
+
+def _repeat_pixels(source: Path, target: Path, factor: int, most: int) -> int:
+    pixels = np.load(source, mmap_mode="r", allow_pickle=False)
+    count = min(most, len(pixels)) if most else len(pixels)
+    shape = (factor * count, *pixels.shape[1:])
+    repeated = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    for turn in range(factor):
+        repeated[turn * count : (turn + 1) * count] = pixels[:count]
+    repeated.flush()
+    return count
+
+
+def _repeat_tables(
+    table: pd.DataFrame, base: Path, repeated: Workspace, factor: int, count: int
+) -> None:
+    from knee.records import records_table
+
+    turns = range(factor)
+    split = pd.read_csv(base / "split.csv")
+    split = split[split["record"].isin(table["record"])]
+    rows = pd.read_csv(base / "rows.csv")
+    rows = rows[rows["record"].isin(table["record"])]
+    span = int(table["record"].max()) + 1
+
+    def moved(frame: pd.DataFrame, turn: int) -> pd.DataFrame:
+        changed = frame.assign(record=frame["record"] + turn * span)
+        if "pixel_row" in frame:
+            changed = changed.assign(pixel_row=frame["pixel_row"] + turn * count)
+        return changed
+
+    def all_of(frame: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([moved(frame, turn) for turn in turns])
+
+    records_table.write_records(all_of(table), repeated.path("records.csv"))
+    all_of(split).to_csv(repeated.path("split.csv"), index=False)
+    all_of(rows).to_csv(repeated.path("rows.csv"), index=False)

@@ -1,0 +1,112 @@
+"""A folder with everything between the source files and a trained model, and the stages in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.machine import Cost, run
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Files of one data set under the published (leaky) split, for comparisons alone."""
+
+    folder: Path
+    data: Path
+    weights: Path
+
+    @property
+    def params(self) -> Path:
+        """The composed parameters."""
+        return self.folder / "params.yaml"
+
+    def path(self, name: str) -> Path:
+        """A file or folder of this workspace."""
+        return self.folder / name
+
+    def compose(self, *overrides: str) -> None:
+        """Write params.yaml: the defaults of conf/ with the data, the weights and `overrides`."""
+        from hydra import compose, initialize_config_dir
+        from omegaconf import OmegaConf
+
+        given = ["data=folder", f"data.path={self.data}", f"weights={self.weights}", *overrides]
+        conf = str(machine.ROOT / "conf")
+        with initialize_config_dir(conf, version_base=None):
+            text = OmegaConf.to_yaml(compose("config", overrides=given), resolve=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.params.write_text(text, encoding="utf-8")
+
+    def take_in(self) -> Cost:
+        """Records, pixels, split and training rows."""
+        cost = self.stage(
+            "ingest",
+            f"--images={self.data}",
+            f"--sheet={machine.ROOT / 'conf' / 'no_sheet.csv'}",
+            f"--records-out={self.path('records.csv')}",
+            f"--pixels-out={self.path('pixels.npy')}",
+        )
+        records = f"--records={self.path('records.csv')}"
+        split = self.path("split.csv")
+        self.stage(
+            "split", records, f"--split-out={split}", f"--metrics-out={self.path('split.json')}"
+        )
+        self.stage("oversample", records, f"--split={split}", f"--rows-out={self.path('rows.csv')}")
+        return cost
+
+    def embed(self, backbone: str) -> Cost:
+        """Features of `backbone`, from the start."""
+        return self.stage(
+            "embed",
+            f"--backbone={backbone}",
+            f"--pixels={self.path('pixels.npy')}",
+            f"--partial={self.path('partial')}",
+            f"--features-out={self.path('features') / backbone}",
+        )
+
+    def train(self, backbone: str) -> Cost:
+        """A model on these features, from the start."""
+        model = self.path("models") / backbone
+        return self.stage(
+            "train",
+            f"--backbone={backbone}",
+            f"--features={self.path('features') / backbone}",
+            f"--pixels={self.path('pixels.npy')}",
+            f"--records={self.path('records.csv')}",
+            f"--split={self.path('split.csv')}",
+            f"--rows={self.path('rows.csv')}",
+            f"--checkpoints={self.path('checkpoints') / backbone}",
+            f"--model-out={model}",
+            f"--history-out={model.with_suffix('.csv')}",
+        )
+
+    def stage(self, name: str, *arguments: str) -> Cost:
+        """One stage as a process of its own, with MLflow in this folder."""
+        command = [f"stages.{name}", f"--params={self.params}", *arguments]
+        return run(command, {"DVC_ROOT": str(self.folder), "MLFLOW_TRACKING_URI": ""})
+
+    def accuracy(self, backbone: str, subset: str) -> float:
+        """Of the trained model on a subset, by OpenVINO in float32."""
+        from knee.classifier.features import engines
+        from knee.classifier.inference.predictor import Predictor
+        from knee.records import records_table
+        from knee.splits import protocols
+
+        table = records_table.read_records(self.path("records.csv"))
+        joined = table.merge(
+            protocols.read_split(self.path("split.csv"))[["record", "subset"]], on="record"
+        )
+        chosen = joined[joined["subset"] == subset]
+        model = self.path("models") / backbone
+        facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
+        predictor = Predictor(
+            model / "model.keras", facts["model_sha256"], engines.choose("auto", "float32")
+        )
+        pixels = np.load(self.path("pixels.npy"), mmap_mode="r", allow_pickle=False)
+        made = predictor(pixels[chosen["pixel_row"].to_numpy()]).probabilities
+        found = made.argmax(axis=1)
+        return float((found == chosen["class_index"].to_numpy()).mean())

@@ -1,0 +1,117 @@
+"""The drawings of the audit's report: outlines of distributions, positions of bars.
+
+An outline is an SVG path in a box of 100 x 100 that is stretched to its place; all text stands
+beside it in HTML, so that it can be read at any width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knee.reading.canonical_image import Pixels
+
+BINS: Final = 40
+TICKS: Final = 5
+OUTSIDE: Final = (0.5, 99.5)  # percentiles: what lies beyond is drawn into the outermost bins
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The distribution of one class."""
+
+    label: str
+    class_index: int
+    path: str  # d of an SVG path
+    median: str
+    median_percent: float  # place on the axis
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One quantity by class."""
+
+    title: str
+    unit: str
+    ticks: tuple[str, ...]
+    outlines: tuple[Outline, ...]
+    constant: str  # the only value there is, else ""
+
+
+def distributions(kept: pd.DataFrame, pixels: Pixels) -> list[Distribution]:
+    """Brightness, contrast, size and shape of one record a picture, by class.
+
+    Args:
+        kept: rows of the records table.
+        pixels: uint8 (rows, side, side), read at `kept.pixel_row`.
+    """
+    films = [np.array(pixels[row]) for row in kept["pixel_row"]]
+    area = (kept["width"] * kept["height"]).clip(lower=1)
+    quantities: list[tuple[str, str, Any]] = [
+        ("Mean brightness", "gray level, 0-255", [film.mean() for film in films]),
+        ("Contrast", "standard deviation of the gray levels", [film.std() for film in films]),
+        ("Width", "px", kept["width"]),
+        ("Height", "px", kept["height"]),
+        ("Width over height", "", kept["width"] / kept["height"].clip(lower=1)),
+        ("File size", "bytes a pixel", kept["bytes"] / area),
+    ]
+    labels = kept["label"].tolist()
+    indices = kept["class_index"].to_numpy(np.int64)
+    return [
+        distribution(title, unit, np.asarray(values, np.float64), indices, labels)
+        for title, unit, values in quantities
+        if len(kept)
+    ]
+
+
+def distribution(
+    title: str, unit: str, values: Floats, indices: npt.NDArray[np.int64], labels: Sequence[str]
+) -> Distribution:
+    """Outlines of `values` (records,), one a class, all on one axis and of one area."""
+    low, high = (float(end) for end in np.percentile(values, OUTSIDE))
+    if values.min() == values.max():
+        return Distribution(title, unit, (), (), _number(low))
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    outlines = []
+    for index in np.unique(indices):
+        own = values[indices == index]
+        counts, _ = np.histogram(own.clip(low, high), bins=BINS, range=(low, high))
+        middle = float(np.median(own))
+        share = (np.clip(middle, low, high) - low) / (high - low)
+        label = labels[int(np.flatnonzero(indices == index)[0])]
+        outlines.append((label, int(index), counts / len(own), _number(middle), 100 * share))
+    tallest = max(float(heights.max()) for _, _, heights, _, _ in outlines)
+    drawn = tuple(
+        Outline(label, index, _steps(heights / tallest), middle, round(float(place), 2))
+        for label, index, heights, middle, place in outlines
+    )
+    ticks = tuple(_number(float(value)) for value in np.linspace(low, high, TICKS))
+    return Distribution(title, unit, ticks, drawn, "")
+
+
+def percent(value: float | None) -> float:
+    """0-1 -> 0-100 for a style attribute; 0 for what is not defined."""
+    return round(100 * min(max(value or 0.0, 0.0), 1.0), 2)
+
+
+def _steps(heights: Floats) -> str:
+    """A histogram's outline; heights 0-1."""
+    width = 100 / len(heights)
+    parts = ["M0 100"]
+    for number, height in enumerate(heights):
+        top = round(100 - 96 * float(height), 1)
+        parts.append(f"V{top:g}H{round((number + 1) * width, 2):g}")
+    return "".join([*parts, "V100Z"])
+
+
+def _number(value: float) -> str:
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"

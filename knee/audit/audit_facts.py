@@ -1,0 +1,226 @@
+"""What a data set holds besides bone: copies, conflicts, leakage, and how far shortcuts get.
+
+`headline` of the facts is metrics/audit.json, `shortcut_details` is metrics/shortcuts.json; the
+report for people is in `audit_report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+from knee.audit import shortcut_scores
+from knee.audit.shortcuts import Integers, shortcuts
+from knee.reading.canonical_image import Pixels
+from knee.records import file_names
+from knee.records.components import components, equal_pairs
+from knee.records.conflicts import conflicting_labels
+from knee.records.file_names import Patterns, lineage_keys
+from knee.records.records_table import QUARANTINED, REJECTED, USED, class_names
+from knee.splits import protocols
+
+# The published protocol: 80 % train, 10 % val, 10 % test of all files.
+PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, "seed": 42}
+
+
+class AuditError(ValueError):
+    """Records, pixels and split do not belong together."""
+
+
+def read_pixels(path: Any, records: pd.DataFrame) -> Pixels:
+    """The array at `path`, uint8 (rows, side, side), memory-mapped.
+
+    Raises:
+        AuditError: it is missing or damaged, or its rows are not those of the records.
+    """
+    try:
+        pixels: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise AuditError(f"{path} is no pixel array ({error}): run the ingest stage") from error
+    if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[1] != pixels.shape[2]:
+        raise AuditError(f"{path} holds {pixels.dtype} {pixels.shape}: run the ingest stage")
+    if records["pixel_row"].max() >= len(pixels):
+        raise AuditError(
+            f"{path} has {len(pixels)} images, the records ask for number "
+            f"{records['pixel_row'].max()}: run the ingest stage"
+        )
+    return pixels
+
+
+def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:
+    """(records,) False for copies that their file names call derived."""
+    return file_names.originals(records["source"].tolist(), patterns)
+
+
+def facts(
+    records: pd.DataFrame,
+    split: pd.DataFrame,
+    patterns: Patterns,
+    *,
+    split_protocol: str,
+    synthetic: bool,
+) -> dict[str, Any]:
+    """Counts, relations, leakage and origins.
+
+    Args:
+        records: the records table.
+        split: the split table of the same records.
+        patterns: expressions that tell copies by their names.
+        split_protocol: grouped | random.
+        synthetic: whether the films are.
+
+    Raises:
+        AuditError: the split is of other records.
+    """
+    if split["record"].tolist() != records["record"].tolist():
+        raise AuditError("the split is not of these records: run the split stage")
+    films = records[records["pixel_row"] >= 0]
+    several = conflicting_labels(films["picture"].tolist(), films["label"].tolist())
+    status = records["status"]
+    return {
+        "synthetic": synthetic,
+        "split_protocol": split_protocol,
+        "records": len(records),
+        "used": int((status == USED).sum()),
+        "quarantined": int((status == QUARANTINED).sum()),
+        "rejected": int((status == REJECTED).sum()),
+        "distinct_files": int(records.loc[records["sha256"] != "", "sha256"].nunique()),
+        "distinct_pixels": int(films["pixel_sha256"].nunique()),
+        "pictures": int(films["picture"].nunique()),
+        "groups": int(films["group"].nunique()),
+        "conflicting_pictures": len(several),
+        "conflicting_groups": int(films.loc[films["picture"].isin(several), "group"].nunique()),
+        "copies": copies(films, patterns),
+        "leakage": {
+            "random": random_leakage(records),
+            "in_use": round(protocols.leakage(records, split), 6),
+        },
+        "origins": origins(films),
+    }
+
+
+def copies(films: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
+    """Files beyond the first of their picture, each counted once, by the strongest relation.
+
+    The same bytes; else the same pixels; else a name that calls it a copy; else a near copy (found
+    by its look). With the number of pictures they add up to the number of films.
+    """
+    pixel_hashes = films["pixel_sha256"].tolist()
+    pairs = list(equal_pairs(pixel_hashes))
+    pairs += equal_pairs(lineage_keys(films["source"].tolist(), patterns))
+    named = len(np.unique(components(len(films), pairs)))
+    files, distinct = films["sha256"].nunique(), films["pixel_sha256"].nunique()
+    return {
+        "same_bytes": len(films) - files,
+        "same_pixels": files - distinct,
+        "same_name": distinct - named,
+        "near_copy": named - films["picture"].nunique(),
+    }
+
+
+def random_leakage(records: pd.DataFrame) -> float | None:
+    """Leakage of the published protocol; None where a class is too small for it."""
+    try:
+        split = protocols.random_split(records, folds=2, **PUBLISHED)
+    except protocols.SplitError:
+        return None
+    return round(protocols.leakage(records, split), 6)
+
+
+def origins(films: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Films by origin and label; the origin "" is unknown. Empty where none is known."""
+    if not (films["origin"] != "").any():
+        return {}
+    table = pd.crosstab(films["origin"], films["label"])
+    return {
+        str(origin): {str(label): int(count) for label, count in row.items()}
+        for origin, row in table.iterrows()
+    }
+
+
+def shortcut_facts(
+    records: pd.DataFrame,
+    split: pd.DataFrame,
+    pixels: Pixels,
+    kept: pd.DataFrame,
+    protocol: shortcut_scores.Protocol,
+    most_pictures: int,
+) -> dict[str, Any]:
+    """How well each shortcut predicts the label.
+
+    Args:
+        records: the records table.
+        split: the split in use.
+        pixels: uint8 (rows, side, side).
+        kept: one used record a picture.
+        protocol: how to judge.
+        most_pictures: more are thinned out, by whole groups at random, for the cross-validation.
+
+    Returns:
+        shortcut_pictures, chance, alarms (names), and shortcuts.<name> with the figures of
+        `shortcut_scores.cross_validated`, those of the split's test subset under `test`.
+    """
+    names = class_names(records)
+    chosen = _thinned(kept, most_pictures, protocol.seed)
+    subsets = dict(zip(split["record"], split["subset"], strict=True))
+    asked = records[records["record"].isin(chosen["record"]) | _in_subset(records, subsets)]
+    asked = asked.reset_index(drop=True)
+    labels, groups = (asked[name].to_numpy(np.int64) for name in ("class_index", "group"))
+    inside = np.flatnonzero(asked["record"].isin(chosen["record"]))
+    rows = tuple(
+        np.flatnonzero(asked["record"].map(subsets) == subset) for subset in ("train", "test")
+    )
+    found = {}
+    bar = tqdm(shortcuts(asked, pixels).items(), desc="audit", unit="shortcut", disable=None)
+    for name, shortcut in bar:
+        part = shortcut_scores.part(shortcut, inside)
+        figures = shortcut_scores.cross_validated(
+            part, labels[inside], groups[inside], names, protocol
+        )
+        test = shortcut_scores.held_out(
+            shortcut, labels, groups, names, protocol, (rows[0], rows[1])
+        )
+        found[name] = {**figures, "test": test}
+    return {
+        "shortcut_pictures": len(chosen),
+        "chance": round(1 / max(1, len(names)), 6),
+        "alarms": [name for name, figures in found.items() if figures["alarm"]],
+        "shortcuts": found,
+    }
+
+
+def headline(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What fits DVC's table of metrics: `facts` without lists, intervals and test figures."""
+    figures = {
+        name: {key: one[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "p_value")}
+        for name, one in facts["shortcuts"].items()
+    }
+    left_out = ("alarms", "origins")
+    return {key: value for key, value in facts.items() if key not in left_out} | {
+        "shortcuts": figures
+    }
+
+
+def shortcut_details(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is known of the shortcuts, with intervals and test figures."""
+    told = ("synthetic", "split_protocol", "shortcut_pictures", "chance", "alarms", "shortcuts")
+    return {key: facts[key] for key in told} | {"origins": facts["origins"]}
+
+
+def _in_subset(records: pd.DataFrame, subsets: dict[int, str]) -> pd.Series[bool]:
+    return records["record"].map(subsets).isin(("train", "test"))
+
+
+def _thinned(kept: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """Whole groups at random, as many as have at most `most` records together."""
+    if len(kept) <= most:
+        return kept
+    sizes = kept["group"].value_counts(sort=False)
+    order: Integers = np.random.default_rng(seed).permutation(len(sizes))
+    shuffled = sizes.iloc[order]
+    return kept[kept["group"].isin(shuffled.index[shuffled.cumsum() <= most])]

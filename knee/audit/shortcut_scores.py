@@ -1,0 +1,219 @@
+"""How well a shortcut predicts the label: grouped cross-validation, intervals, a permutation test.
+
+An alarm looks at balanced accuracy alone: on imbalanced classes a guess of the largest one has a
+high accuracy and means nothing. Chance is one in the number of classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from knee.audit.shortcuts import Fitted, Integers, Shortcut
+from knee.splits.folds import Folds, repeated_folds
+from knee.statistics import bootstrap, scores
+
+SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
+ENOUGH_EXCEEDING: Final = 10  # permutations that do as well: it cannot become significant any more
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How shortcuts are judged.
+
+    Attributes:
+        folds: of the cross-validation, >= 2; fewer where a class has fewer groups.
+        repeats: of the cross-validation, each with other folds.
+        permutations: of labels between groups of a fold, at most; they use the first repeat.
+        alarm_level: an alarm needs a p-value of at most this.
+        draws: of the grouped bootstrap.
+        level: of the intervals, 0-1.
+        seed: of folds, permutations and draws.
+    """
+
+    folds: int
+    repeats: int
+    permutations: int
+    alarm_level: float
+    draws: int
+    level: float
+    seed: int
+
+
+def cross_validated(
+    shortcut: Shortcut,
+    labels: Integers,
+    groups: Integers,
+    class_names: Sequence[str],
+    protocol: Protocol,
+) -> dict[str, Any]:
+    """Figures of `SHOWN` with intervals, p_value and alarm; all None where folds are impossible.
+
+    Args:
+        shortcut: features of the same records.
+        labels: (records,) class indices.
+        groups: (records,) records with the same value stay together.
+        class_names: by class index.
+        protocol: how to judge.
+    """
+    repeats = repeated_folds(
+        labels, groups, folds=protocol.folds, repeats=protocol.repeats, seed=protocol.seed
+    )
+    if not repeats:
+        return {**_undefined(), "p_value": None, "alarm": False}
+    with _quick():
+        fitted = [_bind(shortcut, folds) for folds in repeats]
+        guesses = [
+            _guess(bound, folds, labels) for bound, folds in zip(fitted, repeats, strict=True)
+        ]
+        p_value = _p_value(fitted[0], repeats[0], labels, groups, guesses[0], protocol)
+    many = len(repeats)
+    figures = _figures(
+        np.tile(labels, many), np.concatenate(guesses), np.tile(groups, many), class_names, protocol
+    )
+    above = figures["balanced_accuracy"] > 1 / len(np.unique(labels))
+    return {**figures, "p_value": p_value, "alarm": bool(above and p_value <= protocol.alarm_level)}
+
+
+def part(shortcut: Shortcut, rows: Integers) -> Shortcut:
+    """The same shortcut of fewer records."""
+    return dataclasses.replace(shortcut, features=shortcut.features[rows])
+
+
+def held_out(
+    shortcut: Shortcut,
+    labels: Integers,
+    groups: Integers,
+    class_names: Sequence[str],
+    protocol: Protocol,
+    rows: tuple[Integers, Integers],
+) -> dict[str, Any]:
+    """Figures of `SHOWN` with intervals, fitted to the first and scored on the second `rows`.
+
+    All None where either is empty.
+    """
+    train, test = rows
+    if not len(train) or not len(test):
+        return _undefined()
+    with _quick():
+        learner = shortcut.learner(shortcut.features[train], shortcut.features[test])
+        guesses = learner(labels[train])
+    return _figures(labels[test], guesses, groups[test], class_names, protocol)
+
+
+def permuted(
+    labels: Integers, groups: Integers, folds: Integers, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """`labels` exchanged between whole groups of the same fold: each gets those of another one.
+
+    A group larger than its giver repeats the giver's labels, a smaller one takes the first. Folds
+    keep their shares of the classes: they were made so for the true labels, and shuffled ones
+    that lost it would do worse by that alone.
+
+    Args:
+        labels: (records,) class indices.
+        groups: (records,) no group is in two folds.
+        folds: (records,) fold numbers.
+        generator: of the exchange.
+    """
+    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.argsort(group_of, kind="stable")
+    sizes = np.bincount(group_of)
+    starts = np.cumsum(sizes) - sizes
+    place = np.empty(len(labels), np.int64)  # of a record within its group
+    place[order] = np.arange(len(labels)) - starts[group_of[order]]
+    giver = np.arange(len(sizes))
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds[first] == fold)
+        giver[inside] = generator.permutation(inside)
+    given = giver[group_of]
+    return labels[order][starts[given] + place % sizes[given]]
+
+
+def balanced_accuracy(truth: Integers, guesses: Integers) -> float:
+    """Mean recall of the classes that have records."""
+    counts = np.bincount(truth)
+    hits = np.bincount(truth[truth == guesses], minlength=len(counts))
+    present = counts > 0
+    return float((hits[present] / counts[present]).mean())
+
+
+def _bind(shortcut: Shortcut, folds: Folds) -> list[Fitted]:
+    features = shortcut.features
+    return [shortcut.learner(features[train], features[test]) for train, test in folds]
+
+
+def _guess(bound: Sequence[Fitted], folds: Folds, labels: Integers) -> Integers:
+    guesses = np.empty(len(labels), np.int64)
+    for fit, (train, test) in zip(bound, folds, strict=True):
+        guesses[test] = fit(labels[train])
+    return guesses
+
+
+def _p_value(
+    bound: Sequence[Fitted],
+    folds: Folds,
+    labels: Integers,
+    groups: Integers,
+    guesses: Integers,
+    protocol: Protocol,
+) -> float:
+    """Share of permutations that do as well, the learner fitted anew to each.
+
+    Stops as soon as significance is out of reach: Besag and Clifford 1991,
+    https://doi.org/10.1093/biomet/78.2.301.
+    """
+    observed = balanced_accuracy(labels, guesses) - 1e-9  # equal is as well
+    generator = np.random.default_rng(protocol.seed)
+    fold_of = np.empty(len(labels), np.int64)
+    for number, (_, inside) in enumerate(folds):
+        fold_of[inside] = number
+    exceeding = 0
+    for number in range(1, protocol.permutations + 1):
+        shuffled = permuted(labels, groups, fold_of, generator)
+        exceeding += balanced_accuracy(shuffled, _guess(bound, folds, shuffled)) >= observed
+        if exceeding == ENOUGH_EXCEEDING:
+            return round(exceeding / number, 6)
+    return round((exceeding + 1) / (protocol.permutations + 1), 6)
+
+
+def _figures(
+    truth: Integers,
+    guesses: Integers,
+    groups: Integers,
+    class_names: Sequence[str],
+    protocol: Protocol,
+) -> dict[str, Any]:
+    certain = np.eye(len(class_names))[guesses]
+    figures = scores.score(truth, certain, class_names)
+    ends = bootstrap.intervals(
+        truth, certain, groups, draws=protocol.draws, level=protocol.level, seed=protocol.seed
+    )
+    return {
+        **{name: figures[name] for name in SHOWN},
+        "confidence_interval": {name: ends[name] for name in SHOWN},
+    }
+
+
+def _undefined() -> dict[str, Any]:
+    ends = {name: {"low": None, "high": None} for name in SHOWN}
+    return {**dict.fromkeys(SHOWN), "confidence_interval": ends}
+
+
+@contextlib.contextmanager
+def _quick() -> Iterator[None]:
+    """Many small fits: one thread each, no checks that the calls before have made."""
+    import sklearn
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    settings = {"assume_finite": True, "skip_parameter_validation": True}
+    with warnings.catch_warnings(), threadpool_limits(1), sklearn.config_context(**settings):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of shuffled labels
+        yield

@@ -1,0 +1,1 @@
+"""Everything that needs TensorFlow or OpenVINO: nets, features, training, inference."""

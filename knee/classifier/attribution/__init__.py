@@ -1,0 +1,1 @@
+"""Which pixels a trained model used: Grad-CAM, occlusion, randomisation."""

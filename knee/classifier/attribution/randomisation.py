@@ -1,0 +1,62 @@
+"""The sanity check of Adebayo et al. 2018, https://arxiv.org/abs/1810.03292: weights drawn anew.
+
+A map that shows what a model has learned changes when the model forgets it, from the output down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from keras.layers import BatchNormalization
+
+from knee.classifier.attribution.grad_cam import Halves
+
+
+def cascade(model: Halves, pixels: npt.NDArray[np.uint8], seed: int) -> dict[str, Halves]:
+    """Copies of `model` with more and more layers as before the training; `model` stays as it is.
+
+    Args:
+        model: a trained classifier.
+        pixels: uint8 (rows, side, side), images to settle the batch norms of `trained` on: without
+            statistics of their own a deep net of random weights gives every image the same output.
+        seed: of the weights that are drawn anew.
+
+    Returns:
+        output: the last layer's weights are drawn anew; head: all that reads the feature map;
+        trained: what of the backbone was trained, too. Where nothing of it was, there is no
+        `trained`: `head` is all that was trained. Parts that are not drawn anew are shared.
+    """
+    keras.utils.set_random_seed(seed)
+    head = keras.models.clone_model(model.head)
+    output = keras.models.clone_model(model.head)
+    for fresh, learned in zip(output.layers[:-1], model.head.layers[:-1], strict=True):
+        fresh.set_weights(learned.get_weights())
+    levels = {
+        "output": Halves(model.frozen, model.upper, output),
+        "head": Halves(model.frozen, model.upper, head),
+    }
+    if model.upper.trainable_weights:
+        upper = keras.models.clone_model(model.upper)
+        images = tf.constant(np.asarray(pixels, np.float32)[..., np.newaxis])
+        _settle(upper, model.frozen(images, training=False))
+        levels["trained"] = Halves(model.frozen, upper, head)
+    return levels
+
+
+def _settle(model: keras.Model, inputs: tf.Tensor) -> None:
+    """Give each batch norm the mean and variance that it meets on `inputs`."""
+    for norm in _norms(model):
+        norm.momentum, norm.trainable = 0.0, True  # a frozen one would keep what it has
+    model(inputs, training=True)
+
+
+def _norms(model: keras.Model) -> Iterator[BatchNormalization]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _norms(layer)
+        elif isinstance(layer, BatchNormalization):
+            yield layer

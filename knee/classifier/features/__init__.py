@@ -1,0 +1,1 @@
+"""Outputs of the frozen backbone, computed once an image."""

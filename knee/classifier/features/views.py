@@ -1,0 +1,80 @@
+"""Views of an image that are embedded beside it: its mirror image, small random changes.
+
+Importable without TensorFlow. A view depends on (seed, row, view) alone, so that an embedding
+that goes on after a kill ends as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from knee.classifier.features.feature_source import AUGMENTED, IMAGE, MIRROR
+
+Pixels = npt.NDArray[np.uint8]
+ROTATION_DEGREES = 7.0  # largest, either way
+ZOOM_SHARE = 0.07  # largest, either way
+BRIGHTNESS = 0.08  # largest shift, in shares of 255
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which views there are.
+
+    Attributes:
+        mirrored: the mirror image.
+        augmented: number of randomly changed copies; half of them mirrored if `mirrored`.
+        seed: of the random changes.
+    """
+
+    mirrored: bool = False
+    augmented: int = 0
+    seed: int = 42
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each view, the image itself first."""
+        return (IMAGE, *(MIRROR,) * self.mirrored, *(AUGMENTED,) * self.augmented)
+
+    def make(self, images: Pixels, first_row: int, view: int) -> Pixels:
+        """View number `view` of `images`, uint8 (n, side, side), rows `first_row` and on."""
+        kind = self.kinds[view]
+        if kind == IMAGE:
+            return images
+        if kind == MIRROR:
+            return images[:, :, ::-1]
+        return np.stack(
+            [
+                _changed(image, np.random.default_rng((self.seed, first_row + number, view)), self)
+                for number, image in enumerate(images)
+            ]
+        )
+
+
+def _changed(image: Pixels, random: np.random.Generator, views: Views) -> Pixels:
+    """Rotate and scale about the centre, shift the brightness; black outside."""
+    angle = math.radians(random.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
+    scale = 1 + random.uniform(-ZOOM_SHARE, ZOOM_SHARE)
+    shift = 255 * random.uniform(-BRIGHTNESS, BRIGHTNESS)
+    flip = -1.0 if views.mirrored and random.random() < 0.5 else 1.0
+    centre = image.shape[0] / 2
+    cosine, sine = math.cos(angle) * scale, math.sin(angle) * scale
+    # Pillow wants, for each target pixel, where in the source it comes from.
+    matrix = (
+        flip * cosine,
+        -sine,
+        centre - centre * (flip * cosine - sine),
+        flip * sine,
+        cosine,
+        centre - centre * (flip * sine + cosine),
+    )
+    size = (image.shape[1], image.shape[0])
+    turned = Image.fromarray(image).transform(
+        size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+    )
+    shifted = np.clip(np.asarray(turned, np.float32) + np.float32(shift), 0, 255)
+    return np.asarray(shifted.round(), np.uint8)

@@ -1,0 +1,1 @@
+"""A trained model on new images, as fast as the machine allows."""

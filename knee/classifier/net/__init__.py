@@ -1,0 +1,1 @@
+"""Backbones, heads, their assembly, and models on disk."""

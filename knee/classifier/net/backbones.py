@@ -1,0 +1,94 @@
+"""The table of backbones: adding one is adding one row to `BACKBONES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from knee.classifier.net.design import DesignError
+from knee.storage import provenance
+
+
+class BackboneError(DesignError):
+    """A backbone, its weights or a named layer that does not exist."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A convolutional net without its classification top.
+
+    Attributes:
+        build: takes `input_shape` (height, width, 3) and `weights` (None, "imagenet" or a path).
+        scale: with `offset`, maps raw 0-255 pixels to what the net was pretrained on:
+            `pixels * scale + offset`.
+        offset: see `scale`.
+        published_squeeze: whether the published recipe puts a squeeze-and-excitation block first.
+    """
+
+    build: Callable[..., keras.Model]
+    scale: float
+    offset: float
+    published_squeeze: bool
+
+
+BACKBONES: dict[str, Backbone] = {
+    "mobilenet": Backbone(keras.applications.MobileNet, 1 / 127.5, -1.0, published_squeeze=True),
+    "xception": Backbone(keras.applications.Xception, 1 / 127.5, -1.0, published_squeeze=False),
+}
+
+
+def find(name: str) -> Backbone:
+    """The row of `name`; `BackboneError` names the known ones."""
+    if name not in BACKBONES:
+        raise BackboneError(
+            f"model.backbones: unknown backbone {name!r}; known: {', '.join(BACKBONES)}"
+        )
+    return BACKBONES[name]
+
+
+def weights_source(weights: str, name: str) -> str | None:
+    """What `keras.applications` takes as `weights`, from the value of the key `weights`.
+
+    Args:
+        weights: "none", "imagenet" (Keras downloads them) or a folder with `<backbone>.h5`.
+        name: the backbone's name.
+
+    Raises:
+        BackboneError: the folder has no file for this backbone.
+    """
+    if weights == "none":
+        return None
+    if weights == "imagenet":
+        return "imagenet"
+    file = Path(weights) / f"{name}.h5"
+    if not file.is_file():
+        raise BackboneError(
+            f"weights: {file} does not exist; give none, imagenet, or a folder that holds "
+            f"{name}.h5 (ImageNet weights without the top, in Keras' format)"
+        )
+    return str(file)
+
+
+def weights_fingerprint(weights: str, name: str) -> str:
+    """What tells these weights from others: the file's SHA-256, or who provides them."""
+    source = weights_source(weights, name)
+    if source in (None, "imagenet"):
+        return f"{weights} of Keras {keras.__version__}"
+    return provenance.fingerprint(Path(str(source)))
+
+
+def build(name: str, side_pixels: int, weights: str) -> keras.Model:
+    """The bare backbone on (side, side, 3), scaled inputs, without its top."""
+    shape = (side_pixels, side_pixels, 3)
+    if keras.config.image_data_format() == "channels_first":
+        shape = (3, side_pixels, side_pixels)
+    model = find(name).build(
+        input_shape=shape,
+        include_top=False,
+        weights=weights_source(weights, name),
+    )
+    model.name = name
+    return model

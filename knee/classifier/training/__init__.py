@@ -1,0 +1,1 @@
+"""Fitting of heads and of whole nets, with exact resumption."""

@@ -1,0 +1,250 @@
+"""Training of the trained part: one call of `keras.Model.fit`, all decisions in one callback."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from knee.classifier.features.feature_source import Source
+from knee.classifier.training.checkpoints import Checkpoints, Progress
+from knee.classifier.training.inputs import (
+    Augmentation,
+    Rows,
+    padded_batches,
+    targets,
+    training_batches,
+)
+from knee.classifier.training.optimizer import FusedAdam
+
+log = logging.getLogger(__name__)
+SEED_STATE = "seed_generator_state"  # Keras' name for what its random layers draw from
+MOST_STEPS_AT_ONCE = 16  # without coming back to Python
+EpochReport = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How to train.
+
+    Attributes:
+        epochs: at most this many.
+        batch_size: global, over all devices.
+        learning_rate: peak of the schedule.
+        schedule: "constant", or "cosine" down to zero at the last epoch; set once an epoch.
+        warmup_epochs: epochs of linear rise before.
+        weight_decay: decoupled; 0 for plain Adam.
+        label_smoothing: 0-1.
+        soft_label_deviation: of soft ordinal labels, in classes; 0 for one-hot labels.
+        patience: epochs without a lower validation loss before stopping; 0 never stops early.
+        keep: whose weights the training ends with: those of the epoch with the "best" validation
+            loss, or of the "last". Few validation records choose by luck; "last" never stops early.
+        seed: of order and augmentation.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: int = 0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    soft_label_deviation: float = 0.0
+    patience: int = 0
+    keep: Literal["best", "last"] = "best"
+    seed: int = 42
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of `epoch` (from 0)."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * (epoch + 1) / (self.warmup_epochs + 1)
+        if self.schedule == "constant":
+            return self.learning_rate
+        length = max(self.epochs - self.warmup_epochs, 1)
+        return (
+            self.learning_rate * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / length)) / 2
+        )
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Rows of a source with their classes; rows may repeat in training."""
+
+    rows: Rows
+    class_indices: Rows
+
+
+def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
+    """Adam and cross-entropy; call it inside the strategy's scope."""
+    model.compile(
+        optimizer=FusedAdam(
+            learning_rate=optimisation.learning_rate,
+            weight_decay=optimisation.weight_decay or None,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=optimisation.label_smoothing),
+        metrics=["accuracy"],
+    )
+    # Its variables must exist before a checkpoint's state can be loaded into them.
+    model.optimizer.build(model.trainable_variables)
+
+
+def fit(
+    model: keras.Model,
+    source: Source,
+    training: Subset,
+    validation: Subset,
+    optimisation: Optimisation,
+    augmentation: Augmentation,
+    *,
+    classes: int,
+    class_weights: npt.NDArray[np.float32],
+    checkpoints: Checkpoints,
+    on_epoch: EpochReport | None = None,
+    one_by_one: bool = False,
+) -> Progress:
+    """Train `model` in place, leave it with the weights of the chosen epoch.
+
+    Args:
+        model: compiled trained part.
+        source: pixels or features of all records.
+        training: rows trained on.
+        validation: rows that choose the epoch; never the test subset.
+        optimisation: how.
+        augmentation: random changes of training rows.
+        classes: number of classes.
+        class_weights: (classes,) factors on the loss.
+        checkpoints: where the state is kept after each epoch, and found after a crash.
+        on_epoch: called after each epoch with the epoch (from 0) and its row of the history.
+        one_by_one: come back to Python after each step. How many run as one is traced into the
+            model: one that is trained again, on another number of rows, needs this.
+
+    Returns:
+        The history and the best epoch.
+    """
+    progress = checkpoints.restore(model)
+    remaining = range(progress.epochs_done, optimisation.epochs)
+    if progress.epochs_done:
+        log.info("resuming after epoch %d of %d", progress.epochs_done, optimisation.epochs)
+    if remaining and not _exhausted(progress, optimisation):
+        batches = training_batches(
+            source,
+            training.rows,
+            training.class_indices,
+            targets=targets(classes, optimisation.soft_label_deviation),
+            batch_size=optimisation.batch_size,
+            epochs=remaining,
+            seed=optimisation.seed,
+            augmentation=augmentation,
+            class_weights=class_weights,
+        )
+        checked = padded_batches(source, validation.rows, optimisation.batch_size)
+        callback = _EpochEnd(optimisation, progress, checked, validation, checkpoints, on_epoch)
+        steps = max(len(training.rows) // optimisation.batch_size, 1)
+        alone = model.distribute_strategy.num_replicas_in_sync == 1  # the loop fails on several
+        if alone and not one_by_one:
+            model.steps_per_execution = steps_at_once(steps)
+        model.fit(
+            batches,
+            epochs=optimisation.epochs,
+            initial_epoch=progress.epochs_done,
+            steps_per_epoch=steps,
+            callbacks=[callback],
+            shuffle=False,
+            verbose=0,
+        )
+    checkpoints.restore_best(model)
+    return progress
+
+
+def steps_at_once(steps: int) -> int:
+    """How many of an epoch's `steps` run as one: a divisor, so that every epoch ends in time."""
+    return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
+
+
+def cross_entropy(class_indices: Rows, probabilities: npt.NDArray[np.float32]) -> float:
+    """Mean negative logarithm of the true class's probability, in nats."""
+    chosen = probabilities[np.arange(len(class_indices)), class_indices].astype(np.float64)
+    return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())
+
+
+def _exhausted(progress: Progress, optimisation: Optimisation) -> bool:
+    waited = progress.epochs_done - 1 - progress.best_epoch
+    return bool(optimisation.patience and progress.history and waited >= optimisation.patience)
+
+
+def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Noise and dropout as a function of (seed, epoch): Keras saves no state of theirs."""
+    states = [variable for variable in model.variables if variable.name == SEED_STATE]
+    for number, state in enumerate(states):
+        words = np.random.SeedSequence((seed, number, epoch)).generate_state(2)
+        state.assign((words >> 1).astype(state.dtype))
+
+
+class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
+    """Learning rate before an epoch; validation, record, checkpoint and stopping after it."""
+
+    def __init__(
+        self,
+        optimisation: Optimisation,
+        progress: Progress,
+        checked: object,
+        validation: Subset,
+        checkpoints: Checkpoints,
+        on_epoch: EpochReport | None,
+    ) -> None:
+        super().__init__()
+        self._optimisation = optimisation
+        self._progress = progress
+        self._checked = checked
+        self._validation = validation
+        self._checkpoints = checkpoints
+        self._on_epoch = on_epoch
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        self._started = time.perf_counter()
+        self.model.optimizer.learning_rate = self._optimisation.rate(epoch)
+        _reseed(self.model, self._optimisation.seed, epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        rows = self._validation.class_indices
+        probabilities = self.model.predict(self._checked, verbose=0)[: len(rows)]
+        row = {
+            "epoch": epoch,
+            "learning_rate": self._optimisation.rate(epoch),
+            "loss": float((logs or {})["loss"]),
+            "accuracy": float((logs or {})["accuracy"]),
+            "val_loss": cross_entropy(rows, probabilities),
+            "val_accuracy": float((probabilities.argmax(axis=1) == rows).mean()),
+        }
+        self._record(epoch, row)
+        self._checkpoints.save(self.model, self._progress)
+        if self._on_epoch:
+            self._on_epoch(epoch, row)
+        if _exhausted(self._progress, self._optimisation):
+            self.model.stop_training = True
+
+    def _record(self, epoch: int, row: dict[str, float]) -> None:
+        self._progress.history.append(row)
+        self._progress.epochs_done = epoch + 1
+        chosen = self._optimisation.keep == "last" or row["val_loss"] < self._progress.best_loss
+        if chosen:
+            self._progress.best_loss, self._progress.best_epoch = row["val_loss"], epoch
+        log.info(
+            "epoch %d/%d  loss %.4f  accuracy %.3f  val_loss %.4f  val_accuracy %.3f  %.1f s",
+            epoch + 1,
+            self._optimisation.epochs,
+            row["loss"],
+            row["accuracy"],
+            row["val_loss"],
+            row["val_accuracy"],
+            time.perf_counter() - self._started,
+        )

@@ -1,0 +1,105 @@
+"""Train and predict the folds of a cross-validation, one after another, in one process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pandas as pd
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from knee.classifier.features.feature_source import Source
+from knee.classifier.net.design import BackboneDesign
+from knee.evidence.evaluation.fold_results import FoldResults, Result
+from knee.splits import cross_validation
+from knee.splits.cross_validation import Fold
+from knee.statistics import scores
+
+if TYPE_CHECKING:  # TensorFlow is not imported where every fold is found
+    from knee.classifier.training.learner import Learner
+
+SHOWN: Final = ("accuracy", "macro_f1")  # of each fold in the log
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every fold trains.
+
+    Attributes:
+        name: in the log and at the progress bar.
+        backbone: what is frozen, and from where on it is trained.
+        head: the parameters' section `head`, as plain values.
+        train: the section `train`, likewise.
+        oversampling: of a fold's training rows.
+        oversampling_seed: of these repeats.
+        classes: number of classes.
+    """
+
+    name: str
+    backbone: BackboneDesign
+    head: Mapping[str, Any]
+    train: Mapping[str, Any]
+    oversampling: Literal["random", "none"]
+    oversampling_seed: int
+    classes: int
+
+
+def train_folds(
+    recipe: Recipe, source: Source, kept: pd.DataFrame, folds: Sequence[Fold], done: FoldResults
+) -> list[Result]:
+    """The result of each fold, found in `done` or trained afresh and kept there.
+
+    Args:
+        recipe: what is trained.
+        source: features or pixels of all records.
+        kept: the records that are cross-validated.
+        folds: of these records.
+        done: results of an earlier, killed run.
+    """
+    learner: Learner | None = None
+    results = []
+    with logging_redirect_tqdm():
+        for number, fold in enumerate(tqdm(folds, recipe.name, unit="fold", disable=None)):
+            started = time.perf_counter()
+            found = done.find(fold.repeat, fold.fold, (len(fold.held_out), recipe.classes))
+            if found is None:
+                learner = learner or _learner(recipe, source)
+                found = _trained(recipe, learner, kept, fold, recipe.train["seed"] + number)
+                done.keep(fold.repeat, fold.fold, found)
+            results.append(found)
+            _log_fold(kept, fold, found, time.perf_counter() - started)
+    return results
+
+
+def _learner(recipe: Recipe, source: Source) -> Learner:
+    from knee.classifier.training import training
+    from knee.classifier.training.learner import Learner
+
+    plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
+    return Learner(plan, source)
+
+
+def _trained(recipe: Recipe, learner: Learner, kept: pd.DataFrame, fold: Fold, seed: int) -> Result:
+    rows = cross_validation.training_rows(kept, fold, recipe.oversampling, recipe.oversampling_seed)
+    validation, held_out = kept.iloc[fold.validation], kept.iloc[fold.held_out]
+    outcome = learner.train(
+        (rows["pixel_row"].to_numpy(), rows["class_index"].to_numpy()),
+        (validation["pixel_row"].to_numpy(), validation["class_index"].to_numpy()),
+        held_out["pixel_row"].to_numpy(),
+        seed,
+    )
+    chances = scores.checked(held_out["class_index"].to_numpy(), outcome.probabilities)
+    return Result(chances, outcome.best_epoch, outcome.epochs)
+
+
+def _log_fold(kept: pd.DataFrame, fold: Fold, result: Result, seconds: float) -> None:
+    truth = kept["class_index"].to_numpy()[fold.held_out]
+    figures = (scores.metric(name)(truth, result.probabilities) for name in SHOWN)
+    text = "repeat %d fold %d  %d held out  epoch %d of %d  accuracy %.3f  macro_f1 %.3f  %.1f s"
+    numbers = (fold.repeat + 1, fold.fold + 1, len(truth), result.best_epoch + 1, result.epochs)
+    log.info(text, *numbers, *figures, seconds)

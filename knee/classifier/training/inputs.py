@@ -1,0 +1,232 @@
+"""Rows -> tf.data batches: which rows when, and what happens to them on the way.
+
+All randomness comes from (seed, epoch) and (seed, position in the run), never from the order in
+which threads finish; so a training that resumes at an epoch sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from knee.classifier.features.feature_source import Source
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images; amplitudes are the largest, either way.
+
+    Attributes:
+        horizontal_flip: mirror half of the images. There is no vertical flip: knees stand upright.
+        rotation_degrees: rotation about the centre.
+        translation_share: shift, in shares of the side.
+        zoom_share: change of the scale 1.
+        brightness: shift, in shares of 255.
+        contrast: change of the factor 1 about the image's mean.
+        mixup: each image, or feature map, becomes a mean of two, and so do their labels; the share
+            of the second is drawn from Beta(mixup, mixup). 0 mixes none. Zhang et al. 2018,
+            https://arxiv.org/abs/1710.09412; on feature maps: Verma et al. 2019,
+            https://arxiv.org/abs/1806.05236.
+    """
+
+    horizontal_flip: bool = False
+    rotation_degrees: float = 0.0
+    translation_share: float = 0.0
+    zoom_share: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    mixup: float = 0.0
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether it goes beyond the flip, which frozen features can offer as a second view."""
+        return any(
+            (
+                self.rotation_degrees,
+                self.translation_share,
+                self.zoom_share,
+                self.brightness,
+                self.contrast,
+            )
+        )
+
+
+def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
+    """Positions 0..rows-1 shuffled for `epoch`, cut to whole batches.
+
+    A partial last batch is left out (another remainder in every epoch): batches of one size keep
+    the gradient's scale and never leave a replica without work.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(rows)
+    return order[: max(rows // batch_size, 1) * batch_size].astype(np.int64)
+
+
+def targets(classes: int, deviation: float) -> npt.NDArray[np.float32]:
+    """(classes, classes) row k: the wanted probabilities of a record of class k.
+
+    One-hot for a `deviation` of 0, else a normal density of that standard deviation (in classes)
+    about k: soft ordinal labels, by which a grade's neighbours are lesser errors than what lies
+    beyond them. Diaz and Marathe 2019, https://doi.org/10.1109/CVPR.2019.00487.
+    """
+    if not deviation:
+        return np.eye(classes, dtype=np.float32)
+    grades = np.arange(classes)
+    density = np.exp(-((grades - grades[:, np.newaxis]) ** 2) / (2 * deviation**2))
+    return np.asarray(density / density.sum(axis=1, keepdims=True), np.float32)
+
+
+def training_batches(
+    source: Source,
+    rows: Rows,
+    class_indices: Rows,
+    *,
+    targets: npt.NDArray[np.float32],
+    batch_size: int,
+    epochs: range,
+    seed: int,
+    augmentation: Augmentation,
+    class_weights: npt.NDArray[np.float32],
+) -> tf.data.Dataset:
+    """All batches of `epochs`, one after the other: (inputs, wanted probabilities, weights).
+
+    Args:
+        source: pixels or features of all records.
+        rows: which of its rows are trained on, repeats allowed.
+        class_indices: class of each entry of `rows`.
+        targets: (classes, classes) wanted probabilities of each class, see `targets`.
+        batch_size: global batch size.
+        epochs: epochs still to be trained.
+        seed: of order and augmentation.
+        augmentation: for pixels all of it; for features mixup, and the flip where there is a
+            mirrored view.
+        class_weights: (classes,) factor on the loss.
+    """
+    orders = [epoch_order(len(rows), batch_size, seed, epoch) for epoch in epochs]
+    size = len(orders[0])
+    positions = np.concatenate(orders)
+    ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
+    weights, wanted = tf.constant(class_weights), tf.constant(targets)
+    offered = tf.constant(source.offered(flip=augmentation.horizontal_flip), tf.int64)
+
+    def prepare(row: tf.Tensor, label: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        chosen = _read(source, _choose(offered, row, seed, tick[0]), row)
+        if source.pixels:
+            chosen = augment(chosen, seed, tick[0], augmentation)
+        made = (chosen, tf.gather(wanted, label), tf.gather(weights, label))
+        return mixed(made, seed, tick[0], augmentation.mixup) if augmentation.mixup else made
+
+    size = min(batch_size, size)
+    return (
+        tf.data.Dataset.from_tensor_slices((rows[positions], class_indices[positions], ticks))
+        .batch(size, drop_remainder=True)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def padded_batches(source: Source, rows: Rows, batch_size: int) -> tf.data.Dataset:
+    """Rows in order, the last one repeated up to whole batches: the caller cuts the result."""
+    padding = -len(rows) % batch_size
+    padded = np.concatenate([rows, np.repeat(rows[-1:], padding)])
+
+    def prepare(row: tf.Tensor) -> tf.Tensor:
+        return _read(source, tf.zeros_like(row), row)
+
+    return (
+        tf.data.Dataset.from_tensor_slices(padded)
+        .batch(batch_size, drop_remainder=True)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _choose(offered: tf.Tensor, row: tf.Tensor, seed: int, tick: tf.Tensor) -> tf.Tensor:
+    """One of the `offered` views for each row."""
+    if offered.shape[0] < 2:
+        return tf.zeros_like(row)
+    draws = tf.random.stateless_uniform(
+        tf.shape(row), _seed(seed, tick, 0), 0, offered.shape[0], tf.int64
+    )
+    return tf.gather(offered, draws)
+
+
+def _read(source: Source, view: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+    """Values of `source`, float32 (batch, ...), read from its file by tf.data's threads."""
+    dtype = tf.as_dtype(source.values.dtype)
+    chosen = tf.numpy_function(source.take, [view, row], dtype, stateful=False)
+    chosen = tf.cast(tf.ensure_shape(chosen, (row.shape[0], *source.values.shape[2:])), tf.float32)
+    return chosen[..., tf.newaxis] if source.pixels else chosen
+
+
+def _seed(seed: int, tick: tf.Tensor, purpose: int) -> tf.Tensor:
+    return tf.stack([tf.constant(seed * 16 + purpose, tf.int64), tick])
+
+
+def augment(images: tf.Tensor, seed: int, tick: tf.Tensor, settings: Augmentation) -> tf.Tensor:
+    """Change a batch (batch, side, side, 1), 0-255, float32; a function of (seed, tick) alone."""
+    count = tf.shape(images)[0]
+
+    def uniform(purpose: int, amplitude: float) -> tf.Tensor:
+        return tf.random.stateless_uniform(
+            [count], _seed(seed, tick, purpose), -amplitude, amplitude
+        )
+
+    if settings.horizontal_flip:
+        mirrored = uniform(1, 1.0)[:, None, None, None] > 0
+        images = tf.where(mirrored, images[:, :, ::-1], images)
+    if settings.rotation_degrees or settings.translation_share or settings.zoom_share:
+        images = _affine(
+            images,
+            uniform(2, settings.rotation_degrees * np.pi / 180),
+            1 + uniform(3, settings.zoom_share),
+            uniform(4, settings.translation_share),
+            uniform(5, settings.translation_share),
+        )
+    mean = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
+    factor = (1 + uniform(6, settings.contrast))[:, None, None, None]
+    shift = 255 * uniform(7, settings.brightness)[:, None, None, None]
+    return tf.clip_by_value((images - mean) * factor + mean + shift, 0, 255)
+
+
+def mixed(
+    made: tuple[tf.Tensor, ...], seed: int, tick: tf.Tensor, concentration: float
+) -> tuple[tf.Tensor, ...]:
+    """Mix each entry of a batch with the one before it, all of its tensors by one share."""
+    count = tf.shape(made[0])[0]
+    # A quotient of Gamma variables follows a Beta distribution.
+    one, other = tf.unstack(
+        tf.random.stateless_gamma([2, count], _seed(seed, tick, 8), concentration)
+    )
+    share = tf.math.divide_no_nan(one, one + other)
+
+    def mix(values: tf.Tensor) -> tf.Tensor:
+        shares = tf.reshape(share, [-1, *[1] * (len(values.shape) - 1)])
+        return values + shares * (tf.roll(values, 1, axis=0) - values)
+
+    return tuple(mix(values) for values in made)
+
+
+def _affine(
+    images: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor, right: tf.Tensor, down: tf.Tensor
+) -> tf.Tensor:
+    """Rotate by `angle` (radians) and scale about the centre, then shift; black outside."""
+    side = tf.cast(tf.shape(images)[1], tf.float32)
+    centre = (side - 1) / 2
+    cosine, sine = tf.cos(angle) * scale, tf.sin(angle) * scale
+    zero = tf.zeros_like(angle)
+    across = centre - centre * (cosine - sine) + right * side
+    along = centre - centre * (sine + cosine) + down * side
+    transforms = tf.stack([cosine, -sine, across, sine, cosine, along, zero, zero], axis=1)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )

@@ -1,0 +1,108 @@
+"""The trained part of a classifier, built and traced once, trained again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from knee.classifier.features.feature_source import Source
+from knee.classifier.training import fit, inputs, training
+from knee.classifier.training.checkpoints import InMemory
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One training and what it predicts.
+
+    Attributes:
+        probabilities: float32 (rows, classes) of the rows that were held out.
+        best_epoch: epoch (from 0) whose weights predict.
+        epochs: epochs trained.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    best_epoch: int
+    epochs: int
+
+
+class Learner:
+    """Every training starts from weights that depend on its seed alone, as if it were the first.
+
+    Building Xception and tracing a training step take longer than training a head on some hundred
+    rows of features.
+    """
+
+    def __init__(self, plan: training.Plan, source: Source) -> None:
+        self._plan, self._source = plan, source
+        parts, self._model = training.build(plan)
+        self._trained = parts.trained
+        self._optimizer = [np.array(variable) for variable in self._model.optimizer.variables]
+        pretrained = plan.backbone.weights != "none"
+        self._pretrained = {
+            layer.name: layer.get_weights()
+            for layer in self._trained.layers
+            if pretrained and isinstance(layer, keras.Model)
+        }
+
+    def train(
+        self,
+        training_rows: tuple[inputs.Rows, inputs.Rows],
+        validation: tuple[inputs.Rows, inputs.Rows],
+        held_out: inputs.Rows,
+        seed: int,
+    ) -> Outcome:
+        """Train afresh and predict `held_out`.
+
+        Args:
+            training_rows: rows trained on, repeats allowed, and their classes.
+            validation: likewise those that choose the epoch.
+            held_out: rows to predict.
+            seed: of the weights, the order, noise and augmentation.
+        """
+        self._start_afresh(seed)
+        trained, checked = fit.Subset(*training_rows), fit.Subset(*validation)
+        with _quiet():
+            progress = fit.fit(
+                self._model,
+                self._source,
+                trained,
+                checked,
+                dataclasses.replace(self._plan.optimisation, seed=seed),
+                self._plan.augmentation,
+                classes=self._plan.classes,
+                class_weights=training.class_weights(trained.class_indices, self._plan),
+                checkpoints=InMemory(),
+                one_by_one=True,
+            )
+        batches = inputs.padded_batches(self._source, held_out, self._plan.optimisation.batch_size)
+        probabilities = self._model.predict(batches, verbose=0)[: len(held_out)]
+        return Outcome(probabilities, progress.best_epoch, progress.epochs_done)
+
+    def _start_afresh(self, seed: int) -> None:
+        """Fresh random weights; those from a file as they were there."""
+        keras.utils.set_random_seed(seed)
+        with self._model.distribute_strategy.scope():
+            fresh = keras.models.clone_model(self._trained)
+        for layer, new in zip(self._trained.layers, fresh.layers, strict=True):
+            layer.set_weights(self._pretrained.get(layer.name) or new.get_weights())
+        values: list[Any] = self._optimizer
+        for variable, value in zip(self._model.optimizer.variables, values, strict=True):
+            variable.assign(value)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No line an epoch: there are hundreds of them."""
+    level = fit.log.level
+    fit.log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        fit.log.setLevel(level)

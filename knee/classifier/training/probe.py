@@ -1,0 +1,88 @@
+"""A linear probe before fine-tuning: the head alone learns on the untouched backbone's features.
+
+A head from random weights would send its first, large gradients through the pretrained layers and
+distort them: Kumar et al. 2022, https://arxiv.org/abs/2202.10054. What the trained layers of the
+backbone give is computed once per row and view, into a file: the probe costs one forward pass.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from knee.classifier.features.feature_source import FeaturesError, RowFile, Source
+from knee.classifier.training import fit, inputs
+from knee.classifier.training.checkpoints import Checkpoints
+from knee.storage import artifacts
+
+BATCH_IMAGES = 16
+
+
+def train_head(
+    trunk: keras.Model,
+    head: keras.Model,
+    source: Source,
+    training: fit.Subset,
+    validation: fit.Subset,
+    optimisation: fit.Optimisation,
+    augmentation: inputs.Augmentation,
+    *,
+    classes: int,
+    class_weights: npt.NDArray[np.float32],
+    checkpoints: Checkpoints,
+) -> float:
+    """Train the compiled `head` in place on what `trunk` gives; return its validation loss.
+
+    Args:
+        trunk: input of `source` -> feature map; left as it is.
+        head: feature map -> probabilities; ends with the weights of its best epoch.
+        source: what `trunk` reads, all rows.
+        training: rows trained on.
+        validation: rows that choose the epoch.
+        optimisation: of the head.
+        augmentation: what features can have: mixup, and the flip where there is a mirrored view.
+        classes: number of classes.
+        class_weights: (classes,) factors on the loss.
+        checkpoints: of the probe, and where the features lie meanwhile.
+    """
+    rows = np.unique(np.concatenate([training.rows, validation.rows]))
+    path = checkpoints.folder / "probe-features.npy"
+    _write_features(trunk, source, rows, path)
+    features = Source(RowFile(path, has_views=True), pixels=False, kinds=source.kinds)
+    progress = fit.fit(
+        head,
+        features,
+        fit.Subset(np.searchsorted(rows, training.rows), training.class_indices),
+        fit.Subset(np.searchsorted(rows, validation.rows), validation.class_indices),
+        optimisation,
+        augmentation,
+        classes=classes,
+        class_weights=class_weights,
+        checkpoints=checkpoints,
+    )
+    path.unlink()
+    return progress.best_loss
+
+
+def _write_features(trunk: keras.Model, source: Source, rows: inputs.Rows, path: Path) -> None:
+    """Outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (len(source.kinds), len(rows), *trunk.output.shape[1:])
+    with artifacts.naming(path), path.open("wb") as stream:
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for view in range(len(source.kinds)):
+            for start in range(0, len(rows), BATCH_IMAGES):
+                batch = rows[start : start + BATCH_IMAGES]
+                values = source.take(np.full_like(batch, view), batch).astype(np.float32)
+                images = values[..., np.newaxis] if source.pixels else values
+                found = np.asarray(trunk.predict_on_batch(images)).astype(np.float16)
+                if not np.isfinite(found).all():
+                    raise FeaturesError(
+                        "the backbone's features exceed what float16 holds: check the weights, or "
+                        "fine-tune without a probe (train.probe_epochs=0)"
+                    )
+                stream.write(found.data)

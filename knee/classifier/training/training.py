@@ -1,0 +1,169 @@
+"""One training from arrays to a saved model: devices, parts, fit, whole model on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from knee.classifier.features.feature_source import Source
+from knee.classifier.net import assembly, devices, heads
+from knee.classifier.net.design import BackboneDesign
+from knee.classifier.training import fit, inputs, probe
+from knee.classifier.training.checkpoints import Checkpoints, Progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a training but its data.
+
+    Attributes:
+        backbone: what is frozen, and from where on it is trained.
+        head: what sits on it.
+        classes: number of classes.
+        optimisation: how it is trained.
+        augmentation: random changes of training images.
+        balance_classes: weight the loss by the inverse class frequency.
+        precision: of the arithmetic.
+        devices: GPUs to use, 0 for all.
+        probe: how the head alone is trained before pretrained layers are; None: not at all.
+        adapt_norms: train the batch norms of pretrained layers with these.
+    """
+
+    backbone: BackboneDesign
+    head: heads.HeadDesign
+    classes: int
+    optimisation: fit.Optimisation
+    augmentation: inputs.Augmentation
+    balance_classes: bool = False
+    precision: devices.Precision = "none"
+    devices: int = 0
+    probe: fit.Optimisation | None = None
+    adapt_norms: bool = False
+
+    @property
+    def probes(self) -> bool:
+        """Whether the head is trained alone first: before pretrained layers are fine-tuned."""
+        fine_tunes = self.backbone.weights != "none" and self.backbone.cut != "head"
+        return self.probe is not None and fine_tunes
+
+
+def planned(
+    backbone: BackboneDesign, head: Mapping[str, Any], train: Mapping[str, Any], classes: int
+) -> Plan:
+    """The plan that the parameters' sections `head` and `train` ask for, given as plain values."""
+    sizes = {name: value for name, value in head.items() if name != "design"}
+    optimisation = fit.Optimisation(
+        epochs=train["epochs"],
+        batch_size=train["batch_size"],
+        learning_rate=train["learning_rate"],
+        schedule=train["schedule"],
+        warmup_epochs=train["warmup_epochs"],
+        weight_decay=train["weight_decay"],
+        label_smoothing=train["label_smoothing"],
+        soft_label_deviation=train["soft_label_deviation"],
+        patience=train["early_stopping_patience"],
+        keep=train["keep_epoch"],
+        seed=train["seed"],
+    )
+    probing = {"epochs": train["probe_epochs"], "learning_rate": train["probe_learning_rate"]}
+    return Plan(
+        backbone=backbone,
+        head=heads.HeadDesign(published=head["design"] == "published", **sizes),
+        classes=classes,
+        optimisation=optimisation,
+        augmentation=inputs.Augmentation(**train["augmentation"]),
+        balance_classes=train["class_weights"],
+        precision=train["mixed_precision"],
+        devices=train["devices"],
+        probe=dataclasses.replace(optimisation, **probing) if train["probe_epochs"] else None,
+        adapt_norms=train["adapt_batch_norms"],
+    )
+
+
+def train(
+    plan: Plan,
+    source: Source,
+    training: fit.Subset,
+    validation: fit.Subset,
+    checkpoints: Checkpoints,
+    on_epoch: fit.EpochReport | None = None,
+) -> tuple[keras.Model, Progress]:
+    """Train and return the whole model (raw pixels -> probabilities) and its history."""
+    parts, learner = build(plan)
+    weights = class_weights(training.class_indices, plan)
+    if plan.probes and not checkpoints.found:
+        _probe(plan, parts.trained, source, training, validation, weights, checkpoints)
+    progress = fit.fit(
+        learner,
+        source,
+        training,
+        validation,
+        plan.optimisation,
+        plan.augmentation,
+        classes=plan.classes,
+        class_weights=weights,
+        checkpoints=checkpoints,
+        on_epoch=on_epoch,
+    )
+    return parts.whole, progress
+
+
+def build(plan: Plan) -> tuple[assembly.Parts, keras.Model]:
+    """The classifier from fresh weights, and what `fit.fit` trains of it, compiled."""
+    devices.make_deterministic(plan.optimisation.seed)
+    devices.set_precision(plan.precision)
+    with devices.strategy(plan.devices).scope():
+        parts = assembly.build(plan.backbone, plan.head, plan.classes, adapt_norms=plan.adapt_norms)
+        # A model of its own over the same layers: the saved one must not carry its optimizer.
+        learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")
+        fit.compile_model(learner, plan.optimisation)
+    return parts, learner
+
+
+def _probe(
+    plan: Plan,
+    trained: keras.Model,
+    source: Source,
+    training: fit.Subset,
+    validation: fit.Subset,
+    weights: npt.NDArray[np.float32],
+    checkpoints: Checkpoints,
+) -> None:
+    assert plan.probe is not None  # nosec B101  # its caller has looked
+    log.info("first the head alone, on features of the untouched backbone")
+    with devices.strategy(plan.devices).scope():
+        trunk, head = assembly.split_at_feature_map(trained)
+        fit.compile_model(head, plan.probe)
+    loss = probe.train_head(
+        trunk,
+        head,
+        source,
+        training,
+        validation,
+        plan.probe,
+        plan.augmentation,
+        classes=plan.classes,
+        class_weights=weights,
+        checkpoints=checkpoints.nested("probe"),
+    )
+    log.info("fine-tuning starts from the head's val_loss %.4f", loss)
+
+
+def class_weights(class_indices: inputs.Rows, plan: Plan) -> npt.NDArray[np.float32]:
+    """(classes,) factors on the loss with mean 1 over the rows: rows / (classes x rows of class).
+
+    The "balanced" heuristic of King and Zeng 2001, https://doi.org/10.1093/oxfordjournals.pan.a004868.
+    """
+    if not plan.balance_classes:
+        return np.ones(plan.classes, np.float32)
+    counts = np.bincount(class_indices, minlength=plan.classes)
+    return (len(class_indices) / (plan.classes * np.maximum(counts, 1))).astype(np.float32)

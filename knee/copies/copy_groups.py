@@ -1,0 +1,181 @@
+"""Which images show the same picture: candidates, their own check, and groups without chains.
+
+Hashes within a radius, and look-alikes in any pose, are candidates. A pair counts after its
+registration alone. A group is kept together only if each member, laid over the group's most
+connected one, agrees with that too: a chain of look-alikes never glues strangers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict, deque
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from knee.copies import affine_registration, copy_check, hash_search, look_alikes
+from knee.copies.affine_registration import Maps
+from knee.reading.canonical_image import Pixels, resize
+from knee.records.components import Integers, Pair, components
+
+HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
+HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
+ROUND_PAIRS: Final = 2048  # verified before looking again which images are one already
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """Where copies are looked for, and what they must hold.
+
+    Attributes:
+        radius_bits: largest distance of the perceptual hashes, of 256.
+        neighbours: look-alikes an image that are verified.
+        similarity: smallest correlation of a look-alike's blurred disc.
+        turned_images: with more images, only upright and mirrored look-alikes are searched.
+        copy: what an aligned pair must hold.
+        slack: how much less a member must hold against its group's most connected one.
+    """
+
+    radius_bits: int
+    neighbours: int
+    similarity: float
+    turned_images: int
+    copy: copy_check.Copy
+    slack: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Links:
+    """Verified pairs, int64 (m, 2) fixed and moving, and their maps, float64 (m, 2, 3)."""
+
+    pairs: Integers
+    maps: Maps
+
+
+def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
+    """256-bit hashes of an image, uint8 (height, width), and of its mirror image, uint8 (32,) each.
+
+    The signs of the lowest frequencies of the cosine transform against their median (pHash).
+    """
+    import imagehash  # takes a third of a second
+
+    reduced = resize(pixels, HASHED_SIDE_PIXELS, HASHED_SIDE_PIXELS)
+    hashes = [
+        np.packbits(imagehash.phash(Image.fromarray(image), hash_size=HASH_SIDE).hash)
+        for image in (reduced, np.ascontiguousarray(reduced[:, ::-1]))
+    ]
+    return hashes[0], hashes[1]
+
+
+def copy_groups(
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
+) -> Integers:
+    """The picture of each image, int64 (n,), numbered by their first images.
+
+    Args:
+        hashes: uint8 (n, 32), see `perceptual_hashes`.
+        mirrored_hashes: uint8 (n, 32), of the mirror images.
+        reduced: uint8 (n, 96, 96).
+        search: where to look, what to demand.
+    """
+    candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
+    links = verified(reduced, candidates, search.copy)
+    return consistent_groups(reduced, links, search)
+
+
+def find_candidates(
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
+) -> Links:
+    """Pairs to verify and where to start, most promising first, each pair once."""
+    upright = hash_search.near_pairs(hashes, hashes, search.radius_bits)
+    mirrored = hash_search.near_pairs(hashes, mirrored_hashes, search.radius_bits)
+    bank = look_alikes.bank(turned=len(reduced) <= search.turned_images)
+    alike = look_alikes.look_alikes(reduced, bank, search.neighbours, search.similarity)
+    order = np.lexsort((alike.pairs[:, 1], alike.pairs[:, 0], -alike.similarity))
+    identity = np.eye(2, 3)[None]
+    mirror = identity * np.array([[-1.0], [1.0]])
+    pairs = np.concatenate([upright, mirrored, alike.pairs[order]])
+    maps = np.concatenate(
+        [
+            identity.repeat(len(upright), axis=0),
+            mirror.repeat(len(mirrored), axis=0),
+            alike.maps[order],
+        ]
+    )
+    return Links(pairs, maps)
+
+
+def verified(reduced: Pixels, candidates: Links, copy: copy_check.Copy) -> Links:
+    """The candidates that hold `copy`; those that others have made one already are passed over."""
+    groups = np.arange(len(reduced))
+    kept: list[Pair] = []
+    maps: list[Maps] = [np.empty((0, 2, 3))]
+    for start in range(0, len(candidates.pairs), ROUND_PAIRS):
+        pairs = candidates.pairs[start : start + ROUND_PAIRS]
+        apart = groups[pairs[:, 0]] != groups[pairs[:, 1]]
+        starts = candidates.maps[start : start + ROUND_PAIRS][apart]
+        registered = copy_check.register(reduced, pairs[apart], starts, "copies")
+        holds = copy.holds(registered.agreement)
+        kept += [(int(one), int(two)) for one, two in pairs[apart][holds]]
+        maps.append(registered.maps[holds])
+        groups = components(len(reduced), kept)
+    return Links(np.array(kept, np.int64).reshape(-1, 2), np.concatenate(maps))
+
+
+def consistent_groups(reduced: Pixels, links: Links, search: Search) -> Integers:
+    """Groups whose every member agrees with the most linked one, int64 (n,), by first images.
+
+    Those that do not agree with it form groups among themselves by the same rule.
+    """
+    slack = search.copy.loosened(search.slack)
+    joined: list[Pair] = []
+    pairs, maps = links.pairs, links.maps
+    while len(pairs):
+        centres, members, starts = _spokes(len(reduced), Links(pairs, maps))
+        spokes = np.stack([centres, members], axis=1)
+        linked = _contains(spokes, np.concatenate([links.pairs, links.pairs[:, ::-1]]))
+        registered = copy_check.register(reduced, spokes[~linked], starts[~linked])
+        holds = linked.copy()
+        holds[~linked] = slack.holds(registered.agreement)
+        joined += [(int(one), int(two)) for one, two in spokes[holds]]
+        settled = np.zeros(len(reduced), bool)
+        settled[centres] = settled[members[holds]] = True
+        open_pairs = ~(settled[pairs[:, 0]] | settled[pairs[:, 1]])
+        pairs, maps = pairs[open_pairs], maps[open_pairs]
+    return components(len(reduced), joined)
+
+
+def _spokes(count: int, links: Links) -> tuple[Integers, Integers, Maps]:
+    """Each linked image's centre, itself, and the map from the centre to it along the links."""
+    neighbours: dict[int, list[tuple[int, Maps]]] = defaultdict(list)
+    backward = affine_registration.inverted(links.maps)
+    for (fixed, moving), there, back in zip(
+        links.pairs.tolist(), links.maps, backward, strict=True
+    ):
+        neighbours[fixed].append((moving, there))
+        neighbours[moving].append((fixed, back))
+    by_degree = sorted(neighbours, key=lambda image: (-len(neighbours[image]), image))
+    seen = np.zeros(count, bool)
+    found: list[tuple[int, int, Maps]] = []
+    for centre in by_degree:
+        if seen[centre]:
+            continue
+        seen[centre] = True
+        waiting = deque([(centre, np.eye(2, 3))])
+        while waiting:
+            image, so_far = waiting.popleft()
+            for other, step in neighbours[image]:
+                if not seen[other]:
+                    seen[other] = True
+                    onward = affine_registration.composed(step[None], so_far[None])[0]
+                    found.append((centre, other, onward))
+                    waiting.append((other, onward))
+    centres, members, maps = zip(*found, strict=True)
+    return np.array(centres), np.array(members), np.stack(maps)
+
+
+def _contains(pairs: Integers, among: Integers) -> npt.NDArray[np.bool_]:
+    known = set(map(tuple, among.tolist()))
+    return np.array([tuple(pair) in known for pair in pairs.tolist()], bool)

@@ -1,0 +1,70 @@
+"""Which records show the same picture, and which the same patient.
+
+Works on the records table; how two images are compared is in `duplicates`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from knee.copies import copy_groups
+from knee.intake.examination import Prints
+from knee.records import file_names
+from knee.records.components import Integers, by_first, components, equal_pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class SamePicture:
+    """When two files show the same picture.
+
+    Attributes:
+        search: for copies by their pixels.
+        lineage: marks of copies in file names; such names join without a look at the pixels.
+    """
+
+    search: copy_groups.Search
+    lineage: file_names.Patterns
+
+
+def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePicture) -> pd.DataFrame:
+    """`frame` with picture and group numbers, each in the order of their first records.
+
+    Identical pixels and named copies are one picture at once; one of each such family is compared
+    with the others by its pixels.
+
+    `prints` are those of the rows with pixels, in order of pixel_row.
+    """
+    usable = frame[frame["pixel_row"] >= 0]
+    sources = usable["source"].tolist()
+    pairs = [*equal_pairs(usable["pixel_sha256"].tolist())]
+    pairs += equal_pairs(file_names.lineage_keys(sources, same.lineage))
+    families = components(len(usable), pairs)
+    chosen = _representatives(sources, families, same.lineage)
+    copies = copy_groups.copy_groups(
+        np.stack([prints[index].upright for index in chosen]),
+        np.stack([prints[index].mirrored for index in chosen]),
+        np.stack([prints[index].reduced for index in chosen]),
+        same.search,
+    )
+    pictures = by_first(copies[families])
+    result = frame.copy()
+    result.loc[usable.index, "picture"] = pictures
+    patients = equal_pairs(usable["patient"].tolist())
+    known = equal_pairs([str(picture) for picture in pictures])
+    result.loc[usable.index, "group"] = components(len(usable), [*known, *patients])
+    return result
+
+
+def _representatives(
+    sources: Sequence[str], families: Integers, patterns: file_names.Patterns
+) -> list[int]:
+    """For each family its first member whose name is no copy's, else its first."""
+    stems = [PurePosixPath(source).stem for source in sources]
+    derived = np.array([file_names.source_stem(stem, patterns) != stem for stem in stems])
+    order = np.lexsort((np.arange(len(sources)), derived, families))
+    return [int(index) for index in order[np.unique(families[order], return_index=True)[1]]]

@@ -1,0 +1,108 @@
+"""Pairs of perceptual hashes within a radius: exhaustive for thousands, sampled for millions."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from knee.reading.canonical_image import Pixels
+
+EXHAUSTIVE_HASHES: Final = 65_536  # above, `sampled_pairs`
+QUERY_HASHES: Final = 512  # times EXHAUSTIVE_HASHES: the most pairs that are ever held
+RECALL: Final = 0.995  # of `sampled_pairs`, for a pair exactly at the radius; more for nearer ones
+KEPT_NEIGHBOURS: Final = 32  # later ones a hash: bounds the work among masses of look-alikes
+SEED: Final = 42
+
+Integers = npt.NDArray[np.int64]
+
+
+def near_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Integers:
+    """Pairs i < j of hashes left[i] and right[j] that differ in at most `radius_bits` bits.
+
+    Hashes are uint8 (n, bytes), pairs int64 (pairs, 2) in ascending order. Every such pair for up
+    to 65,536 hashes, each with a probability of at least 0.995 above. Of a hash's later neighbours
+    the nearest 32.
+    """
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    search = _exhaustive_pairs if len(left) <= EXHAUSTIVE_HASHES else sampled_pairs
+    pairs = [np.empty((0, 2), np.int64), *search(left, right, radius_bits)]
+    return _nearest(np.unique(np.concatenate(pairs), axis=0), left, right)
+
+
+def sampled_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Iterator[Integers]:
+    """Most of the pairs of `near_pairs`, some several times.
+
+    Hashes that agree in some random bits are compared: two at the radius agree in all of these
+    with a known probability, which sets the number of tables. In one table a hash is compared
+    with at most 32 others that share its bits.
+    """
+    bits = left.shape[1] * 8
+    sampled = max(1, min(bits, round(math.log2(max(2, len(left))))))
+    random = np.random.default_rng(SEED)
+    for _ in range(tables(bits, sampled, radius_bits)):
+        chosen = random.choice(bits, sampled, replace=False)
+        keys, right_keys = _keys(left, chosen), _keys(right, chosen)
+        order, right_order = np.argsort(keys, kind="stable"), np.argsort(right_keys, kind="stable")
+        keys, right_keys = keys[order], right_keys[right_order]
+        begin = np.searchsorted(right_keys, keys, "left")
+        end = np.searchsorted(right_keys, keys, "right")
+        for offset in range(min(KEPT_NEIGHBOURS, int((end - begin).max(initial=0)))):
+            rows = np.flatnonzero(begin + offset < end)
+            pairs = np.stack([order[rows], right_order[begin[rows] + offset]], axis=1)
+            pairs = pairs[pairs[:, 1] > pairs[:, 0]]
+            yield pairs[distances(left, right, pairs) <= radius_bits]
+
+
+def tables(bits: int, sampled: int, radius_bits: int) -> int:
+    """How many draws of `sampled` of `bits` bits find a pair at the radius with `RECALL`."""
+    agree = math.prod((bits - radius_bits - drawn) / (bits - drawn) for drawn in range(sampled))
+    if agree >= 1:
+        return 1
+    return math.ceil(math.log(1 - RECALL) / math.log1p(-max(agree, 1e-9)))
+
+
+def distances(left: Pixels, right: Pixels, pairs: Integers) -> Integers:
+    """In how many bits left[i] and right[j] differ, int64 (pairs,)."""
+    differing = np.bitwise_count(left[pairs[:, 0]] ^ right[pairs[:, 1]])
+    return np.asarray(differing.sum(axis=1, dtype=np.int64))
+
+
+def load_faiss() -> Any:
+    """The package, without its notes on the processor."""
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
+    import faiss
+
+    return faiss
+
+
+def _exhaustive_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Iterator[Integers]:
+    index = load_faiss().IndexBinaryFlat(left.shape[1] * 8)
+    index.add(right)
+    for start in range(0, len(left), QUERY_HASHES):
+        queries = left[start : start + QUERY_HASHES]
+        # faiss finds what is strictly nearer than its radius.
+        limits, _, found = index.range_search(queries, radius_bits + 1)
+        one = np.repeat(np.arange(len(queries)) + start, np.diff(limits.astype(np.int64)))
+        pairs = np.stack([one, found.astype(np.int64)], axis=1)
+        yield _nearest(pairs[pairs[:, 1] > pairs[:, 0]], left, right)
+
+
+def _keys(hashes: Pixels, chosen: Integers) -> Integers:
+    """The chosen bits of each hash as one number."""
+    keys = np.zeros(len(hashes), np.int64)
+    for bit in chosen:
+        keys = keys << 1 | (hashes[:, bit // 8] >> (7 - bit % 8)) & 1
+    return keys
+
+
+def _nearest(pairs: Integers, left: Pixels, right: Pixels) -> Integers:
+    """In ascending order, of each first index the `KEPT_NEIGHBOURS` nearest."""
+    order = np.lexsort((pairs[:, 1], distances(left, right, pairs), pairs[:, 0]))
+    _, first, count = np.unique(pairs[order, 0], return_index=True, return_counts=True)
+    rank = np.arange(len(pairs)) - np.repeat(first, count)
+    return pairs[np.sort(order[rank < KEPT_NEIGHBOURS])] if len(pairs) else pairs

@@ -1,0 +1,199 @@
+"""Look-alikes by their blurred middle, whichever way up, mirrored, zoomed: candidates for copies.
+
+A picture turned about its centre keeps a round disc. Each picture is looked up in a bank of poses
+(turned, squashed, mirrored, zoomed) among the discs of all pictures as they are; the pose that
+fits best is where the registration starts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from knee.copies.affine_registration import Images, Maps
+from knee.copies.hash_search import load_faiss
+from knee.reading.canonical_image import Pixels
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+POOLED_SIDE_PIXELS: Final = 32  # of the image that is turned
+BLUR_PIXELS: Final = 1.0  # standard deviation: a pose between two of the bank still fits
+DISC_SIDE_PLACES: Final = 16
+DISC_RADIUS: Final = 0.9  # of half a side
+ZOOMS: Final = (1.0, 0.83, 1.2)
+SHIFTS: Final = (0.0, 0.08, -0.08, 0.16, -0.16)  # of half a side, across and down
+ANGLES_DEGREES: Final = tuple(range(15, 360, 15))
+ASPECTS: Final = (0.5, 0.75, 1.0, 1.33, 2.0)  # height to width before the picture became square
+BATCH_IMAGES: Final = 64
+EXHAUSTIVE_IMAGES: Final = 20_000  # above, the nearest cells alone are searched
+SEARCHED_CELLS: Final = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Pairs that may be copies.
+
+    Attributes:
+        pairs: int64 (m, 2), the fixed image and the moving one, each pair at most twice: with the
+            second as it is, and mirrored.
+        maps: float64 (m, 2, 3), from the fixed image's places to the moving one's.
+        similarity: float64 (m,), correlation of the discs, -1 to 1.
+    """
+
+    pairs: npt.NDArray[np.int64]
+    maps: Maps
+    similarity: npt.NDArray[np.float64]
+
+
+def bank(turned: bool) -> Maps:
+    """The poses, float64 (poses, 2, 3): upright ones first, all turned ones if asked for."""
+    upright = [_pose(0, 1, zoom, mirror) for mirror, zoom in itertools.product((1, -1), ZOOMS)]
+    shifted = [
+        _pose(0, 1, 1, mirror, (across, down))
+        for mirror, across, down in itertools.product((1, -1), SHIFTS, SHIFTS)
+        if across or down
+    ]
+    all_around = [
+        _pose(angle, aspect, 1, mirror)
+        for mirror, aspect, angle in itertools.product((1, -1), ASPECTS, ANGLES_DEGREES)
+    ]
+    return np.stack(upright + shifted + (all_around if turned else []))
+
+
+def look_alikes(reduced: Pixels, poses: Maps, neighbours: int, similarity: float) -> Candidates:
+    """For each picture its nearest others, in the best upright and the best mirrored pose of each.
+
+    Exhaustive up to `EXHAUSTIVE_IMAGES` pictures.
+
+    Args:
+        reduced: uint8 (n, side, side), the side a multiple of 32.
+        poses: see `bank`.
+        neighbours: at most about so many others a picture.
+        similarity: smallest correlation of the discs.
+    """
+    turning = _operator(poses)
+    index = _index(np.concatenate(list(_discs(reduced, _operator(poses[:1]), 1))))
+    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Images]] = []
+    batches = tqdm(
+        _discs(reduced, turning, len(poses)),
+        "look-alikes",
+        -(-len(reduced) // BATCH_IMAGES),
+        disable=None,
+    )
+    mirrors = np.linalg.det(poses[:, :, :2]) < 0
+    for number, discs in enumerate(batches):
+        nearest, who = index.search(discs, min(neighbours + 1, len(reduced)))
+        row, rank = np.nonzero(nearest >= similarity)
+        moving, pose = row // len(poses) + number * BATCH_IMAGES, row % len(poses)
+        fixed, correlation = who[row, rank], nearest[row, rank]
+        # A knee is nearly its own mirror image: the best pose of each kind may be the true one.
+        kind = np.where(fixed == moving, -1, 2 * fixed + mirrors[pose])
+        chosen = _best(moving, kind, correlation, 2 * neighbours + 1)
+        chosen = chosen[kind[chosen] >= 0]
+        pairs = np.stack([fixed, moving], axis=1)[chosen]
+        found.append((pairs, pose[chosen], correlation[chosen]))
+    pairs, pose, correlation = (np.concatenate(column) for column in zip(*found, strict=True))
+    kind = 2 * pairs.max(axis=1) + mirrors[pose]
+    chosen = _best(pairs.min(axis=1), kind, correlation, 2 * len(reduced))
+    return Candidates(pairs[chosen], poses[pose[chosen]], correlation[chosen].astype(np.float64))
+
+
+def _pose(
+    angle_degrees: float,
+    aspect: float,
+    zoom: float,
+    mirror: int,
+    shift: tuple[float, float] = (0.0, 0.0),
+) -> Maps:
+    """From the pose's places to the upright picture's."""
+    angle = np.deg2rad(angle_degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shape = np.diag([1.0, aspect])
+    linear = np.linalg.inv(shape) @ turn @ shape @ np.diag([float(mirror), 1.0]) / zoom
+    return np.concatenate([linear, np.reshape(shift, (2, 1))], axis=1)
+
+
+def _operator(poses: Maps) -> sparse.csr_matrix:
+    """Sparse (poses * places, pixels): the disc of a pooled image in every pose, bilinear."""
+    from scipy import sparse
+
+    side = POOLED_SIDE_PIXELS
+    centres = (np.arange(DISC_SIDE_PLACES) + 0.5) * 2 / DISC_SIDE_PLACES - 1
+    y, x = np.meshgrid(centres, centres, indexing="ij")
+    disc = x**2 + y**2 <= DISC_RADIUS**2
+    places = np.stack([x[disc], y[disc], np.ones(disc.sum())])
+    at = np.clip(((poses @ places) + 1) * side / 2 - 0.5, 0, side - 1).swapaxes(0, 1)
+    low = np.minimum(at.astype(np.int64), side - 2).reshape(2, -1)
+    share = at.reshape(2, -1) - low
+    rows = np.arange(low.shape[1])
+    corners = [
+        (
+            np.abs(1 - right - share[0]) * np.abs(1 - below - share[1]),
+            (rows, (low[1] + below) * side + low[0] + right),
+        )
+        for right, below in itertools.product((0, 1), (0, 1))
+    ]
+    shape = (len(rows), side * side)
+    return sum(
+        (sparse.csr_matrix(corner, shape=shape) for corner in corners),
+        start=sparse.csr_matrix(shape, dtype=np.float64),
+    ).astype(np.float32)
+
+
+def _discs(reduced: Pixels, operator: sparse.csr_matrix, poses: int) -> Iterator[Images]:
+    """float32 (batch * poses, places), mean 0, length 1; 0 for a constant disc."""
+    from scipy.ndimage import gaussian_filter
+
+    edge = reduced.shape[1] // POOLED_SIDE_PIXELS
+    parts = (-1, POOLED_SIDE_PIXELS, edge, POOLED_SIDE_PIXELS, edge)
+    for start in range(0, len(reduced), BATCH_IMAGES):
+        batch = reduced[start : start + BATCH_IMAGES].reshape(parts).mean((2, 4), np.float32)
+        blurred = gaussian_filter(batch, (0, BLUR_PIXELS, BLUR_PIXELS)).reshape(len(batch), -1)
+        discs = (operator @ blurred.T).T.reshape(len(batch) * poses, -1)
+        discs -= discs.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(discs, axis=1, keepdims=True)
+        yield np.ascontiguousarray(discs / np.where(length > 1, length, np.inf), np.float32)
+
+
+def _index(discs: Images) -> Any:
+    """An index of inner products."""
+    faiss = load_faiss()
+    places = discs.shape[1]
+    if len(discs) <= EXHAUSTIVE_IMAGES:
+        index = faiss.IndexFlatIP(places)
+    else:
+        cells = int(4 * len(discs) ** 0.5)
+        index = faiss.IndexIVFFlat(
+            faiss.IndexFlatIP(places), places, cells, faiss.METRIC_INNER_PRODUCT
+        )
+        index.nprobe = SEARCHED_CELLS
+        index.train(discs[:: max(1, len(discs) // (cells * 40))])
+    index.add(discs)
+    return index
+
+
+def _best(
+    one: npt.NDArray[np.int64],
+    two: npt.NDArray[np.int64],
+    similarity: Images,
+    neighbours: int,
+) -> npt.NDArray[np.int64]:
+    """Where each distinct pair is most similar; of each `one` the nearest `neighbours` alone."""
+    order = np.lexsort((-similarity, two, one))
+    order = order[_changes(one[order]) | _changes(two[order])]
+    order = order[np.lexsort((two[order], -similarity[order], one[order]))]
+    first = np.flatnonzero(_changes(one[order]))
+    rank = np.arange(len(order)) - np.repeat(first, np.diff([*first, len(order)]))
+    return order[rank < neighbours]
+
+
+def _changes(values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """True at the first value and wherever one differs from that before it."""
+    return np.concatenate([np.ones(min(1, len(values)), bool), np.diff(values) != 0])

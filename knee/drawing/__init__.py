@@ -1,0 +1,1 @@
+"""Charts, contact sheets, and the head that all HTML pages share."""

@@ -1,0 +1,194 @@
+"""Sheets of films that a person looks at: the worst mistakes, and where the evidence lay.
+
+They show record numbers, never file names: the sheets leave the machine with MLflow.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from knee.storage import artifacts
+
+Films = npt.NDArray[np.uint8]
+TILE = 196  # px, side of a film on a sheet
+CAPTION, MARGIN, HEADER = 38, 10, 62  # px
+DENSEST = 0.65  # opacity of the greatest heat, 0-1
+BACKGROUND, TEXT, FAINT = "#111418", "#f2f2f2", "#9aa4ad"
+RIGHT, WRONG = "#56B4E9", "#E69F00"  # blue and orange: told apart with every colour vision
+
+
+def worst_mistakes(
+    pixels: Films,
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    count: int,
+    subtitle: str,
+    out: Path,
+) -> None:
+    """The wrong predictions of which the model was most sure, surest first.
+
+    Args:
+        pixels: uint8 (rows, side, side), in the order of `predictions`.
+        predictions: columns record, label, predicted and `probability_<class>` of each class.
+        class_names: in any order.
+        count: at most this many films.
+        subtitle: says what was judged.
+        out: PNG file.
+    """
+    sure = predictions[[f"probability_{name}" for name in class_names]].max(axis=1)
+    wrong = np.flatnonzero(predictions["label"].ne(predictions["predicted"]).to_numpy())
+    worst = wrong[np.argsort(-sure.to_numpy()[wrong], kind="stable")][:count]
+    tiles = [_tile(pixels[row]) for row in worst]
+    captions = [
+        (
+            f"{_names(predictions.iloc[row])}",
+            f"{sure.iloc[row]:.0%} sure, record {_record(predictions, row)}",
+        )
+        for row in worst
+    ]
+    title = "Worst mistakes: actual > predicted" if len(tiles) else "No mistakes on this subset"
+    _write(_sheet(tiles, captions, [WRONG] * len(tiles), min(4, len(tiles)), title, subtitle), out)
+
+
+def grad_cam_panel(
+    pixels: Films,
+    heat: npt.NDArray[np.floating],
+    predictions: pd.DataFrame,
+    subtitle: str,
+    out: Path,
+) -> None:
+    """Each film beside itself under the heat of its predicted class.
+
+    Args:
+        pixels: uint8 (rows, side, side).
+        heat: (rows, side, side) in 0-1.
+        predictions: columns record, label and predicted of the same rows.
+        subtitle: says what was judged.
+        out: PNG file.
+    """
+    title = "Grad-CAM: evidence for the predicted class (actual > predicted)"
+    _write(_beside_each_other(pixels, [heat], predictions, title, subtitle, 3), out)
+
+
+def explanations(
+    pixels: Films,
+    heat: Mapping[str, npt.NDArray[np.floating]],
+    predictions: pd.DataFrame,
+    subtitle: str,
+    out: Path,
+) -> None:
+    """Each film beside itself under the heat of every method.
+
+    Args:
+        pixels: uint8 (rows, side, side).
+        heat: {method: (rows, side, side) in 0-1}, from left to right.
+        predictions: columns record, label and predicted of the same rows.
+        subtitle: says what was judged.
+        out: PNG file.
+    """
+    methods = " | ".join(["film", *heat])
+    title = f"{methods}: evidence for the predicted class (actual > predicted)"
+    heats = list(heat.values())
+    _write(_beside_each_other(pixels, heats, predictions, title, subtitle, 3), out)
+
+
+def _beside_each_other(
+    pixels: Films,
+    heats: Sequence[npt.NDArray[np.floating]],
+    predictions: pd.DataFrame,
+    title: str,
+    subtitle: str,
+    columns: int,
+) -> Image.Image:
+    """A sheet of films, each in a strip with itself under each of `heats`."""
+    strips, captions, colours = [], [], []
+    for row in range(len(pixels)):
+        tiles = [_tile(pixels[row]), *(overlay(pixels[row], heat[row], TILE) for heat in heats)]
+        strip = Image.new("RGB", (len(tiles) * TILE, TILE))
+        for number, tile in enumerate(tiles):
+            strip.paste(tile, (number * TILE, 0))
+            if number:  # a seam, or a dark film and the next run into one
+                ImageDraw.Draw(strip).line([(number * TILE, 0), (number * TILE, TILE)], BACKGROUND)
+        strips.append(strip)
+        line = predictions.iloc[row]
+        is_right = line["label"] == line["predicted"]
+        verdict = "right" if is_right else "wrong"
+        captions.append((_names(line), f"{verdict}, record {_record(predictions, row)}"))
+        colours.append(RIGHT if is_right else WRONG)
+    return _sheet(strips, captions, colours, min(columns, len(strips)), title, subtitle)
+
+
+def _names(line: pd.Series) -> str:
+    return f"{_short(str(line['label']))} > {_short(str(line['predicted']))}"
+
+
+def _record(predictions: pd.DataFrame, row: int) -> int:
+    return int(predictions["record"].iloc[row])
+
+
+def _short(text: str, longest: int = 14) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _tile(film: Films, side_pixels: int = TILE) -> Image.Image:
+    size = (side_pixels, side_pixels)
+    return Image.fromarray(film).convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
+def overlay(film: Films, heat: npt.NDArray[np.floating], side_pixels: int) -> Image.Image:
+    """The film, covered the more the hotter it is: where there is no heat it stays as it was.
+
+    Args:
+        film: uint8 (side, side).
+        heat: (side, side) in 0-1.
+        side_pixels: of the picture.
+    """
+    from matplotlib import colormaps
+
+    warm = Image.fromarray((colormaps["inferno"](heat)[..., :3] * 255).astype(np.uint8))
+    opacity = Image.fromarray((heat * DENSEST * 255).astype(np.uint8))
+    size = (side_pixels, side_pixels)
+    return Image.composite(warm.resize(size), _tile(film, side_pixels), opacity.resize(size))
+
+
+def _sheet(
+    tiles: Sequence[Image.Image],
+    captions: Sequence[tuple[str, str]],
+    colours: Sequence[str],
+    columns: int,
+    title: str,
+    subtitle: str,
+) -> Image.Image:
+    columns = max(columns, 1)
+    rows = -(-len(tiles) // columns)
+    across = (tiles[0].width if tiles else TILE) + MARGIN
+    down = TILE + CAPTION + MARGIN
+    width = max(MARGIN + columns * across, 640)
+    sheet = Image.new("RGB", (width, HEADER + rows * down + MARGIN), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, 12), title, TEXT, ImageFont.load_default(18))
+    draw.text((MARGIN, 38), subtitle, FAINT, ImageFont.load_default(13))
+    font = ImageFont.load_default(13)
+    for number, (tile, (first, second), colour) in enumerate(
+        zip(tiles, captions, colours, strict=True)
+    ):
+        left = MARGIN + number % columns * across
+        top = HEADER + number // columns * down
+        sheet.paste(tile, (left, top))
+        draw.rectangle((left, top, left + tile.width - 1, top + TILE - 1), outline=colour, width=2)
+        draw.text((left, top + TILE + 3), first, TEXT, font)
+        draw.text((left, top + TILE + 19), second, colour, font)
+    return sheet
+
+
+def _write(sheet: Image.Image, out: Path) -> None:
+    content = io.BytesIO()
+    sheet.save(content, format="PNG")
+    artifacts.write_bytes(out, content.getvalue())

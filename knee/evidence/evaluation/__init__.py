@@ -1,0 +1,1 @@
+"""Predictions of held-out records, and the figures and charts made from them."""

@@ -1,0 +1,160 @@
+"""How unlike the training radiographs an image is: Mahalanobis distance of pooled features.
+
+Lee et al. 2018, https://arxiv.org/abs/1807.03888, with one Gaussian for all classes, features of
+length 1 (Mueller and Hein 2025, https://arxiv.org/abs/2505.18032), and a covariance that is shrunk
+towards a multiple of the identity (Ledoit and Wolf 2004, doi 10.1016/S0047-259X(03)00096-4). The
+shrunk covariance has the eigenvectors of the plain one, and one variance in all directions that
+the training images do not have: it is kept as a few directions and that variance. The score is the
+distance divided by a limit, a quantile of held-out images' distances: above 1 is unlike.
+
+`features` are float (images, channels).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from knee.storage import artifacts, provenance
+
+Floats = npt.NDArray[np.float64]
+Features = npt.NDArray[np.floating[Any]]
+
+MOST_DIRECTIONS: Final = 512  # kept; the others share their mean variance
+FEWEST_IMAGES: Final = 8  # fewer say nothing about a spread
+LARGEST_FILE_BYTES: Final = 64 * 2**20
+SMALLEST_VARIANCE: Final = 1e-12
+ARRAYS: Final = ("centre", "directions", "variances", "other_variance", "limit")
+
+
+class NoveltyError(ValueError):
+    """A file of distances that is missing, damaged, or not the one that was recorded."""
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What the training images look like in feature space.
+
+    Attributes:
+        centre: (channels,) mean.
+        directions: (kept, channels) orthonormal.
+        variances: (kept,) of the shrunk covariance.
+        other_variance: in every other direction.
+        limit: distance of score 1.
+    """
+
+    centre: Floats
+    directions: Floats
+    variances: Floats
+    other_variance: float
+    limit: float = 1.0
+
+    def distances(self, features: Features) -> Floats:
+        """(images,) Mahalanobis distances."""
+        centred = unit_length(features) - self.centre
+        along = centred @ self.directions.T
+        across = np.maximum(np.square(centred).sum(axis=1) - np.square(along).sum(axis=1), 0)
+        squared = (np.square(along) / self.variances).sum(axis=1) + across / self.other_variance
+        return np.asarray(np.sqrt(squared))
+
+    def scores(self, features: Features) -> Floats:
+        """(images,) distances in units of the limit."""
+        return self.distances(features) / self.limit
+
+
+def fit(training: Features, held_out: Features, quantile: float) -> Novelty | None:
+    """The training images' distribution, with the limit at a quantile of held-out distances.
+
+    Args:
+        training: at least `FEWEST_IMAGES` images, else the answer is None.
+        held_out: images that were not trained on, and are like those to come.
+        quantile: 0-1, of their distances; with few of them the limit is the largest one.
+    """
+    if min(len(training), len(held_out)) < FEWEST_IMAGES:
+        return None
+    values = unit_length(training)
+    centre = values.mean(axis=0)
+    centred = values - centre
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    plain = np.square(singular) / len(values)
+    share, mean_variance = _shrinkage(centred, plain)
+    shrunk = np.maximum((1 - share) * plain + share * mean_variance, SMALLEST_VARIANCE)
+    kept = min(MOST_DIRECTIONS, len(plain))
+    rest = np.concatenate([plain[kept:], np.zeros(values.shape[1] - len(plain))])
+    other = (1 - share) * (rest.mean() if len(rest) else 0) + share * mean_variance
+    model = Novelty(centre, directions[:kept], shrunk[:kept], max(float(other), SMALLEST_VARIANCE))
+    ordered = np.sort(model.distances(held_out))
+    rank = min(math.ceil((len(ordered) + 1) * quantile), len(ordered))
+    limit = max(float(ordered[max(rank, 1) - 1]), SMALLEST_VARIANCE)
+    return Novelty(model.centre, model.directions, model.variances, model.other_variance, limit)
+
+
+def unit_length(features: Features) -> Floats:
+    """Each row divided by its length; a row of zeros stays."""
+    values = np.asarray(features, np.float64)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.where(lengths > 0, lengths, 1))
+
+
+def write(novelty: Novelty, path: Path) -> str:
+    """Write arrays to `path` (.npz, float32) and return the file's SHA-256."""
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {n: np.asarray(getattr(novelty, n), np.float32) for n in ARRAYS}
+    np.savez(content, **arrays)
+    artifacts.write_bytes(path, content.getvalue())
+    return provenance.fingerprint(path)
+
+
+def read(path: Path, sha256: str) -> Novelty:
+    """What `write` wrote.
+
+    Raises:
+        NoveltyError: it is missing, too large, damaged, or has another SHA-256.
+    """
+    if not path.is_file():
+        raise NoveltyError(f"{path} does not exist: run `dvc repro` to train the model again")
+    if path.stat().st_size > LARGEST_FILE_BYTES or provenance.fingerprint(path) != sha256:
+        raise NoveltyError(
+            f"{path} is not the file that its training recorded: run `dvc repro` to rebuild it"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST_FILE_BYTES:
+                raise ValueError("too large")
+        with np.load(path, allow_pickle=False) as arrays:
+            read_arrays = {name: np.asarray(arrays[name], np.float64) for name in ARRAYS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise NoveltyError(f"{path} cannot be read ({error}): run `dvc repro`") from error
+    return _checked(read_arrays, path)
+
+
+def _checked(arrays: dict[str, Floats], path: Path) -> Novelty:
+    shapes = [arrays[name].ndim for name in ARRAYS]
+    kept, channels = arrays["directions"].shape if shapes[1] == 2 else (-1, -1)
+    fits = arrays["centre"].shape == (channels,) and arrays["variances"].shape == (kept,)
+    if shapes != [1, 2, 1, 0, 0] or not fits:
+        raise NoveltyError(f"{path}: its arrays do not fit together: run `dvc repro`")
+    return Novelty(
+        arrays["centre"],
+        arrays["directions"],
+        arrays["variances"],
+        float(arrays["other_variance"]),
+        float(arrays["limit"]),
+    )
+
+
+def _shrinkage(centred: Floats, variances: Floats) -> tuple[float, float]:
+    """Ledoit and Wolf's share of the identity's multiple, and that multiple."""
+    images, channels = centred.shape
+    mean_variance = float(variances.sum() / channels)
+    spread = float(np.square(variances).sum() / channels)  # of the squared eigenvalues
+    distance = spread - mean_variance**2
+    noise = float(np.square(np.square(centred).sum(axis=1)).mean() / channels - spread) / images
+    return (min(noise, distance) / distance if distance > 0 else 1.0), mean_variance

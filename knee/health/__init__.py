@@ -1,0 +1,1 @@
+"""What the doctor checks: machine, versions, cache, store of runs."""

@@ -1,0 +1,104 @@
+"""Free disk space against what the next run of the pipeline needs."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from knee.health.project import Output, Step
+from knee.health.result import Result, size
+
+SPACE = "disk space"
+COPIES = 2  # of each output: in the workspace and in DVC's cache
+MODEL_COPIES = 3  # besides: MLflow's, and the checkpoints with the optimizer's state
+RESERVE_BYTES = 200_000_000  # MLflow's store, logs, reports, temporary files
+STRIDE = 32  # pixels of the image to one of the feature map
+CHANNELS = {"mobilenet": 1024}  # of the feature map
+MOST_CHANNELS = 2048  # Xception's, and assumed of others
+FEATURE_BYTES = 2  # float16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides how large pixels and features become.
+
+    Attributes:
+        images: rows of the pixels; 0 if they are not known.
+        side_pixels: of the canonical images.
+        views: of each image that are embedded, its own included.
+        backbones: those that are frozen, so that their features are kept.
+    """
+
+    images: int
+    side_pixels: int
+    views: int
+    backbones: tuple[str, ...]
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Size of the canonical pixels."""
+        return self.images * self.side_pixels**2
+
+    @property
+    def feature_bytes(self) -> int:
+        """Size of all feature maps."""
+        cells = math.ceil(self.side_pixels / STRIDE) ** 2
+        channels = sum(CHANNELS.get(name, MOST_CHANNELS) for name in self.backbones)
+        return self.images * self.views * cells * channels * FEATURE_BYTES
+
+
+def images_known(root: Path, steps: Sequence[Step]) -> int:
+    """Rows of the pixels that ingest wrote, else files that it is to read; 0 if neither is there.
+
+    Files in an archive are not counted.
+    """
+    for step in steps:
+        pixels, films = step.flag("--pixels-out"), step.flag("--images")
+        if not pixels:
+            continue
+        if (root / pixels).is_file():
+            try:
+                rows = np.load(root / pixels, mmap_mode="r", allow_pickle=False)
+            except (ValueError, OSError, EOFError):
+                return 0
+            return int(rows.shape[0]) if rows.ndim else 0
+        if films and (root / films).is_dir():
+            return sum(path.is_file() for path in (root / films).rglob("*"))
+    return 0
+
+
+def estimated_bytes(outputs: Sequence[Output], plan: Plan) -> int:
+    """Bytes that a whole run needs with all copies.
+
+    Pixels and features are computed from the parameters where the number of images is known;
+    all else is as large as dvc.lock says that it was.
+    """
+    recorded: dict[str, int] = {}
+    for output in outputs:
+        stage = output.stage.split("@")[0]
+        recorded[stage] = recorded.get(stage, 0) + output.size_bytes
+    pixels, features = recorded.pop("ingest", 0), recorded.pop("embed", 0)
+    if plan.images:
+        pixels, features = plan.pixel_bytes, plan.feature_bytes
+    copied = COPIES * (pixels + features + sum(recorded.values()))
+    return RESERVE_BYTES + copied + MODEL_COPIES * recorded.get("train", 0)
+
+
+def check_space(needed: int, plan: Plan, folders: Mapping[str, Path]) -> Result:
+    """Free bytes on the disks of `folders` (name -> an existing folder) against an estimate."""
+    free = {name: shutil.disk_usage(path).free for name, path in folders.items()}
+    name, least = min(free.items(), key=lambda item: item[1])
+    basis = f"estimated for {plan.images} images" if plan.images else "estimated from dvc.lock"
+    saying = f"{size(least)} free for {name}; a whole run needs about {size(needed)}, {basis}"
+    if least < needed:
+        remedy = (
+            f"free {size(needed - least)}; `dvc gc --workspace` drops results of all experiments "
+            "but the present one"
+        )
+        return Result(SPACE, "fault", saying, remedy)
+    return Result(SPACE, "ok", saying)

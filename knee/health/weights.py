@@ -1,0 +1,97 @@
+"""Pretrained weights: present, readable, and still those that the features were made with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from knee.health.cache import md5_of
+from knee.health.result import Result, plural
+
+WEIGHTS = "weights"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+# What Keras downloads for `weights: imagenet`, and its MD5 where Keras knows one.
+DOWNLOADS = {
+    "mobilenet": ("mobilenet_1_0_224_tf_no_top.h5", ""),
+    "xception": (
+        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "b0042744bf5b25fce3cb969f33bebb97",
+    ),
+}
+
+
+def check_weights(
+    weights: str, backbones: Sequence[str], embeddings: Mapping[str, Path], root: Path
+) -> Result:
+    """The weights that params.yaml asks for.
+
+    Args:
+        weights: none, imagenet, or a folder with `<backbone>.h5`, from `root` if relative.
+        backbones: that need some.
+        embeddings: backbone -> the record of its features, where there is one: it has the
+            SHA-256 of the weights that made them.
+        root: the project's.
+    """
+    if weights == "none":
+        return Result(WEIGHTS, "ok", "none asked for: backbones start from random weights")
+    if weights == "imagenet":
+        return _downloaded(backbones)
+    folder = root / weights
+    faults = [fault for name in backbones if (fault := _damage(folder / f"{name}.h5"))]
+    if faults:
+        remedy = "give none, imagenet, or a folder with <backbone>.h5 (ImageNet, without the top)"
+        return Result(WEIGHTS, "fault", f"{folder} lacks what is asked for", remedy, tuple(faults))
+    changed = [
+        f"{name}.h5"
+        for name in backbones
+        if name in embeddings and not _made_with(embeddings[name], folder / f"{name}.h5")
+    ]
+    if changed:
+        remedy = "dvc repro --force embed, or restore the weights: DVC sees their path alone"
+        saying = f"{plural(len(changed), 'file')} changed since the features were made"
+        return Result(WEIGHTS, "fault", saying, remedy, tuple(changed))
+    return Result(WEIGHTS, "ok", f"{plural(len(backbones), 'file')} in {folder}, readable")
+
+
+def _downloaded(backbones: Sequence[str]) -> Result:
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    absent = []
+    for name in backbones:
+        file, md5 = DOWNLOADS.get(name, ("", ""))
+        if not file or not (home / file).is_file():
+            absent.append(name)
+        elif damage := _damage(home / file):
+            return Result(WEIGHTS, "fault", "a download is damaged", "remove it", (damage,))
+        elif md5 and md5_of(home / file) != md5:
+            saying = f"{home / file} is not what Keras publishes"
+            return Result(WEIGHTS, "fault", saying, "remove it: Keras downloads it again")
+    if absent:
+        saying = f"Keras downloads those of {' and '.join(absent)} at the first run"
+        return Result(WEIGHTS, "ok", f"imagenet: {saying}, which needs a network")
+    return Result(WEIGHTS, "ok", f"imagenet: in {home}")
+
+
+def _damage(file: Path) -> str:
+    """What is wrong with a file of weights, or ""."""
+    try:
+        with file.open("rb") as stream:
+            return "" if stream.read(len(HDF5)) == HDF5 else f"{file} is no HDF5 file"
+    except FileNotFoundError:
+        return f"{file} does not exist"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+
+
+def _made_with(record: Path, file: Path) -> bool:
+    """Whether features come from this file; a record that names no file is no contradiction."""
+    try:
+        recorded = str(json.loads(record.read_text(encoding="utf-8"))["weights"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    if len(recorded) != hashlib.sha256().digest_size * 2:
+        return True
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == recorded

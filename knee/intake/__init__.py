@@ -1,0 +1,1 @@
+"""Folder, archive, label sheet or Kaggle data set to records."""

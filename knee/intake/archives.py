@@ -1,0 +1,372 @@
+"""A zip or tar from anywhere -> a temporary folder with its files, or a refusal.
+
+Nothing in an archive is trusted: names, links, declared sizes. One unsafe member and all of it is
+refused. Members are written one by one below a fresh folder; the unpacking of zipfile and tarfile
+themselves is never called. An archive inside the archive stays one.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import dataclasses
+import errno
+import gzip
+import logging
+import lzma
+import re
+import shutil
+import stat
+import struct
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, cast
+
+MAXIMUM_HEADER_BYTES: Final = 1 << 20  # of a tar's extended header, which is read as a whole
+EXTENDED_HEADERS: Final = (b"x", b"g", b"X", b"L", b"K")
+OTHER_ARCHIVES: Final = (b"7z\xbc\xaf\x27\x1c", b"Rar!")
+DAMAGES: Final = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,  # a chain of extended headers
+    ValueError,
+)
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A folder with the data.
+
+    Attributes:
+        folder: where the files are.
+        shown: the folder or archive that the user named.
+        top: the archive's single top folder, which `folder` then is; "" if there is none.
+    """
+
+    folder: Path
+    shown: Path
+    top: str = ""
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, limits: Limits, classes: Sequence[str], *, flat: bool = False
+) -> Iterator[Opened]:
+    """The folder `path` itself, or the archive `path` in a folder that is gone afterwards.
+
+    A single top folder in an archive is looked through, unless it is one of the `classes`, or has
+    no folder in it: then it is a class. With `flat` no folder is a class.
+
+    Raises:
+        ArchiveError: no archive, or one that is unsafe, too large, encrypted or damaged.
+    """
+    if not path.is_file():
+        yield Opened(path, path)
+        return
+    with tempfile.TemporaryDirectory(prefix="knee-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        unpack(path, folder, limits)
+        top = _top_folder(folder)
+        if top and top.name not in classes and (flat or any(p.is_dir() for p in top.iterdir())):
+            yield Opened(top, path, top.name)
+        else:
+            yield Opened(folder, path)
+
+
+def unpack(path: Path, folder: Path, limits: Limits) -> None:
+    """Write every file of the archive `path` below the empty `folder`.
+
+    Raises:
+        ArchiveError: as `opened`.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
+    target = Target(path, folder, limits)
+    target.check_disk(path.stat().st_size)
+    try:
+        if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            _unpack_zip(path, target)
+        else:
+            _unpack_tar(path, head, target)
+    except ArchiveError:
+        raise
+    except DAMAGES as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        # bz2 says so of damage, without a number.
+        raise (_damaged(path, error) if error.errno is None else target.failed(error)) from error
+    if target.left_out:
+        log.info("%s: %d resource forks of macOS left out", path, target.left_out)
+
+
+def _top_folder(folder: Path) -> Path | None:
+    """The only thing in `folder`, if it is a folder that is not hidden."""
+    entries = list(folder.iterdir())
+    only = entries[0] if len(entries) == 1 else None
+    return only if only and only.is_dir() and not only.name.startswith(".") else None
+
+
+def _unpack_zip(path: Path, target: Target) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        for member in members:  # nothing is written before all have been looked at
+            _check_zip_member(member, target)
+        declared_bytes = sum(member.file_size for member in members)
+        target.check_size(declared_bytes)
+        target.check_disk(declared_bytes)
+        for member in members:
+            name = _zip_name(member)
+            if name.endswith("/"):
+                target.make_folder(name)
+                continue
+            with archive.open(member) as content:
+                target.write(name, Counted(content, target))
+
+
+def _check_zip_member(member: zipfile.ZipInfo, target: Target) -> None:
+    target.place(_zip_name(member))
+    if member.flag_bits & 1:
+        raise ArchiveError(
+            f"{target.archive} is encrypted: unpack it yourself, or pack it without a password"
+        )
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise target.unsafe("is a link or a device")
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Some programs for Windows write the backslash."""
+    return member.filename.replace("\\", "/")
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """A tar header that is whole, and whose extension is not too large to be read.
+
+    tarfile takes any broken header but the first for the end: the files behind it would vanish.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictHeader:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise  # the end, as it should be
+            raise ValueError(f"tar header: {error}") from error
+        if header.type in EXTENDED_HEADERS and header.size > MAXIMUM_HEADER_BYTES:
+            raise ValueError("an extended header is larger than 1 MiB")
+        return header
+
+
+def _unpack_tar(path: Path, head: bytes, target: Target) -> None:
+    with contextlib.ExitStack() as stack:
+        stream = Counted(stack.enter_context(_decompressed(path, head)), target)
+        archive = stack.enter_context(
+            tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", tarinfo=_StrictHeader)
+        )
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+            if member.isdir():
+                target.make_folder(member.name)
+                continue
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None or member.issparse():
+                target.place(member.name)
+                raise target.unsafe("is a link, a device or a sparse file")
+            target.write(member.name, content)
+        while stream.read(CHUNK_BYTES):
+            pass  # the checksum of what is compressed stands behind it
+        if stream.content_bytes > archive.offset:
+            raise ArchiveError(f"{path} goes on behind its end: pack its parts one by one")
+
+
+def _decompressed(path: Path, head: bytes) -> BinaryIO:
+    """The tar inside; tarfile's own detection would not say what is wrong."""
+    if head.startswith(b"\x1f\x8b"):
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if head.startswith(b"BZh"):
+        return cast(BinaryIO, bz2.open(path, "rb"))
+    if head.startswith(b"\xfd7zXZ\0"):
+        return cast(BinaryIO, lzma.open(path, "rb"))
+    if head[257:262] == b"ustar":
+        return path.open("rb")
+    advice = "unpack it yourself" if head.startswith(OTHER_ARCHIVES) else "check data.path"
+    raise ArchiveError(f"{path} is no folder and no zip, tar, tar.gz, tar.bz2 or tar.xz: {advice}")
+
+
+def _damaged(path: Path, error: Exception) -> ArchiveError:
+    what = " ".join(str(error).split())[:100] or type(error).__name__
+    return ArchiveError(
+        f"{path} is damaged, cut off or no archive ({what}): fetch or pack it again"
+    )
+
+
+# The folder that an archive's members are written to: where each goes, and when it is too much.
+
+CHUNK_BYTES: Final = 1 << 20
+GIGABYTE: Final = 10**9
+# Films compress up to about tenfold, blank ones in 16 bits a hundredfold; deflate's limit, which
+# bombs come near, is a thousandfold. Below the grace nothing is at stake.
+MAXIMUM_RATIO: Final = 200
+RATIO_GRACE_BYTES: Final = 100 * 10**6
+RESOURCE_FORKS: Final = "__MACOSX"  # what macOS adds to its zips: no file of the user's
+SHOWN_CHARACTERS: Final = 100
+
+
+class ArchiveError(ValueError):
+    """The archive is not opened, or not to its end; the message says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What an archive may hold at most: members, and gigabytes (10^9 bytes) once unpacked."""
+
+    files: int
+    gigabytes: float
+
+
+class Readable(Protocol):
+    """What gives bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+class Target:
+    """An empty folder for the members of one archive, and what has been counted so far."""
+
+    def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
+        self.archive = archive
+        self.left_out = 0
+        self._folder = folder
+        self._limits = limits
+        self._archive_bytes = archive.stat().st_size
+        self._members = 0
+        self._unpacked_bytes = 0
+        self._current = ""
+
+    def place(self, name: str) -> Path | None:
+        """Where the member `name` goes; None if it is left out.
+
+        Raises:
+            ArchiveError: it would leave the folder.
+        """
+        self._current = name
+        if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
+            raise self.unsafe("has an absolute path")
+        if ".." in re.split(r"[\\/]", name):
+            raise self.unsafe("leads out of the archive (..)")
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if not parts or parts[0] == RESOURCE_FORKS:
+            return None
+        return self._folder.joinpath(*parts)
+
+    def make_folder(self, name: str) -> None:
+        """A member that is a folder."""
+        self._count_member()
+        place = self.place(name)
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, content: Readable) -> None:
+        """A member that is a file; an earlier one of its name is never overwritten."""
+        self._count_member()
+        place = self.place(name)
+        if place is None:
+            self.left_out += 1
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("xb") as stream:
+            while chunk := content.read(CHUNK_BYTES):
+                stream.write(chunk)
+
+    def check_disk(self, needed_bytes: int) -> None:
+        """Refuse what cannot fit, before any of it is written."""
+        free = shutil.disk_usage(self._folder).free
+        if needed_bytes > free:
+            raise ArchiveError(
+                f"{self.archive} needs {needed_bytes / GIGABYTE:.1f} GB in {self._folder.parent}, "
+                f"where {free / GIGABYTE:.1f} GB are free: set TMPDIR to a folder with more room"
+            )
+
+    def check_size(self, unpacked_bytes: int) -> None:
+        """Refuse more than the limit, and more than films can shrink."""
+        if unpacked_bytes > self._limits.gigabytes * GIGABYTE:
+            raise ArchiveError(
+                f"{self.archive} unpacks to more than ingest.maximum_archive_gigabytes = "
+                f"{self._limits.gigabytes:g}: raise it, or unpack the archive yourself"
+            )
+        if unpacked_bytes > max(RATIO_GRACE_BYTES, MAXIMUM_RATIO * self._archive_bytes):
+            raise ArchiveError(
+                f"{self.archive} unpacks to more than {MAXIMUM_RATIO} times its size, which films "
+                "never do: do not trust it; unpack it yourself if you know better"
+            )
+
+    def unsafe(self, what: str) -> ArchiveError:
+        """The refusal of the archive for its current member."""
+        return ArchiveError(
+            f"{self.archive} is refused: its member {self._shown()} {what}: "
+            "pack it again, with regular files only"
+        )
+
+    def failed(self, error: OSError) -> ArchiveError:
+        """What the file system says of the current member."""
+        member = f"{self.archive}: its member {self._shown()}"
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            return ArchiveError(f"{member} is there twice (or once in other case): rename one")
+        if error.errno == errno.ENAMETOOLONG:
+            return ArchiveError(f"{member} has too long a name for this file system: rename it")
+        if error.errno == errno.ENOSPC:
+            return ArchiveError(f"{member}: the disk is full: set TMPDIR to one with more room")
+        return ArchiveError(f"{member} cannot be unpacked: {error.strerror or error}")
+
+    def count(self, new_bytes: int) -> None:
+        """Bytes that were really read, whatever the archive declares."""
+        self._unpacked_bytes += new_bytes
+        self.check_size(self._unpacked_bytes)
+
+    def _count_member(self) -> None:
+        self._members += 1
+        if self._members > self._limits.files:
+            raise ArchiveError(
+                f"{self.archive} has more than ingest.maximum_archive_files = "
+                f"{self._limits.files} members: raise it, or unpack the archive yourself"
+            )
+
+    def _shown(self) -> str:
+        """The current member's name for a message: no control characters, not endless."""
+        return ascii(self._current[:SHOWN_CHARACTERS])
+
+
+class Counted:
+    """A stream whose bytes count for a target; `content_bytes` is where only zeros are left."""
+
+    def __init__(self, stream: Readable, target: Target) -> None:
+        self._stream = stream
+        self._target = target
+        self._position = 0
+        self.content_bytes = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As the stream, counted."""
+        chunk = self._stream.read(size)
+        self._target.count(len(chunk))
+        if content := chunk.rstrip(b"\0"):
+            self.content_bytes = self._position + len(content)
+        self._position += len(chunk)
+        return chunk

@@ -1,0 +1,113 @@
+"""A data set of Kaggle -> a folder of its files, and a record of what they are.
+
+The version is part of the name, so that tomorrow's download is today's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from knee.storage.artifacts import staged_folder, write_json
+
+INSTALL: Final = ".venv/bin/python -m pip install 'kagglehub>=0.3.13,<2'"
+HANDLE: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*(/versions/[1-9]\d*)?", re.ASCII)
+DIGEST_BYTES: Final = 1 << 20
+
+
+class DownloadError(ValueError):
+    """The data set is not there; the message says why and what to do."""
+
+
+def download(handle: str, files_out: Path, record_out: Path) -> int:
+    """Fetch the data set, put its files in `files_out`, name them in `record_out`; their number.
+
+    The record is JSON: the handle, and path, size in bytes and SHA-256 of every file.
+
+    Raises:
+        DownloadError: no version in `handle`, no kagglehub, no network, no such data set, or one
+            that holds no file.
+    """
+    if not HANDLE.fullmatch(handle):
+        raise DownloadError(
+            f"data.dataset is {handle!r}: name the data set as owner/name/versions/NUMBER, as its "
+            "page on Kaggle does"
+        )
+    cached = _fetched(handle)
+    if "/versions/" not in handle:
+        raise DownloadError(
+            f"data.dataset {handle} has no version, and would change by itself: "
+            f"set it to {handle}/versions/{_version(cached)}, which is the newest"
+        )
+    names = sorted(_regular_files(cached), key=os.fsencode)
+    if not names:
+        raise DownloadError(f"data.dataset {handle} holds no file: check {cached}")
+    with staged_folder(files_out) as staged:
+        files = [_copied(cached / name, staged / name, name) for name in names]
+    write_json(record_out, {"dataset": handle, "files": files})
+    return len(files)
+
+
+def _fetched(handle: str) -> Path:
+    """The folder where kagglehub keeps the data set; downloaded if it is not there yet."""
+    try:
+        import kagglehub  # an extra: most users bring their own images
+    except ImportError as error:
+        raise DownloadError(f"kagglehub is not installed: run {INSTALL}") from error
+    try:
+        return Path(kagglehub.dataset_download(handle))
+    except Exception as error:  # of requests, of kagglehub, of the file system
+        raise DownloadError(_what_failed(handle, error)) from error
+
+
+def _what_failed(handle: str, error: Exception) -> str:
+    """One line; the text of the exception may hold an address or a token, and is left out."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    kind = type(error).__name__
+    if status in (401, 403) or "Unauthenticated" in kind or "Credential" in kind:
+        return (
+            f"Kaggle refuses {handle} ({status or kind}): log in as kagglehub's manual says, and "
+            "accept the data set's terms on its page"
+        )
+    if status == 404:
+        return f"Kaggle has no {handle} (status 404): check data.dataset, owner, name and version"
+    if status is not None:
+        return f"Kaggle answered {handle} with status {status}: try again later"
+    if "Connection" in kind or "Timeout" in kind or "SSL" in kind or "Proxy" in kind:
+        return (
+            f"Kaggle cannot be reached for {handle} ({kind}): check the network, or download the "
+            "data set by hand and use data=folder with data.path"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{handle} cannot be stored: {error.strerror}"
+    return f"kagglehub could not download {handle} ({kind}): check data.dataset, or try again"
+
+
+def _version(cached: Path) -> str:
+    """That folder ends with versions/NUMBER."""
+    return cached.name if cached.parent.name == "versions" else "NUMBER"
+
+
+def _regular_files(folder: Path) -> Iterator[str]:
+    """Names below `folder`; nothing that leads out of it."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise DownloadError(f"{str(path)!r} is a link: the data set is not used")
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
+
+
+def _copied(source: Path, target: Path, name: str) -> dict[str, Any]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    digest = hashlib.sha256()
+    with target.open("rb") as stream:
+        while chunk := stream.read(DIGEST_BYTES):
+            digest.update(chunk)
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return {"path": shown, "bytes": target.stat().st_size, "sha256": digest.hexdigest()}

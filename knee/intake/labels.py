@@ -1,0 +1,168 @@
+"""Source files and the sheet -> which file has which class, and what else the sheet tells of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from knee.intake.archives import Opened
+from knee.intake.label_sheet import Row, Sheet
+from knee.intake.spreadsheet import SheetError
+from knee.reading import source_files
+
+ABSENT: Final = "the sheet's file does not exist"
+AMBIGUOUS: Final = "several files have the name in the sheet: give it with its extension"
+SHOWN_CHARACTERS: Final = 80
+CLASS_CHARACTERS: Final = 60  # results, charts and files are named after classes
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Everything that gets a record.
+
+    Attributes:
+        shown: the folder or archive, for messages.
+        sources: by the bytes of their names; rows of the sheet without a file are among them.
+        classes: names in the order of the scale.
+        facts: by source name, columns of the records table that the sheet fills.
+    """
+
+    shown: Path
+    sources: Sequence[source_files.Source]
+    classes: Sequence[str]
+    facts: Mapping[str, Mapping[str, Any]]
+
+
+def list_labelled(
+    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str] = ()
+) -> Listing:
+    """Every file of `opened`, labelled by the sheet if it has labels, else by its class folder.
+
+    With `parts`, official subsets, folders of these names hold everything.
+
+    Raises:
+        FolderError: the folders are not the classes.
+        SheetError: two rows contradict each other, or no row fits any file.
+    """
+    names = _class_names(opened, sheet, classes, parts)
+    sources = source_files.list_sources(opened.folder, labelled=not sheet.labelled, parts=parts)
+    rows, absent = _matched(sources, sheet, opened)
+    labelled = [_labelled(source, rows.get(source.name), sheet, names) for source in sources]
+    labelled += absent
+    labelled.sort(key=lambda source: source.name.encode())
+    facts = {name: row.facts for name, row in rows.items()}
+    return Listing(opened.shown, labelled, names, facts)
+
+
+def check_classes(listing: Listing) -> None:
+    """Refuse a scale of one class: nothing can be told apart.
+
+    Raises:
+        FolderError: it is one.
+    """
+    if len(listing.classes) < 2:
+        raise source_files.FolderError(
+            f"{listing.shown} has only one class, {listing.classes[0]}: set data.path to the "
+            "folder that holds a folder a class, or add another class"
+        )
+
+
+def _class_names(
+    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
+) -> list[str]:
+    if not sheet.labelled:
+        return source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
+    source_files.check_distinct(classes)
+    if classes:
+        return list(classes)
+    found = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
+    if not found:
+        raise SheetError(f"{sheet.path} gives no label: fill the column label, or remove it")
+    for name in found:
+        if len(name) > CLASS_CHARACTERS or not name.isprintable() or set(name) & set("/\\"):
+            raise SheetError(
+                f"{sheet.path}: label {_shown(name)} cannot be the name of a class: use at most "
+                f"{CLASS_CHARACTERS} letters, without slashes"
+            )
+    return found
+
+
+def _matched(
+    sources: Sequence[source_files.Source], sheet: Sheet, opened: Opened
+) -> tuple[dict[str, Row], list[source_files.Source]]:
+    """The row of each file that has one, by name, and the rows without a file as sources."""
+    by_stem: dict[str, list[str]] = {}
+    for source in sources:
+        by_stem.setdefault(str(PurePosixPath(source.name).with_suffix("")), []).append(source.name)
+    names = {source.name for source in sources}
+    rows: dict[str, Row] = {}
+    absent: dict[str, source_files.Source] = {}
+    for row in sheet.rows:
+        found = _candidates(row.path, names, by_stem, opened.top)
+        name = found[0] if len(found) == 1 else _normal(row.path)
+        _check_agreement(rows.setdefault(name, row), row, sheet)
+        if len(found) != 1:
+            absent[name] = source_files.Source(name, Path(), "", AMBIGUOUS if found else ABSENT)
+    if sheet.rows and len(absent) == len(rows):
+        raise SheetError(
+            f"{sheet.path}: no path fits a file of {opened.shown}: row {sheet.rows[0].number} says "
+            f"{_shown(sheet.rows[0].path)}, the first of {len(sources)} files is "
+            f"{_shown(sources[0].name) if sources else 'none'}"
+        )
+    return rows, list(absent.values())
+
+
+def _candidates(
+    path: str, names: set[str], by_stem: Mapping[str, Sequence[str]], top: str
+) -> Sequence[str]:
+    """Names of the files that `path` may mean: as written, then more freely."""
+    normal = _normal(path)
+    inner = normal.removeprefix(f"{top}/") if top else normal
+    for name in (path, normal, inner):
+        if name in names:
+            return [name]
+    return by_stem.get(normal) or by_stem.get(inner) or []
+
+
+def _normal(path: str) -> str:
+    """`path` with / between folders and no ./ before it."""
+    return path.replace("\\", "/").removeprefix("./")
+
+
+def _check_agreement(one: Row, two: Row, sheet: Sheet) -> None:
+    """Identical rows are one; repr, because an unknown number (NaN) does not equal itself."""
+    if (one.label, repr(one.facts)) != (two.label, repr(two.facts)):
+        raise SheetError(
+            f"{sheet.path}: rows {one.number} and {two.number} say different things about "
+            f"{_shown(two.path)}: keep one"
+        )
+
+
+def _labelled(
+    source: source_files.Source, row: Row | None, sheet: Sheet, names: Sequence[str]
+) -> source_files.Source:
+    """`source` with the sheet's label, or why it has none."""
+    obstacle = source.obstacle
+    if not obstacle and _is_sheet(source, sheet):
+        obstacle = "the sheet itself"
+    if not sheet.labelled:
+        return dataclasses.replace(source, obstacle=obstacle)
+    label = row.label if row and row.label in names else ""
+    if row is None:
+        reason = "no row in the sheet"
+    elif not row.label:
+        reason = "the sheet gives no label"
+    else:
+        reason = "" if label else f"label {_shown(row.label)} is none of data.classes"
+    return dataclasses.replace(source, label=label, obstacle=obstacle or reason)
+
+
+def _shown(text: str) -> str:
+    """Text from the user for a message: no control characters, not endless."""
+    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
+
+
+def _is_sheet(source: source_files.Source, sheet: Sheet) -> bool:
+    return source.path.name == sheet.path.name and source.path.samefile(sheet.path)

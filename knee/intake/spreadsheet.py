@@ -1,0 +1,227 @@
+"""A CSV or Excel file from a user -> rows of text.
+
+Nothing in the file is trusted: its size is bounded, and no formula is evaluated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+from xml.parsers import expat
+
+MAXIMUM_BYTES: Final = 64 * 2**20
+MAXIMUM_ROWS: Final = 1_000_000
+MAXIMUM_COLUMNS: Final = 1_000
+MAXIMUM_CELLS: Final = 10_000_000  # an Excel file can leave out the empty ones
+SEPARATORS: Final = (",", ";", "\t")
+ZIP: Final = b"PK\x03\x04"
+OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
+UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+Rows = list[list[str]]
+
+
+class SheetError(ValueError):
+    """The sheet cannot be used; the message names it and says what to do."""
+
+
+def read_rows(path: Path) -> Rows:
+    """Every row of the CSV file, or of the Excel file's first sheet.
+
+    Cells are text without blanks around it. A row's place in the list is its number in a
+    spreadsheet program less one.
+
+    Raises:
+        SheetError: no such file, too large, or neither CSV in UTF-8 nor .xlsx.
+    """
+    content = _bytes(path)
+    if content.startswith(ZIP):
+        rows = _excel(content, path)
+    elif content.startswith(OLD_EXCEL):
+        raise SheetError(
+            f"{path} is an old (.xls) or encrypted Excel file: save it as .xlsx without a "
+            "password, or as CSV UTF-8"
+        )
+    else:
+        rows = _comma_separated(_text(content, path), path)
+    return list(_bounded(rows, path))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise SheetError(f"{path} is not a file: set data.sheet to a CSV or .xlsx file")
+        if path.stat().st_size > MAXIMUM_BYTES:
+            raise SheetError(
+                f"{path} is larger than {MAXIMUM_BYTES >> 20} MiB: keep only the columns needed"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise SheetError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _text(content: bytes, path: Path) -> str:
+    if content.startswith(UTF16):
+        raise SheetError(f"{path} is UTF-16: save it as CSV UTF-8")
+    if b"\0" in content:
+        raise SheetError(f"{path} is neither text nor an Excel file: give a CSV or .xlsx file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SheetError(f"{path} is not UTF-8 (line {line}): save it as CSV UTF-8") from error
+
+
+def _comma_separated(text: str, path: Path) -> Iterator[list[str]]:
+    first = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            yield [cell.strip() for cell in row]
+    except csv.Error as error:
+        told = str(error).replace("\t", "tab")
+        raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {told}") from error
+
+
+def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
+    """Rows of the first sheet; of a formula the value that was saved with it."""
+    import openpyxl  # only an Excel file needs it
+
+    try:
+        check(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
+            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+            sheet = book.worksheets[0]
+            sheet.reset_dimensions()  # what the file says about its size may be a lie
+            for row in sheet.iter_rows(values_only=True):
+                yield [_cell(value) for value in row]
+    except (SheetError, GeneratorExit):
+        raise
+    except PackageError as error:
+        raise SheetError(
+            f"{path} {error}: save it as CSV UTF-8, with the columns needed"
+        ) from error
+    except Exception as error:  # damaged files raise whatever the parser trips over
+        kind = type(error).__name__
+        raise SheetError(
+            f"{path} cannot be read as an Excel file ({kind}): save it again as .xlsx or CSV UTF-8"
+        ) from error
+
+
+def _cell(value: Any) -> str:
+    """Whole numbers without a point: a spreadsheet stores grade 2 as 2.0."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
+    cells = 0
+    for number, row in enumerate(rows, start=1):
+        cells += len(row)
+        if number > MAXIMUM_ROWS:
+            raise SheetError(f"{path} has more than {MAXIMUM_ROWS} rows: split the data set")
+        if len(row) > MAXIMUM_COLUMNS:
+            raise SheetError(f"{path}, row {number}: more than {MAXIMUM_COLUMNS} columns")
+        if cells > MAXIMUM_CELLS:
+            raise SheetError(f"{path} has more than {MAXIMUM_CELLS} cells: keep the columns needed")
+        yield row
+
+
+# Whether an Excel file, a zip of XML, can be given to a parser: its size and shape, by one pass.
+
+MAXIMUM_UNPACKED_BYTES: Final = 256 * 2**20
+MAXIMUM_MEMBERS: Final = 10_000
+MAXIMUM_ELEMENTS: Final = 10_000_000  # of all parts: 400,000 rows of eight columns are 7 million
+ELEMENTS_AT_ONCE: Final = 200_000  # in a row, or in a part without rows, which is held as a whole
+MAXIMUM_DEPTH: Final = 64
+MAXIMUM_ATTRIBUTES: Final = 1000
+MAXIMUM_CHARACTERS: Final = 2**20  # of an element's text; a cell holds 32,767
+STREAMED: Final = {("worksheet", "row"): 3, ("sst", "si"): 2}  # part and element: its depth
+CHUNK_BYTES: Final = 1 << 18
+
+
+class PackageError(ValueError):
+    """The file must not be parsed; the message says why, without quoting it."""
+
+
+def check(content: bytes) -> None:
+    """Refuse what defines XML entities, or unpacks to more than a sheet of labels can be.
+
+    Raises:
+        PackageError: it does.
+        BadZipFile, and whatever zipfile trips over: damaged files.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        members = package.infolist()
+        # zipfile never gives more of a member than its header says.
+        if sum(member.file_size for member in members) > MAXIMUM_UNPACKED_BYTES:
+            raise PackageError(f"unpacks to more than {MAXIMUM_UNPACKED_BYTES >> 20} MiB")
+        if len(members) > MAXIMUM_MEMBERS:
+            raise PackageError(f"has more than {MAXIMUM_MEMBERS} parts")
+        elements = 0
+        for member in members:  # whatever their names: the file itself says which are XML
+            with package.open(member) as stream:
+                elements += _Part().read(stream, elements)
+
+
+class _Part:
+    """One pass over a part of the file."""
+
+    def __init__(self) -> None:
+        self._parser = expat.ParserCreate()
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+        self._root = ""
+        self._depth = 0
+        self._characters = 0
+        self._at_once = 0
+        self._elements = 0
+
+    def read(self, stream: IO[bytes], before: int) -> int:
+        """The number of elements; `before` is that of other parts."""
+        # Where it is no XML, the parser that comes after this one stops, too.
+        with contextlib.suppress(expat.ExpatError):
+            while chunk := stream.read(CHUNK_BYTES):
+                self._parser.Parse(chunk)
+                if before + self._elements > MAXIMUM_ELEMENTS:
+                    raise PackageError(f"has more than {MAXIMUM_ELEMENTS} elements")
+            self._parser.Parse(b"", True)  # noqa: FBT003 - the end: it may have put off a part
+        return self._elements
+
+    def _doctype(self, *_: object) -> None:
+        raise PackageError("defines a document type")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]
+        self._depth += 1
+        self._elements += 1
+        self._at_once += 1
+        self._characters = 0
+        if self._depth == 1:
+            self._root = name
+        elif STREAMED.get((self._root, name)) == self._depth:
+            self._at_once = 0
+        if self._at_once > ELEMENTS_AT_ONCE:
+            raise PackageError(f"has more than {ELEMENTS_AT_ONCE} elements in one row or part")
+        if self._depth > MAXIMUM_DEPTH or len(attributes) > MAXIMUM_ATTRIBUTES:
+            raise PackageError("has elements within elements, or attributes, beyond any use")
+
+    def _end(self, _name: str) -> None:
+        self._depth -= 1
+
+    def _text(self, text: str) -> None:
+        self._characters += len(text)
+        if self._characters > MAXIMUM_CHARACTERS:
+            raise PackageError(f"has a text of more than {MAXIMUM_CHARACTERS} characters")

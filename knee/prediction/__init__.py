@@ -1,0 +1,1 @@
+"""Image files in, answers of a trained model out."""

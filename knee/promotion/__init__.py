@@ -1,0 +1,1 @@
+"""Which model becomes champion, and its model card."""

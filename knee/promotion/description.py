@@ -1,0 +1,71 @@
+"""What people read on a version of the registered model: its figures, and why it stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from knee.promotion import champion_decision, gates
+
+
+def description(
+    test: Mapping[str, Any],
+    selection: Mapping[str, float],
+    facts: Mapping[str, Any],
+    decided: champion_decision.Decision,
+) -> str:
+    """Markdown for a model version: what it is, its figures with intervals, why it stands there.
+
+    Args:
+        test: content of test.json.
+        selection: validation figure of each backbone.
+        facts: backbone, synthetic, split_protocol, metric.
+        decided: alias, reason and gates.
+    """
+    marks = [f"{facts['split_protocol']} split"]
+    if facts["split_protocol"] == "random":
+        marks.append("LEAKY: for comparison only, no result")
+    if facts["synthetic"]:
+        marks.append("SYNTHETIC DATA: the figures say nothing about patients")
+    figures = [
+        f"- {name} {with_interval(test, name)}"
+        for name, value in sorted(test.items())
+        if isinstance(value, float)
+    ]
+    chosen = ", ".join(f"{name} {value:.3f}" for name, value in selection.items())
+    return "\n".join(
+        [
+            f"{facts['backbone']}, {', '.join(marks)}.",
+            f"\n{decided.alias.capitalize()}, {decided.reason}.",
+            *(["\nWhat a champion has to pass:\n"] if decided.gates else []),
+            *(f"- {_mark(gate)} {gate.name}: {gate.reason}" for gate in decided.gates),
+            "\nTest figures (interval):\n",
+            *figures,
+            f"\nChosen by {facts['metric']} on validation: {chosen}.",
+        ]
+    )
+
+
+def with_interval(test: Mapping[str, Any], name: str) -> str:
+    """A figure of test.json with its interval, as text; a dash where it is undefined."""
+    if test.get(name) is None:
+        return "-"
+    return f"{test[name]:.3f}{_interval(test.get('confidence_interval', {}).get(name))}"
+
+
+def tags(seen: Sequence[gates.Gate]) -> dict[str, str]:
+    """One tag a gate, so that MLflow's list of versions shows what failed."""
+    return {
+        f"gate.{gate.name}": f"{'passed' if gate.passed else 'FAILED'}: {gate.reason}"
+        for gate in seen
+    }
+
+
+def _mark(gate: gates.Gate) -> str:
+    return "passed" if gate.passed else "**FAILED**"
+
+
+def _interval(bounds: Mapping[str, float] | None) -> str:
+    if not bounds or bounds.get("low") is None or bounds.get("high") is None:
+        return ""
+    return f" ({bounds['low']:.3f} to {bounds['high']:.3f})"

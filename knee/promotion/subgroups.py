@@ -1,0 +1,64 @@
+"""Figures of the test films within groups of sex, age, side and origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from knee.evidence.evaluation import evaluation_report
+from knee.statistics import bootstrap, scores
+
+AGE_BANDS: Final = ((0, 50, "age below 50"), (50, 65, "age 50 to 64"), (65, 200, "age from 65"))
+FEWEST_RECORDS: Final = 5
+SHOWN: Final = ("accuracy", "macro_f1")
+TEXTS: Final = ("sex", "side", "origin")
+
+
+def figures(
+    test: pd.DataFrame,
+    records: pd.DataFrame,
+    class_names: Sequence[str],
+    *,
+    draws: int,
+    level: float,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """One row a group with films enough: name, records, accuracy, macro_f1 and their intervals.
+
+    Args:
+        test: test rows of predictions.csv.
+        records: the records table, which knows sex, age_years, side and origin.
+        class_names: in the order of the probabilities.
+        draws: of the bootstrap over patients or pictures.
+        level: of the intervals, 0-1.
+        seed: of the draws.
+    """
+    known = records[["record", *TEXTS, "age_years"]]
+    joined = test.drop(columns=list(TEXTS), errors="ignore").merge(known, on="record")
+    found = []
+    for name, rows in _groups(joined):
+        part = joined[rows]
+        if len(part) < FEWEST_RECORDS:
+            continue
+        truth = part["class_index"].to_numpy()
+        chances = evaluation_report.probabilities_of(part, class_names)
+        ends = bootstrap.intervals(
+            truth, chances, part["group"].to_numpy(), draws=draws, level=level, seed=seed
+        )
+        row = {one: scores.known(scores.metric(one)(truth, chances)) for one in SHOWN}
+        bounds = {one: ends[one] for one in SHOWN}
+        found.append({"name": name, "records": len(part), **row, "confidence_interval": bounds})
+    return found
+
+
+def _groups(joined: pd.DataFrame) -> list[tuple[str, Any]]:
+    groups: list[tuple[str, Any]] = []
+    for column in TEXTS:
+        texts = joined[column].fillna("").astype(str)
+        groups += [(f"{column} {value}", texts == value) for value in sorted(set(texts) - {""})]
+    ages = pd.to_numeric(joined["age_years"], errors="coerce").to_numpy(np.float64)
+    groups += [(name, (ages >= low) & (ages < high)) for low, high, name in AGE_BANDS]
+    return groups

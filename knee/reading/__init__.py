@@ -1,0 +1,1 @@
+"""Bytes of an image file to the pixels that a model takes."""

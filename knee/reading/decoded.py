@@ -1,0 +1,87 @@
+"""What every reader of images hands on, and the rules that hold for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from knee.reading.source_files import UnreadableImage
+
+BLOCK_VALUES: Final = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """One decoded image.
+
+    Attributes:
+        pixels: uint8 (height, width), gray, upright; white is bone.
+        mode: Pillow's name for the file's pixel layout, DICOM's photometric interpretation.
+        format: Pillow's name for the file's format, or DICOM.
+        bits: that the file stores for a sample.
+        compression: jpeg, png, tiff_lzw, none, ..., or a DICOM transfer syntax's keyword.
+        pixel_spacing_mm: between the centres of neighbouring rows; NaN unknown.
+        patient: the patient's number in the clear, "" unknown: for memory alone.
+        side: left, right or "".
+        sex: F, M or "".
+        age_years: NaN unknown; 90 stands for all ages above, which would identify.
+        origin: manufacturer and model of the device, "" unknown.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    mode: str
+    format: str
+    bits: int
+    compression: str
+    pixel_spacing_mm: float = np.nan
+    patient: str = dataclasses.field(default="", repr=False)
+    side: str = ""
+    sex: str = ""
+    age_years: float = np.nan
+    origin: str = ""
+
+
+def check_size(width: int, height: int, maximum_megapixels: float) -> None:
+    """Refuse by the header what would be too large, before any pixel is touched.
+
+    Raises:
+        UnreadableImage: it is.
+    """
+    if width < 1 or height < 1:
+        raise UnreadableImage(f"{width} x {height} px is no image")
+    if width * height > maximum_megapixels * 1e6:
+        raise UnreadableImage(
+            f"{width} x {height} px is above ingest.maximum_megapixels = {maximum_megapixels:g}"
+        )
+
+
+def stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Any range to 0-255; a constant image becomes 0."""
+    if not all(np.isfinite(values[rows]).all() for rows in blocks(values.shape)):
+        raise UnreadableImage("holds values that are not numbers")
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
+        raise UnreadableImage("holds values that are too far apart")
+    scale = 255.0 / (high - low) if high > low else 0.0
+    gray = np.empty(values.shape, np.uint8)
+    for rows in blocks(values.shape):
+        gray[rows] = np.rint((values[rows].astype(np.float64) - low) * scale)
+    return gray
+
+
+def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows by the million values, so that large images are never copied as a whole."""
+    height = shape[0]
+    step = max(BLOCK_VALUES * height // max(math.prod(shape), 1), 1)
+    return (slice(start, start + step) for start in range(0, height, step))
+
+
+def kind(error: Exception) -> str:
+    """The name of the error's type, which quotes nothing of the file."""
+    name = type(error).__name__
+    return f"{type(error).__module__}.{name}" if name == "error" else name  # zlib's and struct's

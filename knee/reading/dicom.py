@@ -1,0 +1,291 @@
+"""A DICOM file's bytes -> 8-bit gray pixels, and the little that is taken from its header.
+
+Only the elements in KEYWORDS are read at all: names, dates and numbers that identify a person stay
+in the file, except the patient's number, which is handed on for its keyed hash. What pydicom says
+about a damaged file can quote its header, so it goes neither into a reason nor into a log.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom import config, encaps, filereader, uid
+from pydicom import pixels as pydicom_pixels
+from pydicom.pixels.utils import get_expected_length
+
+from knee.reading import dicom_header, dicom_limits, dicom_lut, dicom_worker, raster
+from knee.reading.canonical_image import Pixels
+from knee.reading.decoded import Decoded, check_size, kind
+from knee.reading.source_files import UnreadableImage
+
+KEYWORDS: Final = (
+    *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
+    *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
+    *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
+    *(
+        f"{colour}PaletteColorLookupTable{part}"
+        for colour in ("Red", "Green", "Blue", "SegmentedRed", "SegmentedGreen", "SegmentedBlue")
+        for part in ("Descriptor", "Data")
+        if not (colour.startswith("Segmented") and part == "Descriptor")
+    ),
+    *("PixelSpacing", "ImagerPixelSpacing", "ImageLaterality", "Laterality"),
+    *("PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"),
+)
+DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
+PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# pydicom's decoders that damaged files cannot bring down; all other syntaxes are GDCM's.
+IN_THIS_PROCESS: Final = {
+    uid.ImplicitVRLittleEndian: "",
+    uid.ExplicitVRLittleEndian: "",
+    uid.DeflatedExplicitVRLittleEndian: "",
+    uid.ExplicitVRBigEndian: "",
+    uid.RLELossless: "",
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEG2000Lossless: "pillow",
+    uid.JPEG2000: "pillow",
+}
+
+
+def decode(content: bytes, maximum_megapixels: float) -> Decoded:
+    """The one image in a DICOM file.
+
+    Raises:
+        UnreadableImage: with the reason, which quotes nothing of the file.
+    """
+    dataset = read(content, maximum_megapixels)
+    pixels = _pixels(dataset, content, maximum_megapixels)
+    try:
+        return Decoded(
+            pixels=pixels,
+            mode=dicom_header.photometric(dataset),
+            format="DICOM",
+            bits=dicom_header.bits(dataset),
+            compression=_name(dataset.file_meta.TransferSyntaxUID),
+            pixel_spacing_mm=dicom_header.pixel_spacing_mm(dataset),
+            patient=dicom_header.patient(dataset),
+            side=dicom_header.side(dataset),
+            sex=dicom_header.sex(dataset),
+            age_years=dicom_header.age_years(dataset),
+            origin=dicom_header.origin(dataset),
+        )
+    except Exception as error:
+        raise UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
+
+
+def read(content: bytes, maximum_megapixels: float) -> Any:
+    """The data set of a file that holds one image of a size that is allowed.
+
+    Raises:
+        UnreadableImage: it does not.
+    """
+    _silence()
+    try:
+        dataset = _read(content, maximum_megapixels)
+        _check(dataset, maximum_megapixels)
+    except Exception as error:
+        reason = _reason_within(error)
+        raise reason or UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
+    return dataset
+
+
+def _reason_within(error: BaseException | None) -> UnreadableImage | None:
+    """The reason that pydicom has made another error of, if there is one."""
+    while error is not None and not isinstance(error, UnreadableImage):
+        error = error.__context__
+    return error
+
+
+def _pixels(dataset: Any, content: bytes, maximum_megapixels: float) -> Pixels:
+    """uint8 (rows, columns), decoded here or in a process that can break down alone."""
+    plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
+    if plugin is not None:
+        try:
+            return gray(dataset, plugin)
+        except UnreadableImage:
+            if plugin != "pillow":  # some that Pillow does not read, GDCM does
+                raise
+    return dicom_worker.gray(content, maximum_megapixels)
+
+
+def gray(dataset: Any, plugin: str = "") -> Pixels:
+    """uint8 (rows, columns): decompressed, and shown as the header asks.
+
+    `plugin` is pydicom's name for the decoder; "" tries all there are.
+
+    Raises:
+        UnreadableImage: the pixels cannot be decoded.
+    """
+    try:
+        return _gray(dataset, plugin)
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        name = _name(dataset.file_meta.TransferSyntaxUID)
+        raise UnreadableImage(f"DICOM pixels cannot be decoded ({name}: {kind(error)})") from None
+
+
+@functools.cache
+def _silence() -> None:
+    """What the libraries say about a file can quote it: none of it gets out."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        import gdcm
+    except ImportError:
+        return
+    for trace in (gdcm.Trace.ErrorOff, gdcm.Trace.WarningOff, gdcm.Trace.DebugOff):
+        trace()
+
+
+def _read(content: bytes, maximum_megapixels: float) -> Any:
+    """The elements of KEYWORDS, with a transfer syntax whatever the file says about it."""
+    stream = dicom_limits.Stream(content)
+    filereader.read_preamble(stream, force=True)
+    meta = filereader.read_dataset(
+        stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta
+    )
+    syntax = meta.get("TransferSyntaxUID")
+    if meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+        raise UnreadableImage("a DICOM directory, no image")
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
+        content = dicom_limits.inflated(content[stream.tell() :], maximum_megapixels)
+    dataset = pydicom.dcmread(
+        dicom_limits.Stream(content), force=True, specific_tags=list(KEYWORDS)
+    )
+    if not syntax:
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        syntax = uid.ImplicitVRLittleEndian if implicit else explicit
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+def _after_meta(tag: Any, _representation: str | None, _length: int) -> bool:
+    return int(tag) >> 16 != 2
+
+
+def _check(dataset: Any, maximum_megapixels: float) -> None:
+    """Refuse what holds no image, several, or too large a one, before pixels are touched."""
+    if not any(keyword in dataset for keyword in PIXELS):
+        missing = "its pixels" if "Rows" in dataset else "an image, or one that is cut short"
+        raise UnreadableImage(f"a DICOM file without {missing}")
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise UnreadableImage("holds several images: export one a file")
+    check_size(int(dataset.Columns), int(dataset.Rows), maximum_megapixels)
+    if int(dataset.SamplesPerPixel) not in (1, 3):
+        raise UnreadableImage("DICOM pixels of neither one sample nor three")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not _is_supported(syntax):
+        raise UnreadableImage(f"DICOM transfer syntax {_name(syntax)} is not supported")
+    if syntax.is_encapsulated:
+        _check_codestream(dataset)
+    elif "PixelData" in dataset and len(dataset.PixelData) < get_expected_length(dataset):
+        raise UnreadableImage("its pixels are cut short")
+
+
+def _is_supported(syntax: uid.UID) -> bool:
+    try:
+        return bool(pydicom_pixels.get_decoder(syntax).is_available)
+    except NotImplementedError:  # of another kind, such as video, or unknown
+        return False
+
+
+def _check_codestream(dataset: Any) -> None:
+    """Refuse compressed pixels of another size than the header's, or of too many scans."""
+    dicom_limits.check_fragments(dataset.PixelData)
+    frame = only_frame(dataset)
+    if frame.startswith(b"\xff\xd8"):
+        raster.check(frame)
+    size = _codestream_size(frame)
+    if size is not None and size != (dataset.Columns, dataset.Rows):
+        raise UnreadableImage(
+            f"its header tells of {dataset.Columns} x {dataset.Rows} px, "
+            f"its pixels of {size[0]} x {size[1]}"
+        )
+
+
+def _gray(dataset: Any, plugin: str) -> Pixels:
+    if dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
+        stored = wide_jpeg(dataset)
+    else:
+        stored = pydicom_pixels.pixel_array(dataset, decoding_plugin=plugin)  # YBR becomes RGB here
+    palette = dicom_header.photometric(dataset) == "PALETTE COLOR"
+    if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim > (2 if palette else 3):
+        raise UnreadableImage("its pixels have not the shape that its header tells of")
+    if palette:
+        dicom_limits.check_palette(dataset)
+        stored = pydicom_pixels.apply_color_lut(stored, dataset)
+        return dicom_lut.luma(stored, 8 * stored.dtype.itemsize)
+    if stored.ndim == 3:
+        return dicom_lut.luma(stored, dicom_header.bits(dataset))
+    display = dicom_header.display(dataset)
+    return dicom_lut.shown(stored, display, dicom_header.padding(dataset, stored))
+
+
+def _name(syntax: uid.UID) -> str:
+    """The standard's keyword; never what the file has in its place."""
+    return str(syntax.keyword) if syntax in uid.AllTransferSyntaxes else "unknown"
+
+
+# Compressed pixels of a DICOM file, below what pydicom does with them.
+
+
+def only_frame(dataset: Any) -> bytes:
+    """The compressed bytes of the one frame."""
+    return bytes(next(encaps.generate_frames(dataset.PixelData, number_of_frames=1)))
+
+
+def _codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """Width and height by the header of JPEG, JPEG-LS or JPEG 2000; None if there is none."""
+    start = frame.find(b"\xff\x4f\xff\x51")  # start of codestream, image and tile size
+    if start >= 0 and not frame.startswith(b"\xff\xd8"):
+        right, bottom, left, top = (
+            int.from_bytes(frame[start + at : start + at + 4], "big") for at in (8, 12, 16, 20)
+        )
+        return right - left, bottom - top
+    at = 2
+    while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            height, width = frame[at + 5 : at + 7], frame[at + 7 : at + 9]
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+        filled = marker == 0xFF  # a fill byte before the marker
+        at += 1 if filled else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return None
+
+
+def wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
+    """uint16 (rows, columns) of lossy 12-bit JPEG, for which pydicom does not ask GDCM."""
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(only_frame(dataset))
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(
+            gdcm.PhotometricInterpretation.GetPIType(dicom_header.photometric(dataset))
+        )
+    )
+    syntax = gdcm.TransferSyntax.GetTSType(str(dataset.file_meta.TransferSyntaxUID))
+    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    bits = dicom_header.bits(dataset)
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, 0))
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # GDCM gives bytes as text
+    return np.frombuffer(decoded, np.uint16).reshape(dataset.Rows, dataset.Columns)

@@ -1,0 +1,151 @@
+"""Stored values of a DICOM image -> the 8-bit gray values that its header asks to be shown.
+
+In the standard's order (PS3.3 C.7.6.3, C.11.1, C.11.2): modality table or rescale, then value of
+interest table or window, then inversion where low values are white. Once each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from knee.reading.canonical_image import Pixels
+from knee.reading.decoded import blocks, stretched
+from knee.reading.source_files import UnreadableImage
+
+WIDEST_TABLE: Final = 1 << 16  # stored values of up to 16 bits go through a table
+LUMA: Final = (0.299, 0.587, 0.114)  # ITU-R BT.601, as for the other formats
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookup:
+    """A lookup table; values outside of it take its first or last entry.
+
+    Attributes:
+        first: value that the first entry stands for.
+        entries: (n,) of any integer type.
+    """
+
+    first: int
+    entries: npt.NDArray[Any]
+
+    def __call__(self, values: Floats) -> Floats:
+        """The entries for `values`, of any shape."""
+        last = len(self.entries) - 1
+        return np.asarray(self.entries[np.clip(np.rint(values) - self.first, 0, last).astype(int)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A window of values that fills the range of gray.
+
+    Attributes:
+        center: of the window.
+        width: of the window; at least 1 if linear, above 0 otherwise.
+        function: LINEAR, LINEAR_EXACT or SIGMOID.
+    """
+
+    center: float
+    width: float
+    function: str = "LINEAR"
+
+    @property
+    def usable(self) -> bool:
+        """Whether the standard allows these numbers."""
+        least = self.width >= 1 if self.function == "LINEAR" else self.width > 0
+        return bool(least and np.isfinite(self.center) and np.isfinite(self.width))
+
+    def __call__(self, values: Floats) -> Floats:
+        """0-1, PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+        if self.function == "SIGMOID":
+            exponent = np.clip(-4 * (values - self.center) / self.width, -700, 700)
+            return np.asarray(1 / (1 + np.exp(exponent)))
+        narrower = 1.0 if self.function == "LINEAR" else 0.0
+        center, width = self.center - narrower / 2, self.width - narrower
+        if width == 0:
+            return np.asarray(values > center, np.float64)
+        return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Display:
+    """How stored values are shown.
+
+    Attributes:
+        bits: that are stored for a value.
+        signed: whether stored values can be negative.
+        modality: stored value to the modality's; None: the same.
+        interest: those to gray, by a table or a window; None: all values, see `shown`.
+        inverted: whether low values are white.
+    """
+
+    bits: int
+    signed: bool = False
+    modality: Lookup | tuple[float, float] | None = None  # or slope and intercept
+    interest: Lookup | Window | None = None
+    inverted: bool = False
+
+
+def shown(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bool_]) -> Pixels:
+    """uint8, like `stored` (height, width) in shape; where `padding` is true, black.
+
+    Without a table or window of interest, values of up to 8 bits stay as they are, as in any
+    other format, and deeper or rescaled ones are scaled so that the image's range, padding left
+    out, fills 0-255.
+    """
+    if padding.all():
+        padding = np.zeros_like(padding)  # all would be nothing: the header must be wrong
+    image = stored[~padding] if padding.any() else stored
+    low, high = image.min(), image.max()
+    if np.issubdtype(stored.dtype, np.integer) and int(high) - int(low) < WIDEST_TABLE:
+        table = _gray(np.arange(int(low), int(high) + 1, dtype=np.float64), display)
+        gray = np.empty(stored.shape, np.uint8)
+        for rows in blocks(stored.shape):
+            gray[rows] = table[np.clip(stored[rows], low, high).astype(np.int64) - int(low)]
+    else:
+        gray = _gray(np.clip(stored, low, high).astype(np.float64), display)
+    if padding.any():
+        gray[padding] = 0
+    return np.asarray(gray, np.uint8)
+
+
+def luma(colour: npt.NDArray[Any], bits: int) -> Pixels:
+    """uint8 (height, width) of red, green and blue with `bits` each, (height, width, 3 or 4)."""
+    gray = np.empty(colour.shape[:2], np.uint8)
+    for rows in blocks(colour.shape):
+        part = colour[rows, :, :3].astype(np.float64) @ np.array(LUMA) * (255 / float(2**bits - 1))
+        gray[rows] = np.rint(np.clip(part, 0, 255))
+    return gray
+
+
+def _gray(stored: Floats, display: Display) -> Pixels:
+    """uint8, of the shape of `stored`, point by point."""
+    values = stored
+    if isinstance(display.modality, Lookup):
+        values = display.modality(values)
+    elif display.modality is not None:
+        slope, intercept = display.modality
+        values = values * slope + intercept
+    if not np.isfinite(values).all():
+        raise UnreadableImage("holds values that are not numbers")
+    if isinstance(display.interest, Window):
+        gray = np.rint(display.interest(values) * 255).astype(np.uint8)
+    elif isinstance(display.interest, Lookup):
+        gray = _scaled(display.interest(values), display.interest.entries)
+    elif display.bits <= 8 and display.modality is None:
+        lowest = -(2 ** (display.bits - 1)) if display.signed else 0
+        gray = np.rint((values - lowest) * (255 / (2**display.bits - 1)))
+        gray = np.clip(gray, 0, 255).astype(np.uint8)  # headers err about the bits, too
+    else:
+        gray = stretched(values)
+    return 255 - gray if display.inverted else gray
+
+
+def _scaled(values: Floats, entries: npt.NDArray[Any]) -> Pixels:
+    """`values` from the range of `entries`: headers err about how many bits these have."""
+    low, high = float(entries.min()), float(entries.max())
+    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)

@@ -1,0 +1,77 @@
+"""One file's bytes -> 8-bit gray pixels, upright, and what the file says about them.
+
+The content decides which reader is asked, `raster` or `dicom`, not the file's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from typing import Final
+
+from PIL import UnidentifiedImageError
+
+from knee.reading import raster
+from knee.reading.decoded import Decoded
+from knee.reading.source_files import UnreadableImage
+
+# A DICOM data set without preamble begins with an element of group 2 or 8, in either byte order.
+DICOM_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
+
+
+def decode(content: bytes, maximum_megapixels: float) -> Decoded:
+    """The one image in a file's bytes.
+
+    Rotation by the EXIF tag is applied. Colour becomes gray by ITU-R BT.601; transparent parts
+    become black. Deeper than 8 bits: scaled so that the image's own range fills 0-255.
+
+    Raises:
+        UnreadableImage: with the reason, which quotes nothing of the file.
+    """
+    with _QUIET:
+        if not content:
+            raise UnreadableImage("empty file")
+        if content[128:132] == b"DICM":
+            return _dicom(content, maximum_megapixels)
+        try:
+            return raster.decode(content, maximum_megapixels)
+        except UnidentifiedImageError:
+            if content.startswith(DICOM_STARTS):
+                return _dicom(content, maximum_megapixels)
+            raise UnreadableImage(raster.unidentified(content)) from None
+
+
+class _Quiet:
+    """No warning while any thread is inside: an image that decodes is used, whatever is mumbled.
+
+    warnings.catch_warnings puts back what it found, so threads that overlap would put back each
+    other's: here the first one in saves the filters, and the last one out restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._saved.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._saved.close()
+
+
+_QUIET: Final = _Quiet()
+
+
+def _dicom(content: bytes, maximum_megapixels: float) -> Decoded:
+    from knee.reading import dicom  # with pydicom, which takes half a second
+
+    return dicom.decode(content, maximum_megapixels)

@@ -1,0 +1,68 @@
+"""A file of any kind -> what a trained model takes: by the readers and in the order of ingest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from knee.reading import borders, canonical_image, image_formats, source_files
+from knee.reading.canonical_image import Canonical
+
+Prepared = canonical_image.Pixels | source_files.UnreadableImage
+
+
+def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.Source]:
+    """The files that `paths` name, and all below the folders among them.
+
+    A file's name is its path as given, or below the folder as given.
+
+    Raises:
+        FolderError: a path that does not exist.
+    """
+    found: list[source_files.Source] = []
+    for path in paths:
+        if path.is_dir():
+            inside = source_files.list_sources(path, labelled=labelled)
+            found += [
+                source_files.Source(str(path / each.name), each.path, each.label, each.obstacle)
+                for each in inside
+            ]
+        elif path.exists():
+            found.append(source_files.Source(str(path), path, ""))
+        else:
+            raise source_files.FolderError(
+                f"{path} does not exist: give files or folders of images"
+            )
+    return found
+
+
+def prepare(source: source_files.Source, canonical: Canonical) -> Prepared:
+    """Canonical pixels, uint8 (side, side), or why there are none."""
+    try:
+        return from_bytes(source_files.read(source), canonical)
+    except source_files.UnreadableImage as reason:
+        return reason
+
+
+def from_bytes(content: bytes, canonical: Canonical) -> canonical_image.Pixels:
+    """Canonical pixels, uint8 (side, side), of the image in a file's bytes.
+
+    Raises:
+        UnreadableImage: with the reason.
+    """
+    return from_gray(image_formats.decode(content, canonical.maximum_megapixels).pixels, canonical)
+
+
+def from_gray(image: canonical_image.Pixels, canonical: Canonical) -> canonical_image.Pixels:
+    """Canonical pixels, uint8 (side, side), of decoded ones, uint8 (height, width)."""
+    if canonical.crop_borders:
+        image = borders.crop(image, borders.measure(image))
+    return canonical_image.fit(image, canonical.side_pixels, canonical.fit)
+
+
+def prepare_all(given: Sequence[source_files.Source], canonical: Canonical) -> Iterator[Prepared]:
+    """`prepare` of each, in order, in parallel: the decoders release the interpreter's lock."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield from pool.map(lambda source: prepare(source, canonical), given)

@@ -1,0 +1,164 @@
+"""JPEG, PNG, TIFF and BMP -> 8-bit gray pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from knee.reading.decoded import Decoded, check_size, kind, stretched
+from knee.reading.source_files import UnreadableImage
+
+FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
+PNG_BITS: Final = 24  # position of the bit depth: signature, chunk length and name, two sizes
+BMP_BITS: Final = 28  # position of the bits a pixel
+TIFF_BITS: Final = 258
+TIFF_PHOTOMETRIC: Final = 262
+BMP_RUN_LENGTHS: Final = (1, 2)  # of 8 and 4 bits
+STARTS: Final = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"II*": "TIFF",
+    b"MM\0*": "TIFF",
+    b"BM": "BMP",
+}
+WITH_ALPHA: Final = ("LA", "PA", "RGBA", "RGBa", "La")
+# Decoders quote what they stumble over, and that may be a name: only these texts get out.
+SAFE_MESSAGE: Final = re.compile(
+    r"image file is truncated( \(\d+ bytes not processed\))?|[a-z ]+ when reading image file"
+)
+
+
+def decode(content: bytes, maximum_megapixels: float) -> Decoded:
+    """An image that Pillow reads.
+
+    Raises:
+        UnidentifiedImageError: it knows no such format.
+        UnreadableImage: all other faults.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            name = str(image.format)
+            check_size(*image.size, maximum_megapixels)
+            if getattr(image, "is_animated", False):
+                raise UnreadableImage("holds several images: export one a file")
+            if name in ("JPEG", "MPO"):
+                check(content)
+            mode, bits = image.mode, _bits(image, content)
+            compression, inverted = _compression(image), _is_inverted(image)
+            image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
+            image.load()
+            gray = _gray(_upright(image), bits)
+    except (UnreadableImage, UnidentifiedImageError):
+        raise
+    except Exception as error:  # damaged files raise whatever the decoder trips over
+        raise UnreadableImage(_reason(error, _started(content) or "image")) from None
+    return Decoded(255 - gray if inverted else gray, mode, name, bits, compression)
+
+
+def _reason(error: Exception, name: str) -> str:
+    """What is wrong with the file, without quoting it."""
+    text = str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return "its header tells of more pixels than any film has"
+    if isinstance(error, MemoryError):
+        return "too large for the memory"
+    if "too large" in text or "Too much memory" in text:
+        return "holds a text or profile that unpacks to too much"
+    return text if SAFE_MESSAGE.fullmatch(text) else f"damaged {name} ({kind(error)})"
+
+
+def _bits(image: Image.Image, content: bytes) -> int:
+    """Bits that the file stores for a sample, or for an index into its palette."""
+    if image.format == "PNG" and content[PNG_BITS] in (1, 2, 4, 16):
+        return content[PNG_BITS]
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(TIFF_BITS, (1,))))  # type: ignore[attr-defined]
+    if image.format == "BMP" and content[BMP_BITS] in (1, 4):
+        return content[BMP_BITS]
+    return 8
+
+
+def _compression(image: Image.Image) -> str:
+    """How the file packs its pixels."""
+    named = image.info.get("compression", 0)
+    if image.format == "TIFF":
+        text = str(named).removeprefix("tiff_")
+        return "none" if text == "raw" else f"tiff_{text}"
+    if image.format == "BMP":
+        return "bmp_rle" if named in BMP_RUN_LENGTHS else "none"
+    return str(image.format).lower()
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    """Whether 0 is white in the values that Pillow gives: it turns only shallow TIFF itself."""
+    if image.format != "TIFF" or not image.mode.startswith(("I", "F")):
+        return False
+    photometric: int = image.tag_v2.get(TIFF_PHOTOMETRIC, 1)  # type: ignore[attr-defined]
+    return photometric == 0
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """`image`, turned as its EXIF tag says; damaged EXIF says nothing."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _gray(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:
+    """uint8 (height, width)."""
+    if image.mode.startswith(("I", "F")):
+        return stretched(np.asarray(image))
+    if image.mode in WITH_ALPHA or "transparency" in image.info:
+        opaque = image.convert("RGBA")
+        black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, opaque)
+    gray = np.asarray(image if image.mode == "L" else image.convert("L"), dtype=np.uint8)
+    return stretched(gray) if bits > 8 else gray
+
+
+def unidentified(content: bytes) -> str:
+    """What to say of a file that is of no known format."""
+    name = _started(content)
+    if name:
+        return f"damaged {name}, or a kind of it that is not supported"
+    return f"not a {', '.join(FORMATS)} or DICOM image"
+
+
+def _started(content: bytes) -> str:
+    """The format that the first bytes promise, or ""."""
+    return next((name for start, name in STARTS.items() if content.startswith(start)), "")
+
+
+# How often a JPEG file paints its picture: some hundred bytes a time, which cost seconds each.
+
+MAXIMUM_SCANS: Final = 100
+START, SCAN, END = 0xD8, 0xDA, 0xD9
+ALONE: Final = frozenset((0x01, START, *range(0xD0, 0xD8)))  # markers without a segment
+MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
+
+
+def check(content: bytes) -> None:
+    """Refuse what has more scans than any picture needs.
+
+    Raises:
+        UnreadableImage: it has.
+    """
+    scans = 0
+    found = MARKER.search(content)
+    while found:
+        at, marker = found.end(), content[found.end() - 1]
+        if marker == END:
+            return
+        if marker == SCAN:
+            scans += 1
+            if scans > MAXIMUM_SCANS:
+                raise UnreadableImage(f"a JPEG of more than {MAXIMUM_SCANS} scans")
+        if marker not in ALONE:
+            at += max(int.from_bytes(content[at : at + 2], "big"), 2)
+        found = MARKER.search(content, at)

@@ -1,0 +1,57 @@
+"""One picture under several labels: found, and set aside by a policy."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import pandas as pd
+
+from knee.records.records_table import QUARANTINED
+
+Policy = Literal["quarantine", "majority", "keep"]
+
+
+def conflicting_labels(pictures: Sequence[int], labels: Sequence[str]) -> dict[int, list[str]]:
+    """The pictures that stand under two or more labels, with these, sorted by bytes."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for picture, label in zip(pictures, labels, strict=True):
+        found[picture].add(label)
+    return {
+        picture: sorted(names, key=os.fsencode)
+        for picture, names in found.items()
+        if len(names) > 1
+    }
+
+
+def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """`frame` with the rows quarantined that contradict others on their picture's label.
+
+    Args:
+        frame: the records table with pictures.
+        policy: quarantine: every row of such a picture. majority: the rows under another label
+            than most of the picture's rows; every row where no label has most. keep: none.
+    """
+    result = frame.copy()
+    if policy == "keep":
+        return result
+    usable = frame[frame["pixel_row"] >= 0]
+    conflicts = conflicting_labels(usable["picture"].tolist(), usable["label"].tolist())
+    rows_of = usable.groupby("picture").groups
+    for picture, labels in conflicts.items():
+        rows = rows_of[picture]
+        reason = f"the same picture stands under {', '.join(labels)}"
+        most = majority(usable.loc[rows, "label"]) if policy == "majority" else None
+        if most is not None:
+            rows = rows[usable.loc[rows, "label"] != most]
+            reason += f", most often under {most}"
+        result.loc[rows, ["status", "reason"]] = [QUARANTINED, reason]
+    return result
+
+
+def majority(labels: Iterable[str]) -> str | None:
+    """The label that is more frequent than any other; None if several share the first place."""
+    first, *others = Counter(labels).most_common(2)
+    return None if others and others[0][1] == first[1] else first[0]

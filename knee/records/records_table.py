@@ -1,0 +1,117 @@
+"""The records table: one row a source file. Its columns, reading and writing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from knee.storage import artifacts
+
+USED: Final = "used"
+QUARANTINED: Final = "quarantined"
+REJECTED: Final = "rejected"
+
+COLUMNS: Final[dict[str, str]] = {
+    "record": "int64",  # 0 to n - 1, in the order of the source's bytes
+    "source": "str",  # POSIX path relative to the data folder
+    "label": "str",  # the class folder's name
+    "part": "str",  # official subset, by its folder: train | val | test; "" where there is none
+    "class_index": "int64",  # position in data.classes, else in the sorted folder names
+    "status": "str",  # used | quarantined | rejected
+    "reason": "str",  # why it is not used; "" if it is
+    "pixel_row": "int64",  # row of the pixel array, -1 if rejected
+    "sha256": "str",  # of the file's bytes
+    "pixel_sha256": "str",  # of the shape and the decoded 8-bit gray pixels at source size
+    "perceptual_hash": "str",  # 256 bits as 64 hexadecimal digits
+    "width": "int64",  # px
+    "height": "int64",  # px
+    "mode": "str",  # Pillow's name for the pixel layout
+    "format": "str",  # Pillow's name for the file format
+    "bytes": "int64",  # size of the file
+    "bits": "int64",  # bits a pixel that the file stores, 1-32; 0 if rejected
+    "compression": "str",  # jpeg | png | tiff_lzw | ... | a DICOM transfer syntax's name
+    "pixel_spacing_mm": "float64",  # between the centres of neighbouring rows; NaN if unknown
+    "border_top": "int64",  # px of uniform margin at source size
+    "border_bottom": "int64",
+    "border_left": "int64",
+    "border_right": "int64",
+    "origin": "str",  # where the film comes from: hospital, device, collection; "" if unknown
+    "patient": "str",  # keyed hash, "" if unknown
+    "side": "str",  # left | right | "" if unknown
+    "sex": "str",  # F | M | "" if unknown
+    "age_years": "float64",  # NaN if unknown
+    "t_score": "float64",  # standard deviations from the young adult mean; NaN if unknown
+    "picture": "int64",  # same picture, copies included; -1 if rejected
+    "group": "int64",  # pictures of one patient joined; -1 if rejected
+}
+MEASURED: Final = {name for name, kind in COLUMNS.items() if kind == "float64"}  # NaN: unknown
+
+
+class RecordsError(ValueError):
+    """The records table is missing or is not one."""
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """The table at `path`, one row a source file, columns and dtypes of `COLUMNS`.
+
+    Unknown text is "", never NaN; unknown measurements are NaN.
+
+    Raises:
+        RecordsError: no such file, or columns or values that do not fit `COLUMNS`.
+    """
+    try:
+        as_written = {name: "str" if name in MEASURED else kind for name, kind in COLUMNS.items()}
+        frame = pd.read_csv(path, dtype=as_written, keep_default_na=False, encoding="utf-8")
+        for name in MEASURED.intersection(frame.columns):
+            frame[name] = frame[name].replace("", "nan").astype("float64")
+    except FileNotFoundError as error:
+        raise RecordsError(f"{path} does not exist: run the ingest stage") from error
+    except (ValueError, TypeError) as error:
+        raise RecordsError(f"{path} is not a records table: {error}") from error
+    _check_columns(frame.columns, str(path))
+    return frame[list(COLUMNS)]
+
+
+def write_records(frame: pd.DataFrame, path: Path) -> None:
+    """Write `frame` to `path` in one move; same rows, same bytes.
+
+    Raises:
+        RecordsError: columns that are not those of `COLUMNS`.
+    """
+    _check_columns(frame.columns, "the frame")
+    ordered = frame[list(COLUMNS)].astype(COLUMNS)
+    with artifacts.staged_file(path) as staged:
+        ordered.to_csv(
+            staged,
+            index=False,
+            quoting=csv.QUOTE_NONNUMERIC,  # a bare carriage return in a name would end the row
+            lineterminator="\n",
+            encoding="utf-8",
+        )
+
+
+def class_names(records: pd.DataFrame) -> list[str]:
+    """The labels by class index.
+
+    Raises:
+        RecordsError: a class index with two labels, or a class without any record.
+    """
+    pairs = records[["class_index", "label"]].drop_duplicates().sort_values("class_index")
+    known = pairs[pairs["class_index"] >= 0]
+    if known["class_index"].tolist() != list(range(len(known))):
+        raise RecordsError("class_index and label do not match one to one from 0 in the records")
+    return [str(label) for label in known["label"]]
+
+
+def _check_columns(columns: Iterable[str], where: str) -> None:
+    present = set(columns)
+    missing = sorted(set(COLUMNS) - present)
+    unknown = sorted(present - set(COLUMNS))
+    if missing or unknown:
+        raise RecordsError(
+            f"{where} is not a records table: missing columns {missing}, unknown columns {unknown}"
+        )

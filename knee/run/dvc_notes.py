@@ -1,0 +1,92 @@
+"""What dvc notes about its work, and what a kill can leave half-written of it.
+
+python -m knee.run.dvc_notes
+
+makes dvc work again where it was killed while it wrote .dvc/tmp/rwlock or dvc.lock. It writes both
+in place, and refuses everything as long as one of them cannot be read. `make repro` runs this
+first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def starter(project: Path, output: Path) -> int | None:
+    """The process of the dvc that makes `output`; None where dvc has noted none."""
+    try:
+        notes = (project / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8")
+        return int(json.loads(notes)["write"][str(output)]["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def mend(project: Path) -> list[str]:
+    """Remove what dvc cannot read; returns what was removed, in words.
+
+    Without dvc.lock dvc takes what has been computed from its cache of runs: nothing runs twice.
+    """
+    mended: list[str] = []
+    if not (project / ".dvc").is_dir():
+        return mended
+    private = project / ".dvc" / "tmp"
+    with _guarded(private):
+        if not _is_json(private / "rwlock"):
+            (private / "rwlock").unlink()
+            mended.append(".dvc/tmp/rwlock was half-written: removed")
+    if not _is_lock_file(project / "dvc.lock"):
+        (project / "dvc.lock").replace(private / "dvc.lock.damaged")
+        mended.append("dvc.lock was half-written: moved to .dvc/tmp/dvc.lock.damaged")
+    return mended
+
+
+@contextlib.contextmanager
+def _guarded(private: Path) -> Iterator[None]:
+    """No dvc writes its rwlock meanwhile."""
+    private.mkdir(parents=True, exist_ok=True)
+    with (private / "rwlock.lock").open("a", encoding="utf-8") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+
+
+def _is_lock_file(path: Path) -> bool:
+    if not path.exists():
+        return True
+    from dvc.exceptions import DvcException
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.serialize import load_yaml
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(load_yaml(str(path)))
+    except (DvcException, Invalid, UnicodeDecodeError):
+        return False
+    return True
+
+
+def main() -> int:
+    """Mend the project of the working directory."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for said in mend(Path.cwd()):
+        log.warning("%s", said)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""How a process of the pipeline ends: when it is told to, or when the dvc that started it is gone.
+
+`kill -9` of dvc alone leaves its stage running, and what the stage writes then would end up in
+the outputs of a later run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from knee.run import dvc_notes
+
+STATUS = 128 + signal.SIGTERM
+CLEAN_UP_SECONDS = 20.0  # further signals are ignored: a killed group is told twice
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+class Terminated(SystemExit):
+    """SIGTERM has arrived."""
+
+
+class OrphanError(RuntimeError):
+    """The dvc that started this stage is gone."""
+
+
+@contextlib.contextmanager
+def raised() -> Iterator[None]:
+    """SIGTERM raises `Terminated` in the main thread, so that what is under way is cleaned up.
+
+    Within another such block it changes nothing, nor where the program has a handler of its own.
+    """
+    on_main = threading.current_thread() is threading.main_thread()
+    if not on_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    first = float("-inf")
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal first
+        if time.monotonic() - first > CLEAN_UP_SECONDS:
+            first = time.monotonic()
+            raise Terminated(STATUS)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def follow_dvc() -> None:
+    """Get SIGTERM at once when the dvc that started this process ends (Linux); else do nothing."""
+    if sys.platform != "linux" or "DVC_STAGE" not in os.environ:
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before the system was asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def check_dvc(root: Path, output: Path) -> None:
+    """Make sure that the dvc which wrote itself down for `output` is an ancestor of this process.
+
+    Importing its libraries takes a stage seconds in which dvc may have ended, and another begun.
+
+    Args:
+        root: the project, whose dvc notes what it runs in .dvc/tmp/rwlock.
+        output: of this stage.
+
+    Raises:
+        OrphanError: it is not.
+    """
+    starter = dvc_notes.starter(root, output)
+    if "DVC_STAGE" not in os.environ or starter is None:
+        return
+    ancestors = [process.pid for process in psutil.Process().parents()]
+    if starter not in ancestors:
+        raise OrphanError("the dvc that started this is gone: run `dvc repro` again")
+    if ancestors[0] != starter and hasattr(os, "pidfd_open"):  # a shell stands between
+        threading.Thread(target=_end_after, args=(os.pidfd_open(starter),), daemon=True).start()
+
+
+def _end_after(descriptor: int) -> None:
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    waiting.poll()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""Answers over HTTP on this machine: the scoring server and the page for one image."""

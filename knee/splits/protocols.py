@@ -1,0 +1,296 @@
+"""Records -> subsets train, val, test, and folds.
+
+Two protocols. `grouped_split` keeps every group (patient, duplicate, mirrored or augmented copy)
+in one subset. `random_split` is the published protocol, which does not: it is leaky, and there for
+comparison only. `leakage` measures the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knee.records.records_table import USED
+
+SUBSETS: Final = ("train", "val", "test")
+UNUSED: Final = "unused"
+COLUMNS: Final = {"record": "int64", "subset": "str", "fold": "int64", "group": "int64"}
+
+
+class SplitError(ValueError):
+    """The records cannot be split as asked, or a split table is not one."""
+
+
+def grouped_split(
+    records: pd.DataFrame,
+    originals: npt.NDArray[np.bool_],
+    *,
+    validation_share: float,
+    test_share: float,
+    folds: int,
+    seed: int,
+) -> pd.DataFrame:
+    """One record a picture, no group in two subsets, classes in like shares everywhere.
+
+    Of a picture's used records the first original stands for all, else the first; the others are
+    `unused`: a copy adds nothing that training's augmentation does not, and would count a picture
+    twice in a test.
+
+    Args:
+        records: the records table.
+        originals: (rows,) False for copies that their file names call derived.
+        validation_share: wanted share of the kept records, 0-1.
+        test_share: likewise.
+        folds: folds of the fold column, each of them a stratified, grouped share of all subsets.
+        seed: of the order in which equal groups are dealt out.
+
+    Returns:
+        Columns record, subset, fold (-1 if unused) and group, one row a record.
+
+    Raises:
+        SplitError: a class has fewer groups than there are subsets, or folds, or shares so many
+            of them with other classes that it cannot be in every subset.
+    """
+    _check_asked(validation_share, test_share, folds)
+    keep = one_a_picture(records, originals)
+    check_counts(records, keep, "group", folds)
+    train_share = 1 - validation_share - test_share
+    shares = {"train": train_share, "val": validation_share, "test": test_share}
+    subset = keep["group"].map(deal_out(keep, shares, seed))
+    return as_table(records, keep, subset, deal_folds(keep, folds, seed, grouped=True))
+
+
+def random_split(
+    records: pd.DataFrame, *, validation_share: float, test_share: float, folds: int, seed: int
+) -> pd.DataFrame:
+    """The published protocol: stratified by class over all files with pixels. LEAKY.
+
+    The held-out share is cut off first, then divided into val and test, both with `seed`.
+
+    Raises:
+        SplitError: a class is too small to be in every subset.
+    """
+    from sklearn.model_selection import train_test_split
+
+    _check_asked(validation_share, test_share, folds)
+    keep = records[records["pixel_row"] >= 0]
+    check_counts(records, keep, "record", folds)
+    held_share = validation_share + test_share
+    try:
+        _, held = train_test_split(
+            keep, test_size=held_share, stratify=keep["class_index"], random_state=seed
+        )
+        val, test = train_test_split(
+            held, test_size=test_share / held_share, stratify=held["class_index"], random_state=seed
+        )
+    except ValueError as error:
+        raise SplitError(f"a class is too small for a stratified random split: {error}") from error
+    subset = pd.Series("train", index=keep.index)
+    subset[val.index], subset[test.index] = "val", "test"
+    return as_table(records, keep, subset, deal_folds(keep, folds, seed, grouped=False))
+
+
+def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
+    """Share, 0-1, of test records with a record of the same picture or patient in train."""
+    joined = records[["record", "picture", "group"]].merge(split[["record", "subset"]], on="record")
+    train, test = (joined[joined["subset"] == name] for name in ("train", "test"))
+    related = test["picture"].isin(train["picture"]) | test["group"].isin(train["group"])
+    return float(related.mean()) if len(test) else 0.0
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """The table at `path`, columns of `COLUMNS`; `SplitError` if it is none."""
+    try:
+        frame = pd.read_csv(path, dtype=COLUMNS)
+    except FileNotFoundError as error:
+        raise SplitError(f"{path} does not exist: run the split stage") from error
+    except (ValueError, TypeError) as error:
+        raise SplitError(f"{path} is not a split table: {error}") from error
+    if list(frame.columns) != list(COLUMNS):
+        raise SplitError(f"{path} is not a split table: its columns are {list(frame.columns)}")
+    strange = sorted(set(frame["subset"].fillna("")) - {*SUBSETS, UNUSED})
+    if strange:
+        raise SplitError(f"{path} is not a split table: it has a subset {strange[0]!r}")
+    return frame
+
+
+def one_a_picture(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Of each picture's used records the first original, else the first; by record number."""
+    ordered = records.assign(derived=~originals)[records["status"] == "used"]
+    ordered = ordered.sort_values(["derived", "record"]).drop_duplicates("picture")
+    return ordered.sort_values("record")
+
+
+def _check_asked(validation_share: float, test_share: float, folds: int) -> None:
+    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise SplitError(f"split.{name} is {share}: every subset needs a share above 0")
+    if folds < 2:
+        raise SplitError(f"split.folds is {folds}: at least 2 are needed")
+
+
+def check_counts(
+    records: pd.DataFrame, keep: pd.DataFrame, unit: Literal["record", "group"], folds: int
+) -> None:
+    """Raise `SplitError` where a class of `records` has too few units in `keep`."""
+    needed = max(len(SUBSETS), folds)
+    labels = sorted(set(records.loc[records["class_index"] >= 0, "label"]))
+    counts = keep.groupby("label")[unit].nunique().reindex(labels, fill_value=0)
+    small = ", ".join(f"{label} has {n}" for label, n in counts.items() if n < needed)
+    if keep.empty or small:
+        raise SplitError(
+            f"every class needs at least {needed} {unit}s (a group is a patient, or a picture with "
+            f"its copies) for 3 subsets and {folds} folds; {small or 'there is no usable image'}: "
+            "add images, lower split.folds, or look at what ingest quarantined"
+        )
+
+
+def deal_out(keep: pd.DataFrame, shares: Mapping[str, float], seed: int) -> dict[int, str]:
+    """Each group to the subset that lacks its classes most; large groups first.
+
+    Greedy allocation in the manner of iterative stratification (Sechidis et al. 2011,
+    https://doi.org/10.1007/978-3-642-23808-6_10).
+    """
+    table = pd.crosstab(keep["group"], keep["class_index"])
+    counts = table.to_numpy(np.float64)
+    shuffled = np.random.default_rng(seed).permutation(len(table))
+    # Rare classes first: what is left for them last would be left to chance.
+    rarity = (counts / counts.sum(axis=0)).max(axis=1)
+    order = shuffled[np.lexsort((-rarity[shuffled], -counts[shuffled].sum(axis=1)))]
+    wanted = np.array([*shares.values()])[:, np.newaxis] * counts.sum(axis=0)
+    lacking = wanted.copy()
+    place = np.zeros(len(table), np.int64)
+    for row in order:
+        place[row] = np.argmax(((lacking / wanted) * counts[row]).sum(axis=1))
+        lacking[place[row]] -= counts[row]
+    labels = keep.drop_duplicates("class_index").sort_values("class_index")["label"].tolist()
+    place = _without_gaps(counts, wanted, place, labels)
+    return dict(zip(table.index.tolist(), np.array(list(shares))[place].tolist(), strict=True))
+
+
+def _without_gaps(
+    counts: npt.NDArray[np.float64],
+    wanted: npt.NDArray[np.float64],
+    place: npt.NDArray[np.int64],
+    labels: Sequence[str],
+) -> npt.NDArray[np.int64]:
+    """`place` (groups,), changed by single moves until every subset has every class.
+
+    The greedy pass can leave a rare class out of a subset, where its groups also hold much of
+    another. Each move closes a gap and opens none, and keeps `counts` (groups, classes) as near to
+    `wanted` (subsets, classes) as can be.
+    """
+    while True:
+        held = np.stack([counts[place == index].sum(axis=0) for index in range(len(wanted))])
+        gaps = np.argwhere(held == 0)
+        if not len(gaps):
+            return place
+        moves = []
+        for index, column in gaps.tolist():
+            for row in np.flatnonzero(counts[:, column]).tolist():
+                after = held.copy()
+                after[place[row]] -= counts[row]
+                after[index] += counts[row]
+                cost = float(((after - wanted) ** 2 / wanted).sum())
+                moves.append((int((after == 0).sum()), cost, row, index))
+        left, _, row, index = min(moves)
+        if left >= len(gaps):
+            raise SplitError(
+                f"{labels[gaps[0][1]]} cannot be in all of {', '.join(SUBSETS)}: too many of its "
+                "groups hold other classes too; add images of other patients"
+            )
+        place[row] = index
+
+
+def deal_folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> pd.Series[int]:
+    """The fold of each row of `keep`, stratified by class."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedGroupKFold if grouped else StratifiedKFold
+    splitter = kind(folds, shuffle=True, random_state=seed)
+    fold = pd.Series(-1, index=keep.index)
+    parts = splitter.split(keep, keep["class_index"], keep["group"] if grouped else None)
+    for number, (_, members) in enumerate(parts):
+        fold.iloc[members] = number
+    return fold
+
+
+def as_table(
+    records: pd.DataFrame, keep: pd.DataFrame, subset: pd.Series[str], fold: pd.Series[int]
+) -> pd.DataFrame:
+    """The split table of all `records`; those not in `keep` are unused."""
+    frame = pd.DataFrame(
+        {"record": records["record"], "subset": UNUSED, "fold": -1, "group": records["group"]}
+    )
+    frame.loc[keep.index, "subset"] = subset
+    frame.loc[keep.index, "fold"] = fold
+    return frame.astype(COLUMNS)
+
+
+# The split that a data set's makers gave: the folders train, val and test above the classes.
+
+PARTS = ("train", "val", "test")  # a group in several of them counts for the last
+
+
+def official_split(
+    records: pd.DataFrame,
+    originals: npt.NDArray[np.bool_],
+    *,
+    validation_share: float,
+    folds: int,
+    seed: int,
+) -> pd.DataFrame:
+    """One record a picture, in the subset of its part; no group in two subsets.
+
+    Records in train whose patient or picture is in val or test too are `unused`.
+
+    Args:
+        records: the records table, with its column part.
+        originals: (rows,) False for copies that their file names call derived.
+        validation_share: of train, 0-1, where val has to be drawn from it.
+        folds: folds of the fold column.
+        seed: of what is drawn.
+
+    Returns:
+        The columns of `splits.grouped_split`.
+
+    Raises:
+        SplitError: no parts, no train part, none beside it, or too few groups of a class.
+    """
+    used = records["status"] == USED
+    rank = _ranks(records)
+    in_group = rank[used].groupby(records["group"]).max()
+    counted = used & (rank == records["group"].map(in_group))
+    candidates = records.assign(status=records["status"].where(counted, ""))
+    keep = one_a_picture(candidates, originals)
+    check_counts(records, keep, "group", folds)
+    subset = keep["part"].copy()
+    if len(set(subset)) < len(PARTS):
+        subset[subset != "train"] = "test"
+        train = keep[subset == "train"]
+        shares = {"train": 1 - validation_share, "val": validation_share}
+        subset[train.index] = train["group"].map(deal_out(train, shares, seed))
+    fold = deal_folds(keep, folds, seed, grouped=True)
+    return as_table(records, keep, subset, fold)
+
+
+def _ranks(records: pd.DataFrame) -> pd.Series[int]:
+    """Place of each record's part in `PARTS`, -1 without one."""
+    found = set(records.loc[records["status"] == USED, "part"])
+    if "train" not in found or not found & {"val", "test"}:
+        raise SplitError(
+            "split.protocol is official, but the records have "
+            + (f"only the part {', '.join(sorted(found))}" if found - {""} else "no official parts")
+            + ": set data.parts to the folders train, val, test above the class folders, or take "
+            "split=grouped"
+        )
+    strange = sorted(found - {*PARTS, ""})
+    if strange:
+        raise SplitError(f"data.parts: {strange[0]} is none of {', '.join(PARTS)}")
+    places = {name: place for place, name in enumerate(PARTS)}
+    return records["part"].map(places).fillna(-1).astype("int64")

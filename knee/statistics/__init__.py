@@ -1,0 +1,1 @@
+"""Scores of classifiers, their intervals, curves, and paired comparisons."""

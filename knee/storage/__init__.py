@@ -1,0 +1,1 @@
+"""Files: outputs moved into place, provenance, JSON, arrays on disk."""

@@ -1,0 +1,1 @@
+"""Radiographs drawn in code, with planted faults, and images that are no radiographs."""

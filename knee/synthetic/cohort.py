@@ -1,0 +1,163 @@
+"""A cohort of synthetic knee radiographs with known bone density, written as a folder of classes.
+
+Same arguments, same bytes. No real patient is behind any file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from knee.storage import artifacts
+from knee.synthetic.anatomy import bone_quality, physique
+from knee.synthetic.faults import CLASSES, Planted, Radiograph, plant
+from knee.synthetic.rendering import Side, View, bone_mask, develop, draw_film, expose, to_pixels
+
+MINIMUM_PATIENTS = 12
+SHARES = (0.45, 0.33, 0.22)  # of patients, in the order of CLASSES
+# Mean and standard deviation of T in each class's component; tails cross the cut-offs rarely.
+T_COMPONENTS = ((0.45, 0.42), (-1.85, 0.21), (-3.65, 0.35))
+SECOND_FILM_SHARE = 0.4
+CLOSE_UP_SHARE = 0.65
+PNG_SHARE = 0.12
+
+
+class SampleError(ValueError):
+    """The sample cannot be made with these settings."""
+
+
+def class_of(t_score: float) -> str:
+    """WHO class of a T-score: osteoporosis at -2.5 and below, normal at -1.0 and above.
+
+    Source: WHO Technical Report Series 843 (1994).
+    """
+    if t_score >= -1.0:
+        return "Normal"
+    return "Osteopenia" if t_score > -2.5 else "Osteoporosis"
+
+
+def draw_t_scores(patients: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """T-scores, float64 [patients], two decimals: an imbalanced mixture in random order."""
+    bounds = np.rint(np.cumsum(SHARES) * patients).astype(int)
+    component = np.searchsorted(bounds, np.arange(patients), side="right")
+    means, deviations = np.asarray(T_COMPONENTS)[component].T
+    scores = np.round(np.clip(random.normal(means, deviations), -4.5, 1.8), 2)
+    return np.asarray(random.permutation(scores))
+
+
+def write_sample(
+    images_out: Path,
+    truth_out: Path,
+    *,
+    patients: int,
+    size_pixels: int,
+    seed: int,
+    masks_out: Path | None = None,
+) -> list[Radiograph]:
+    """Generate the cohort; replace `images_out`, `masks_out` (folders) and `truth_out` (JSON).
+
+    Args:
+        images_out: gets one sub-folder a class with JPEG and PNG files.
+        truth_out: gets what is known about every file, planted faults included.
+        patients: at least 12; 1 or 2 films each.
+        size_pixels: longest side of a close-up; at least 96.
+        seed: of everything that is drawn.
+        masks_out: gets where bone is, for each original: PNG of 1 bit, white is bone, under the
+            image's name. Copies have none.
+
+    Returns:
+        The originals, sorted by source.
+
+    Raises:
+        SampleError: too few patients or pixels.
+    """
+    if patients < MINIMUM_PATIENTS:
+        raise SampleError(f"sample.patients: {patients} is too few, give at least 12")
+    if size_pixels < 96:
+        raise SampleError(f"sample.size_pixels: {size_pixels} is too small, give at least 96")
+    staged_masks = artifacts.staged_folder(masks_out) if masks_out else contextlib.nullcontext()
+    with artifacts.staged_folder(images_out) as images, staged_masks as masks:
+        for label in CLASSES:
+            for folder in (images, masks):
+                if folder is not None:
+                    (folder / label).mkdir()
+        originals = _write_originals(images, masks, patients, size_pixels, seed)
+        planted = plant(images, originals, np.random.default_rng([seed, 0, 1]))
+    truth = _truth(originals, planted, patients=patients, size_pixels=size_pixels, seed=seed)
+    artifacts.write_text(truth_out, json.dumps(truth, indent=1, sort_keys=True) + "\n")
+    return originals
+
+
+def _write_originals(
+    folder: Path, masks: Path | None, patients: int, size_pixels: int, seed: int
+) -> list[Radiograph]:
+    cohort = np.random.default_rng([seed, 0, 0])
+    scores = draw_t_scores(patients, cohort)
+    films = 1 + (cohort.permutation(patients) < round(SECOND_FILM_SHARE * patients))
+    sixteen_bit = int(cohort.integers(patients))
+    originals: list[Radiograph] = []
+    for index in tqdm(range(patients), desc="synthetic patients", disable=None):
+        random = np.random.default_rng([seed, 1, index])
+        body, bone = physique(random), bone_quality(float(scores[index]), random)
+        sides: list[Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
+        for number, side in enumerate(sides[: films[index]]):
+            view: View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
+            film = draw_film(view, side, size_pixels, body, random)
+            crossed = expose(film, body, bone)
+            gray = develop(film, crossed, bone, random)
+            label = class_of(float(scores[index]))
+            stem = f"{label}/P{index + 1:04d}_{side}_1"
+            deep = index == sixteen_bit and number == 0
+            if masks is not None:
+                Image.fromarray(bone_mask(film, crossed)).save(masks / f"{stem}.png")
+            originals.append(
+                Radiograph(
+                    source=_write(folder, stem, gray, random, deep=deep),
+                    patient=f"P{index + 1:04d}",
+                    side="left" if side == "L" else "right",
+                    view=view,
+                    t_score=float(scores[index]),
+                    label=label,
+                    fault="16-bit" if deep else "",
+                )
+            )
+    return sorted(originals, key=lambda one: one.source)
+
+
+def _write(
+    folder: Path, stem: str, gray: NDArray[np.float32], random: np.random.Generator, *, deep: bool
+) -> str:
+    """Write gray values (0-1) as JPEG, or as PNG of 8 or (`deep`) 16 bits; give the source."""
+    quality, png = int(random.integers(90, 96)), random.random() < PNG_SHARE
+    if deep:
+        image = Image.fromarray(np.asarray(np.rint(gray * 65535), dtype=np.uint16))
+    else:
+        image = Image.fromarray(to_pixels(gray))
+    source = f"{stem}.{'png' if png or deep else 'jpg'}"
+    image.save(folder / source, quality=quality)
+    return source
+
+
+def _truth(originals: list[Radiograph], planted: Planted, **settings: int) -> dict[str, Any]:
+    """What the tests compare with; no stage reads it."""
+    images = []
+    for one in sorted([*originals, *planted.copies], key=lambda one: one.source):
+        fields = dataclasses.asdict(one)
+        fields["class"] = fields.pop("label")
+        images.append(fields)
+    return {
+        "settings": settings,
+        "synthetic": True,
+        "images": images,
+        "same_picture": sorted(sorted(group) for group in planted.same_picture),
+        "conflicts": sorted(sorted(pair) for pair in planted.conflicts),
+        "rejected": sorted(planted.rejected, key=lambda one: one["source"]),
+    }

@@ -1,0 +1,69 @@
+"""python -m knee.tracking prepare | replay | ui [--port 5000].
+
+prepare makes the store of runs, which takes MLflow a quarter of a minute, once; replay writes the
+runs that waited for MLflow, and closes those of killed processes; ui opens MLflow's pages on this
+machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from knee.tracking.pending import waiting_folders
+from knee.tracking.publishing import close_killed, replay_pending
+from knee.tracking.store import TrackingError, connect, prepare_environment, shown_uri, tracking_uri
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 1 if runs still wait."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m knee.tracking", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("prepare", help="make the store of runs where there is none")
+    commands.add_parser("replay", help="write the runs that waited for MLflow")
+    ui = commands.add_parser("ui", help="open MLflow's pages on localhost")
+    ui.add_argument("--port", type=int, default=5000)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "ui":
+        show(arguments.port)
+        return 0
+    if arguments.command == "prepare":
+        return prepare()
+    count = replay_pending()
+    close_killed()
+    waiting = len(waiting_folders())
+    logging.getLogger(__name__).info("%d runs replayed, %d still wait", count, waiting)
+    return 1 if waiting else 0
+
+
+def prepare() -> int:
+    """Make the tables; 1, with a message, if MLflow refuses: the pipeline runs without it."""
+    log = logging.getLogger(__name__)
+    log.info("preparing the store of runs, once: %s", shown_uri())
+    try:
+        connect()
+    except TrackingError as error:
+        log.warning("%s", error)
+        return 1
+    return 0
+
+
+def show(port: int) -> None:
+    """Become MLflow's server, so that what ends this command ends the server."""
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        logging.getLogger(__name__).info("the tracking server has its own pages: %s", shown_uri())
+        return
+    prepare_environment()
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # starts 4 processes
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    os.execv(sys.executable, command)  # noqa: S606  # nosec B606  # no shell, our own program
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,249 @@
+"""Where runs are kept, how to reach it, and what to do when it does not answer.
+
+The default is an SQLite file in the project's root with a folder of artifacts beside it;
+`MLFLOW_TRACKING_URI` names a server instead. Waiting for a server is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from knee.tracking import silence
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT_COPY = (".dvc", "tmp", "exps")  # where DVC runs queued and temporary experiments
+ENVIRONMENT_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",  # seconds, for each of two attempts
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",  # a server may ask for an hour
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+UPLOAD_TIMEOUT_SECONDS = 60  # a server may need that long to store a model
+EXECUTION_TAG = "execution"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # pages for training
+
+
+class TrackingError(RuntimeError):
+    """MLflow does not answer, or refuses what it is asked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """An open connection, and the place of artifacts if it is ours to choose."""
+
+    client: MlflowClient
+    artifacts: Path | None
+
+
+def project_root() -> Path:
+    """The main checkout's root: `DVC_ROOT` or the working directory, copies resolved.
+
+    DVC runs queued experiments in a throw-away copy below `.dvc/tmp/exps`; runs written into
+    the copy would vanish with it.
+    """
+    root = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    for parent in (root, *root.parents):
+        if parent.parts[-len(EXPERIMENT_COPY) :] == EXPERIMENT_COPY:
+            return parent.parents[len(EXPERIMENT_COPY) - 1]
+    return root
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or the SQLite file in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+def shown_uri() -> str:
+    """The tracking URI without a password, for messages."""
+    return _without_password(tracking_uri())
+
+
+def connect(*, ask_anew: bool = False) -> Store:
+    """Open the store.
+
+    One that did not answer is not asked again for a while: a stage waits at most once.
+
+    Args:
+        ask_anew: also where it did not answer an earlier stage of the same `dvc repro`.
+
+    Raises:
+        TrackingError: it does not answer, or it refuses.
+    """
+    uri = tracking_uri()
+    if silence.is_silent(uri, _silence_notes(), ask_anew=ask_anew):
+        raise TrackingError(f"MLflow at {shown_uri()} did not answer a moment ago")
+    prepare_environment()
+    try:
+        with _opening(uri):
+            if not os.environ.get("MLFLOW_TRACKING_URI"):
+                _make_tables(Path(uri.removeprefix("sqlite:///")))
+            client = _open(uri)
+    except Exception as error:
+        mark_silent()
+        raise TrackingError(f"MLflow at {shown_uri()} cannot be used: {brief(error)}") from error
+    silence.forget(uri, _silence_notes())
+    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    return Store(client, project_root() / "mlartifacts" if local else None)
+
+
+def mark_silent() -> None:
+    """Remember that MLflow failed just now, so that nothing else waits for it meanwhile."""
+    silence.remember(tracking_uri(), _silence_notes())
+
+
+def _silence_notes() -> Path:
+    return project_root() / "mlflow.db.silent"
+
+
+def prepare_environment() -> None:
+    """Set MLflow's waiting times and switches, except where the user set them."""
+    for name, value in ENVIRONMENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # names every retry
+
+
+@contextlib.contextmanager
+def patient_upload() -> Iterator[None]:
+    """Wait longer for the answer to a large upload, unless the user chose the time."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    before = os.environ.get(name)
+    if before == ENVIRONMENT_DEFAULTS[name]:
+        os.environ[name] = str(UPLOAD_TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def uri_in_environment() -> Iterator[None]:
+    """For the calls with which MLflow asks its environment instead of the client's address."""
+    name = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(name)
+    os.environ[name] = tracking_uri()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what MLflow and its libraries warn each other about; no user can act on it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def errors_translated(doing: str) -> Iterator[None]:
+    """Turn whatever MLflow raises into a `TrackingError` that says what was tried."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        raise TrackingError(f"{doing} failed at MLflow {shown_uri()}: {brief(error)}") from error
+
+
+def brief(error: Exception) -> str:
+    """Type and first line of an error, at most 200 characters, without a password."""
+    lines = _without_password(str(error)).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"://[^/@\s]*@", "://", text)
+
+
+def experiment_id(store: Store, name: str) -> str:
+    """The experiment's id; it is created where missing and restored where deleted."""
+    from mlflow.exceptions import MlflowException
+
+    found = store.client.get_experiment_by_name(name)
+    if found is None:
+        location = None
+        if store.artifacts is not None:
+            location = (store.artifacts / re.sub(r"[^\w.-]", "_", name)).as_uri()
+        try:
+            return str(store.client.create_experiment(name, location, EXPERIMENT_TAGS))
+        except MlflowException:  # another process was faster
+            found = store.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        store.client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def find_run(store: Store, execution: str) -> Any | None:
+    """The one run of an execution, or None; further ones are deleted.
+
+    A slow server creates a run again at every repeated request, so there can be several. The
+    one with most metrics is kept, the earliest among equals.
+    """
+    experiments = [found.experiment_id for found in store.client.search_experiments()]
+    if not experiments:
+        return None
+    found = store.client.search_runs(experiments, f"tags.{EXECUTION_TAG} = '{execution}'")
+    runs = sorted(found, key=lambda run: (-len(run.data.metrics), run.info.start_time))
+    for surplus in runs[1:]:
+        store.client.set_tag(surplus.info.run_id, "duplicate_of", runs[0].info.run_id)
+        store.client.delete_run(surplus.info.run_id)
+    return runs[0] if runs else None
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock of this machine on `path`, which is created where missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _opening(uri: str) -> Iterator[None]:
+    """Two processes that create the same SQLite file at once would break each other."""
+    guard: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        guard = lock(Path(f"{uri.removeprefix('sqlite:///')}.lock"))
+    with guard, quiet():
+        yield
+
+
+def _make_tables(path: Path) -> None:
+    """Those of a new SQLite file, beside it first: MLflow cannot use one that a kill left half."""
+    if path.exists():
+        return
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    _open(f"sqlite:///{fresh}")
+    fresh.replace(path)
+
+
+def _open(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI", uri))
+    client.search_experiments(max_results=1)
+    return client

@@ -1,0 +1,1 @@
+"""Great Expectations suites of the records and of the split."""

@@ -1,0 +1,186 @@
+"""What a split table has to fulfil: one row a record, no group in two subsets, every class in each.
+
+The random protocol is leaky by design: what it breaks is listed as not asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from knee.records.records_table import USED
+from knee.splits.protocols import COLUMNS, SUBSETS, UNUSED
+from knee.validation.suites import Index, Suite, expect, run
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+UNIQUE, BETWEEN, ONE_OF = (
+    "ColumnValuesToBeUnique",
+    "ColumnValuesToBeBetween",
+    "ColumnValuesToBeInSet",
+)
+NO_SHARED_GROUP: Final = "no group is in two subsets"
+USED_ALONE: Final = "no quarantined or rejected record is in a subset"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the split was asked for, and the limits of its checks.
+
+    Attributes:
+        protocol: grouped | official | random.
+        validation_share: of the records in subsets, 0-1.
+        test_share: likewise.
+        folds: folds of the fold column.
+        minimum_images_per_class: in each subset.
+        maximum_share_error: largest distance of a subset's share from the wanted one, 0-1.
+    """
+
+    protocol: Literal["grouped", "official", "random"]
+    validation_share: float
+    test_share: float
+    folds: int
+    minimum_images_per_class: int
+    maximum_share_error: float
+
+
+def check(
+    split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted, docs: Path | None
+) -> list[dict[str, Any]]:
+    """Run all suites over `split`; see `expectations.run` for `docs` and what comes back.
+
+    Args:
+        split: the split table.
+        records: the records table that it was made from.
+        wanted: what was asked for.
+        docs: folder of the report, or None.
+    """
+    lines = [", ".join(f"{name} {count}" for name, count in counts(split).items())]
+    if wanted.protocol == "random":
+        lines.append(
+            "LEAKY SPLIT: the random protocol puts copies of one picture into several subsets. "
+            "It is for comparison only, and what it breaks was not asked for."
+        )
+    return run(_suites(split, records, wanted), docs, Index("Validation of the split", lines))
+
+
+def counts(split: pd.DataFrame) -> dict[str, int]:
+    """Records by subset."""
+    return {name: int((split["subset"] == name).sum()) for name in (*SUBSETS, UNUSED)}
+
+
+def _suites(split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted) -> dict[str, Suite]:
+    grouped = wanted.protocol != "random"
+    drawn = wanted.protocol != "official"  # else the shares are the makers' choice
+    described = records[["record", "source", "label", "status", "picture"]]
+    described = described.assign(group_of_record=records["group"])
+    joined = split.merge(described, on="record", how="left")
+    joined["known"] = joined["source"].notna()
+    joined["row"] = "record " + joined["record"].astype(str)
+    joined["row"] += joined["source"].map(
+        lambda name: f" ({name})" if isinstance(name, str) else ""
+    )
+    joined["has_group_of_record"] = joined["group"].eq(joined["group_of_record"])
+    members = joined[joined["subset"] != UNUSED]
+    return {
+        "table": Suite(split, "record", _of_table(len(records))),
+        "rows": Suite(joined, "row", _of_rows()),
+        "unused": Suite(joined[joined["subset"] == UNUSED], "row", [_no_fold()]),
+        "members": Suite(members, "row", [_fold(wanted.folds)]),
+        "statuses": Suite(members, "row", [_used()], asked=grouped),
+        "groups": Suite(_groups(members), "group", _of_groups(), asked=grouped),
+        "pictures": Suite(_pictures(members), "picture", [_one_a_picture()], asked=grouped),
+        "classes": Suite(_classes(members, records), "part", [_enough(wanted)]),
+        "shares": Suite(_shares(members, wanted), "subset", [_near(wanted)], asked=drawn),
+    }
+
+
+def _of_table(count: int) -> list[Expectation]:
+    columns = f"the columns are {', '.join(COLUMNS)}"
+    return [
+        expect("TableColumnsToMatchSet", columns, column_set=[*COLUMNS]),
+        expect("TableRowCountToEqual", f"there are {count} rows, one a record", value=count),
+        expect(UNIQUE, "each record has one row", column="record"),
+    ]
+
+
+def _of_rows() -> list[Expectation]:
+    kinds = [*SUBSETS, UNUSED]
+    own_group = "each row has its record's group"
+    return [
+        expect(ONE_OF, "each row is of a record", column="known", value_set=[True]),
+        expect(ONE_OF, own_group, column="has_group_of_record", value_set=[True]),
+        expect(ONE_OF, f"each subset is {', '.join(kinds)}", column="subset", value_set=kinds),
+    ]
+
+
+def _no_fold() -> Expectation:
+    return expect(ONE_OF, "no unused record is in a fold", column="fold", value_set=[-1])
+
+
+def _fold(folds: int) -> Expectation:
+    last = folds - 1
+    sentence = f"each record of a subset is in a fold 0-{last}"
+    return expect(BETWEEN, sentence, column="fold", min_value=0, max_value=last)
+
+
+def _used() -> Expectation:
+    return expect(ONE_OF, USED_ALONE, column="status", value_set=[USED])
+
+
+def _of_groups() -> list[Expectation]:
+    return [
+        expect(BETWEEN, NO_SHARED_GROUP, column="subsets", max_value=1),
+        expect(BETWEEN, "no group is in two folds", column="folds", max_value=1),
+    ]
+
+
+def _one_a_picture() -> Expectation:
+    return expect(BETWEEN, "each picture is there once", column="records", max_value=1)
+
+
+def _enough(wanted: Wanted) -> Expectation:
+    least = wanted.minimum_images_per_class
+    sentence = f"each class has at least {least} records in each subset"
+    return expect(BETWEEN, sentence, column="records", min_value=least)
+
+
+def _near(wanted: Wanted) -> Expectation:
+    most = wanted.maximum_share_error
+    sentence = f"each subset's share is within {most:.6g} of the wanted one"
+    return expect(BETWEEN, sentence, column="error", max_value=most)
+
+
+def _groups(members: pd.DataFrame) -> pd.DataFrame:
+    """One row a group: how many subsets, which, and how many folds it is in."""
+    grouped = members.groupby("group")
+    frame = grouped.agg(subsets=("subset", "nunique"), folds=("fold", "nunique")).reset_index()
+    first = grouped["row"].agg(lambda rows: ", ".join(rows.head(2))).to_numpy()
+    frame["group"] = [f"group {n} ({row})" for n, row in zip(frame["group"], first, strict=True)]
+    return frame
+
+
+def _pictures(members: pd.DataFrame) -> pd.DataFrame:
+    frame = members.groupby("picture").size().reset_index(name="records")
+    return frame.assign(picture="picture " + frame["picture"].astype(str))
+
+
+def _classes(members: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """One row a subset and class of the records, also where it has no record."""
+    labels = sorted(set(records.loc[records["class_index"] >= 0, "label"]))
+    table = pd.crosstab(members["subset"], members["label"])
+    whole = table.reindex(index=list(SUBSETS), columns=labels, fill_value=0)
+    rows = [(f"{s} {label}", int(whole.loc[s, label])) for s in SUBSETS for label in labels]
+    return pd.DataFrame(rows, columns=["part", "records"])
+
+
+def _shares(members: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
+    train_share = 1 - wanted.validation_share - wanted.test_share
+    asked = np.array([train_share, wanted.validation_share, wanted.test_share])
+    found = np.array([members["subset"].eq(name).mean() for name in SUBSETS])
+    return pd.DataFrame({"subset": SUBSETS, "share": found, "error": np.abs(found - asked)})

@@ -1,1 +1,0 @@
-"""Everything that imports TensorFlow and Keras: backbones, heads, inputs, training, Grad-CAM."""

@@ -1,1 +1,0 @@
-"""The project's health: light checks of its cache, outputs, locks, packages and machine."""

@@ -1,1 +1,0 @@
-"""The sections of params.yaml, a frozen dataclass each; stages/params.py reads and checks them."""

@@ -1,1 +1,0 @@
-"""Radiographs without a neural net: files, pixels, records, copies, patients, splits, scores."""

@@ -1,1 +1,0 @@
-"""A trained model that answers requests: limits, films, answers, the guard in front, the page."""

@@ -1,0 +1,200 @@
+"""Embedding: bounded, resumable, the same bytes whatever happened on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knee.classifier.features import embedding, feature_source
+from knee.classifier.features.views import Views
+
+SIDE, ROWS = 6, 23
+
+
+class KilledError(RuntimeError):
+    """What a test raises in the middle of an embedding."""
+
+
+class Means:
+    """A net of two outputs: mean, and the brightness of the left column."""
+
+    output_shape: tuple[int, ...] = (1, 1, 2)
+
+    def __init__(self, dies_after: int = -1) -> None:
+        self.seen = 0
+        self._left = dies_after
+
+    def fill(self, images: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
+        if self._left == 0:
+            raise KilledError
+        self._left -= 1
+        self.seen += len(images)
+        out[:, 0, 0, 0] = images.mean(axis=(1, 2))
+        out[:, 0, 0, 1] = images[:, :, 0].mean(axis=1)
+
+
+@pytest.fixture
+def pixels(tmp_path: Path) -> feature_source.RowFile:
+    images = np.random.default_rng(0).integers(0, 256, (ROWS, SIDE, SIDE), np.uint8)
+    np.save(tmp_path / "pixels.npy", images)
+    return feature_source.RowFile(tmp_path / "pixels.npy", has_views=False)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "CHUNK_IMAGES", 4)
+
+
+def embed(
+    pixels: feature_source.RowFile, folder: Path, net: Means, key: str = "key", augmented: int = 1
+) -> bytes:
+    """The bytes of the features file."""
+    folder.mkdir(exist_ok=True)
+    views = Views(mirrored=True, augmented=augmented)
+    embedding.embed(net, pixels, views, folder / "partial", key, folder / "features.npy")
+    return (folder / "features.npy").read_bytes()
+
+
+def test_features_are_those_of_each_view(pixels: feature_source.RowFile, tmp_path: Path) -> None:
+    embed(pixels, tmp_path / "one", Means())
+    values = np.load(tmp_path / "one" / "features.npy")
+    images = np.load(tmp_path / "pixels.npy")
+    assert values.shape == (3, ROWS, 1, 1, 2)
+    np.testing.assert_array_equal(
+        values[0, :, 0, 0, 1], images[:, :, 0].mean(axis=1).astype(np.float16)
+    )
+    np.testing.assert_array_equal(
+        values[1, :, 0, 0, 1], images[:, :, -1].mean(axis=1).astype(np.float16)
+    )
+    assert not np.array_equal(values[2], values[0])
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 5, 7, 17])
+def test_a_killed_embedding_goes_on_from_its_last_chunk_and_ends_the_same(
+    pixels: feature_source.RowFile, tmp_path: Path, dies_after: int
+) -> None:
+    whole = embed(pixels, tmp_path / "whole", Means())
+    with pytest.raises(KilledError):
+        embed(pixels, tmp_path / "killed", Means(dies_after))
+    again = Means()
+    assert embed(pixels, tmp_path / "killed", again) == whole
+    at_most = dies_after * embedding.CHUNK_IMAGES
+    assert 3 * ROWS - at_most <= again.seen <= 3 * ROWS - at_most + 3 * embedding.CHUNK_IMAGES
+    assert again.seen < 3 * ROWS or dies_after == 0
+
+
+def test_bytes_behind_the_mark_are_computed_again(
+    pixels: feature_source.RowFile, tmp_path: Path
+) -> None:
+    whole = embed(pixels, tmp_path / "whole", Means())
+    with pytest.raises(KilledError):
+        embed(pixels, tmp_path / "killed", Means(6))
+    partial = tmp_path / "killed" / "partial" / "features-key.npy"
+    with partial.open("ab") as stream:
+        stream.write(b"\xff" * 37)  # a chunk that the kill cut
+    assert embed(pixels, tmp_path / "killed", Means()) == whole
+
+
+def test_a_file_that_lost_its_end_is_completed(
+    pixels: feature_source.RowFile, tmp_path: Path
+) -> None:
+    whole = embed(pixels, tmp_path / "whole", Means())
+    with pytest.raises(KilledError):
+        embed(pixels, tmp_path / "killed", Means(6))
+    partial = tmp_path / "killed" / "partial" / "features-key.npy"
+    partial.write_bytes(partial.read_bytes()[:-9])
+    assert embed(pixels, tmp_path / "killed", Means()) == whole
+
+
+def test_unfinished_features_of_another_key_are_discarded(
+    pixels: feature_source.RowFile, tmp_path: Path
+) -> None:
+    with pytest.raises(KilledError):
+        embed(pixels, tmp_path / "one", Means(6), key="old")
+    net = Means()
+    embed(pixels, tmp_path / "one", net, key="new")
+    assert net.seen == 3 * ROWS
+    assert list((tmp_path / "one" / "partial").iterdir()) == []
+
+
+def test_two_embeddings_at_once_are_refused(tmp_path: Path) -> None:
+    first = embedding.PartialFeatures(tmp_path, "key", (1, 4, 2))
+    with pytest.raises(feature_source.FeaturesError, match="is in use"):
+        embedding.PartialFeatures(tmp_path, "key", (1, 4, 2))
+    assert first.rows_done == 0
+
+
+def test_a_mark_that_is_no_mark_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "features-key.json").write_text(json.dumps(["7"]))
+    assert embedding.PartialFeatures(tmp_path, "key", (1, 4, 2)).rows_done == 0
+
+
+def test_features_beyond_float16_are_an_error(
+    pixels: feature_source.RowFile, tmp_path: Path
+) -> None:
+    class Huge(Means):
+        def fill(self, images: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
+            del images
+            out[...] = np.inf
+
+    with pytest.raises(feature_source.FeaturesError, match="float16"):
+        embed(pixels, tmp_path / "one", Huge())
+
+
+@given(st.integers(1, 40), st.integers(1, 60))
+def test_a_chunk_holds_at_least_an_image_and_at_most_its_bytes(side: int, channels: int) -> None:
+    shape = (side, side, 1000 * channels)
+    images = embedding.chunk_images(shape)
+    assert images == 1 or 2 * images * int(np.prod(shape)) <= embedding.CHUNK_BYTES
+
+
+def test_augmented_views_depend_on_the_row_alone() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (6, 32, 32), np.uint8)
+    views = Views(mirrored=False, augmented=2)
+    together = views.make(images, 10, 1)
+    apart = np.concatenate([views.make(images[:2], 10, 1), views.make(images[2:], 12, 1)])
+    np.testing.assert_array_equal(together, apart)
+    assert not np.array_equal(together, views.make(images, 10, 2))
+    assert views.kinds == ("image", "augmented", "augmented")
+
+
+def test_augmented_views_show_the_same_picture() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    film = (255 * np.exp(-((rows - 32) ** 2 + (columns - 32) ** 2) / 200)).astype(np.uint8)
+    views = Views(mirrored=True, augmented=5)
+    for view in range(2, 7):
+        changed = views.make(film[np.newaxis], 0, view)[0]
+        assert np.corrcoef(changed.ravel(), film.ravel())[0, 1] > 0.97
+
+
+def test_rows_are_read_as_written(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(2, 5, 3, 2)).astype(np.float16)
+    np.save(tmp_path / "values.npy", values)
+    file = feature_source.RowFile(tmp_path / "values.npy", has_views=True)
+    rows, chosen = np.array([4, 0, 4]), np.array([1, 0, 0])
+    np.testing.assert_array_equal(file.take(chosen, rows), values[chosen, rows])
+    np.testing.assert_array_equal(file.slice(3, 99), values[0, 3:])
+
+
+@pytest.mark.parametrize(("view", "row"), [(0, 5), (2, 0), (0, -1), (-1, 0)])
+def test_a_row_that_is_not_there_is_named(tmp_path: Path, view: int, row: int) -> None:
+    np.save(tmp_path / "values.npy", np.zeros((2, 5, 3), np.float16))
+    file = feature_source.RowFile(tmp_path / "values.npy", has_views=True)
+    with pytest.raises(feature_source.FeaturesError, match=f"has no row {row}"):
+        file.take(np.array([view]), np.array([row]))
+
+
+def test_features_and_their_record_have_to_agree(tmp_path: Path) -> None:
+    np.save(tmp_path / "features.npy", np.zeros((2, 5, 3), np.float16))
+    with pytest.raises(feature_source.FeaturesError, match=r"embedding\.json cannot be read"):
+        feature_source.open_source(tmp_path, tmp_path / "none")
+    (tmp_path / "embedding.json").write_text('{"views": ["image"]}')
+    with pytest.raises(feature_source.FeaturesError, match=r"has 2 views, .* tells of 1"):
+        feature_source.open_source(tmp_path, tmp_path / "none")

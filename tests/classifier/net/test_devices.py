@@ -1,0 +1,167 @@
+"""Two devices against one, in a fresh interpreter: logical devices are made before TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+import keras
+from keras import layers
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from stages.classifier import devices, features, fit, inputs, saved
+from stages.classifier.checkpoints import Checkpoints
+
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+random = np.random.default_rng(0)
+values = random.normal(size=(1, 45, 2, 2, 6)).astype(np.float16)
+classes = (np.arange(45) % 3).astype(np.int64)
+values[0, :, :, :, 0] += 2 * classes[:, None, None]
+devices.make_deterministic(1)
+plan = fit.Optimisation(epochs=3, batch_size=8, learning_rate=0.01)
+chosen = devices.strategy(count, kind="CPU")
+with chosen.scope():
+    pixels = keras.Input((2, 2, 6))
+    hidden = layers.Dense(8, activation="relu")(layers.Flatten()(pixels))
+    model = keras.Model(pixels, layers.Dense(3, activation="softmax")(hidden))
+    fit.compile_model(model, plan)
+source = features.Source(values, pixels=False)
+rows = np.arange(45)
+progress = fit.fit(
+    model, source, fit.Subset(rows[:33], classes[:33]), fit.Subset(rows[33:44], classes[33:44]),
+    plan, inputs.Augmentation(), classes=3, class_weights=np.ones(3, np.float32),
+    checkpoints=Checkpoints(folder / "checkpoints", "key"),
+)
+held = inputs.padded_batches(source, rows[33:44], 8)
+predicted = model.predict(held, verbose=0)[:11]
+saved.save_model(model, folder / "model.keras")
+print(json.dumps({
+    "replicas": chosen.num_replicas_in_sync,
+    "loss": [row["loss"] for row in progress.history],
+    "val_loss": [row["val_loss"] for row in progress.history],
+    "predicted": np.asarray(predicted).tolist(),
+}))
+"""
+
+
+def run(folder: Path, devices: int) -> dict[str, Any]:
+    """What the program prints with so many devices."""
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), str(devices)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed
+
+
+@pytest.mark.tf
+def test_two_devices_train_and_predict_as_one(tmp_path: Path) -> None:
+    import numpy as np
+
+    from knee.classifier.net import saved
+
+    one, two = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
+    assert [one["replicas"], two["replicas"]] == [1, 2]
+    # Sums in another order: float32 differs in the last digits, which three epochs enlarge.
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-4)
+    # 11 rows in batches of 8: the partial batch loses none and counts none twice.
+    assert len(two["predicted"]) == 11
+    np.testing.assert_allclose(two["predicted"], one["predicted"], atol=1e-4)
+    model = saved.load_model(tmp_path / "two" / "model.keras")
+    random = np.random.default_rng(0)
+    values = random.normal(size=(1, 45, 2, 2, 6)).astype(np.float16)
+    values[0, :, :, :, 0] += 2 * (np.arange(45) % 3)[:, None, None]
+    again = model.predict(values[0, 33:44].astype(np.float32), verbose=0)
+    np.testing.assert_allclose(again, two["predicted"], atol=1e-6)
+
+
+EMBEDDING = """
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from stages.classifier import devices, engines
+
+pixels = np.random.default_rng(0).integers(0, 256, (11, 8, 8), np.uint8)
+made = []
+for count in (1, 2):
+    strategy = devices.strategy(count, kind="CPU")
+    with strategy.scope():
+        inputs = keras.Input((8, 8, 1))
+        kernel = keras.initializers.GlorotUniform(seed=3)
+        model = keras.Model(inputs, keras.layers.Conv2D(4, 3, kernel_initializer=kernel)(inputs))
+    forward = engines.TensorFlowForward(model, strategy, batch_size=2)
+    made.append(np.empty((11, *forward.output_shape), np.float32))
+    forward.fill(pixels, made[-1])
+    assert strategy.num_replicas_in_sync == count
+np.testing.assert_allclose(made[1], made[0], atol=1e-4)
+print("equal")
+"""
+
+
+@pytest.mark.tf
+def test_two_devices_embed_as_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "equal", done.stderr[-3000:]
+
+
+@pytest.mark.tf
+def test_more_devices_than_there_are_is_an_error() -> None:
+    from knee.classifier.net import devices
+
+    with pytest.raises(ValueError, match=r"train\.devices: 99 asked for"):
+        devices.strategy(99, kind="CPU")
+
+
+REPEATING = """
+import keras
+import numpy as np
+from stages.classifier import assembly, design, devices, fit, heads
+
+devices.make_deterministic(1)
+plan = design.BackboneDesign("xception", 96)
+learner = assembly.build(plan, heads.HeadDesign(), 3).whole
+fit.compile_model(learner, fit.Optimisation(epochs=1, batch_size=16, learning_rate=0.001))
+random = np.random.default_rng(0)
+pixels = random.integers(0, 256, (16, 96, 96, 1)).astype(np.float32)
+targets = np.eye(3, dtype=np.float32)[np.arange(16) % 3]
+kept = learner.variables + learner.optimizer.variables
+start = [variable.numpy() for variable in kept]
+ends = set()
+for _ in range(6):
+    for variable, value in zip(kept, start, strict=True):
+        variable.assign(value)
+    for _ in range(2):
+        learner.train_on_batch(pixels, targets)
+    ends.add(b"".join(variable.numpy().tobytes() for variable in learner.trainable_variables))
+print(len(ends))
+"""
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+def test_steps_of_xception_trained_as_a_whole_end_the_same_whenever_they_are_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "1", done.stdout + done.stderr[-3000:]

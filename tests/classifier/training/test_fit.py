@@ -1,0 +1,205 @@
+"""Training: deterministic, resumable, and led by validation alone."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from knee.classifier.net.design import BackboneDesign
+from tests.classifier.conftest import Films
+
+pytestmark = pytest.mark.tf
+
+
+class KilledError(RuntimeError):
+    """What a test raises in the middle of a training."""
+
+
+def train(
+    tiny: BackboneDesign, films: Films, folder: Path, on_epoch: Any = None, **options: Any
+) -> tuple[Any, Any]:
+    """The whole model and the progress of a short training."""
+    from knee.classifier.features import feature_source
+    from knee.classifier.net import heads
+    from knee.classifier.training import fit, inputs, training
+    from knee.classifier.training.checkpoints import Checkpoints
+
+    settings = {"epochs": 4, "batch_size": 8, "learning_rate": 0.01, "schedule": "cosine"}
+    plan = training.Plan(
+        backbone=tiny,
+        head=heads.HeadDesign(projection_channels=8, attention_heads=2),
+        classes=3,
+        optimisation=fit.Optimisation(**{**settings, **options}),
+        augmentation=inputs.Augmentation(horizontal_flip=True, rotation_degrees=5),
+    )
+    source = feature_source.Source(films.pixels[np.newaxis], pixels=True)
+    rows = np.arange(48)
+    return training.train(
+        plan,
+        source,
+        fit.Subset(rows[:36], films.classes[:36]),
+        fit.Subset(rows[36:], films.classes[36:]),
+        Checkpoints(folder, "key"),
+        on_epoch,
+    )
+
+
+def test_same_seed_gives_the_same_history_bit_for_bit(
+    tiny: BackboneDesign, films: Films, tmp_path: Path
+) -> None:
+    one = train(tiny, films, tmp_path / "one")[1]
+    two = train(tiny, films, tmp_path / "two")[1]
+    assert one.history == two.history
+    other = train(tiny, films, tmp_path / "three", seed=7)[1]
+    assert other.history != one.history
+
+
+def test_a_killed_training_ends_as_an_uninterrupted_one(
+    tiny: BackboneDesign, films: Films, tmp_path: Path
+) -> None:
+    whole, expected = train(tiny, films, tmp_path / "whole")
+
+    def kill(epoch: int, row: dict[str, float]) -> None:
+        del row
+        if epoch == 1:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(tiny, films, tmp_path / "killed", kill)
+    seen: list[int] = []
+    resumed, progress = train(tiny, films, tmp_path / "killed", lambda epoch, _: seen.append(epoch))
+    assert seen == [2, 3]
+    assert progress.history == expected.history
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("last", [1, 3, 4], ids=["falling", "waiting", "done"])
+def test_early_stopping_goes_on_counting_where_the_kill_came(
+    last: int, tiny: BackboneDesign, films: Films, tmp_path: Path
+) -> None:
+    options = {"epochs": 30, "learning_rate": 0.3, "patience": 2, "schedule": "constant"}
+    whole, expected = train(tiny, films, tmp_path / "whole", **options)
+    assert expected.epochs_done == expected.best_epoch + 3 < 30
+    epoch_of_kill = min(last, expected.epochs_done - 1)
+
+    def kill(epoch: int, row: dict[str, float]) -> None:
+        del row
+        if epoch == epoch_of_kill:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(tiny, films, tmp_path / "killed", kill, **options)
+    resumed, progress = train(tiny, films, tmp_path / "killed", **options)
+    assert progress == expected
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_kill_while_a_checkpoint_is_replaced_costs_an_epoch_at_most(
+    renames: int,
+    tiny: BackboneDesign,
+    films: Films,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from knee.classifier.training.checkpoints import Checkpoints
+
+    expected = train(tiny, films, tmp_path / "whole")[1]
+    replace = Checkpoints._replace
+
+    def killed(self: Checkpoints, staged: Path) -> None:
+        if (tmp_path / "twice").exists():
+            if renames:
+                self._current.replace(self._previous)
+            raise KilledError
+        (tmp_path / "twice").touch()
+        replace(self, staged)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_replace", killed)
+        with pytest.raises(KilledError):
+            train(tiny, films, tmp_path / "killed")
+    seen: list[int] = []
+    progress = train(tiny, films, tmp_path / "killed", lambda epoch, _: seen.append(epoch))[1]
+    assert seen == [1, 2, 3]
+    assert progress == expected
+
+
+def test_another_key_starts_afresh(tiny: BackboneDesign, films: Films, folder: Path) -> None:
+    from knee.classifier.training.checkpoints import Checkpoints
+
+    model, _ = train(tiny, films, folder)
+    assert Checkpoints(folder, "other").restore(model.layers[-1]).epochs_done == 0
+
+
+def test_the_model_is_left_with_the_weights_of_the_best_epoch(
+    tiny: BackboneDesign, films: Films, folder: Path
+) -> None:
+    from knee.classifier.net import saved
+    from knee.classifier.training import fit
+
+    model, progress = train(tiny, films, folder, epochs=5, learning_rate=0.05)
+    best = min(row["val_loss"] for row in progress.history)
+    assert progress.history[progress.best_epoch]["val_loss"] == best
+    probabilities = saved.predict(model, films.pixels[36:])
+    loss = fit.cross_entropy(films.classes[36:], probabilities)
+    assert loss == pytest.approx(best, abs=1e-5)
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(
+    tiny: BackboneDesign, films: Films, folder: Path
+) -> None:
+    from knee.classifier.net import saved
+    from knee.classifier.training import fit
+
+    model, progress = train(tiny, films, folder, epochs=5, learning_rate=0.3, keep="last")
+    assert progress.best_epoch == 4
+    assert progress.best_loss == progress.history[-1]["val_loss"]
+    loss = fit.cross_entropy(films.classes[36:], saved.predict(model, films.pixels[36:]))
+    assert loss == pytest.approx(progress.best_loss, abs=1e-4)
+
+
+def test_a_trained_models_file_needs_nothing_of_this_project(
+    tiny: BackboneDesign, films: Films, folder: Path
+) -> None:
+    from knee.classifier.net import saved
+
+    model, _ = train(tiny, films, folder, epochs=1)
+    saved.save_model(model, folder.parent / "model.keras")
+    with zipfile.ZipFile(folder.parent / "model.keras") as archive:
+        config = archive.read("config.json").decode()
+    assert "keras" in config
+    assert "stages." not in config
+    assert "optimizer" not in config
+    assert saved.load_model(folder.parent / "model.keras").count_params() == model.count_params()
+
+
+def test_training_stops_when_validation_has_not_improved_for_the_patience(
+    tiny: BackboneDesign, films: Films, folder: Path
+) -> None:
+    _, progress = train(
+        tiny, films, folder, epochs=30, learning_rate=0.3, patience=2, schedule="constant"
+    )
+    assert len(progress.history) < 30
+    assert len(progress.history) - 1 - progress.best_epoch == 2
+
+
+def test_the_task_is_learned(tiny: BackboneDesign, films: Films, folder: Path) -> None:
+    _, progress = train(tiny, films, folder, epochs=12)
+    assert max(row["val_accuracy"] for row in progress.history) > 0.8
+
+
+def test_cosine_falls_from_the_peak_to_nearly_zero_after_the_warm_up() -> None:
+    from knee.classifier.training import fit
+
+    plan = fit.Optimisation(10, 8, 1.0, schedule="cosine", warmup_epochs=2)
+    rates = [plan.rate(epoch) for epoch in range(10)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert 0 < rates[-1] < 0.1

@@ -1,0 +1,77 @@
+"""Pictures and groups of the records table: names, pixels and patients join, nothing else does."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from knee.copies import copy_check, copy_groups, grouping
+from knee.intake.examination import Prints
+from knee.reading.canonical_image import Pixels, resize
+from knee.records import file_names
+from knee.run import parameters
+from tests.copies.pictures import changed, picture
+
+SAME = grouping.SamePicture(
+    copy_groups.Search(
+        32, 8, 0.9, 10_000, copy_check.Copy(0.976, 0.968, 0.35, 0.8, 0.97), slack=0.01
+    ),
+    file_names.compile_patterns([r"_aug_\d+$"]),
+)
+
+
+def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, list[Prints]]:
+    """Of (source, patient, image); None: rejected."""
+    prints: list[Prints] = []
+    records = []
+    for source, patient, image in rows:
+        number = -1 if image is None else len(prints)
+        digest = "" if image is None else str(hash(image.tobytes()))
+        records.append((source, patient, number, digest, -1, -1))
+        if image is not None:
+            side = copy_check.REDUCED_SIDE_PIXELS
+            prints.append(Prints(*copy_groups.perceptual_hashes(image), resize(image, side, side)))
+    names = ["source", "patient", "pixel_row", "pixel_sha256", "picture", "group"]
+    return pd.DataFrame(records, columns=names, index=np.arange(len(rows)) * 2), prints
+
+
+def test_names_pixels_and_patients_join_and_nothing_else() -> None:
+    frame, prints = table(
+        [
+            ("a/1.png", "p", picture(0)),
+            ("a/1_aug_0.png", "", picture(7)),  # the name alone says so
+            ("a/2.png", "q", picture(1)),
+            ("a/broken.png", "p", None),
+            ("b/3.png", "", picture(1)),  # the same pixels
+            ("b/4.png", "p", changed(picture(2), "turned 5")),
+            ("b/5.png", "", picture(2)),
+            ("b/6_aug_1.png", "", changed(picture(1), "mirrored and jpeg 70")),
+            ("b/7.png", "", picture(3)),
+        ]
+    )
+    found = grouping.add_pictures(frame, prints, SAME)
+    assert found["picture"].tolist() == [0, 0, 1, -1, 1, 2, 2, 1, 3]
+    assert found["group"].tolist() == [0, 0, 1, -1, 1, 0, 0, 1, 2]
+    assert frame["picture"].tolist() == [-1] * 9  # the argument is left alone
+
+
+def test_a_family_is_compared_by_its_source_not_by_a_copy() -> None:
+    """The copies are too much changed to be found; their source is not."""
+    frame, prints = table(
+        [
+            ("a/1_aug_0.png", "", picture(8)),
+            ("a/1.png", "", picture(0)),
+            ("b/2.png", "", changed(picture(0), "jpeg 60")),
+        ]
+    )
+    assert grouping.add_pictures(frame, prints, SAME)["picture"].tolist() == [0, 0, 0]
+    assert len(np.unique(grouping.add_pictures(frame, prints, SAME)["group"])) == 1
+
+
+def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings() -> None:
+    ingest = parameters.load(Path(__file__).parents[2] / "params.yaml").ingest
+    patterns = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+    same = dataclasses.replace(SAME, lineage=patterns)
+    frame, prints = table([(f"a/knee ({number}).png", "", picture(number)) for number in range(4)])
+    assert grouping.add_pictures(frame, prints, same)["picture"].tolist() == [0, 1, 2, 3]

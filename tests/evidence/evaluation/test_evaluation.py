@@ -1,0 +1,265 @@
+"""Predictions -> report, tables and the choice of pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from knee.drawing import charts
+from knee.evidence.evaluation import evaluation_report
+from knee.promotion import candidates
+from knee.statistics import scores
+from knee.storage import provenance
+
+NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
+TRAINING = {
+    "backbone": "mobilenet",
+    "best_epoch": 1,
+    "classes": NAMES,
+    "model_sha256": "0" * 64,
+    "split_protocol": "grouped",
+    "synthetic": False,
+}
+SPLIT_METRICS = {"protocol": "grouped", "leaky": False, "leakage": 0.0}
+
+
+def held(rows: int = 60, seed: int = 0) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, 3, rows)
+    return pd.DataFrame(
+        {
+            "record": np.arange(rows),
+            "source": [f"{NAMES[number]}/{row}.png" for row, number in enumerate(truth)],
+            "pixel_sha256": [f"{row:064x}" for row in range(rows)],
+            "group": np.arange(rows) // 2,
+            "subset": np.where(np.arange(rows) % 3, "test", "val"),
+            "class_index": truth,
+            "label": np.array(NAMES, dtype=object)[truth],
+            "pixel_row": np.arange(rows),
+        }
+    )
+
+
+def chances(rows: int = 60, seed: int = 0) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(seed).dirichlet(np.ones(3), rows).astype(np.float32)
+
+
+def predicted() -> pd.DataFrame:
+    return evaluation_report.predictions(held(), chances(), NAMES)
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    training = {**TRAINING, **changes.pop("training", {})}
+    split_metrics = {**SPLIT_METRICS, **changes.pop("split_metrics", {})}
+    return evaluation_report.report(
+        predicted(), training, split_metrics, draws=50, level=0.95, seed=1
+    )
+
+
+def test_val_and_test_records_are_held_out_with_the_group_of_the_split() -> None:
+    table = held(6).assign(status="used")
+    split = pd.DataFrame(
+        {
+            "record": [5, 4, 3, 2, 1, 0],
+            "subset": ["test", "train", "val", "unused", "test", "train"],
+            "group": [15, 14, 13, 12, 11, 10],
+        }
+    )
+    found = evaluation_report.held_out(table.drop(columns="subset"), split)
+    assert found[["record", "subset", "group"]].to_numpy().tolist() == [
+        [1, "test", 11],
+        [3, "val", 13],
+        [5, "test", 15],
+    ]
+    with pytest.raises(evaluation_report.EvaluationError, match="no val records"):
+        evaluation_report.held_out(table.drop(columns="subset"), split[split["subset"] != "val"])
+
+
+def test_predictions_keep_six_digits_of_small_probabilities_too() -> None:
+    table = evaluation_report.predictions(
+        held(1), np.array([[1 - 1.23456789e-9, 1.23456789e-9, 0]]), NAMES
+    )
+    assert table["probability_Osteopenia"].tolist() == [1.23457e-9]
+
+
+def test_the_written_table_gives_back_the_same_figures() -> None:
+    table = predicted()
+    again = candidates.read_predictions(evaluation_report.as_csv(table).encode())
+    pd.testing.assert_frame_equal(
+        again, table.astype({"label": "str", "predicted": "str"}), check_dtype=False
+    )
+    figures = scores.score(
+        again["class_index"].to_numpy(), evaluation_report.probabilities_of(again, NAMES), NAMES
+    )
+    assert report()["macro_f1"] == figures["macro_f1"]
+
+
+def test_a_file_name_cannot_break_a_row() -> None:
+    table = held(2).assign(source=['a"b,\r.png', "c\n.png"])
+    text = evaluation_report.as_csv(table)
+    assert pd.read_csv(io.StringIO(text), lineterminator="\n")["source"][0] == 'a"b,\r.png'
+    assert len(pd.read_csv(io.StringIO(text))) == 2
+
+
+def test_a_diverged_training_is_refused() -> None:
+    with pytest.raises(scores.ScoreError, match="NaN"):
+        evaluation_report.predictions(held(1), np.full((1, 3), np.nan), NAMES)
+
+
+def test_the_report_says_where_its_figures_come_from_and_has_an_interval_for_each() -> None:
+    found = report()
+    assert found["records"] == 60
+    assert found["groups"] == 30
+    assert set(found["confidence_interval"]) == set(scores.HEADLINE) <= set(found)
+    for name in ("accuracy", "macro_auc"):
+        bounds = found["confidence_interval"][name]
+        assert bounds["low"] < found[name] < bounds["high"]
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, []),
+        ({"training": {"synthetic": True}}, ["SYNTHETIC"]),
+        ({"split_metrics": {"leaky": True}}, ["LEAKY"]),
+    ],
+)
+def test_what_stands_on_every_picture_names_synthetic_data_and_leaky_splits(
+    facts: dict[str, Any], words: list[str]
+) -> None:
+    text = evaluation_report.subtitle(report(**facts))
+    assert [word for word in ("SYNTHETIC", "LEAKY") if word in text] == words
+    assert "mobilenet, grouped split" in text
+    assert text.endswith(", 60 test images in 30 groups")
+
+
+def test_the_longest_subtitle_fits_a_chart_and_warns_first() -> None:
+    text = evaluation_report.subtitle(
+        report(training={"synthetic": True}, split_metrics={"leaky": True})
+        | {"backbone": "x" * 20, "records": 10_000, "groups": 10_000}
+    )
+    assert text.startswith("LEAKY SPLIT - not a result, ")
+    assert len(text) <= charts.LONGEST_SUBTITLE
+
+
+def test_every_plot_has_its_table() -> None:
+    tables = evaluation_report.tables(predicted(), NAMES)
+    assert list(tables) == ["confusion", "roc", "precision_recall", "reliability"]
+    assert all(len(table) for table in tables.values())
+
+
+def test_explained_images_are_right_and_wrong_ones_of_every_class() -> None:
+    table = predicted()
+    rows = evaluation_report.explained(table, 6, seed=0)
+    shown = table.iloc[rows]
+    kinds = list(zip(shown["label"], shown["label"] == shown["predicted"], strict=True))
+    assert kinds == [(name, right) for name in NAMES for right in (True, False)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(count=st.integers(0, 80), seed=st.integers(0, 99))
+def test_explained_images_are_distinct_and_as_many_as_asked_for(count: int, seed: int) -> None:
+    table = predicted()
+    rows = evaluation_report.explained(table, count, seed)
+    assert len(set(rows.tolist())) == len(rows) == min(count, len(table))
+    assert rows.tolist() == evaluation_report.explained(table, count, seed).tolist()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """training.json, records and split that belong together, and the split's figures."""
+    places = {name: tmp_path / name for name in ("training", "records", "split", "figures")}
+    places["records"].write_text("records")
+    places["split"].write_text("split")
+    facts = {
+        **TRAINING,
+        "data_fingerprint": provenance.fingerprint(places["records"]),
+        "split_fingerprint": provenance.fingerprint(places["split"]),
+    }
+    places["training"].write_text(json.dumps(facts))
+    places["figures"].write_text(json.dumps(SPLIT_METRICS))
+    return places
+
+
+def read(files: dict[str, Path], backbone: str = "mobilenet") -> None:
+    training = evaluation_report.read_training(
+        files["training"], backbone, NAMES, records=files["records"], split=files["split"]
+    )
+    evaluation_report.read_split_metrics(files["figures"], training)
+
+
+def test_a_training_on_this_data_is_accepted(files: dict[str, Path]) -> None:
+    read(files)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("training", None, "does not exist"),
+        ("training", "{", "is not JSON"),
+        ("training", "[]", "expected a JSON object"),
+        ("training", "{}", "has no key backbone"),
+        ("records", "other", "data_fingerprint is"),
+        ("split", "other", "split_fingerprint is"),
+        ("figures", None, "does not exist"),
+        ("figures", "{}", "has no key protocol"),
+        (
+            "figures",
+            json.dumps({**SPLIT_METRICS, "protocol": "random"}),
+            "random split, the training saw a grouped one",
+        ),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(
+    files: dict[str, Path], name: str, content: str | None, message: str
+) -> None:
+    if content is None:
+        files[name].unlink()
+    else:
+        files[name].write_text(content)
+    with pytest.raises(evaluation_report.EvaluationError, match=message):
+        read(files)
+
+
+def test_another_backbones_training_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(
+        evaluation_report.EvaluationError, match="backbone is mobilenet, here it is xcep"
+    ):
+        read(files, "xception")
+
+
+def test_pixels_come_in_the_order_of_the_rows_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "pixels.npy"
+    np.save(path, np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
+    assert evaluation_report.read_pixels(path, np.array([2, 0]))[:, 0, 0].tolist() == [8, 0]
+    with pytest.raises(evaluation_report.EvaluationError, match="has 3 images, the records ask"):
+        evaluation_report.read_pixels(path, np.array([3]))
+    path.write_bytes(b"")
+    with pytest.raises(evaluation_report.EvaluationError, match="no pixel array"):
+        evaluation_report.read_pixels(path, np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is no training history"),
+        ("epoch,loss,val_loss,val_accuracy\n0,1,1,1\n", "has no column accuracy"),
+    ],
+)
+def test_a_history_that_cannot_be_drawn_is_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(content)
+    with pytest.raises(evaluation_report.EvaluationError, match=message):
+        evaluation_report.read_history(path)

@@ -1,0 +1,186 @@
+"""The doctor's questions about MLflow's store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from knee import tracking
+from knee.health import runs as stored_runs
+from knee.health.result import HealthError, guarded
+from knee.tracking import processes, store
+from knee.tracking.evidence import Evidence
+from tests.health.test_locks import dead_process
+from tests.tracking.runs import only_run, runs
+
+
+def test_an_empty_store_is_healthy() -> None:
+    assert stored_runs.check_store(mend=False).status == "ok"
+    assert stored_runs.check_runs(mend=False).found == "none"
+    assert stored_runs.check_waiting(mend=False).found == "none"
+
+
+def test_no_store_yet_is_no_fault(root: Path) -> None:
+    (root / "mlflow.db").unlink()
+    assert stored_runs.check_store(mend=False).status == "ok"
+    assert stored_runs.check_runs(mend=False).status == "ok"
+    assert not (root / "mlflow.db").exists()
+
+
+def test_the_newest_migration_is_the_one_that_mlflow_makes(root: Path) -> None:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
+        made = database.execute("select version_num from alembic_version").fetchone()[0]
+    newest, known = stored_runs._migrations()
+    assert newest == made
+    assert len(known) > 30
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\1" * 5000]
+)
+def test_a_file_that_is_no_database_is_said_and_kept(root: Path, content: bytes) -> None:
+    (root / "mlflow.db").write_bytes(content)
+    found = guarded(stored_runs.STORE, lambda: stored_runs.check_store(mend=True))
+    assert found.status == "fault"
+    assert "mlflow.db is damaged" in found.found
+    assert "backup" in found.found
+    assert (root / "mlflow.db").read_bytes() == content
+
+
+def test_a_page_of_noise_is_found(root: Path) -> None:
+    with (root / "mlflow.db").open("r+b") as file:
+        file.seek(4096 * 20)
+        file.write(os.urandom(4096 * 20))
+    with pytest.raises(HealthError, match="damaged"):
+        stored_runs.check_store(mend=False)
+
+
+def test_another_database_is_no_store(root: Path) -> None:
+    (root / "mlflow.db").unlink()
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
+        database.execute("create table x (y)")
+    with pytest.raises(HealthError, match="no store of MLflow"):
+        stored_runs.check_store(mend=False)
+
+
+def set_revision(root: Path, revision: str) -> None:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
+        database.execute("update alembic_version set version_num = ?", (revision,))
+        database.commit()
+
+
+def test_tables_of_an_unknown_mlflow_are_not_touched(root: Path) -> None:
+    set_revision(root, "f" * 12)
+    found = stored_runs.check_store(mend=True)
+    assert found.status == "fault"
+    assert "another MLflow" in found.found
+
+
+def test_tables_of_an_earlier_mlflow_are_upgraded_with_a_copy_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, known = stored_runs._migrations()
+    set_revision(root, min(known - {newest, ""}))
+    before = (root / "mlflow.db").read_bytes()
+    found = stored_runs.check_store(mend=False)
+    assert found.status == "fault"
+    assert "an earlier MLflow" in found.found
+    assert (root / "mlflow.db").read_bytes() == before
+
+    def upgrade(command: list[str], **_: object) -> Done:
+        assert command[1:] == ["-m", "mlflow", "db", "upgrade", store.tracking_uri()]
+        set_revision(root, newest)
+        return Done(0)
+
+    monkeypatch.setattr("subprocess.run", upgrade)
+    assert stored_runs.check_store(mend=True).status == "mended"
+    copies = list(root.glob("mlflow.db.before-*"))
+    assert [copy.read_bytes() for copy in copies] == [before]
+
+
+def test_an_upgrade_that_fails_leaves_the_store_as_it_was(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, known = stored_runs._migrations()
+    set_revision(root, min(known - {newest, ""}))
+    before = (root / "mlflow.db").read_bytes()
+
+    def fail(*_: object, **__: object) -> Done:
+        (root / "mlflow.db").write_bytes(b"half")
+        return Done(1)
+
+    monkeypatch.setattr("subprocess.run", fail)
+    with pytest.raises(HealthError, match="is as before: disk full"):
+        stored_runs.check_store(mend=True)
+    assert (root / "mlflow.db").read_bytes() == before
+
+
+class Done:
+    def __init__(self, returncode: int) -> None:
+        self.returncode, self.stderr = returncode, "trace\ndisk full\n"
+
+
+def test_a_locked_store_is_said_after_a_bounded_wait(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_runs, "LOCKED_SECONDS", 0.1)
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
+        database.execute("begin exclusive")
+        with pytest.raises(HealthError, match=r"cannot be opened \(database is locked\)"):
+            stored_runs.check_store(mend=False)
+
+
+def test_runs_of_dead_processes_are_named_and_closed() -> None:
+    client = store.connect().client
+    here, dead, parent = socket.gethostname(), dead_process(), os.getppid()
+    started = f"{processes.process_start(parent):.2f}"
+    tags = {
+        "dead": {"host": here, "pid": str(dead), "process_started": "1.00"},
+        "alive": {"host": here, "pid": str(parent), "process_started": started},
+        "elsewhere": {"host": "another-machine", "pid": str(dead)},
+        "somebody's": {},
+    }
+    for name, values in tags.items():
+        client.create_run("0", tags=values, run_name=name)
+    found = stored_runs.check_runs(mend=False)
+    assert (found.status, found.names) == ("fault", (f"dead (process {dead})",))
+    assert stored_runs.check_runs(mend=True).status == "mended"
+    statuses = {run.info.run_name: run.info.status for run in runs()}
+    assert [name for name, status in statuses.items() if status == "KILLED"] == ["dead"]
+    again = stored_runs.check_runs(mend=False)
+    assert (again.status, again.found) == ("ok", "none; 3 are at work")
+
+
+def test_trainings_that_wait_are_named_and_written(
+    evidence: Evidence, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from knee.tracking import pending
+
+    pending.keep(evidence)
+    found = stored_runs.check_waiting(mend=False)
+    assert (found.status, found.names) == ("fault", (evidence.execution,))
+    assert found.remedy == "make replay"
+    assert stored_runs.check_waiting(mend=True).status == "mended"
+    assert only_run().data.tags["execution"] == evidence.execution
+    pending.keep(evidence)
+    (root / "pending_runs" / evidence.execution / "evidence.json").write_text("{")
+    left = stored_runs.check_waiting(mend=True)
+    assert (left.status, left.names) == ("fault", (evidence.execution,))
+    shutil.rmtree(root / "pending_runs")
+    monkeypatch.undo()
+
+
+@pytest.mark.usefixtures("away")
+def test_a_server_that_does_not_answer_is_a_fault_without_its_password() -> None:
+    found = stored_runs.check_store(mend=False)
+    assert found.status == "fault"
+    assert "cannot be used" in found.found
+    assert "secret" not in found.found
+    with pytest.raises(tracking.TrackingError):
+        stored_runs.check_runs(mend=False)

@@ -1,0 +1,92 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knee.intake.patients import (
+    KEY_VARIABLE,
+    PatternError,
+    compile_origin_pattern,
+    compile_pattern,
+    hashed,
+    key_from_environment,
+    origin,
+    patient_and_side,
+)
+
+PATTERN = r"^(?P<patient>P?\d+)_?(?P<side>[LR])"
+
+
+@pytest.mark.parametrize(
+    ("stem", "patient", "side"),
+    [
+        ("P0123_L_1", "P0123", "left"),
+        ("P0123_R_2_aug_4", "P0123", "right"),
+        ("9000099R", "9000099", "right"),
+        ("Normal 12", "", ""),
+    ],
+)
+def test_patient_and_side_come_from_the_stem(stem: str, patient: str, side: str) -> None:
+    expected = hashed(patient, b"key") if patient else ""
+    assert patient_and_side(stem, compile_pattern(PATTERN), b"key") == (expected, side)
+
+
+def test_without_a_pattern_nobody_is_known() -> None:
+    assert patient_and_side("P0123_L_1", compile_pattern(""), b"key") == ("", "")
+
+
+def test_a_pattern_without_side_still_tells_the_patient() -> None:
+    patient, side = patient_and_side("7-x", compile_pattern(r"^(?P<patient>\d+)"), b"key")
+    assert (patient, side) == (hashed("7", b"key"), "")
+
+
+@pytest.mark.parametrize(("text", "side"), [("left", "left"), ("RIGHT", "right"), ("x", "")])
+def test_a_side_may_be_a_word(text: str, side: str) -> None:
+    pattern = compile_pattern(r"^(?P<patient>\d+)_(?P<side>\w+)")
+    assert patient_and_side(f"7_{text}", pattern, b"key")[1] == side
+
+
+@given(st.text(min_size=5))
+def test_the_hash_is_short_hexadecimal_and_depends_on_the_key(patient: str) -> None:
+    found = hashed(patient, b"key")
+    assert len(found) == 16
+    assert set(found) <= set("0123456789abcdef")
+    assert found != hashed(patient, b"another key")
+    assert found != hashed(patient + "0", b"key")
+
+
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
+    assert key_from_environment() == b"secret"
+    monkeypatch.delenv(KEY_VARIABLE)
+    public = key_from_environment()
+    monkeypatch.setenv(KEY_VARIABLE, "")
+    assert key_from_environment() == public != b""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "data.patient_pattern"), (r"(?P<id>\d+)", "no group")],
+)
+def test_a_pattern_that_cannot_be_used_is_named(pattern: str, message: str) -> None:
+    with pytest.raises(PatternError, match=message):
+        compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"), [("N12", "short"), ("Normal 12", "spelled"), ("x", ""), ("", "")]
+)
+def test_the_origin_is_the_name_of_the_group_that_matches(stem: str, expected: str) -> None:
+    pattern = compile_origin_pattern(r"(?P<short>^N\d)|(?P<spelled>^Normal )")
+    assert origin(stem, pattern) == expected
+
+
+def test_the_origin_is_what_a_group_of_that_name_matches() -> None:
+    pattern = compile_origin_pattern(r"(?P<origin>site\w)_(?P<number>\d+)")
+    assert origin("siteA_3", pattern) == "siteA"
+    assert origin("siteA_3", compile_origin_pattern("")) == ""
+
+
+@pytest.mark.parametrize("pattern", ["(", "^N", "(N)"])
+def test_an_origin_pattern_without_a_named_group_is_refused(pattern: str) -> None:
+    with pytest.raises(PatternError, match=r"^data\.origin_pattern"):
+        compile_origin_pattern(pattern)

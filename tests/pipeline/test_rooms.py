@@ -1,0 +1,151 @@
+"""Who may import what: the order of the rooms, light stages stay light, stages stay apart."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(file for top in ("knee", "stages") for file in (ROOT / top).rglob("*.py"))
+STAGES = {file.stem for file in (ROOT / "stages").glob("*.py")} - {"__init__"}
+ROOMS = (  # of knee, each may import those before it
+    "run",
+    "storage",
+    "statistics",
+    "drawing",
+    "records",
+    "reading",
+    "synthetic",
+    "copies",
+    "splits",
+    "intake",
+    "validation",
+    "audit",
+    "evidence.explanation",
+    "evidence.evaluation",
+    "evidence.uncertainty",
+    "evidence.comparison",
+    "promotion",
+    "classifier.net",
+    "classifier.features",
+    "classifier.attribution",
+    "classifier.training",
+    "classifier.inference",
+    "prediction",
+    "tracking",
+    "serving",
+    "health",
+)
+LIGHT = (
+    "sample",
+    "fetch",
+    "ingest",
+    "validate",
+    "split",
+    "validate_split",
+    "audit",
+    "oversample",
+    "embed",
+    "cross_validate",
+    "doctor",
+)
+HEAVY = {"tensorflow", "keras", "mlflow"}
+
+
+def imported(file: Path) -> set[str]:
+    """Dotted names that a module imports, anywhere in it but for type checkers."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def packages(file: Path) -> set[str]:
+    """Top-level packages that a module imports."""
+    return {name.split(".")[0] for name in imported(file)}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_only_the_classifier_imports_tensorflow_and_only_tracking_mlflow(file: Path) -> None:
+    inside = file.relative_to(ROOT).parts[1]
+    if inside != "classifier":
+        assert not packages(file) & {"tensorflow", "keras"}
+    if inside != "tracking":
+        assert "mlflow" not in packages(file)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_only_what_checks_and_mends_dvc_imports_it(file: Path) -> None:
+    if file.relative_to(ROOT).parts[1] != "health" and file.stem != "dvc_notes":
+        assert "dvc" not in packages(file)
+
+
+def room(name: str) -> str | None:
+    """The room of a dotted name, such as "classifier.net" of knee.classifier.net.heads."""
+    inside = name.removeprefix("knee.")
+    return next((one for one in ROOMS if f"{inside}.".startswith(f"{one}.")), None)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_room_imports_only_the_rooms_before_it(file: Path) -> None:
+    dotted = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    own = room(dotted)
+    names = {name for name in imported(file) if name.split(".")[0] in ("knee", "stages")}
+    if dotted.startswith("knee.") and own is not None:
+        assert not {name for name in names if name.startswith("stages")}
+        above = ROOMS[ROOMS.index(own) + 1 :]
+        assert not {name for name in names if room(name) in above}
+
+
+def test_every_folder_of_the_library_is_a_room() -> None:
+    folders = {
+        ".".join(file.parent.relative_to(ROOT / "knee").parts)
+        for file in (ROOT / "knee").rglob("*.py")
+        if file.name != "__init__.py"
+    }
+    assert folders == set(ROOMS)
+
+
+def test_no_folder_is_crowded() -> None:
+    for folder in {file.parent for file in MODULES} - {ROOT / "stages"}:
+        modules = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+        assert len(modules) <= 16, folder
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_no_stage_imports_another(stage: str) -> None:
+    others = {f"stages.{other}" for other in STAGES - {stage}}
+    assert not imported(ROOT / "stages" / f"{stage}.py") & others
+
+
+def test_only_params_reads_params_yaml() -> None:
+    readers = [
+        file.name for file in MODULES if "yaml" in packages(file) or "hydra" in packages(file)
+    ]
+    assert readers == ["parameters.py"]
+
+
+@pytest.mark.parametrize("stage", LIGHT)
+def test_a_light_stage_starts_without_heavy_packages(stage: str) -> None:
+    program = f"import sys, stages.{stage}; print(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert not loaded & (HEAVY | {"great_expectations", "sklearn", "matplotlib"})

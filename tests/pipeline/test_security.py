@@ -1,0 +1,256 @@
+"""Promises of docs/security.md that no other test holds, and that each promise there has a test."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tracking.runs import empty_store
+
+ROOT = Path(__file__).parents[2]
+CODE = sorted([*(ROOT / "stages").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
+LOCKS = sorted(ROOT.glob("requirements*.txt"))
+PICKLING = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+RUNNING_TEXT = {"eval", "exec", "compile", "__import__"}
+UNSAFE_CALLS = {
+    "read_pickle": "unpickles",
+    "to_pickle": "pickles",
+    "unsafe_load": "builds any object",
+    "full_load": "builds any object",
+    "enable_unsafe_deserialization": "lets a model file bring code",
+    "system": "is a shell",
+    "popen": "is a shell",
+    "mktemp": "can be foreseen",
+    "extractall": "writes where an archive says",
+}
+
+
+def unsafe(text: str) -> list[str]:
+    """What a module does that could run a file's content: "line: what"."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".")[0] for alias in node.names]
+            found += [f"{node.lineno}: {name}" for name in names if name in PICKLING]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PICKLING:
+            found.append(f"{node.lineno}: {node.module}")
+        elif isinstance(node, ast.Call):
+            found += [f"{node.lineno}: {what}" for what in unsafe_call(node)]
+    return found
+
+
+def unsafe_call(node: ast.Call) -> list[str]:
+    """What is wrong with a call."""
+    given = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
+    if isinstance(node.func, ast.Name):
+        return [node.func.id] if node.func.id in RUNNING_TEXT else []
+    if not isinstance(node.func, ast.Attribute):
+        return []
+    name, owner = node.func.attr, ast.unparse(node.func.value)
+    found = [f"{name} {UNSAFE_CALLS[name]}"] if name in UNSAFE_CALLS else []
+    if given.get("shell"):
+        found.append("shell=True")
+    if (owner, name) == ("np", "load") and given.get("allow_pickle") is not False:
+        found.append("np.load without allow_pickle=False")
+    if (owner, name) == ("yaml", "load") or owner == "torch":
+        found.append(f"{owner}.{name}")
+    if name == "load_model" and owner.startswith(("keras", "tf")) and not given.get("safe_mode"):
+        found.append("load_model without safe_mode=True")
+    if name == "get_file" or given.get("allow_pickle"):
+        found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_module_unpickles_or_runs_what_it_reads(file: Path) -> None:
+    assert unsafe(file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "import numpy, joblib",
+        "from cloudpickle import loads",
+        "from dill.source import x",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "pd.read_pickle(path)",
+        "torch.load(path)",
+        "yaml.load(text)",
+        "yaml.unsafe_load(text)",
+        "eval(text)",
+        "exec(text)",
+        "subprocess.run(text, shell=True)",
+        "os.system(text)",
+        "keras.models.load_model(path)",
+        "keras.models.load_model(path, safe_mode=False)",
+        "keras.config.enable_unsafe_deserialization()",
+        "tar.extractall(folder)",
+    ],
+)
+def test_the_scan_finds_what_it_is_there_for(line: str) -> None:
+    assert unsafe(f"def f():\n    {line}\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["np.load(path, allow_pickle=False)", "yaml.safe_load(text)", "model.load(path)", "f(shell=0)"],
+)
+def test_the_scan_is_silent_about_safe_code(line: str) -> None:
+    assert unsafe(line) == []
+
+
+WATCHED = """
+import sys
+from pathlib import Path
+found = []
+def watch(event, arguments):
+    if event == "pickle.find_class":
+        found.append(".".join(map(str, arguments)))
+sys.addaudithook(watch)
+import pickle
+pickle.loads(pickle.dumps(Path()))
+assert found, "the hook hears nothing"
+found.clear()
+"""
+PREDICTING = """
+from tests import test_predict
+root = Path(sys.argv[1])
+test_predict.write_films(root / "films")
+test_predict.write_model(root / "model")
+found.clear()  # of building a model; reading it is the question
+films = str(root / "films" / "Normal")
+assert test_predict.main(root, films, "--engine", "tensorflow", "--out", str(root / "o.csv")) == 0
+assert len(test_predict.rows(root / "o.csv")) > 2
+assert not found, found
+"""
+TRAINING = """
+from tests import test_train
+root = Path(sys.argv[1])
+test_train.write_data(root)
+found.clear()
+assert test_train.main(root) == 0
+assert (root / "model" / "model.keras").is_file()
+assert not found, found
+"""
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(PREDICTING, id="predict"),
+        pytest.param(TRAINING, id="train", marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_is_unpickled_while_it_runs(
+    what: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_store(tmp_path_factory.getbasetemp()), tmp_path / "mlflow.db")
+    command = [sys.executable, "-c", WATCHED + what, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_mlflow_is_told_to_unpickle_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from knee.tracking import store
+
+    monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", raising=False)
+    store.prepare_environment()
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+
+
+def ui_command(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
+    """What `python -m knee.tracking ui` becomes."""
+    from knee.tracking import __main__ as command
+
+    became: list[list[str]] = []
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("os.execv", lambda _, words: became.append(words))
+    assert command.main(["ui", "--port", "5999"]) == 0
+    return became[0]
+
+
+def test_mlflows_pages_are_for_this_machine_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ui_command(monkeypatch, tmp_path)
+    assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert not [word for word in words if "allowed-hosts" in word or "cors" in word]
+
+
+@pytest.mark.slow
+def test_mlflows_pages_refuse_another_sites_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = empty_store(tmp_path_factory.getbasetemp())
+    shutil.copy(store, tmp_path / "mlflow.db")
+    words = ui_command(monkeypatch, tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words[words.index("--port") + 1] = str(port)
+    with subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            assert answer(port, f"127.0.0.1:{port}", seconds=120) == 200
+            assert answer(port, f"localhost:{port}") == 200
+            assert answer(port, "attacker.example") == 403  # DNS rebinding
+            assert answer(port, f"attacker.example:{port}") == 403
+        finally:
+            server.terminate()
+
+
+def answer(port: int, host: str, seconds: float = 10) -> int:
+    """The status of the experiments' address, asked as `host`, once anybody answers."""
+    address = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+    until = time.monotonic() + seconds
+    while True:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as link:
+            try:
+                link.request("GET", address, headers={"Host": host})
+                return link.getresponse().status
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_every_pin_has_its_hashes_and_no_address(lock: Path) -> None:
+    text = lock.read_text(encoding="utf-8")
+    assert "://" not in text
+    pins = re.split(r"\n(?=\S)", text.strip())
+    assert len(pins) > 10
+    assert not [pin[:60] for pin in pins if "==" not in pin or "--hash=sha256:" not in pin]
+
+
+def test_every_promise_of_the_docs_has_a_test_that_exists() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "`tests/" in line]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
+    assert len(rows) > 15
+    assert len(named) >= len(rows)
+    for file, test in named:
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        tests = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert test in tests, f"{file}::{test}"

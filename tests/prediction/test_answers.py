@@ -1,0 +1,151 @@
+"""Served answers are the batch prediction's numbers, and their heat map is evaluate's."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from knee.drawing import contact_sheets
+from knee.prediction import films, request_limits
+from tests import films as drawn
+from tests.reading import dicom_files
+from tests.stages.test_predict import NAMES, main, rows, write_model
+
+if TYPE_CHECKING:
+    from knee.prediction.answers import Answers
+
+pytestmark = [
+    pytest.mark.tf,
+    pytest.mark.skipif(
+        importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
+    ),
+]
+
+
+def files() -> dict[str, bytes]:
+    """Films as PNG, JPEG and DICOM."""
+    wide = np.asarray(drawn.film(3).convert("L").resize((70, 50)), np.uint16) * 16
+    return {
+        "a.png": drawn.encoded(drawn.film(1), "PNG"),
+        "b.jpg": drawn.encoded(drawn.film(2), "JPEG"),
+        "c.dcm": dicom_files.dicom(wide),
+        "d.dcm": dicom_files.dicom(wide, PhotometricInterpretation="MONOCHROME1"),
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("answers")
+    write_model(root / "model")
+    return root
+
+
+@pytest.fixture(scope="module")
+def answers(trained: Path) -> Iterator[Answers]:
+    from knee.prediction.answers import Answers
+
+    made = Answers(trained / "model", "knees", "7")
+    yield made
+    made.close()
+
+
+def test_the_numbers_are_those_of_the_batch_prediction(
+    trained: Path, answers: Answers, tmp_path: Path
+) -> None:
+    folder = drawn.fill(tmp_path / "films", files())
+    out = tmp_path / "out.csv"
+    assert main(trained, str(folder), "--engine", "openvino", "--out", str(out)) == 0
+    found = [each.values for each in answers.answer(list(files().values()))]
+    for row, values in zip(rows(out), found, strict=True):
+        assert row["reason"] == ""
+        assert values["class"] == row["predicted"]
+        assert values["median_class"] == row["median_class"]
+        assert "|".join(values["prediction_set"]) == row["prediction_set"]
+        assert str(values["is_out_of_distribution"]) == row["is_out_of_distribution"]
+        assert values["warning"] == row["warning"]
+        expected = [float(row[f"probability_{name}"]) for name in NAMES]
+        np.testing.assert_allclose(list(values["probabilities"].values()), expected, rtol=2e-6)
+        unlike = float(row["out_of_distribution"])
+        assert values["out_of_distribution"] == pytest.approx(unlike, rel=1e-5, abs=2e-6)
+
+
+def test_an_answer_names_the_model_and_is_json(answers: Answers) -> None:
+    (answered,) = answers.answer([files()["a.png"]])
+    text = json.dumps(answered.as_json(), allow_nan=False)
+    assert json.loads(text) == answered.values
+    assert answered.values["model"] == {"name": "knees", "version": "7", "backbone": "tiny"}
+    assert list(answered.values["probabilities"]) == NAMES
+    assert "synthetic" in answered.values["notes"][0]
+
+
+def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> None:
+    from knee.classifier.attribution import grad_cam
+    from knee.classifier.net import saved
+
+    model = saved.load_model(trained / "model" / "model.keras")
+    for answered in answers.answer(list(files().values()), explain=True):
+        film = answered.film
+        number = np.array([NAMES.index(answered.values["class"])])
+        (heat,) = grad_cam.grad_cam(model, film[np.newaxis], number)
+        expected = np.asarray(contact_sheets.overlay(film, heat, len(film)), np.int16)
+        content = base64.b64decode(answered.as_json()["grad_cam"])
+        drawn_ = np.asarray(Image.open(io.BytesIO(content)), np.int16)
+        assert np.abs(drawn_ - expected).max() <= 1  # a gray level, by the last digit of a gradient
+        assert np.ptp(heat) > 0.5
+
+
+def test_the_process_with_tensorflow_starts_no_other_one(answers: Answers) -> None:
+    """OpenVINO's telemetry would: it reports imports and conversions to its makers."""
+    started = psutil.Process(answers._gradients._process.pid)
+    assert started.children(recursive=True) == []
+
+
+@pytest.mark.slow
+def test_the_process_with_tensorflow_is_started_again_after_it_died(answers: Answers) -> None:
+    (before,) = answers.answer([files()["a.png"]], explain=True)
+    answers._gradients._process.kill()
+    (after,) = answers.answer([files()["a.png"]], explain=True)
+    assert after.overlay == before.overlay
+
+
+def test_many_threads_get_each_their_own_answer(answers: Answers) -> None:
+    contents = list(files().values())
+    expected = [answers.answer([content])[0].values for content in contents]
+
+    def ask(number: int) -> dict[str, Any]:
+        return answers.answer([contents[number % 4]])[0].values
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(80)))
+    assert found == [expected[number % 4] for number in range(80)]
+
+
+def test_a_refusal_names_the_images_number(answers: Answers) -> None:
+    content = files()["a.png"]
+    with pytest.raises(films.RefusedError, match=r"^image 2: "):
+        answers.answer([content, content[:100], content])
+    for count in (0, request_limits.IMAGES + 1):
+        with pytest.raises(films.RefusedError, match="images in a request"):
+            answers.answer([content] * count)
+
+
+def test_another_models_file_is_not_served(trained: Path, tmp_path: Path) -> None:
+    from knee.classifier.inference.gradient_worker import GradientProcessError
+    from knee.prediction.answers import Answers
+
+    for file in (trained / "model").iterdir():
+        content = file.read_bytes()
+        (tmp_path / file.name).write_bytes(content + b" " * (file.suffix == ".keras"))
+    with pytest.raises(GradientProcessError, match="not the model that its training recorded"):
+        Answers(tmp_path)

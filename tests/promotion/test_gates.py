@@ -1,0 +1,70 @@
+"""What keeps a model from being champion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from knee.promotion import gates
+
+
+def compared(better: dict[str, float], evidence: str = "test") -> dict[str, Any]:
+    """comparison.json of one model."""
+    kinds = {name: "probe" if name.startswith("linear") else "shortcut" for name in better}
+    part = {
+        "figures": {"net": {"kind": "model"}, **{n: {"kind": k} for n, k in kinds.items()}},
+        "differences": [
+            {"model": "net", "other": name, "probability_better": value}
+            for name, value in better.items()
+        ],
+    }
+    return {"evidence": {"cross_validation": {"reason": "x"}, evidence: {"overall": part}}}
+
+
+def test_a_model_has_to_beat_every_shortcut() -> None:
+    assert gates.shortcuts(compared({"border": 0.95, "origin": 1.0}), "net", 0.9).passed
+    gate = gates.shortcuts(compared({"border": 0.85, "origin": 1.0}), "net", 0.9)
+    assert not gate.passed
+    assert "0.850 (border, by test)" in gate.reason
+
+
+def test_a_probe_of_the_same_features_is_no_shortcut() -> None:
+    assert gates.shortcuts(compared({"border": 0.95, "linear probe": 0.1}), "net", 0.9).passed
+
+
+def test_cross_validation_counts_before_test() -> None:
+    both = compared({"border": 1.0})
+    both["evidence"] |= compared({"border": 0.2}, "cross_validation")["evidence"]
+    assert not gates.shortcuts(both, "net", 0.9).passed
+
+
+@pytest.mark.parametrize(
+    "comparison", [None, {}, compared({}), compared({"linear": 1.0}), {"evidence": {}}]
+)
+def test_what_was_not_compared_is_not_passed(comparison: dict[str, Any] | None) -> None:
+    assert not gates.shortcuts(comparison, "net", 0.5).passed
+    assert not gates.shortcuts(compared({"border": 1.0}), "other", 0.5).passed
+
+
+@pytest.mark.parametrize(
+    ("facts", "passed"),
+    [
+        (None, False),
+        ({}, False),
+        ({"leakage": {"in_use": 0.0}}, True),
+        ({"leakage": {"in_use": 0.01}}, False),
+    ],
+)
+def test_no_relative_of_a_test_film_may_be_in_training(
+    facts: dict[str, Any] | None, passed: bool
+) -> None:
+    assert gates.audit(facts).passed is passed
+
+
+def test_a_calibration_error_counts_by_its_lower_end() -> None:
+    name = "expected_calibration_error"
+    test = {name: 0.3, "confidence_interval": {name: {"low": 0.1, "high": 0.5}}}
+    assert gates.calibration(test, 0.15).passed
+    assert not gates.calibration(test, 0.05).passed
+    assert not gates.calibration({name: None}, 0.5).passed

@@ -1,0 +1,138 @@
+"""Model cards: complete, honest about what is missing, and safe to open."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from knee.promotion import model_card, subgroups
+from knee.statistics import scores
+
+BOUNDS = {name: {"low": 0.1, "high": 0.9} for name in scores.HEADLINE}
+FIGURES = dict.fromkeys(scores.HEADLINE, 0.5)
+PART = {"expected_calibration_error": 0.1, "log_loss": 0.6}
+HOSTILE = "<script>x</script>|`[a](b)"
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "training": {
+            "backbone": "mobilenet",
+            "classes": ["Normal", HOSTILE],
+            "synthetic": False,
+            "preprocessing": {"side_pixels": 224, "fit": "letterbox", "crop_borders": False},
+            "best_epoch": 2,
+            "model_sha256": "a" * 64,
+            "data_fingerprint": "d" * 64,
+            "split_fingerprint": "5" * 64,
+            "execution": "e" * 32,
+            "data": "folder",
+            "parameters": {
+                "backbone.weights": "/home/jane/weights",
+                "backbone.train_from": "auto",
+                "train.epochs": 8,
+            },
+        },
+        "test": {
+            **FIGURES,
+            "confidence_interval": BOUNDS,
+            "leaky": False,
+            "records": 10,
+            "groups": 9,
+            "split_protocol": "grouped",
+            "per_class": {HOSTILE: {"precision": None, "recall": 0.5, "f1": 0.5, "support": 4}},
+            "calibration": {"temperature": 1.5, "before": PART, "after": PART},
+            "conformal": {"level": 0.9, "coverage": 0.88, "mean_set_size": 1.5},
+            "out_of_distribution": {"flagged": 0.02},
+        },
+        "audit": {
+            "records": 20,
+            "pictures": 15,
+            "quarantined": 1,
+            "rejected": 0,
+            "conflicting_pictures": 1,
+            "leakage": {"random": 0.9, "in_use": 0.0},
+            "copies": {"same_bytes": 1, "same_name": 2, "near_copy": 3},
+        },
+        "folds": None,
+        "folds_missing": "too dear",
+        "rivals": [{"name": "border", "value": 0.4, "probability": 0.97}],
+        "compared": "test",
+        "metric": "macro_f1",
+        "explanation": None,
+        "subgroups": [],
+        "level": 0.95,
+    }
+    return known | changes
+
+
+def test_a_card_says_what_it_is_not_for_and_what_is_missing() -> None:
+    text = model_card.markdown(facts())
+    assert "Not a medical device" in text
+    assert "Not cross-validated: too dear." in text
+    assert "Neither sex, age, side nor origin" in text
+    assert "| border | 0.400 | 0.970 |" in text
+    assert "| macro f1 | 0.500 (0.100 to 0.900) |" in text
+    assert "SYNTHETIC" not in text
+    assert "LEAKY" not in text
+
+
+def test_a_card_of_synthetic_or_leaky_data_says_so_first() -> None:
+    known = copy.deepcopy(facts())
+    known["training"]["synthetic"] = known["test"]["leaky"] = True
+    head = model_card.markdown(known)[:500]
+    assert "SYNTHETIC DATA" in head
+    assert "LEAKY SPLIT" in head
+
+
+def test_cross_validation_stands_beside_test() -> None:
+    folds = {**dict.fromkeys(scores.HEADLINE, 0.7), "confidence_interval": BOUNDS}
+    text = model_card.markdown(facts(folds=folds))
+    assert "| accuracy | 0.500 (0.100 to 0.900) | 0.700 (0.100 to 0.900) |" in text
+
+
+def test_names_from_outside_cannot_become_markup_and_paths_stay_here() -> None:
+    text = model_card.markdown(facts())
+    page = model_card.html(text)
+    assert "<script>" not in page
+    assert 'href="b"' not in page
+    assert "jane" not in text
+    assert page.count("<table>") >= 5
+
+
+def test_rivals_are_ranked_and_seen_from_this_model() -> None:
+    figures = {name: {"macro_f1": {"value": value}} for name, value in (("a", 0.5), ("b", 0.7))}
+    pair = {"model": "a", "other": "b", "probability_better": 0.2}
+    comparison = {
+        "metric": "macro_f1",
+        "evidence": {
+            "cross_validation": {"reason": "x"},
+            "test": {"overall": {"figures": figures, "differences": [pair]}},
+        },
+    }
+    of_b = model_card.rivals(comparison, "b")
+    assert of_b["compared"] == "test"
+    assert [one["name"] for one in of_b["rivals"]] == ["b", "a"]
+    assert of_b["rivals"][1]["probability"] == pytest.approx(0.8)
+    assert model_card.rivals(comparison, "c")["rivals"] == []
+
+
+def test_subgroups_are_those_with_films_enough() -> None:
+    number = np.arange(24)
+    test = pd.DataFrame({"record": number, "group": number, "class_index": number % 2})
+    test["probability_a"] = np.where(number % 2 == 0, 0.9, 0.2)
+    test["probability_b"] = 1 - test["probability_a"]
+    records = pd.DataFrame({"record": number, "side": "", "origin": "site"})
+    records["sex"] = np.where(number < 22, "F", "M")
+    records["age_years"] = np.where(number < 12, 70.0, np.nan)
+    found = subgroups.figures(test, records, ["a", "b"], draws=20, level=0.9, seed=0)
+    assert [(one["name"], one["records"]) for one in found] == [
+        ("sex F", 22),
+        ("origin site", 24),
+        ("age from 65", 12),
+    ]
+    assert all(one["accuracy"] == 1 for one in found)

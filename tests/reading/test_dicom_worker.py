@@ -1,0 +1,89 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from knee.reading import dicom_worker, image_formats
+from knee.reading.canonical_image import Pixels
+from knee.reading.source_files import UnreadableImage
+from tests.reading.dicom_files import RAMP, dicom, transcoded
+
+
+@pytest.fixture
+def lossless(tmp_path: Path) -> bytes:
+    """A file that only GDCM decodes."""
+    return transcoded(dicom(RAMP), "JPEGLosslessProcess14_1", tmp_path)
+
+
+def waiting() -> list[subprocess.Popen[bytes]]:
+    return dicom_worker._PROCESSES._idle
+
+
+def test_one_process_serves_file_after_file(lossless: bytes) -> None:
+    first = dicom_worker.gray(lossless, 1)
+    (process,) = waiting()
+    np.testing.assert_array_equal(dicom_worker.gray(lossless, 1), first)
+    np.testing.assert_array_equal(first, image_formats.decode(dicom(RAMP), 1).pixels)
+    assert waiting() == [process]
+
+
+def test_a_process_that_is_gone_is_replaced(lossless: bytes) -> None:
+    expected = dicom_worker.gray(lossless, 1)
+    for process in waiting():
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    np.testing.assert_array_equal(dicom_worker.gray(lossless, 1), expected)
+
+
+@pytest.mark.parametrize("script", ["os.abort()", "time.sleep(60)", "os.write(1, bytes(7))"])
+def test_a_decoder_that_breaks_down_or_hangs_costs_one_file(
+    lossless: bytes, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    command = [sys.executable, "-c", f"import os, sys, time; sys.stdin.buffer.read(99); {script}"]
+
+    def started() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    dicom_worker._PROCESSES.end()
+    with monkeypatch.context() as patched:
+        patched.setattr(dicom_worker, "_started", started)
+        patched.setattr(dicom_worker, "LONGEST_SECONDS", 2.0)
+        with pytest.raises(UnreadableImage, match="the decoder broke down"):
+            dicom_worker.gray(lossless, 1)
+    assert waiting() == []
+    assert dicom_worker.gray(lossless, 1).shape == RAMP.shape
+
+
+def test_reasons_come_back_as_they_are(lossless: bytes) -> None:
+    with pytest.raises(UnreadableImage, match=r"above ingest\.maximum_megapixels = 1e-06"):
+        dicom_worker.gray(lossless, 1e-6)
+
+
+def test_files_at_the_same_time_have_processes_of_their_own(lossless: bytes) -> None:
+    results: list[Pixels] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(dicom_worker.gray(lossless, 1)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 2
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_processes_end_on_request(lossless: bytes) -> None:
+    dicom_worker.gray(lossless, 1)
+    processes = list(waiting())
+    dicom_worker._PROCESSES.end()
+    assert processes
+    assert waiting() == []
+    assert all(process.poll() is not None for process in processes)

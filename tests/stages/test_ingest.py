@@ -1,0 +1,234 @@
+import io
+import logging
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from PIL import Image
+
+from knee.intake import patients
+from knee.records.records_table import COLUMNS, read_records
+from tests.films import ROOT, encoded, fill, film, settings, taken_in
+
+
+def contents() -> dict[str, bytes]:
+    """A folder with one of everything; seeds are pictures."""
+    png = {seed: encoded(film(seed), "PNG") for seed in range(8)}
+    deep = Image.fromarray(np.asarray(film(6)).astype(np.uint16) * 16)
+    return {
+        "Normal/P0001_L_1.png": png[0],
+        "Normal/P0001_L_1_aug_0.png": encoded(film(0).rotate(40), "PNG"),
+        "Normal/P0001_R_2.png": png[1],
+        "Normal/P0002_L_1.jpg": encoded(film(2), "JPEG", quality=70),
+        "Normal/truncated.jpg": encoded(film(2), "JPEG")[:900],
+        "Osteopenia/P0003_R_1.png": png[3],
+        "Osteopenia/P0003_R_1 again.png": png[3],
+        "Osteopenia/P0004_L_1.png": png[4],
+        "Osteopenia/notes.txt": b"not an image",
+        "Osteoporosis/P0005_R_1.png": encoded(film(4), "PNG", optimize=True),
+        "Osteoporosis/P0006_R_1.png": encoded(
+            film(5).transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG"
+        ),
+        "Osteoporosis/P0007_L_1.png": png[5],
+        "Osteoporosis/P0008_L_1.png": encoded(deep, "PNG"),
+        "stray.png": png[7],
+    }
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("ingest")
+    taken_in(fill(base / "images", contents()), base / "out", settings())
+    return base / "out"
+
+
+@pytest.fixture
+def records(out: Path) -> pd.DataFrame:
+    return read_records(out / "records.csv").set_index("source", drop=False)
+
+
+def test_every_file_has_one_row_in_the_order_of_bytes(records: pd.DataFrame) -> None:
+    assert records["source"].tolist() == sorted(contents(), key=str.encode)
+    assert records["record"].tolist() == list(range(len(records)))
+    assert list(records.columns) == list(COLUMNS)
+
+
+def test_rejected_files_give_their_reason_and_have_no_pixels(records: pd.DataFrame) -> None:
+    rejected = records[records["status"] == "rejected"]
+    reasons = rejected["reason"].to_dict()
+    assert reasons.pop("Normal/truncated.jpg").startswith("image file is truncated")
+    assert reasons == {
+        "Osteopenia/notes.txt": "not a JPEG, PNG, TIFF, BMP or DICOM image",
+        "stray.png": "in no class folder",
+    }
+    assert set(rejected["pixel_row"]) == set(rejected["picture"]) == set(rejected["group"]) == {-1}
+
+
+def test_pixels_are_the_fitted_images_by_pixel_row(records: pd.DataFrame, out: Path) -> None:
+    pixels = np.load(out / "pixels.npy", mmap_mode="r")
+    usable = records[records["pixel_row"] >= 0]
+    assert pixels.shape == (len(usable), 32, 32)
+    assert usable["pixel_row"].tolist() == list(range(len(usable)))
+    row = pixels[records.loc["Osteopenia/P0004_L_1.png", "pixel_row"]]
+    inner = np.asarray(film(4).resize((26, 32), Image.Resampling.HAMMING))
+    np.testing.assert_array_equal(row[:, 3:29], inner)
+
+
+def test_one_picture_holds_its_copies_and_nothing_else(records: pd.DataFrame) -> None:
+    usable = records[records["picture"] >= 0]
+    families = sorted(
+        sorted(family) for _, family in usable.groupby("picture")["source"] if len(family) > 1
+    )
+    assert families == [
+        ["Normal/P0001_L_1.png", "Normal/P0001_L_1_aug_0.png"],
+        ["Osteopenia/P0003_R_1 again.png", "Osteopenia/P0003_R_1.png"],
+        ["Osteopenia/P0004_L_1.png", "Osteoporosis/P0005_R_1.png"],
+        ["Osteoporosis/P0006_R_1.png", "Osteoporosis/P0007_L_1.png"],
+    ]
+
+
+def test_a_group_joins_the_pictures_of_a_patient(records: pd.DataFrame) -> None:
+    left, right = records.loc["Normal/P0001_L_1.png"], records.loc["Normal/P0001_R_2.png"]
+    assert left["group"] == right["group"]
+    assert left["picture"] != right["picture"]
+    assert left["patient"] == right["patient"] != ""
+    assert (left["side"], right["side"]) == ("left", "right")
+    assert records.loc["Normal/P0002_L_1.jpg", "group"] != left["group"]
+
+
+def test_a_picture_under_two_labels_is_quarantined(records: pd.DataFrame) -> None:
+    quarantined = records[records["status"] == "quarantined"]
+    assert quarantined["reason"].to_dict() == dict.fromkeys(
+        ["Osteopenia/P0004_L_1.png", "Osteoporosis/P0005_R_1.png"],
+        "the same picture stands under Osteopenia, Osteoporosis",
+    )
+    assert (quarantined["pixel_row"] >= 0).all()
+
+
+def test_conflicts_can_be_kept(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "images", contents())
+    kept = taken_in(folder, tmp_path, settings(conflicts="keep"))
+    assert set(kept["status"]) == {"used", "rejected"}
+    assert kept.loc["Osteopenia/P0004_L_1.png", "reason"] == ""
+
+
+def test_facts_of_a_file_are_in_its_row(records: pd.DataFrame) -> None:
+    row = records.loc["Osteoporosis/P0008_L_1.png"]
+    content = contents()["Osteoporosis/P0008_L_1.png"]
+    assert (row["mode"], row["format"], row["width"], row["height"]) == ("I;16", "PNG", 96, 120)
+    assert (row["bytes"], len(row["sha256"]), len(row["perceptual_hash"])) == (
+        len(content),
+        64,
+        64,
+    )
+    assert row["class_index"] == 2
+
+
+def test_identical_pixels_have_one_hash_whatever_the_file(records: pd.DataFrame) -> None:
+    one, two = records.loc["Osteopenia/P0004_L_1.png"], records.loc["Osteoporosis/P0005_R_1.png"]
+    assert one["sha256"] != two["sha256"]
+    assert one["pixel_sha256"] == two["pixel_sha256"]
+
+
+def test_shape_is_part_of_the_pixel_hash(tmp_path: Path) -> None:
+    tall, wide = Image.new("L", (2, 3)), Image.new("L", (3, 2))
+    files = {"a/1.png": encoded(tall, "PNG"), "b/2.png": encoded(wide, "PNG")}
+    records = taken_in(fill(tmp_path / "images", files), tmp_path, settings(classes=()))
+    assert records["pixel_sha256"].nunique() == 2
+    assert records["picture"].nunique() == 2
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_order_of_creation_never_shows_in_the_bytes(tmp_path: Path, out: Path, seed: int) -> None:
+    shuffled = list(contents().items())
+    random.Random(seed).shuffle(shuffled)
+    taken_in(fill(tmp_path / "elsewhere", dict(shuffled)), tmp_path, settings())
+    for name in ("records.csv", "pixels.npy"):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_same_images_at_two_sizes_are_one_picture(tmp_path: Path) -> None:
+    files = {
+        "a/1.png": encoded(film(0), "PNG"),
+        "a/2.png": encoded(film(1), "PNG"),
+        "b/1.png": encoded(film(0).resize((48, 60), Image.Resampling.LANCZOS), "PNG"),
+    }
+    records = taken_in(fill(tmp_path / "images", files), tmp_path, settings(classes=()))
+    assert records["picture"].tolist() == [0, 1, 0]
+
+
+def test_without_a_scale_classes_are_the_folders_by_name(tmp_path: Path) -> None:
+    files = {f"{name}/1.png": encoded(film(0), "PNG") for name in ("b", "c", "a")}
+    records = taken_in(fill(tmp_path / "images", files), tmp_path, settings(classes=()))
+    assert records["class_index"].to_dict() == {"a/1.png": 0, "b/1.png": 1, "c/1.png": 2}
+
+
+def test_an_image_above_the_limit_is_rejected_unread(tmp_path: Path) -> None:
+    small = encoded(Image.new("L", (4, 4)))
+    files = {"a/1.png": encoded(film(0)), "a/2.png": small, "b/3.png": small}
+    limited = settings(classes=(), maximum_megapixels=0.01)
+    records = taken_in(fill(tmp_path / "images", files), tmp_path, limited)
+    assert records["pixel_row"].tolist() == [-1, 0, 1]
+    assert "maximum_megapixels" in str(records.loc["a/1.png", "reason"])
+
+
+def dicom(seed: int, patient: str) -> bytes:
+    dataset = pydicom.Dataset()
+    dataset.PatientID, dataset.ImageLaterality, dataset.PatientAge = patient, "L", "061Y"
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset.SOPInstanceUID = f"1.2.3.{seed}"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 120, 96, 1
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = film(seed).tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def test_a_pacs_export_needs_a_sheet_and_no_folders(tmp_path: Path) -> None:
+    export = {
+        "ST0/SE0/IM0": dicom(0, "SECRET7"),
+        "ST0/SE1/IM0.dcm": dicom(1, "SECRET7"),
+        "ST1/IM0": dicom(2, "SECRET8"),
+        "ST1/IM1": dicom(3, "SECRET9"),
+    }
+    sheet = tmp_path / "sheet.csv"
+    rows = ["ST0\\SE0\\IM0;a;;", "ST0/SE1/IM0;b;;R", "ST1/IM0;a;SECRET7;"]
+    sheet.write_text("\n".join(["path;label;patient;side", *rows]), encoding="utf-8")
+    records = taken_in(fill(tmp_path / "images", export), tmp_path, settings(classes=()), sheet)
+    assert records["reason"].to_dict() == dict.fromkeys(export, "") | {
+        "ST1/IM1": "no row in the sheet"
+    }
+    assert records["label"].tolist() == ["a", "b", "a", ""]
+    key = patients.key_from_environment()
+    assert records["patient"].tolist() == [patients.hashed("SECRET7", key)] * 3 + [""]
+    assert records["side"].tolist() == ["left", "right", "left", ""]
+    assert records["age_years"].tolist()[:3] == [61.0] * 3
+    assert b"SECRET" not in (tmp_path / "records.csv").read_bytes()
+
+
+def test_the_counts_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        taken_in(fill(tmp_path / "images", contents()), tmp_path, settings())
+    assert "14 files: 9 used, 3 rejected, 2 quarantined; 7 pictures" in caplog.text
+
+
+def test_the_module_runs_and_never_loads_heavy_packages() -> None:
+    code = (
+        "import sys, stages.ingest; "
+        "heavy = {'tensorflow', 'keras', 'mlflow', 'sklearn', 'matplotlib'} & set(sys.modules); "
+        "raise SystemExit(str(heavy) if heavy else 0)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr

@@ -1,0 +1,245 @@
+"""The registered champion on a port: right answers to films, 4xx to everything else."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import http.client
+import importlib
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from knee import tracking
+from knee.prediction import request_limits
+from tests import films as drawn
+from tests.reading import dicom_files
+from tests.stages.test_predict import NAMES, ROOT, main, rows, write_model
+from tests.tracking.runs import empty_store, write_training
+
+pytestmark = [
+    pytest.mark.tf,
+    pytest.mark.filterwarnings("ignore"),  # MLflow's
+    pytest.mark.skipif(
+        importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
+    ),
+]
+JSON = {"content-type": "application/json"}
+MODEL = "models:/knees@champion"
+
+
+def register(root: Path) -> None:
+    """A tiny champion in a store below `root`."""
+    write_model(root / "model")
+    evidence = dataclasses.replace(
+        tracking.collect(*write_training(root / "work")),
+        model=root / "model" / "model.keras",
+        novelty=root / "model" / "novelty.npz",
+        artifacts={"training.json": root / "model" / "training.json"},
+    )
+    registry = tracking.Registry("knees")
+    run_id = tracking.require_published(evidence)
+    registry.set_alias(registry.add(run_id, evidence.execution, {}, ""), "champion", "a test")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "mlflow.db").write_bytes(empty_store(tmp_path_factory.getbasetemp()).read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def port(root: Path) -> Iterator[int]:
+    """Of `python -m stages.serve`, once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = int(free.getsockname()[1])
+    command = ["-m", "stages.serve", "--model", MODEL, "--port", str(number)]
+    with (root / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={**os.environ, "DVC_ROOT": str(root)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    while process.poll() is None:
+        try:
+            if ask(number, None, {}, "GET", "/ping")[0] == 200:
+                break
+        except OSError:
+            time.sleep(0.1)
+    assert process.poll() is None, (root / "log").read_text()
+    yield number
+    process.terminate()
+    assert process.wait(120) == 0
+
+
+def ask(
+    port: int,
+    body: bytes | str | None,
+    headers: dict[str, str] = JSON,
+    method: str = "POST",
+    path: str = "/invocations",
+) -> tuple[int, bytes]:
+    """Status and body of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, content
+
+
+def text(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def record(image: object, **beside: Any) -> str:
+    return json.dumps({"dataframe_records": [{"image": image}], **beside})
+
+
+def film_files() -> dict[str, bytes]:
+    gray = np.asarray(drawn.film(3).convert("L").resize((70, 50)), np.uint16) * 16
+    return {
+        "a.png": drawn.encoded(drawn.film(1), "PNG"),
+        "b.jpg": drawn.encoded(drawn.film(2), "JPEG"),
+        "c.dcm": dicom_files.dicom(gray, PatientName="DOE^JANE", PatientID="4711"),
+    }
+
+
+def test_films_get_the_numbers_of_the_batch_prediction(
+    root: Path, port: int, tmp_path: Path
+) -> None:
+    folder = drawn.fill(tmp_path / "films", film_files())
+    out = tmp_path / "out.csv"
+    assert main(root, str(folder), "--engine", "openvino", "--out", str(out)) == 0
+    images = [{"image": text(content)} for content in film_files().values()]
+    status, content = ask(port, json.dumps({"dataframe_records": images}))
+    assert status == 200
+    split = {"columns": ["image"], "data": [[each["image"]] for each in images]}
+    assert ask(port, json.dumps({"dataframe_split": split}))[1] == content
+    for row, found in zip(rows(out), json.loads(content)["predictions"], strict=True):
+        expected = [float(row[f"probability_{name}"]) for name in NAMES]
+        np.testing.assert_allclose(list(found["probabilities"].values()), expected, rtol=2e-6)
+        assert found["class"] == row["predicted"]
+        assert "|".join(found["prediction_set"]) == row["prediction_set"]
+        assert found["model"] == {"name": "knees", "version": "1", "backbone": "tiny"}
+        assert "grad_cam" not in found
+
+
+def test_a_heat_map_comes_on_request_and_gray_values_are_films(port: int) -> None:
+    content = film_files()["a.png"]
+    gray = np.asarray(drawn.film(1).convert("L"))
+    status, answer = ask(port, record(text(content), params={"explain": True}))
+    assert status == 200
+    (found,) = json.loads(answer)["predictions"]
+    assert base64.b64decode(found.pop("grad_cam")).startswith(b"\x89PNG")
+    (of_gray,) = json.loads(ask(port, record(gray.tolist()))[1])["predictions"]
+    assert of_gray["probabilities"] == pytest.approx(found["probabilities"], abs=1e-4)
+
+
+GOOD = record(text(drawn.png(1)))
+SECRET = "JANEDOE4711"
+MALFORMED: dict[str, tuple[int, bytes | str | None, dict[str, str]]] = {
+    "no content type": (415, GOOD, {}),
+    "CSV": (415, f"image\n{SECRET}", {"content-type": "text/csv"}),
+    "Parquet": (415, SECRET, {"content-type": "application/vnd.apache.parquet"}),
+    "form": (415, GOOD, {"content-type": "multipart/form-data; boundary=x"}),
+    "other encoding": (415, GOOD, {"content-type": "application/json; charset=utf-16"}),
+    "compressed": (415, GOOD, {**JSON, "content-encoding": "gzip"}),
+    "foreign host": (421, GOOD, {**JSON, "host": f"{SECRET}.example"}),
+    "foreign page": (403, GOOD, {**JSON, "origin": f"http://{SECRET}.example"}),
+    "too large": (413, b" " * (request_limits.BODY_BYTES + 1), JSON),
+    "no body": (400, "", JSON),
+    "not JSON": (400, SECRET, JSON),
+    "not UTF-8": (400, b"\xff\xfe{}", JSON),
+    "100,000 deep": (400, "[" * 100_000 + "]" * 100_000, JSON),
+    "deep image": (400, GOOD[:34] + "[" * 99_999, JSON),
+    "a list": (400, f'["{SECRET}"]', JSON),
+    "unknown key": (400, f'{{"{SECRET}": 1}}', JSON),
+    "instances": (400, json.dumps({"instances": [{"image": SECRET}]}), JSON),
+    "no image": (400, json.dumps({"dataframe_records": []}), JSON),
+    "too many images": (400, json.dumps({"dataframe_records": [{"image": SECRET}] * 17}), JSON),
+    "another column": (400, json.dumps({"dataframe_records": [{SECRET: SECRET}]}), JSON),
+    "null": (400, record(None), JSON),
+    "a number": (400, record(4711), JSON),
+    "NaN": (400, record([[float("nan")]]), JSON),
+    "Infinity": (400, record([[float("inf")]]), JSON),
+    "1e400": (400, '{"dataframe_records": [{"image": [[1e400]]}]}', JSON),
+    "5,000 digits": (400, f'{{"dataframe_records": [{{"image": [[{"9" * 5000}]]}}]}}', JSON),
+    "gray value 256": (400, record([[256]]), JSON),
+    "ragged rows": (400, record([[1, 2], [3]]), JSON),
+    "text as gray value": (400, record([[SECRET]]), JSON),
+    "not base64": (400, record(f"{SECRET}!"), JSON),
+    "half a surrogate": (400, '{"dataframe_records": [{"image": "\\ud800"}]}', JSON),
+    "no image file": (400, record(text(SECRET.encode())), JSON),
+    "cut PNG": (400, record(text(drawn.png(1)[:400])), JSON),
+    "cut DICOM": (400, record(text(film_files()["c.dcm"][:700])), JSON),
+    "unknown parameter": (400, record(text(drawn.png(1)), params={SECRET: 1}), JSON),
+    "explain as text": (400, record(text(drawn.png(1)), params={"explain": SECRET}), JSON),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_request_gets_4xx_and_no_echo(port: int, case: str) -> None:
+    expected, body, headers = MALFORMED[case]
+    status, content = ask(port, body, headers)
+    assert status == expected
+    assert SECRET not in content.decode()
+    answer = json.loads(content)
+    assert answer["error"] == expected
+    assert 5 < len(answer["message"]) < 250
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path"),
+    [
+        (404, "GET", "/docs"),
+        (404, "GET", "/openapi.json"),
+        (404, "GET", f"/{SECRET}"),
+        (405, "GET", "/invocations"),
+        (405, "DELETE", "/invocations"),
+        (200, "GET", "/health"),
+        (200, "GET", "/version"),
+    ],
+)
+def test_nothing_else_is_there(port: int, status: int, method: str, path: str) -> None:
+    found, content = ask(port, None, {}, method, path)
+    assert found == status
+    assert SECRET not in content.decode()
+
+
+def test_the_server_still_answers_and_its_log_knows_nobody(root: Path, port: int) -> None:
+    assert ask(port, GOOD)[0] == 200
+    log = (root / "log").read_text()
+    assert SECRET not in log.replace(f"/{SECRET}", "")  # an address that was asked is logged
+    assert "DOE" not in log.replace(f"/{SECRET}", "")
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("stage", ["serve", "demo"])
+@pytest.mark.parametrize("model", ["models:/nobody@champion", "models:/knees/99"])
+def test_a_model_that_is_not_there_is_one_message(
+    root: Path, stage: str, model: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert root.is_dir()
+    assert importlib.import_module(f"stages.{stage}").main(["--model", model]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith(f"{stage}: ")
+    assert error.count("\n") == 1

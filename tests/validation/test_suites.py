@@ -1,0 +1,42 @@
+"""The engine: what is not asked for is not run, and what fails is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from knee.validation.suites import Index, Suite, complaint, expect, run, summary
+
+FRAME = pd.DataFrame({"name": ["<b>a", "b"], "size": [1, -1]})
+
+
+def positive(*, asked: bool) -> dict[str, Suite]:
+    between = expect("ColumnValuesToBeBetween", "size is positive", column="size", min_value=0)
+    return {"sizes": Suite(FRAME, "name", [between], asked=asked)}
+
+
+def test_a_suite_that_is_not_asked_for_is_listed_and_not_run(tmp_path: Path) -> None:
+    outcomes = run(positive(asked=False), tmp_path, Index("Sizes", ["two rows"]))
+    assert summary(outcomes) == {
+        "expectations": {"evaluated": 0, "failed": 0},
+        "failed": [],
+        "not_asked": ["size is positive"],
+    }
+    assert complaint(outcomes, "mend it") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    assert "<td>not asked</td>" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_failure_is_told_with_its_rows_and_a_remedy(tmp_path: Path) -> None:
+    outcomes = run(positive(asked=True), tmp_path, Index("Sizes <i>", ["two <i> rows"]))
+    assert summary(outcomes)["expectations"] == {"evaluated": 1, "failed": 1}
+    text = complaint(outcomes, "mend it")
+    assert text is not None
+    assert text.splitlines()[1:] == [
+        "  not true: size is positive (for example b: size -1)",
+        "mend it",
+    ]
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<td>b: size -1</td>" in page
+    assert "<i>" not in page
