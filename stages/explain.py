@@ -32,6 +32,7 @@ from knee.run import command, parameters
 from knee.splits import protocols
 from knee.statistics import scores
 from knee.storage import artifacts
+from knee.storage.arrays import Maps
 
 ERRORS = (
     records_table.RecordsError,
@@ -45,7 +46,6 @@ ERRORS = (
 )
 TITLES = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
 log = logging.getLogger(__name__)
-Maps = npt.NDArray[np.float32]
 
 
 def run(settings: parameters.Params, paths: argparse.Namespace) -> None:

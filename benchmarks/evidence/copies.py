@@ -24,9 +24,9 @@ import numpy as np
 import psutil
 
 from knee.copies import hash_search
-from knee.reading.canonical_image import Pixels
-from knee.records.components import Integers, components
+from knee.records.components import components
 from knee.run import parameters
+from knee.storage.arrays import Integers, Pixels
 
 RESULTS = Path(__file__).parents[1] / "results" / "copies.json"
 HASH_BITS = 256

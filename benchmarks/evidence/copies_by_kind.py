@@ -14,8 +14,8 @@ import numpy as np
 
 from knee.copies import copy_check, copy_groups
 from knee.reading import canonical_image, image_formats
-from knee.records.components import Integers
 from knee.run import parameters
+from knee.storage.arrays import Integers, Pixels
 from knee.synthetic import cohort
 from stages import ingest
 from tests.copies.pictures import KINDS, changed
@@ -46,7 +46,7 @@ def main() -> None:
         )
 
 
-def _groups(pictures: list[canonical_image.Pixels], search: copy_groups.Search) -> Integers:
+def _groups(pictures: list[Pixels], search: copy_groups.Search) -> Integers:
     both = [copy_groups.perceptual_hashes(picture) for picture in pictures]
     upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
     side = copy_check.REDUCED_SIDE_PIXELS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,8 @@ from knee.records import file_names, records_table
 from knee.run import parameters
 from knee.splits import cross_validation, protocols
 from knee.splits.cross_validation import Fold
+from knee.storage.arrays import AnyFloats
 
-Floats = npt.NDArray[np.floating[Any]]
 ROWS_AT_ONCE = 256
 VIEWS = (feature_source.IMAGE, feature_source.MIRROR)
 
@@ -57,7 +57,7 @@ class FinishedRun:
         )
         return cross_validation.plan_folds(self.kept, protocol)
 
-    def averaged(self, backbone: str) -> Floats:
+    def averaged(self, backbone: str) -> AnyFloats:
         """float32 (2, kept, channels): feature maps of image and mirror image, averaged."""
         source = feature_source.open_source(
             self.folder / "data" / "features" / backbone, self.folder / "data" / "pixels.npy"
@@ -95,7 +95,7 @@ def probabilities(table: pd.DataFrame) -> list[npt.NDArray[np.float64]]:
     return [part[columns].to_numpy(np.float64) for _, part in table.groupby("repeat", sort=True)]
 
 
-def _averaged(source: feature_source.Source, view: int, rows: npt.NDArray[np.int64]) -> Floats:
+def _averaged(source: feature_source.Source, view: int, rows: npt.NDArray[np.int64]) -> AnyFloats:
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
         chosen = rows[start : start + ROWS_AT_ONCE]

@@ -12,17 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from knee.statistics import bootstrap
+from knee.storage.arrays import AnyFloats, Integers
 
-Floats = npt.NDArray[np.floating[Any]]
-Integers = npt.NDArray[np.int64]
 LEVEL = 0.95  # of the intervals
 
 
-def joint(labels: Integers, chances: Floats, weights: Floats) -> Floats:
+def joint(labels: Integers, chances: AnyFloats, weights: AnyFloats) -> AnyFloats:
     """(given label, true class) shares that sum to 1: the calibrated confident joint.
 
     A record counts as of the class that exceeds its threshold most surely; the threshold of a
@@ -46,11 +44,11 @@ def joint(labels: Integers, chances: Floats, weights: Floats) -> Floats:
 
 
 def confident_learning(
-    labels: Integers, repeats: Sequence[Floats], groups: Integers, draws: int, seed: int
+    labels: Integers, repeats: Sequence[AnyFloats], groups: Integers, draws: int, seed: int
 ) -> dict[str, Any]:
     """Share of wrong labels with its interval over groups, and the joint; mean over `repeats`."""
 
-    def wrong(weights: Floats) -> float:
+    def wrong(weights: AnyFloats) -> float:
         return float(np.mean([1 - np.trace(joint(labels, one, weights)) for one in repeats]))
 
     mean = np.mean([joint(labels, one, np.ones(len(labels))) for one in repeats], axis=0)
@@ -75,10 +73,10 @@ def second_readings(films: pd.DataFrame, classes: int, draws: int, seed: int) ->
         return {"pictures": 0}
     first, second = tables
 
-    def agreement(weights: Floats) -> float:
+    def agreement(weights: AnyFloats) -> float:
         return float((weights * (first * second).sum(axis=1)).sum() / weights.sum())
 
-    def right(weights: Floats) -> float:
+    def right(weights: AnyFloats) -> float:
         return reliability(agreement(weights), classes)
 
     pictures = np.arange(len(first))
@@ -121,7 +119,7 @@ def ceiling(right: float, agreement: float, counts: Integers, twice: float) -> d
     return {"accuracy": round(known, 4), "macro_f1": round(float(f1.mean()), 4)}
 
 
-def _label_shares(films: pd.DataFrame, classes: int) -> tuple[Floats, Floats] | None:
+def _label_shares(films: pd.DataFrame, classes: int) -> tuple[AnyFloats, AnyFloats] | None:
     """(pictures, classes) of the two largest collections: how a picture's films are labelled."""
     origins = films.loc[films["origin"] != "", "origin"].value_counts().index[:2]
     if len(origins) < 2:
@@ -138,14 +136,14 @@ def _label_shares(films: pd.DataFrame, classes: int) -> tuple[Floats, Floats] | 
     return first, second
 
 
-def _macro_f1(pairs: Floats) -> float:
+def _macro_f1(pairs: AnyFloats) -> float:
     rows, columns = pairs.sum(axis=1), pairs.sum(axis=0)
     present = rows + columns > 0
     return float((2 * np.diag(pairs)[present] / (rows + columns)[present]).mean())
 
 
 def _bounded(
-    figure: Callable[[Floats], float], groups: Integers, draws: int, seed: int
+    figure: Callable[[AnyFloats], float], groups: Integers, draws: int, seed: int
 ) -> dict[str, float]:
     names, group_of = np.unique(groups, return_inverse=True)
     drawn = np.concatenate([*bootstrap.draws_of_groups(group_of, len(names), draws, seed)])

@@ -19,9 +19,8 @@ from benchmarks.evidence.finished_run import FinishedRun
 from knee.drawing import charts
 from knee.splits.cross_validation import Fold
 from knee.statistics import bootstrap
+from knee.storage.arrays import AnyFloats, Integers
 
-Floats = npt.NDArray[np.floating[Any]]
-Integers = npt.NDArray[np.int64]
 METRIC = "macro_f1"
 EXPONENTS = np.geomspace(0.05, 2, 80)  # tried; the other two parameters follow by least squares
 LEVEL = 0.95  # of the intervals
@@ -31,11 +30,11 @@ LEVEL = 0.95  # of the intervals
 class Law:
     """figure(n) = level - scale * n ** -exponent, each of them (curves,)."""
 
-    level: Floats
-    scale: Floats
-    exponent: Floats
+    level: AnyFloats
+    scale: AnyFloats
+    exponent: AnyFloats
 
-    def needed(self, target: float) -> Floats:
+    def needed(self, target: float) -> AnyFloats:
         """(curves,) training pictures until `target`; infinite where the level is not above."""
         above = np.maximum(self.level - target, 1e-12)
         pictures = (self.scale / above) ** (1 / self.exponent)
@@ -55,7 +54,7 @@ def ordered(labels: Integers, groups: Integers, rows: Integers, seed: int) -> In
 
 
 def out_of_fold(
-    features: Floats, labels: Integers, groups: Integers, folds: Sequence[Fold], size: int
+    features: AnyFloats, labels: Integers, groups: Integers, folds: Sequence[Fold], size: int
 ) -> list[npt.NDArray[np.float64]]:
     """(records, classes) a repeat, each record by a probe of `size` pictures outside its fold."""
     repeats = 1 + max(fold.repeat for fold in folds)
@@ -68,7 +67,7 @@ def out_of_fold(
     return found
 
 
-def fit(sizes: Integers, figures: Floats) -> Law:
+def fit(sizes: Integers, figures: AnyFloats) -> Law:
     """The power law nearest to each row of `figures` (curves, sizes), level at most 1."""
     best = np.full(len(figures), np.inf)
     kept = np.zeros((3, len(figures)))
@@ -88,7 +87,7 @@ def fit(sizes: Integers, figures: Floats) -> Law:
 
 
 def measure(
-    run: FinishedRun, features: Floats, sizes: Integers, repeats: int, target: float
+    run: FinishedRun, features: AnyFloats, sizes: Integers, repeats: int, target: float
 ) -> dict[str, Any]:
     """Points with intervals over groups, the fitted law, and the pictures that `target` needs."""
     groups, chosen = run.kept["group"].to_numpy(np.int64), run.settings.cross_validate
@@ -125,7 +124,7 @@ def chart(found: dict[str, dict[str, Any]], target: float, subtitle: str, out: P
     charts.save_figure(figure, out)
 
 
-def _points(sizes: Integers, figures: Floats) -> list[dict[str, Any]]:
+def _points(sizes: Integers, figures: AnyFloats) -> list[dict[str, Any]]:
     low, high = np.quantile(figures[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
     return [
         {
@@ -138,7 +137,7 @@ def _points(sizes: Integers, figures: Floats) -> list[dict[str, Any]]:
     ]
 
 
-def _extrapolated(sizes: Integers, figures: Floats, target: float) -> dict[str, Any]:
+def _extrapolated(sizes: Integers, figures: AnyFloats, target: float) -> dict[str, Any]:
     law = fit(sizes, figures)
     needed = law.needed(target)
     ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)

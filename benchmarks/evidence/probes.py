@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from knee.evidence.comparison.contenders import INVERSE_PENALTY
-
-Floats = npt.NDArray[np.floating[Any]]
-Integers = npt.NDArray[np.int64]
+from knee.storage.arrays import AnyFloats, Integers
 
 
 class Turned:
@@ -23,22 +20,22 @@ class Turned:
         seen: (training rows, rank).
     """
 
-    def __init__(self, train: Floats) -> None:
+    def __init__(self, train: AnyFloats) -> None:
         self._mean, spread = train.mean(axis=0), train.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1)
         standard = ((train - self._mean) / self._spread).astype(np.float64)
         values, vectors = np.linalg.eigh(standard @ standard.T)
         kept = values > values[-1] * 1e-10
         self._axes = standard.T @ (vectors[:, kept] / np.sqrt(values[kept]))
-        self.seen: Floats = standard @ self._axes
+        self.seen: AnyFloats = standard @ self._axes
 
-    def __call__(self, rows: Floats) -> Floats:
+    def __call__(self, rows: AnyFloats) -> AnyFloats:
         """(rows, rank)."""
         standard = ((rows - self._mean) / self._spread).astype(np.float64)
         return np.asarray(standard @ self._axes)
 
 
-def fit(seen: Floats, labels: Integers, inverse_penalty: float = INVERSE_PENALTY) -> Any:
+def fit(seen: AnyFloats, labels: Integers, inverse_penalty: float = INVERSE_PENALTY) -> Any:
     """A fitted scikit-learn model; classes weigh alike."""
     from sklearn.linear_model import LogisticRegression
 
@@ -47,8 +44,8 @@ def fit(seen: Floats, labels: Integers, inverse_penalty: float = INVERSE_PENALTY
 
 
 def probe(
-    train: Floats, labels: Integers, test: Floats, inverse_penalty: float = INVERSE_PENALTY
-) -> Floats:
+    train: AnyFloats, labels: Integers, test: AnyFloats, inverse_penalty: float = INVERSE_PENALTY
+) -> AnyFloats:
     """Probabilities (test rows, classes); every class has to be among `labels`."""
     turned = Turned(train)
     return np.asarray(fit(turned.seen, labels, inverse_penalty).predict_proba(turned(test)))

@@ -123,7 +123,10 @@ def _params(temporary: Path, films: Path) -> Path:
 def _tiny_model(temporary: Path) -> Path:
     """In a process of its own: TensorFlow's memory is not the harness'."""
     folder = temporary / "model"
-    code = "import pathlib, sys\nfrom tests.stages import test_predict\ntest_predict.write_model(pathlib.Path(sys.argv[1]))"
+    code = (
+        "import pathlib, sys; from tests.stages import test_predict; "
+        "test_predict.write_model(pathlib.Path(sys.argv[1]))"
+    )
     command = [sys.executable, "-c", code, str(folder)]
     subprocess.run(command, cwd=machine.ROOT, check=True, capture_output=True)
     return folder

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks import machine
+from knee.storage.arrays import Pixels
 
 SIDE, ROUNDS = 224, 3
 BATCH, LEAST_SHARE = 32, 0.01  # of the profile
-Pixels = npt.NDArray[np.uint8]
 
 
 def measure(weights: Path, images: int) -> dict[str, Any]:

@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.reading.canonical_image import Pixels
+from knee.storage.arrays import Floats, Pixels
 
 BINS: Final = 40
 TICKS: Final = 5
 OUTSIDE: Final = (0.5, 99.5)  # percentiles: what lies beyond is drawn into the outermost bins
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from knee.audit import shortcut_scores
-from knee.audit.shortcuts import Integers, shortcuts
-from knee.reading.canonical_image import Pixels
+from knee.audit.shortcuts import shortcuts
 from knee.records import file_names
 from knee.records.components import components, equal_pairs
 from knee.records.conflicts import conflicting_labels
 from knee.records.file_names import Patterns, lineage_keys
 from knee.records.records_table import QUARANTINED, REJECTED, USED, class_names
 from knee.splits import protocols
+from knee.storage.arrays import Integers, Pixels
 
 # The published protocol: 80 % train, 10 % val, 10 % test of all files.
 PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, "seed": 42}

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from knee.reading.canonical_image import Pixels
 from knee.records.conflicts import conflicting_labels
+from knee.storage.arrays import Pixels
 
 JPEG_QUALITY: Final = 62
 THUMBNAIL_SHARE: Final = 0.8  # of the report's size; the rest is for text

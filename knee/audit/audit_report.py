@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.audit import audit_charts, audit_pictures
-from knee.reading.canonical_image import Pixels
 from knee.records.records_table import USED
+from knee.storage.arrays import Pixels
 from knee.validation import records_suite
 
 MEGABYTE: Final = 1_000_000

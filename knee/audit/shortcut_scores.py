@@ -15,9 +15,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.audit.shortcuts import Fitted, Integers, Shortcut
+from knee.audit.shortcuts import Fitted, Shortcut
 from knee.splits.folds import Folds, repeated_folds
 from knee.statistics import bootstrap, scores
+from knee.storage.arrays import Integers
 
 SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
 ENOUGH_EXCEEDING: Final = 10  # permutations that do as well: it cannot become significant any more

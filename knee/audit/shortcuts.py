@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.reading.canonical_image import Pixels, resize
+from knee.reading.canonical_image import resize
+from knee.storage.arrays import Features, Integers, Pixels
 
-Integers = npt.NDArray[np.int64]
-Features = npt.NDArray[Any]
 Fitted = Callable[[Integers], Integers]  # labels of the training rows -> guesses of the test rows
 Learner = Callable[[Features, Features], Fitted]  # features of the training and of the test rows
 

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from knee.storage.arrays import Floats, Images
+
 LARGEST_STEP: Final = 0.2  # of half a side, by which one iteration changes a map
 SMALLEST_GAIN: Final = 0.2  # of the ratio of the contrasts: keeps a bad start from fading out
 ROUNDING: Final = 0.01  # pixels beyond the last centre that still are in the image
@@ -21,9 +23,7 @@ LOCAL_QUANTILE: Final = 0.25  # of the blocks with something in them
 FULL_BLOCK: Final = 0.6  # share of a block's pixels that both images must show
 FAINT: Final = 0.1  # blocks with less than this share of the strong blocks' energy say nothing
 
-Images = npt.NDArray[np.float32]
-Maps = npt.NDArray[np.float64]
-Values = npt.NDArray[np.float64]
+AffineMaps = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Agreement:
         overlap: share of the fixed image that the moving one shows.
     """
 
-    whole: Values
-    local: Values
-    overlap: Values
+    whole: Floats
+    local: Floats
+    overlap: Floats
 
     def put(self, where: npt.NDArray[np.int64], other: Agreement) -> None:
         """Overwrite the values of the pairs `where`."""
@@ -63,7 +63,7 @@ class Agreement:
         )
 
 
-def shown(moving: Layer, maps: Maps) -> tuple[Images, Images]:
+def shown(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:
     """The moving images in the fixed ones' places, and where they are seen: (pairs, pixels) each.
 
     Bilinear; the second is 1 or 0.
@@ -89,7 +89,7 @@ def shown(moving: Layer, maps: Maps) -> tuple[Images, Images]:
     return top + below_share.astype(np.float32) * (bottom - top), inside
 
 
-def refine(fixed: Layer, moving: Layer, maps: Maps, iterations: int) -> Maps:
+def refine(fixed: Layer, moving: Layer, maps: AffineMaps, iterations: int) -> AffineMaps:
     """`maps` after so many Gauss-Newton steps towards the least squared difference.
 
     Inverse compositional: the fixed image's gradients are taken once.
@@ -112,7 +112,7 @@ def refine(fixed: Layer, moving: Layer, maps: Maps, iterations: int) -> Maps:
     return maps
 
 
-def agreement(fixed: Layer, moving: Layer, maps: Maps) -> Agreement:
+def agreement(fixed: Layer, moving: Layer, maps: AffineMaps) -> Agreement:
     """How well the aligned pairs agree; the side must be a multiple of `BLOCKS`."""
     values, inside = shown(moving, maps)
     target = fixed.values.reshape(len(values), -1)
@@ -122,7 +122,7 @@ def agreement(fixed: Layer, moving: Layer, maps: Maps) -> Agreement:
     return Agreement(whole, local, inside.mean(1, dtype=np.float64))
 
 
-def inverted(maps: Maps) -> Maps:
+def inverted(maps: AffineMaps) -> AffineMaps:
     """The maps from the moving images to the fixed ones."""
     linear = maps[:, :, :2]
     determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
@@ -134,7 +134,7 @@ def inverted(maps: Maps) -> Maps:
     return inverse
 
 
-def composed(outer: Maps, inner: Maps) -> Maps:
+def composed(outer: AffineMaps, inner: AffineMaps) -> AffineMaps:
     """First `inner`, then `outer`."""
     composed = outer[:, :, :2] @ inner
     composed[:, :, 2] += outer[:, :, 2]
@@ -176,27 +176,27 @@ def _gain(values: Images, target: Images) -> Images:
     return np.asarray(np.maximum(fitted, SMALLEST_GAIN * contrast), np.float32)
 
 
-def _ridge(hessian: Values) -> Values:
+def _ridge(hessian: Floats) -> Floats:
     """A little on the diagonal: where nothing is seen, nothing moves."""
     trace = np.trace(hessian, axis1=1, axis2=2)
     return np.asarray(np.eye(6) * (1e-3 * trace / 6 + 1e-9)[:, None, None], np.float64)
 
 
-def _limited(step: Values) -> Maps:
+def _limited(step: Floats) -> AffineMaps:
     """The step as a map, shortened to `LARGEST_STEP`."""
     largest = np.abs(step).max((1, 2), keepdims=True)
     shortened = step * np.minimum(1, LARGEST_STEP / np.maximum(largest, 1e-12))
     return np.asarray(shortened + np.eye(2, 3), np.float64)
 
 
-def _correlation(one: Images, two: Images) -> Values:
+def _correlation(one: Images, two: Images) -> Floats:
     """Of centred values along the last axis; 0 where one is constant."""
     product = (one * two).sum(-1, dtype=np.float64)
     energy = (one * one).sum(-1, dtype=np.float64) * (two * two).sum(-1, dtype=np.float64)
     return np.where(energy > 1e-6, product / np.sqrt(np.maximum(energy, 1e-12)), 0.0)
 
 
-def _local_correlation(values: Images, target: Images, inside: Images, side: int) -> Values:
+def _local_correlation(values: Images, target: Images, inside: Images, side: int) -> Floats:
     """The lower quartile of the blocks' correlations; blocks that show little do not count."""
     values, target, inside = (_blocks(one, side) for one in (values, target, inside))
     count = np.maximum(inside.sum(2, keepdims=True), 1)

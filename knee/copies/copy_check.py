@@ -16,8 +16,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from knee.copies import affine_registration
-from knee.copies.affine_registration import Agreement, Images, Layer, Maps
-from knee.reading.canonical_image import Pixels
+from knee.copies.affine_registration import AffineMaps, Agreement, Layer
+from knee.storage.arrays import Floats, Images, Pixels
 
 REDUCED_SIDE_PIXELS: Final = 96  # of the image that is registered; pooled by 4, 2 and 1
 COARSE_CORRELATION: Final = 0.96  # at 24 x 24: below, no further look
@@ -70,12 +70,12 @@ class Copy:
 class Registered:
     """Pairs laid over each other: the maps found, and how well each pair agrees then."""
 
-    maps: Maps
+    maps: AffineMaps
     agreement: Agreement
 
 
 def register(
-    reduced: Pixels, pairs: npt.NDArray[np.int64], maps: Maps, progress: str = ""
+    reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str = ""
 ) -> Registered:
     """Lay the second picture of each pair over the first.
 
@@ -87,7 +87,7 @@ def register(
     """
     starts = range(0, len(pairs), BATCH_PAIRS)
 
-    def one(start: int) -> tuple[Maps, Agreement]:
+    def one(start: int) -> tuple[AffineMaps, Agreement]:
         batch = slice(start, start + BATCH_PAIRS)
         return _register(reduced[pairs[batch, 0]], reduced[pairs[batch, 1]], maps[batch])
 
@@ -105,7 +105,7 @@ def register(
     )
 
 
-def _register(fixed: Pixels, moving: Pixels, maps: Maps) -> tuple[Maps, Agreement]:
+def _register(fixed: Pixels, moving: Pixels, maps: AffineMaps) -> tuple[AffineMaps, Agreement]:
     """One batch; pairs that fail a coarser look are not looked at again."""
     result = _nothing(len(maps))
     maps, whole, swapped = _coarse(fixed, moving, maps)
@@ -131,8 +131,8 @@ def _register(fixed: Pixels, moving: Pixels, maps: Maps) -> tuple[Maps, Agreemen
 
 
 def _coarse(
-    fixed: Pixels, moving: Pixels, maps: Maps
-) -> tuple[Maps, affine_registration.Values, npt.NDArray[np.bool_]]:
+    fixed: Pixels, moving: Pixels, maps: AffineMaps
+) -> tuple[AffineMaps, Floats, npt.NDArray[np.bool_]]:
     """Maps and correlations at the coarsest size, and which pairs fit better the other way round.
 
     The corners that turning left black belong to the derived image alone: laid over it, the

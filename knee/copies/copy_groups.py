@@ -16,9 +16,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from knee.copies import affine_registration, copy_check, hash_search, look_alikes
-from knee.copies.affine_registration import Maps
-from knee.reading.canonical_image import Pixels, resize
-from knee.records.components import Integers, Pair, components
+from knee.copies.affine_registration import AffineMaps
+from knee.reading.canonical_image import resize
+from knee.records.components import Pair, components
+from knee.storage.arrays import Integers, Pixels
 
 HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
 HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
@@ -51,7 +52,7 @@ class Links:
     """Verified pairs, int64 (m, 2) fixed and moving, and their maps, float64 (m, 2, 3)."""
 
     pairs: Integers
-    maps: Maps
+    maps: AffineMaps
 
 
 def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
@@ -111,7 +112,7 @@ def verified(reduced: Pixels, candidates: Links, copy: copy_check.Copy) -> Links
     """The candidates that hold `copy`; those that others have made one already are passed over."""
     groups = np.arange(len(reduced))
     kept: list[Pair] = []
-    maps: list[Maps] = [np.empty((0, 2, 3))]
+    maps: list[AffineMaps] = [np.empty((0, 2, 3))]
     for start in range(0, len(candidates.pairs), ROUND_PAIRS):
         pairs = candidates.pairs[start : start + ROUND_PAIRS]
         apart = groups[pairs[:, 0]] != groups[pairs[:, 1]]
@@ -147,9 +148,9 @@ def consistent_groups(reduced: Pixels, links: Links, search: Search) -> Integers
     return components(len(reduced), joined)
 
 
-def _spokes(count: int, links: Links) -> tuple[Integers, Integers, Maps]:
+def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
     """Each linked image's centre, itself, and the map from the centre to it along the links."""
-    neighbours: dict[int, list[tuple[int, Maps]]] = defaultdict(list)
+    neighbours: dict[int, list[tuple[int, AffineMaps]]] = defaultdict(list)
     backward = affine_registration.inverted(links.maps)
     for (fixed, moving), there, back in zip(
         links.pairs.tolist(), links.maps, backward, strict=True
@@ -158,7 +159,7 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, Maps]:
         neighbours[moving].append((fixed, back))
     by_degree = sorted(neighbours, key=lambda image: (-len(neighbours[image]), image))
     seen = np.zeros(count, bool)
-    found: list[tuple[int, int, Maps]] = []
+    found: list[tuple[int, int, AffineMaps]] = []
     for centre in by_degree:
         if seen[centre]:
             continue

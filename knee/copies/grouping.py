@@ -15,7 +15,8 @@ import pandas as pd
 from knee.copies import copy_groups
 from knee.intake.examination import Prints
 from knee.records import file_names
-from knee.records.components import Integers, by_first, components, equal_pairs
+from knee.records.components import by_first, components, equal_pairs
+from knee.storage.arrays import Integers
 
 
 @dataclasses.dataclass(frozen=True)

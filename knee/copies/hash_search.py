@@ -8,17 +8,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from knee.reading.canonical_image import Pixels
+from knee.storage.arrays import Integers, Pixels
 
 EXHAUSTIVE_HASHES: Final = 65_536  # above, `sampled_pairs`
 QUERY_HASHES: Final = 512  # times EXHAUSTIVE_HASHES: the most pairs that are ever held
 RECALL: Final = 0.995  # of `sampled_pairs`, for a pair exactly at the radius; more for nearer ones
 KEPT_NEIGHBOURS: Final = 32  # later ones a hash: bounds the work among masses of look-alikes
 SEED: Final = 42
-
-Integers = npt.NDArray[np.int64]
 
 
 def near_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Integers:

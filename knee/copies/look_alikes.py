@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from knee.copies.affine_registration import Images, Maps
+from knee.copies.affine_registration import AffineMaps
 from knee.copies.hash_search import load_faiss
-from knee.reading.canonical_image import Pixels
+from knee.storage.arrays import Images, Pixels
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -48,11 +48,11 @@ class Candidates:
     """
 
     pairs: npt.NDArray[np.int64]
-    maps: Maps
+    maps: AffineMaps
     similarity: npt.NDArray[np.float64]
 
 
-def bank(turned: bool) -> Maps:
+def bank(turned: bool) -> AffineMaps:
     """The poses, float64 (poses, 2, 3): upright ones first, all turned ones if asked for."""
     upright = [_pose(0, 1, zoom, mirror) for mirror, zoom in itertools.product((1, -1), ZOOMS)]
     shifted = [
@@ -67,7 +67,9 @@ def bank(turned: bool) -> Maps:
     return np.stack(upright + shifted + (all_around if turned else []))
 
 
-def look_alikes(reduced: Pixels, poses: Maps, neighbours: int, similarity: float) -> Candidates:
+def look_alikes(
+    reduced: Pixels, poses: AffineMaps, neighbours: int, similarity: float
+) -> Candidates:
     """For each picture its nearest others, in the best upright and the best mirrored pose of each.
 
     Exhaustive up to `EXHAUSTIVE_IMAGES` pictures.
@@ -111,7 +113,7 @@ def _pose(
     zoom: float,
     mirror: int,
     shift: tuple[float, float] = (0.0, 0.0),
-) -> Maps:
+) -> AffineMaps:
     """From the pose's places to the upright picture's."""
     angle = np.deg2rad(angle_degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -120,7 +122,7 @@ def _pose(
     return np.concatenate([linear, np.reshape(shift, (2, 1))], axis=1)
 
 
-def _operator(poses: Maps) -> sparse.csr_matrix:
+def _operator(poses: AffineMaps) -> sparse.csr_matrix:
     """Sparse (poses * places, pixels): the disc of a pooled image in every pose, bilinear."""
     from scipy import sparse
 

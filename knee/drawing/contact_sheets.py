@@ -15,8 +15,8 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from knee.storage import artifacts
+from knee.storage.arrays import Pixels
 
-Films = npt.NDArray[np.uint8]
 TILE = 196  # px, side of a film on a sheet
 CAPTION, MARGIN, HEADER = 38, 10, 62  # px
 DENSEST = 0.65  # opacity of the greatest heat, 0-1
@@ -25,7 +25,7 @@ RIGHT, WRONG = "#56B4E9", "#E69F00"  # blue and orange: told apart with every co
 
 
 def worst_mistakes(
-    pixels: Films,
+    pixels: Pixels,
     predictions: pd.DataFrame,
     class_names: Sequence[str],
     count: int,
@@ -58,7 +58,7 @@ def worst_mistakes(
 
 
 def grad_cam_panel(
-    pixels: Films,
+    pixels: Pixels,
     heat: npt.NDArray[np.floating],
     predictions: pd.DataFrame,
     subtitle: str,
@@ -78,7 +78,7 @@ def grad_cam_panel(
 
 
 def explanations(
-    pixels: Films,
+    pixels: Pixels,
     heat: Mapping[str, npt.NDArray[np.floating]],
     predictions: pd.DataFrame,
     subtitle: str,
@@ -100,7 +100,7 @@ def explanations(
 
 
 def _beside_each_other(
-    pixels: Films,
+    pixels: Pixels,
     heats: Sequence[npt.NDArray[np.floating]],
     predictions: pd.DataFrame,
     title: str,
@@ -137,12 +137,12 @@ def _short(text: str, longest: int = 14) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _tile(film: Films, side_pixels: int = TILE) -> Image.Image:
+def _tile(film: Pixels, side_pixels: int = TILE) -> Image.Image:
     size = (side_pixels, side_pixels)
     return Image.fromarray(film).convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def overlay(film: Films, heat: npt.NDArray[np.floating], side_pixels: int) -> Image.Image:
+def overlay(film: Pixels, heat: npt.NDArray[np.floating], side_pixels: int) -> Image.Image:
     """The film, covered the more the hotter it is: where there is no heat it stays as it was.
 
     Args:

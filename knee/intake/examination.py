@@ -13,15 +13,16 @@ from knee.intake import patients
 from knee.reading import borders, canonical_image, image_formats, source_files
 from knee.reading.decoded import Decoded
 from knee.records.records_table import REJECTED, USED
+from knee.storage.arrays import Pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class Prints:
     """What copies are recognised by: two hashes, uint8 (32,), and uint8 (96, 96)."""
 
-    upright: canonical_image.Pixels
-    mirrored: canonical_image.Pixels
-    reduced: canonical_image.Pixels
+    upright: Pixels
+    mirrored: Pixels
+    reduced: Pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Examined:
     """One file: its columns of the records table and, if it is an image, its pixels and prints."""
 
     columns: dict[str, Any]
-    canonical: canonical_image.Pixels | None = None
+    canonical: Pixels | None = None
     prints: Prints | None = None
 
 
@@ -78,7 +79,7 @@ def _told(image: Decoded, key: bytes) -> dict[str, Any]:
     }
 
 
-def _pixel_sha256(image: canonical_image.Pixels) -> str:
+def _pixel_sha256(image: Pixels) -> str:
     """Of the shape as text and the gray values, row by row."""
     digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(image).data)

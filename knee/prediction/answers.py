@@ -20,8 +20,9 @@ from knee.classifier.inference.compiled import CompiledNet
 from knee.classifier.inference.gradient_worker import GradientProcess
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import films, request_limits
-from knee.reading.canonical_image import Canonical, Pixels
+from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
+from knee.storage.arrays import Pixels
 
 SYNTHETIC: Final = "the model was trained on synthetic films: its answers say nothing of patients"
 LEAKY: Final = "the model's figures are of a split with copies on both sides"

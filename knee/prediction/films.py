@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from knee.prediction import request_limits
 from knee.reading import prepare
-from knee.reading.canonical_image import Canonical, Pixels
+from knee.reading.canonical_image import Canonical
 from knee.reading.decoded import check_size
 from knee.reading.source_files import UnreadableImage
+from knee.storage.arrays import Pixels
 
 
 class RefusedError(ValueError):

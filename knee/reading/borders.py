@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from knee.reading.canonical_image import Pixels
+from knee.storage.arrays import Pixels
 
 # A line of a margin strays from its level by no more than JPEG's noise does.
 LARGEST_DEVIATION: Final = 24  # of one pixel, gray levels

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from knee.storage import artifacts
+from knee.storage.arrays import Pixels
 
 # Means of whole blocks come first where the image is at least twice as much larger: four times as
 # fast for a film of 8 megapixels, within a gray level or two, and nothing changes up to then.
 REDUCING_GAP: Final = 3.0
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,9 +19,9 @@ from pydicom import pixels as pydicom_pixels
 from pydicom.pixels.utils import get_expected_length
 
 from knee.reading import dicom_header, dicom_limits, dicom_lut, dicom_worker, raster
-from knee.reading.canonical_image import Pixels
 from knee.reading.decoded import Decoded, check_size, kind
 from knee.reading.source_files import UnreadableImage
+from knee.storage.arrays import Pixels
 
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),

@@ -12,13 +12,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.reading.canonical_image import Pixels
 from knee.reading.decoded import blocks, stretched
 from knee.reading.source_files import UnreadableImage
+from knee.storage.arrays import Floats, Pixels
 
 WIDEST_TABLE: Final = 1 << 16  # stored values of up to 16 bits go through a table
 LUMA: Final = (0.299, 0.587, 0.114)  # ITU-R BT.601, as for the other formats
-Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from knee.reading.canonical_image import Pixels
 from knee.reading.source_files import UnreadableImage
+from knee.storage.arrays import Pixels
 
 QUESTION: Final = struct.Struct("<Qd")  # bytes of the file, largest megapixels
 ANSWER: Final = struct.Struct("<IIQ")  # height and width, 0 for a reason; bytes that follow

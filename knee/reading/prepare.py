@@ -9,8 +9,9 @@ from pathlib import Path
 
 from knee.reading import borders, canonical_image, image_formats, source_files
 from knee.reading.canonical_image import Canonical
+from knee.storage.arrays import Pixels
 
-Prepared = canonical_image.Pixels | source_files.UnreadableImage
+Prepared = Pixels | source_files.UnreadableImage
 
 
 def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.Source]:
@@ -46,7 +47,7 @@ def prepare(source: source_files.Source, canonical: Canonical) -> Prepared:
         return reason
 
 
-def from_bytes(content: bytes, canonical: Canonical) -> canonical_image.Pixels:
+def from_bytes(content: bytes, canonical: Canonical) -> Pixels:
     """Canonical pixels, uint8 (side, side), of the image in a file's bytes.
 
     Raises:
@@ -55,7 +56,7 @@ def from_bytes(content: bytes, canonical: Canonical) -> canonical_image.Pixels:
     return from_gray(image_formats.decode(content, canonical.maximum_megapixels).pixels, canonical)
 
 
-def from_gray(image: canonical_image.Pixels, canonical: Canonical) -> canonical_image.Pixels:
+def from_gray(image: Pixels, canonical: Canonical) -> Pixels:
     """Canonical pixels, uint8 (side, side), of decoded ones, uint8 (height, width)."""
     if canonical.crop_borders:
         image = borders.crop(image, borders.measure(image))

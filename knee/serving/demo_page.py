@@ -13,8 +13,8 @@ from typing import Any, Final
 from knee.prediction import request_limits
 from knee.prediction.answers import Answered, Answers, notes
 from knee.prediction.films import RefusedError
-from knee.reading.canonical_image import Pixels
 from knee.serving.guard import REFUSED, Guard, Route
+from knee.storage.arrays import Pixels
 
 HEADERS: Final = {
     "content-security-policy": (

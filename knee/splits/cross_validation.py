@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.splits import oversampling, protocols
-from knee.splits.folds import Integers, repeated_folds
+from knee.splits.folds import repeated_folds
+from knee.storage.arrays import Integers
 
 TRAINING, VALIDATION, HELD_OUT = "train", "val", "held out"
 KEPT: Final = ["record", "pixel_sha256", "group", "origin"]

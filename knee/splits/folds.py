@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
+from knee.storage.arrays import Integers
+
 Folds = list[tuple[Integers, Integers]]  # positions to train on, positions to predict
 
 

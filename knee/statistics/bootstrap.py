@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.statistics import scores
-
-Floats = npt.NDArray[np.float64]
+from knee.storage.arrays import Floats, Probabilities, Truth
 
 CELLS_AT_ONCE: Final = 4_000_000  # draws x records held in memory: 32 MB an array
 OF_GUESSES: Final = (  # that need no probabilities, and are quick
@@ -34,8 +33,8 @@ SMALLEST_DEFINED_SHARE: Final = 0.5  # of the draws, for an interval to be given
 
 
 def intervals(
-    truth: scores.Truth,
-    probabilities: scores.Probabilities,
+    truth: Truth,
+    probabilities: Probabilities,
     groups: npt.NDArray[np.integer[Any]],
     *,
     draws: int,
@@ -62,8 +61,8 @@ def intervals(
 
 
 def repeated_intervals(
-    truth: scores.Truth,
-    repeats: Sequence[scores.Probabilities],
+    truth: Truth,
+    repeats: Sequence[Probabilities],
     groups: npt.NDArray[np.integer[Any]],
     *,
     draws: int,
@@ -119,17 +118,13 @@ def draws_of_groups(
         yield times[:, group_of].astype(np.float64)
 
 
-def _mean_figures(
-    truth: scores.Truth, repeats: Sequence[Floats], weights: Floats
-) -> dict[str, Floats]:
+def _mean_figures(truth: Truth, repeats: Sequence[Floats], weights: Floats) -> dict[str, Floats]:
     """{metric: (draws,)} mean over the repeats, NaN where one does not define it."""
     figures = [weighted_figures(truth, chances, weights) for chances in repeats]
     return {name: np.mean([one[name] for one in figures], axis=0) for name in scores.HEADLINE}
 
 
-def weighted_figures(
-    truth: scores.Truth, probabilities: Floats, weights: Floats
-) -> dict[str, Floats]:
+def weighted_figures(truth: Truth, probabilities: Floats, weights: Floats) -> dict[str, Floats]:
     """The metrics of `scores.HEADLINE`, as if each record stood there `weight` times.
 
     Args:
@@ -156,7 +151,7 @@ def weighted_figures(
 
 
 def weighted_figures_of_guesses(
-    truth: scores.Truth, probabilities: Floats, weights: Floats
+    truth: Truth, probabilities: Floats, weights: Floats
 ) -> dict[str, Floats]:
     """As `weighted_figures`, the metrics of `OF_GUESSES` alone: for many draws."""
     predicted = probabilities.argmax(axis=1)
@@ -173,7 +168,7 @@ def _percentiles(values: Floats, ends: tuple[float, float]) -> dict[str, float |
 
 
 def _confusion(
-    truth: scores.Truth, predicted: npt.NDArray[np.int64], weights: Floats, classes: int
+    truth: Truth, predicted: npt.NDArray[np.int64], weights: Floats, classes: int
 ) -> Floats:
     """(draws, true class, predicted class) summed weights."""
     cell = truth * classes + predicted
@@ -207,7 +202,7 @@ def _quadratic_kappa(confusion: Floats) -> Floats:
     return 1 - _ratio(observed, by_chance)
 
 
-def _macro_auc(truth: scores.Truth, probabilities: Floats, weights: Floats) -> Floats:
+def _macro_auc(truth: Truth, probabilities: Floats, weights: Floats) -> Floats:
     areas = [
         _auc(truth == number, probabilities[:, number], weights)
         for number in range(probabilities.shape[1])
@@ -232,7 +227,7 @@ def _auc(positive: npt.NDArray[np.bool_], rank: Floats, weights: Floats) -> Floa
     return _ratio(won, mass.sum(axis=1) * below[:, -1])
 
 
-def _calibration_error(truth: scores.Truth, probabilities: Floats, weights: Floats) -> Floats:
+def _calibration_error(truth: Truth, probabilities: Floats, weights: Floats) -> Floats:
     """(draws,) sum over the bins of |summed confidence - summed hits|."""
     confidence = probabilities.max(axis=1)
     excess = np.zeros((len(truth), scores.CALIBRATION_BINS))

@@ -14,14 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.statistics import scores
+from knee.storage.arrays import Probabilities, Truth
 
 LARGEST_CURVE: Final = 200  # points a class
 DECIMALS: Final = 6
 
 
-def roc(
-    truth: scores.Truth, probabilities: scores.Probabilities, class_names: Sequence[str]
-) -> pd.DataFrame:
+def roc(truth: Truth, probabilities: Probabilities, class_names: Sequence[str]) -> pd.DataFrame:
     """Columns class, false_positive_rate, true_positive_rate; each class against the rest."""
     from sklearn.metrics import roc_curve
 
@@ -34,7 +33,7 @@ def roc(
 
 
 def precision_recall(
-    truth: scores.Truth, probabilities: scores.Probabilities, class_names: Sequence[str]
+    truth: Truth, probabilities: Probabilities, class_names: Sequence[str]
 ) -> pd.DataFrame:
     """Columns class, recall (rising), precision; each class against the rest."""
     from sklearn.metrics import precision_recall_curve
@@ -47,7 +46,7 @@ def precision_recall(
     return _joined(tables, columns)
 
 
-def reliability(truth: scores.Truth, probabilities: scores.Probabilities) -> pd.DataFrame:
+def reliability(truth: Truth, probabilities: Probabilities) -> pd.DataFrame:
     """Columns confidence (mean), accuracy, count of the bins of `scores` that hold a record."""
     chances = scores.checked(truth, probabilities)
     frame = pd.DataFrame(
@@ -65,7 +64,7 @@ def reliability(truth: scores.Truth, probabilities: scores.Probabilities) -> pd.
 
 
 def confusion(
-    truth: scores.Truth, probabilities: scores.Probabilities, class_names: Sequence[str]
+    truth: Truth, probabilities: Probabilities, class_names: Sequence[str]
 ) -> pd.DataFrame:
     """Columns actual, predicted: names, one row a record.
 
@@ -79,7 +78,7 @@ def confusion(
 
 
 def _one_against_rest(
-    truth: scores.Truth, probabilities: scores.Probabilities, class_names: Sequence[str]
+    truth: Truth, probabilities: Probabilities, class_names: Sequence[str]
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
     chances = scores.checked(truth, probabilities)
     for number, name in enumerate(class_names):

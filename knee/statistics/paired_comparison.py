@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.statistics import bootstrap, scores
+from knee.storage.arrays import Floats, Truth
 
-Floats = npt.NDArray[np.float64]
 SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
 MODEL: Final = "model"
 SHORTCUT: Final = "shortcut"
@@ -72,7 +72,7 @@ def guesses(class_indices: npt.NDArray[np.integer[Any]], classes: int) -> Floats
 
 
 def compare(
-    truth: scores.Truth,
+    truth: Truth,
     groups: npt.NDArray[np.integer[Any]],
     contenders: Sequence[Contender],
     protocol: Protocol,
@@ -168,7 +168,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _figures(
-    truth: scores.Truth, one: Contender, weights: Floats, protocol: Protocol
+    truth: Truth, one: Contender, weights: Floats, protocol: Protocol
 ) -> dict[str, Floats]:
     """{metric: (draws,)}, mean over the repeats."""
     quick = set(protocol.metrics) <= set(bootstrap.OF_GUESSES)

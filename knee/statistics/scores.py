@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-Truth = npt.NDArray[np.integer[Any]]
-Probabilities = npt.NDArray[np.floating[Any]]
+from knee.storage.arrays import Probabilities, Truth
+
 Metric = Callable[[Truth, Probabilities], float]
 
 CALIBRATION_BINS: Final = 15

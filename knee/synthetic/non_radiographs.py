@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-Pixels = npt.NDArray[np.uint8]
+from knee.storage.arrays import Pixels
+
 Random = np.random.Generator
 
 CANVAS_PIXELS: Final = 256  # side of what is drawn, before it is brought to the model's size

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from knee.audit import audit_facts, shortcut_scores
-from knee.reading.canonical_image import Pixels
 from knee.records import file_names
 from knee.splits import protocols
+from knee.storage.arrays import Pixels
 from tests.records.tables import records
 
 PATTERNS = file_names.compile_patterns([r"_aug_\d+$"])

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from knee.audit import audit_charts, audit_facts, audit_pictures, audit_report, shortcut_scores
-from knee.reading.canonical_image import Pixels
 from knee.records.file_names import compile_patterns
+from knee.storage.arrays import Pixels
 from tests.records.tables import records
 
 NO_NAMES = compile_patterns([])

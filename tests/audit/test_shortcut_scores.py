@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from knee.audit import shortcut_scores
-from knee.audit.shortcuts import (
-    Integers,
-    Learner,
-    Shortcut,
-    linear,
-    majority,
-    nearest_neighbour,
-    tree,
-)
+from knee.audit.shortcuts import Learner, Shortcut, linear, majority, nearest_neighbour, tree
+from knee.storage.arrays import Integers
 
 PROTOCOL = shortcut_scores.Protocol(
     folds=5, repeats=2, permutations=99, alarm_level=0.01, draws=100, level=0.95, seed=1

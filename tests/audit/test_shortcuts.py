@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from knee.audit import shortcuts
-from knee.reading.canonical_image import Pixels
+from knee.storage.arrays import Pixels
 from tests.records.tables import records
 
 

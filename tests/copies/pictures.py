@@ -5,7 +5,8 @@ import io
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from knee.reading.canonical_image import Pixels, resize
+from knee.reading.canonical_image import resize
+from knee.storage.arrays import Pixels
 
 SIDE = 160
 

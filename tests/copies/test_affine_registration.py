@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from knee.copies import affine_registration
-from knee.copies.affine_registration import Layer, Maps
+from knee.copies.affine_registration import AffineMaps, Layer
 from tests.copies.pictures import picture
 
 SIDE = 48
@@ -19,7 +19,7 @@ def layer(seed: int) -> Layer:
     return Layer(smooth, np.ones_like(smooth))
 
 
-def moved(moving: Layer, maps: Maps) -> Layer:
+def moved(moving: Layer, maps: AffineMaps) -> Layer:
     values, inside = affine_registration.shown(moving, maps)
     return Layer(values.reshape(1, SIDE, SIDE), inside.reshape(1, SIDE, SIDE))
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from knee.copies import copy_check
 from knee.copies.affine_registration import Agreement
-from knee.reading.canonical_image import Pixels, resize
+from knee.reading.canonical_image import resize
+from knee.storage.arrays import Pixels
 from tests.copies.pictures import changed, picture
 
 COPY = copy_check.Copy(whole=0.9, local=0.8, overlap=0.5, marked_whole=0.7, marked_local=0.95)

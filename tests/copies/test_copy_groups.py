@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from knee.copies import copy_check, copy_groups
-from knee.reading.canonical_image import Pixels, resize
-from knee.records.components import Integers
+from knee.reading.canonical_image import resize
 from knee.run import parameters
+from knee.storage.arrays import Integers, Pixels
 from knee.synthetic import cohort
 from stages import ingest
 from tests.copies.pictures import KINDS, changed, picture

@@ -8,9 +8,10 @@ import pandas as pd
 
 from knee.copies import copy_check, copy_groups, grouping
 from knee.intake.examination import Prints
-from knee.reading.canonical_image import Pixels, resize
+from knee.reading.canonical_image import resize
 from knee.records import file_names
 from knee.run import parameters
+from knee.storage.arrays import Pixels
 from tests.copies.pictures import changed, picture
 
 SAME = grouping.SamePicture(

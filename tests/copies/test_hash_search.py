@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from knee.copies import hash_search
-from knee.reading.canonical_image import Pixels
+from knee.storage.arrays import Pixels
 
 
 def by_force(left: Pixels, right: Pixels, radius: int) -> list[list[int]]:

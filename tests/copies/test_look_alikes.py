@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from knee.copies import look_alikes
-from knee.reading.canonical_image import Pixels, resize
+from knee.reading.canonical_image import resize
+from knee.storage.arrays import Pixels
 from tests.copies.pictures import changed, picture
 
 

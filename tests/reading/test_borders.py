@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from knee.reading.borders import Borders, crop, measure
-from knee.reading.canonical_image import Pixels
+from knee.storage.arrays import Pixels
 from tests.films import film
 
 PICTURE = np.asarray(film(0))

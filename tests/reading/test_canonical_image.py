@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from knee.reading.canonical_image import Pixels, fit, pixel_file, resize
+from knee.reading.canonical_image import fit, pixel_file, resize
+from knee.storage.arrays import Pixels
 
 images = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
 fits = st.sampled_from(["letterbox", "squash", "crop"])

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from knee.classifier.attribution.grad_cam import Halves
-
-Floats = npt.NDArray[np.float32]
+from knee.storage.arrays import Maps
 
 
 class OcclusionError(ValueError):
@@ -71,7 +70,7 @@ def occlusion(
     *,
     most_passes: int,
     batch_size: int = 40,
-) -> Floats:
+) -> Maps:
     """Maps of each model, float32 (models, rows, side, side).
 
     A value is the drop of the class's log-probability when a patch in the image's mean gray is
@@ -109,7 +108,7 @@ def occlusion(
     return _enlarged(drops, pixels.shape[1])
 
 
-def _hidden(image: npt.NDArray[np.uint8], patch: Patch) -> Floats:
+def _hidden(image: npt.NDArray[np.uint8], patch: Patch) -> Maps:
     """The image itself, then with the patch at each position: (1 + positions**2, side, side, 1)."""
     windows = patch.windows(len(image))
     stack = np.repeat(np.asarray(image, np.float32)[np.newaxis], len(windows) + 1, axis=0)
@@ -134,16 +133,14 @@ def _predictor(
     return compiled
 
 
-def _log_chances(
-    predict: Callable[[tf.Tensor], tf.Tensor], images: Floats, batch_size: int
-) -> Floats:
+def _log_chances(predict: Callable[[tf.Tensor], tf.Tensor], images: Maps, batch_size: int) -> Maps:
     """(models, images, classes)."""
     batches = np.array_split(images, -(-len(images) // batch_size))
     parts = [np.asarray(predict(tf.constant(batch))) for batch in batches]
     return np.asarray(np.log(np.concatenate(parts, axis=1) + keras.backend.epsilon()), np.float32)
 
 
-def _enlarged(drops: Floats, side: int) -> Floats:
+def _enlarged(drops: Maps, side: int) -> Maps:
     """(models, rows, n, n) -> (models, rows, side, side), bilinear."""
     flat = drops.reshape(-1, *drops.shape[2:])[..., np.newaxis]
     large = tf.image.resize(flat, (side, side), method="bilinear")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from knee.classifier.features import engines
@@ -21,8 +20,8 @@ from knee.classifier.features.feature_source import FeaturesError, RowFile
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
 from knee.storage import artifacts
+from knee.storage.arrays import HalfFloats
 
-Features = npt.NDArray[np.float16]
 CHUNK_IMAGES = 512  # at most, between two marks of progress
 CHUNK_BYTES = 64 * 2**20  # at most: two of them are in memory at once
 
@@ -61,7 +60,7 @@ class PartialFeatures:
             self.rows_done = min(self._marked(), whole_rows)
             stream.truncate(self._offset + self.rows_done * self._row_bytes)
 
-    def append(self, features: Features) -> None:
+    def append(self, features: HalfFloats) -> None:
         """Add rows, and mark them as done once they are on the disk."""
         with artifacts.naming(self._file), self._file.open("ab") as stream:
             stream.write(features.data)
@@ -172,7 +171,7 @@ def chunk_images(output_shape: tuple[int, ...]) -> int:
     return max(min(CHUNK_IMAGES, CHUNK_BYTES // (2 * int(np.prod(output_shape)))), 1)
 
 
-def _check(values: Features, row: int) -> None:
+def _check(values: HalfFloats, row: int) -> None:
     if not np.isfinite(values).all():
         raise FeaturesError(
             f"features of rows {row} to {row + len(values) - 1} exceed what float16 holds: check "

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
+
+from knee.storage.arrays import AnyFloats, Pixels
 
 if TYPE_CHECKING:
     import keras
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 EngineName = Literal["tensorflow", "openvino"]
 Precision = Literal["float32", "bfloat16"]
 OPENVINO_BATCH = 8  # images an inference request; 4 to 16 are alike, 32 loses
@@ -59,7 +58,7 @@ class Forward(Protocol):
 
     output_shape: tuple[int, ...]
 
-    def fill(self, images: Pixels, out: Floats) -> None:
+    def fill(self, images: Pixels, out: AnyFloats) -> None:
         """Outputs for uint8 `images` (n, side, side) are written to `out` (n, *output_shape)."""
 
 
@@ -125,7 +124,7 @@ class OpenVinoForward:
         self._queue = openvino().AsyncInferQueue(compiled)
         self._queue.set_callback(_store)
 
-    def fill(self, images: Pixels, out: Floats) -> None:
+    def fill(self, images: Pixels, out: AnyFloats) -> None:
         """See `Forward`."""
         for start in range(0, len(images), OPENVINO_BATCH):
             batch = images[start : start + OPENVINO_BATCH]
@@ -173,7 +172,7 @@ class TensorFlowForward:
 
         self._step = tf.function(lambda images: strategy.run(forward, args=(images,)))
 
-    def fill(self, images: Pixels, out: Floats) -> None:
+    def fill(self, images: Pixels, out: AnyFloats) -> None:
         """See `Forward`."""
         for start in range(0, len(images), self._batch):
             batch = images[start : start + self._batch]
@@ -197,7 +196,7 @@ def padded(batch: Pixels, size: int) -> Pixels:
     return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
 
 
-def _store(request: Any, place: Floats) -> None:
+def _store(request: Any, place: AnyFloats) -> None:
     place[...] = request.get_output_tensor(0).data[: len(place)]
 
 

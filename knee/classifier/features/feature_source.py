@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from knee.storage.arrays import Integers
+
 FEATURES = "features.npy"
 ORIGIN = "embedding.json"  # which views the features hold, and what computed them
 IMAGE, MIRROR, AUGMENTED = "image", "mirror", "augmented"  # kinds of views
 
-Indices = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]
 
 
@@ -56,7 +57,7 @@ class RowFile:
     def __len__(self) -> int:
         return self.shape[1]
 
-    def take(self, views: Indices, rows: Indices) -> Values:
+    def take(self, views: Integers, rows: Integers) -> Values:
         """The values at `views` and `rows`, both (n,): (n, ...).
 
         Raises:
@@ -91,7 +92,7 @@ class Source:
     pixels: bool
     kinds: tuple[str, ...] = (IMAGE,)
 
-    def take(self, views: Indices, rows: Indices) -> Values:
+    def take(self, views: Integers, rows: Integers) -> Values:
         """The values at `views` and `rows`, both (n,): (n, ...)."""
         if isinstance(self.values, RowFile):
             return self.values.take(views, rows)

@@ -10,12 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from knee.classifier.features.feature_source import AUGMENTED, IMAGE, MIRROR
+from knee.storage.arrays import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 ROTATION_DEGREES = 7.0  # largest, either way
 ZOOM_SHARE = 0.07  # largest, either way
 BRIGHTNESS = 0.08  # largest shift, in shares of 255

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.classifier.features.engines import OPENVINO_TYPES, Precision, openvino
-
-Pixels = npt.NDArray[np.uint8]
+from knee.storage.arrays import Pixels
 
 
 class CompiledNet:

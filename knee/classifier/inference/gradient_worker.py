@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from knee.storage import provenance
+from knee.storage.arrays import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 QUESTION: Final = struct.Struct("<IQ")  # class index, side of the square image that follows
 ANSWER: Final = struct.Struct("<Q")  # bytes of the PNG that follows
 READY: Final = b"R"

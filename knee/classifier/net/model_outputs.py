@@ -17,8 +17,9 @@ from keras import layers
 from knee.classifier.features.feature_source import Source
 from knee.classifier.net.assembly import FEATURE_MAP
 from knee.classifier.net.heads import PROBABILITIES
-from knee.classifier.training.inputs import Rows, padded_batches
+from knee.classifier.training.inputs import padded_batches
 from knee.evidence.uncertainty.prediction_limits import Observed
+from knee.storage.arrays import Integers
 
 BATCH_SIZE: Final = 32
 MOST_IMAGES: Final = 4096  # whose features say where the training images lie
@@ -39,7 +40,7 @@ def parted(rows: npt.NDArray[np.float32], classes: int) -> Observed:
     return Observed(rows[:, :classes], rows[:, classes:])
 
 
-def observe(model: keras.Model, source: Source, rows: Rows) -> Observed:
+def observe(model: keras.Model, source: Source, rows: Integers) -> Observed:
     """What the trained part of `model` makes of `rows` of what it was trained from."""
     trained = model.layers[-1]
     joint = _joint(trained)
@@ -48,7 +49,7 @@ def observe(model: keras.Model, source: Source, rows: Rows) -> Observed:
     return parted(np.concatenate(made)[: len(rows)], trained.output.shape[-1])
 
 
-def thinned(rows: Rows) -> Rows:
+def thinned(rows: Integers) -> Integers:
     """Each row once, `MOST_IMAGES` of them evenly spread where there are more."""
     once = np.unique(rows)
     count = min(len(once), MOST_IMAGES)

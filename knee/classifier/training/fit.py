@@ -15,14 +15,9 @@ import numpy.typing as npt
 
 from knee.classifier.features.feature_source import Source
 from knee.classifier.training.checkpoints import Checkpoints, Progress
-from knee.classifier.training.inputs import (
-    Augmentation,
-    Rows,
-    padded_batches,
-    targets,
-    training_batches,
-)
+from knee.classifier.training.inputs import Augmentation, padded_batches, targets, training_batches
 from knee.classifier.training.optimizer import FusedAdam
+from knee.storage.arrays import Integers
 
 log = logging.getLogger(__name__)
 SEED_STATE = "seed_generator_state"  # Keras' name for what its random layers draw from
@@ -77,8 +72,8 @@ class Optimisation:
 class Subset:
     """Rows of a source with their classes; rows may repeat in training."""
 
-    rows: Rows
-    class_indices: Rows
+    rows: Integers
+    class_indices: Integers
 
 
 def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
@@ -168,7 +163,7 @@ def steps_at_once(steps: int) -> int:
     return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
 
 
-def cross_entropy(class_indices: Rows, probabilities: npt.NDArray[np.float32]) -> float:
+def cross_entropy(class_indices: Integers, probabilities: npt.NDArray[np.float32]) -> float:
     """Mean negative logarithm of the true class's probability, in nats."""
     chosen = probabilities[np.arange(len(class_indices)), class_indices].astype(np.float64)
     return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())

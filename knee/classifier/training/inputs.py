@@ -13,8 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source
-
-Rows = npt.NDArray[np.int64]
+from knee.storage.arrays import Integers
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Augmentation:
         )
 
 
-def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
+def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Integers:
     """Positions 0..rows-1 shuffled for `epoch`, cut to whole batches.
 
     A partial last batch is left out (another remainder in every epoch): batches of one size keep
@@ -82,8 +81,8 @@ def targets(classes: int, deviation: float) -> npt.NDArray[np.float32]:
 
 def training_batches(
     source: Source,
-    rows: Rows,
-    class_indices: Rows,
+    rows: Integers,
+    class_indices: Integers,
     *,
     targets: npt.NDArray[np.float32],
     batch_size: int,
@@ -129,7 +128,7 @@ def training_batches(
     )
 
 
-def padded_batches(source: Source, rows: Rows, batch_size: int) -> tf.data.Dataset:
+def padded_batches(source: Source, rows: Integers, batch_size: int) -> tf.data.Dataset:
     """Rows in order, the last one repeated up to whole batches: the caller cuts the result."""
     padding = -len(rows) % batch_size
     padded = np.concatenate([rows, np.repeat(rows[-1:], padding)])

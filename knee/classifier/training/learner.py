@@ -15,6 +15,7 @@ import numpy.typing as npt
 from knee.classifier.features.feature_source import Source
 from knee.classifier.training import fit, inputs, training
 from knee.classifier.training.checkpoints import InMemory
+from knee.storage.arrays import Integers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Learner:
 
     def train(
         self,
-        training_rows: tuple[inputs.Rows, inputs.Rows],
-        validation: tuple[inputs.Rows, inputs.Rows],
-        held_out: inputs.Rows,
+        training_rows: tuple[Integers, Integers],
+        validation: tuple[Integers, Integers],
+        held_out: Integers,
         seed: int,
     ) -> Outcome:
         """Train afresh and predict `held_out`.

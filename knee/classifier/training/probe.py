@@ -17,6 +17,7 @@ from knee.classifier.features.feature_source import FeaturesError, RowFile, Sour
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.storage import artifacts
+from knee.storage.arrays import Integers
 
 BATCH_IMAGES = 16
 
@@ -67,7 +68,7 @@ def train_head(
     return progress.best_loss
 
 
-def _write_features(trunk: keras.Model, source: Source, rows: inputs.Rows, path: Path) -> None:
+def _write_features(trunk: keras.Model, source: Source, rows: Integers, path: Path) -> None:
     """Outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (len(source.kinds), len(rows), *trunk.output.shape[1:])

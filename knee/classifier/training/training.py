@@ -17,6 +17,7 @@ from knee.classifier.net import assembly, devices, heads
 from knee.classifier.net.design import BackboneDesign
 from knee.classifier.training import fit, inputs, probe
 from knee.classifier.training.checkpoints import Checkpoints, Progress
+from knee.storage.arrays import Integers
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def _probe(
     log.info("fine-tuning starts from the head's val_loss %.4f", loss)
 
 
-def class_weights(class_indices: inputs.Rows, plan: Plan) -> npt.NDArray[np.float32]:
+def class_weights(class_indices: Integers, plan: Plan) -> npt.NDArray[np.float32]:
     """(classes,) factors on the loss with mean 1 over the rows: rows / (classes x rows of class).
 
     The "balanced" heuristic of King and Zeng 2001, https://doi.org/10.1093/oxfordjournals.pan.a004868.

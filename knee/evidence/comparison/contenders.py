@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.audit import shortcuts
-from knee.audit.shortcuts import Features, Fitted, Integers, Shortcut
+from knee.audit.shortcuts import Fitted, Shortcut
 from knee.statistics import scores
 from knee.statistics.paired_comparison import MODEL, Contender, guesses
+from knee.storage.arrays import Features, Integers
 
 PREFIX: Final = "probability_"
 CROSS_VALIDATION: Final = ("record", "group", "origin", "repeat", "fold", "class_index")

@@ -17,6 +17,7 @@ import pandas as pd
 
 from knee.statistics import bootstrap, curves, scores
 from knee.storage import provenance
+from knee.storage.arrays import Probabilities
 
 HELD_OUT: Final = ("val", "test")
 KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
@@ -135,7 +136,7 @@ def held_out(records: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def predictions(
-    held: pd.DataFrame, probabilities: scores.Probabilities, class_names: Sequence[str]
+    held: pd.DataFrame, probabilities: Probabilities, class_names: Sequence[str]
 ) -> pd.DataFrame:
     """The table predictions.csv: columns `KEPT`, predicted, and `probability_<class>` of each.
 

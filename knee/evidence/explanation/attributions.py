@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.audit.shortcuts import RING_SHARE
+from knee.storage.arrays import Floats
 
-Floats = npt.NDArray[np.float64]
 Region = npt.NDArray[Any]  # bool, or float of 0-1: (side, side) or (rows, side, side)
 
 

@@ -10,13 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from PIL import UnidentifiedImageError
 
 from knee.reading import borders, canonical_image, raster, source_files
-
-Coverage = npt.NDArray[np.float32]
+from knee.storage.arrays import Maps, Pixels
 
 
 class MaskError(ValueError):
@@ -31,7 +29,7 @@ def read_masks(
     fit: Literal["letterbox", "squash", "crop"],
     crop_borders: bool,
     maximum_megapixels: float,
-) -> Coverage:
+) -> Maps:
     """Share of each canonical pixel that is bone, float32 (rows, side, side), 0-1.
 
     A row is all NaN where the image has no mask. The other arguments are those that ingest made
@@ -59,7 +57,7 @@ def read_masks(
     return covered
 
 
-def _read(path: Path, maximum_megapixels: float) -> canonical_image.Pixels:
+def _read(path: Path, maximum_megapixels: float) -> Pixels:
     """uint8 (height, width), 255 where bone is."""
     try:
         content = source_files.read(source_files.Source(path.name, path, ""))

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.evidence.explanation import attributions
-from knee.evidence.explanation.attributions import Floats
 from knee.statistics import scores
+from knee.storage.arrays import Floats, Maps
 
-Maps = npt.NDArray[np.floating[Any]]  # (rows, side, side)
 FACTS: Final = ("backbone", "model_sha256", "synthetic", "split_protocol")
 NO_MASKS: Final = "no bone masks: the folder data.bone_masks has none of these images"
 

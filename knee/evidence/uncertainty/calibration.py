@@ -16,8 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Truth = npt.NDArray[np.integer[Any]]
+from knee.storage.arrays import Floats, Truth
 
 LARGEST: Final = 8.0  # temperature, and the inverse of the smallest: separable records have no best
 DRAWS: Final = 500  # of groups of records, for the interval

@@ -20,12 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from knee.storage import artifacts, provenance
-
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.floating[Any]]
+from knee.storage.arrays import Features, Floats
 
 MOST_DIRECTIONS: Final = 512  # kept; the others share their mean variance
 FEWEST_IMAGES: Final = 8  # fewer say nothing about a spread

@@ -16,9 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.evidence.uncertainty import calibration, novelty, prediction_sets
-
-Probabilities = npt.NDArray[np.floating[Any]]
-Features = npt.NDArray[np.floating[Any]]
+from knee.storage.arrays import Features, Probabilities
 
 NOVELTY_FILE: Final = "novelty.npz"  # beside model.keras
 BETWEEN: Final = "|"  # of the names in a prediction set

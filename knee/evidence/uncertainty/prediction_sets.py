@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Probabilities = npt.NDArray[np.floating[Any]]
+from knee.storage.arrays import Floats, Probabilities
 
 
 def thresholds(

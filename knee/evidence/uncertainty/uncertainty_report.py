@@ -18,6 +18,7 @@ import pandas as pd
 from knee.evidence.evaluation import evaluation_report
 from knee.evidence.uncertainty import calibration, prediction_limits
 from knee.statistics import bootstrap, scores
+from knee.storage.arrays import Truth
 
 CALIBRATED: Final = ("log_loss", "expected_calibration_error")
 STEPS: Final = 2  # of the scale, from which on a mistake is a gross one
@@ -154,7 +155,7 @@ def _told_apart(
 
 
 def _scored(
-    truth: scores.Truth,
+    truth: Truth,
     chances: npt.NDArray[np.float64],
     groups: npt.NDArray[Any],
     draws: Draws,

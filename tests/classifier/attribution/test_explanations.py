@@ -20,7 +20,7 @@ def net(*, trained_backbone: bool = False) -> Any:
     """Class 1 where anything is bright; in the two parts that every saved model has."""
     import keras
 
-    from knee.classifier.attribution import grad_cam
+    from knee.classifier.attribution.grad_cam import grad_cam, halves
     from knee.classifier.net.assembly import FEATURE_MAP
 
     pixels = keras.Input((SIDE, SIDE, 1))
@@ -38,7 +38,7 @@ def net(*, trained_backbone: bool = False) -> Any:
     trained = keras.Model(features, outputs)
     falling_and_rising = np.stack([-np.full(4, 9.0), np.full(4, 9.0)], axis=1)
     trained.get_layer("probabilities").set_weights([falling_and_rising, np.zeros(2)])
-    return grad_cam.halves(keras.Model(pixels, trained(frozen(pixels))))
+    return halves(keras.Model(pixels, trained(frozen(pixels))))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_occlusion_finds_the_square_that_decides(films: Any) -> None:
 
 
 def test_grad_cam_is_a_map_of_zero_to_one_that_finds_the_square(films: Any) -> None:
-    from knee.classifier.attribution.grad_cam import grad_cam
+    from knee.classifier.attribution.grad_cam import grad_cam, halves
 
     maps = grad_cam(net(), films, ONES, batch_size=1)
     assert maps.shape == (2, SIDE, SIDE)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knee.audit.shortcuts import Features, Fitted, Integers, Shortcut
+from knee.audit.shortcuts import Fitted, Shortcut
 from knee.evidence.comparison import contenders
+from knee.storage.arrays import Features, Integers
 
 RECORDS, CLASSES = 30, 3
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from knee.evidence.explanation import bone_masks
+from knee.storage.arrays import Maps
 
 
 def record(source: str = "a/one.jpg", width: int = 40, height: int = 80) -> pd.DataFrame:
@@ -23,7 +24,7 @@ def write(folder: Path, mask: np.ndarray[Any, Any], name: str = "a/one.png") -> 
     Image.fromarray(mask).save(folder / name)
 
 
-def read(folder: Path, records: pd.DataFrame, **changes: Any) -> bone_masks.Coverage:
+def read(folder: Path, records: pd.DataFrame, **changes: Any) -> Maps:
     settings: dict[str, Any] = {
         "side_pixels": 16,
         "fit": "letterbox",
