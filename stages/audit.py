@@ -18,14 +18,14 @@ from typing import Any
 from knee.audit import audit_facts, audit_report, shortcut_scores
 from knee.records import file_names, records_table
 from knee.run import command, parameters
-from knee.splits import protocols
-from knee.storage import artifacts
+from knee.splits import split_table
+from knee.storage import artifacts, row_files
 
 ERRORS = (
     records_table.RecordsError,
-    protocols.SplitError,
+    split_table.SplitError,
     file_names.LineageError,
-    audit_facts.AuditError,
+    artifacts.ArtifactError,
 )
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,15 @@ def run(
 ) -> None:
     """Audit `records_in` by `settings.audit`."""
     asked = settings.audit
-    table, split = records_table.read_records(records_in), protocols.read_split(split_in)
-    pixels = audit_facts.read_pixels(pixels_in, table)
+    table, split = records_table.read_records(records_in), split_table.read_split(split_in)
+    pixels = row_files.read_pixels(
+        pixels_in, table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
+    )
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
     originals = audit_facts.originals(table, patterns)
-    kept = protocols.one_a_picture(table, originals)
+    kept = split_table.one_a_picture(table, originals)
     protocol = shortcut_scores.Protocol(
         folds=asked.folds,
         repeats=asked.repeats,

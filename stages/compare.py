@@ -19,25 +19,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.audit import audit_facts, shortcuts
+from knee.audit import shortcuts
 from knee.classifier.features import feature_source
 from knee.evidence.comparison import comparison_report, contenders
-from knee.evidence.evaluation import evaluation_report
-from knee.promotion import candidates
+from knee.evidence.evaluation import predictions
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.splits import protocols
+from knee.splits import cross_validation, split_table
 from knee.statistics import paired_comparison, scores
-from knee.storage import artifacts
+from knee.storage import artifacts, json_files, row_files
+from knee.storage.artifacts import read_bytes
 
 ERRORS = (
     records_table.RecordsError,
-    protocols.SplitError,
-    audit_facts.AuditError,
-    candidates.CandidateError,
+    split_table.SplitError,
+    artifacts.ArtifactError,
+    artifacts.ArtifactError,
     contenders.ContenderError,
-    evaluation_report.EvaluationError,
-    feature_source.FeaturesError,
+    artifacts.ArtifactError,
+    artifacts.ArtifactError,
     scores.ScoreError,
 )
 ROWS_AT_ONCE = 256
@@ -51,7 +51,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
         chosen.metric, chosen.bootstrap_draws, chosen.interval_level, chosen.seed
     )
     names = settings.model.backbones
-    table, split = records_table.read_records(paths.records), protocols.read_split(paths.split)
+    table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
     used = table[table["status"] == records_table.USED].reset_index(drop=True)
     position = {record: row for row, record in enumerate(used["record"])}
     baselines = _baselines(used, paths, names)
@@ -77,7 +77,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
 def _baselines(
     used: pd.DataFrame, paths: argparse.Namespace, names: Sequence[str]
 ) -> dict[str, shortcuts.Shortcut]:
-    pixels = audit_facts.read_pixels(paths.pixels, used)
+    pixels = row_files.read_pixels(paths.pixels, used["pixel_row"].to_numpy())
     pooled = {}
     for name in names:
         source = feature_source.open_source(paths.features / name, paths.pixels)
@@ -105,12 +105,12 @@ def _cross_validated(
     """The contenders, or why there are none."""
     files = {name: paths.metrics / name / "out_of_fold.csv" for name in names}
     files |= dict(paths.also)
-    tables = {name: candidates.read_predictions(_bytes(file)) for name, file in files.items()}
+    tables = {name: predictions.read_predictions(read_bytes(file)) for name, file in files.items()}
     for name in names:
         tables |= _other_heads(name, paths.metrics / name / "heads_out_of_fold.csv")
     for name in names:
         if tables[name].empty:
-            facts = evaluation_report.read_json(
+            facts = json_files.read_json(
                 paths.metrics / name / "cross_validation.json", ("reason",)
             )
             return f"{name} was not cross-validated: {facts['reason']}"
@@ -120,11 +120,11 @@ def _cross_validated(
 
 def _other_heads(backbone: str, path: Path) -> dict[str, pd.DataFrame]:
     """The tables of `cross_validate.heads`, by what each contender is called."""
-    table = candidates.read_predictions(_bytes(path))
+    table = predictions.read_predictions(read_bytes(path))
     if "head" not in table:
-        raise candidates.CandidateError(f"{path} has no column head: run `dvc repro`")
+        raise artifacts.ArtifactError(f"{path} has no column head: run `dvc repro`")
     parts = table.groupby("head", sort=False)
-    return {contenders.with_head(backbone, str(head)): part for head, part in parts}
+    return {cross_validation.with_head(backbone, str(head)): part for head, part in parts}
 
 
 def _held_out(
@@ -136,7 +136,7 @@ def _held_out(
     split: pd.DataFrame,
 ) -> contenders.Field:
     tables = {
-        name: candidates.read_predictions(_bytes(metrics / name / "predictions.csv"))
+        name: predictions.read_predictions(read_bytes(metrics / name / "predictions.csv"))
         for name in names
     }
     training = split.loc[split["subset"] == "train", "record"]
@@ -179,13 +179,6 @@ def _log(facts: Mapping[str, Any]) -> None:
             text = "%-16s %-30s %s %s than the best shortcut, %s"
             surely = "surely better" if one["significant"] else "not surely better"
             log.info(text, evidence, one["model"], f"within {within}", surely, one["other"])
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise candidates.CandidateError(f"{path} cannot be read: run `dvc repro`") from error
 
 
 def _named(text: str) -> tuple[str, Path]:

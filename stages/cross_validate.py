@@ -27,23 +27,22 @@ from knee.classifier.features import feature_source
 from knee.classifier.net import design
 from knee.classifier.training import fold_training
 from knee.drawing import charts
-from knee.evidence.comparison import contenders
 from knee.evidence.evaluation import evaluation_report, out_of_fold
 from knee.evidence.evaluation.fold_results import FoldResults, Result
 from knee.records import file_names, records_table
 from knee.run import command, parameters
-from knee.splits import cross_validation, protocols
+from knee.splits import cross_validation, split_table
 from knee.splits.cross_validation import Fold
 from knee.statistics import scores
 from knee.storage import artifacts, provenance
 
 ERRORS = (
     records_table.RecordsError,
-    protocols.SplitError,
+    split_table.SplitError,
     file_names.LineageError,
     scores.ScoreError,
     design.DesignError,
-    feature_source.FeaturesError,
+    artifacts.ArtifactError,
     cross_validation.CrossValidationError,
 )
 SECTIONS = ("oversample", "train")  # beside the head: that a fold and the training have in common
@@ -58,7 +57,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Cross-validate `paths.backbone`; write figures, predictions and a chart."""
     chosen = settings.cross_validate
     table = records_table.read_records(paths.records)
-    kept = _kept(settings, table, protocols.read_split(paths.split))
+    kept = _kept(settings, table, split_table.read_split(paths.split))
     protocol = cross_validation.Protocol(
         chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
     )
@@ -146,7 +145,7 @@ def _results(
         "embedding": None if source.pixels else feature_source.read_origin(paths.features),
     }
     recipe = fold_training.Recipe(
-        contenders.with_head(paths.backbone, name) if name else paths.backbone,
+        cross_validation.with_head(paths.backbone, name) if name else paths.backbone,
         design.read_design(paths.features),
         parameters.as_dictionary(head),
         parameters.as_dictionary(settings.train),
@@ -168,8 +167,8 @@ def _write(
 ) -> None:
     """`others` are the tables of other heads, of the columns of `predicted` and `head`."""
     heads = pd.concat(others) if others else predicted.head(0).assign(head="")
-    artifacts.write_text(paths.predictions_out, evaluation_report.as_csv(predicted))
-    artifacts.write_text(paths.heads_out, evaluation_report.as_csv(heads))
+    artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))
+    artifacts.write_text(paths.heads_out, artifacts.as_csv(heads))
     charts.folds(report, out_of_fold.subtitle(report), paths.plot_out)
     artifacts.write_json(paths.headline_out, short)
     artifacts.write_json(paths.cross_validation_out, report)

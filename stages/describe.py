@@ -16,17 +16,16 @@ from typing import Any
 
 import pandas as pd
 
-from knee.evidence.evaluation import evaluation_report
 from knee.promotion import candidates, model_card, subgroups
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.statistics import scores
-from knee.storage import artifacts
+from knee.storage import artifacts, json_files
 
 ERRORS = (
     records_table.RecordsError,
-    candidates.CandidateError,
-    evaluation_report.EvaluationError,
+    artifacts.ArtifactError,
+    artifacts.ArtifactError,
     scores.ScoreError,
 )
 log = logging.getLogger(__name__)
@@ -35,10 +34,8 @@ log = logging.getLogger(__name__)
 def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Write the cards of `settings.model.backbones` to the folder `paths.cards_out`."""
     table = records_table.read_records(paths.records)
-    comparison = evaluation_report.read_json(
-        paths.comparison / "comparison.json", ("evidence", "metric")
-    )
-    audit = evaluation_report.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
+    comparison = json_files.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
+    audit = json_files.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
     with artifacts.staged_folder(paths.cards_out) as folder:
         for name in settings.model.backbones:
             facts = _facts(settings, name, table, comparison, audit, paths)
@@ -59,7 +56,7 @@ def _facts(
     chosen = settings.evaluate
     candidate = candidates.read_candidate(name, paths.models / name, paths.metrics / name)
     predictions = candidate.predictions
-    folds = evaluation_report.read_json(paths.metrics / name / "cross_validation.json", ("status",))
+    folds = json_files.read_json(paths.metrics / name / "cross_validation.json", ("status",))
     return {
         "training": candidate.training,
         "test": candidate.test,
@@ -67,7 +64,9 @@ def _facts(
         "folds": folds if folds["status"] == "done" else None,
         "folds_missing": folds.get("reason", ""),
         **model_card.rivals(comparison, name),
-        "explanation": candidates.read_facts(paths.metrics / name / "explanation_headline.json"),
+        "explanation": json_files.read_json_if_present(
+            paths.metrics / name / "explanation_headline.json"
+        ),
         "subgroups": subgroups.figures(
             predictions[predictions["subset"] == "test"],
             table,

@@ -19,12 +19,12 @@ from knee.classifier.features import embedding, engines, feature_source
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign, DesignError, write_design
 from knee.run import command, parameters
-from knee.storage import artifacts, provenance
+from knee.storage import artifacts, provenance, row_files
 
 ERRORS = (
     DesignError,
     engines.EngineError,
-    feature_source.FeaturesError,
+    artifacts.ArtifactError,
 )
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def run(
 
     `partial` is a folder for what is not finished yet.
     """
-    pixels = feature_source.RowFile(pixels_in, has_views=False)
+    pixels = row_files.RowFile(pixels_in, has_views=False)
     design = BackboneDesign(
         name=backbone,
         side_pixels=pixels.shape[2],

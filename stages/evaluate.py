@@ -25,13 +25,13 @@ from knee import tracking
 from knee.classifier.attribution import grad_cam
 from knee.classifier.net import devices, model_outputs, saved
 from knee.drawing import charts, contact_sheets
-from knee.evidence.evaluation import evaluation_report
+from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.uncertainty import prediction_limits, uncertainty_report
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.splits import protocols
+from knee.splits import split_table
 from knee.statistics import curves, scores
-from knee.storage import artifacts
+from knee.storage import artifacts, row_files
 from knee.synthetic import non_radiographs
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 ERRORS = (
     records_table.RecordsError,
-    protocols.SplitError,
+    split_table.SplitError,
     scores.ScoreError,
     saved.ModelFileError,
-    evaluation_report.EvaluationError,
+    artifacts.ArtifactError,
     prediction_limits.CautionError,
-    tracking.EvidenceError,
+    artifacts.ArtifactError,
 )
 log = logging.getLogger(__name__)
 
@@ -60,17 +60,18 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
         split=paths.split,
     )
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
-    held = evaluation_report.held_out(table, protocols.read_split(paths.split))
-    pixels = evaluation_report.read_pixels(paths.pixels, held["pixel_row"].to_numpy())
+    held = predictions.held_out(table, split_table.read_split(paths.split))
+    rows = held["pixel_row"].to_numpy()
+    pixels = row_files.read_pixels(paths.pixels, rows)[rows]
     history = evaluation_report.read_history(paths.history)
     devices.make_deterministic(settings.evaluate.seed)
     model = saved.load_model(paths.model / "model.keras", training["model_sha256"])
     limits = prediction_limits.read(paths.model, training)
     joint = model_outputs.with_features(model)
-    both = model_outputs.parted(saved.predict(joint, pixels), len(limits.classes))
-    predicted = evaluation_report.predictions(held, both.probabilities, training["classes"])
+    both = model_outputs.split_outputs(saved.predict(joint, pixels), len(limits.classes))
+    predicted = predictions.predictions(held, both.probabilities, training["classes"])
     predicted["prediction_set"] = limits.sets(
-        evaluation_report.probabilities_of(predicted, training["classes"])
+        predictions.probabilities_of(predicted, training["classes"])
     )
     predicted["out_of_distribution"] = limits.scores(both.features)
     is_test = predicted["subset"] == "test"
@@ -87,7 +88,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     films = pixels[is_test.to_numpy()]
     strange = _strangers(chosen, joint, films, limits)
     _add_caution(report, settings, test, training, strange)
-    artifacts.write_text(paths.predictions_out, evaluation_report.as_csv(predicted))
+    artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))
     subtitle = evaluation_report.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
         _chart(test, training, history, subtitle, folder)
@@ -112,7 +113,7 @@ def _strangers(
     drawn = non_radiographs.strangers(films.shape[1], count, chosen.seed)
     spoiled = non_radiographs.disturbed(films[:: max(len(films) // count, 1)][:count])
     pictures = np.concatenate([*drawn.values(), *spoiled.values()])
-    observed = model_outputs.parted(saved.predict(joint, pictures), len(limits.classes))
+    observed = model_outputs.split_outputs(saved.predict(joint, pictures), len(limits.classes))
     found = limits.scores(observed.features)
     ends = np.cumsum([len(images) for images in (*drawn.values(), *spoiled.values())])
     parts = np.split(found, ends[:-1])
@@ -149,7 +150,7 @@ def _chart(
 ) -> None:
     tables = evaluation_report.tables(test, training["classes"])
     for name, table in tables.items():
-        artifacts.write_text(folder / f"{name}.csv", evaluation_report.as_csv(table))
+        artifacts.write_text(folder / f"{name}.csv", artifacts.as_csv(table))
     confusion_out = folder / "confusion.png"
     charts.confusion_matrix(tables["confusion"], training["classes"], subtitle, confusion_out)
     charts.roc(tables["roc"], subtitle, folder / "roc.png")
@@ -178,7 +179,7 @@ def _picture(
     )
     rows = evaluation_report.explained(test, chosen.explained_images, chosen.seed)
     shown = test.iloc[rows].reset_index(drop=True)
-    classes = evaluation_report.probabilities_of(shown, class_names).argmax(axis=1)
+    classes = predictions.probabilities_of(shown, class_names).argmax(axis=1)
     heat = grad_cam.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255
     contact_sheets.grad_cam_panel(pixels[rows], heat, shown, subtitle, folder / "grad_cam.png")
 

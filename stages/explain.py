@@ -25,24 +25,24 @@ from knee import tracking
 from knee.classifier.attribution import grad_cam, occlusion, randomisation
 from knee.classifier.net import devices, saved
 from knee.drawing import contact_sheets
-from knee.evidence.evaluation import evaluation_report
+from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.explanation import bone_masks, explanation_report
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.splits import protocols
+from knee.splits import split_table
 from knee.statistics import scores
-from knee.storage import artifacts
+from knee.storage import artifacts, json_files, row_files
 from knee.storage.arrays import Maps
 
 ERRORS = (
     records_table.RecordsError,
-    protocols.SplitError,
+    split_table.SplitError,
     scores.ScoreError,
     saved.ModelFileError,
-    evaluation_report.EvaluationError,
+    artifacts.ArtifactError,
     bone_masks.MaskError,
     occlusion.OcclusionError,
-    tracking.EvidenceError,
+    artifacts.ArtifactError,
 )
 TITLES = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
 log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     """Explain images of `paths.backbone`; write figures, their headline and a picture."""
     chosen = settings.explain
     training, facts, shown = _read(chosen, paths)
-    pixels = evaluation_report.read_pixels(paths.pixels, shown["pixel_row"].to_numpy())
+    rows = shown["pixel_row"].to_numpy()
+    pixels = row_files.read_pixels(paths.pixels, rows)[rows]
     bone = bone_masks.read_masks(
         paths.bone_masks,
         shown,
@@ -65,7 +66,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     devices.make_deterministic(chosen.seed)
     model = grad_cam.halves(saved.load_model(paths.model / "model.keras", training["model_sha256"]))
     chances = model.probabilities(pixels)
-    predicted = evaluation_report.predictions(shown, chances, training["classes"])
+    predicted = predictions.predictions(shown, chances, training["classes"])
     maps, redrawn = _maps(chosen, model, pixels, chances.argmax(axis=1), patch)
     groups = shown["group"].to_numpy()
     report = facts | explanation_report.report(
@@ -100,8 +101,8 @@ def _read(
         split=paths.split,
     )
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
-    evaluation_report.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
-    held = evaluation_report.held_out(table, protocols.read_split(paths.split))
+    json_files.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
+    held = predictions.held_out(table, split_table.read_split(paths.split))
     test = held[held["subset"] == "test"].reset_index(drop=True)
     shown = test.iloc[explanation_report.chosen(test, chosen.images, chosen.seed)].reset_index(
         drop=True

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.splits import oversampling, protocols
+from knee.splits import oversampling, split_table
 from knee.storage import artifacts
 
-ERRORS = (records_table.RecordsError, protocols.SplitError)
+ERRORS = (records_table.RecordsError, split_table.SplitError)
 log = logging.getLogger(__name__)
 
 
 def run(settings: parameters.Params, *, records_in: Path, split_in: Path, rows_out: Path) -> None:
     """Write the training rows of `split_in`."""
     chosen = settings.oversample
-    table, split = records_table.read_records(records_in), protocols.read_split(split_in)
+    table, split = records_table.read_records(records_in), split_table.read_split(split_in)
     rows = oversampling.training_rows(table, split, chosen.method, chosen.seed)
     artifacts.write_text(rows_out, rows.to_csv(index=False))
     distinct = rows["record"].nunique()

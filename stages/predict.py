@@ -28,19 +28,18 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.features import engines
-from knee.evidence.evaluation import evaluation_report
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import batch_prediction
 from knee.reading import prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.run import parameters
-from knee.storage import artifacts
+from knee.storage import artifacts, json_files
 
 USER_ERRORS = (
     parameters.ParamsError,
     tracking.TrackingError,
     engines.EngineError,
-    evaluation_report.EvaluationError,
+    artifacts.ArtifactError,
     source_files.FolderError,
     prediction_limits.CautionError,
     OSError,
@@ -52,7 +51,7 @@ def run(chosen: argparse.Namespace) -> int:
     engine = engines.choose(chosen.engine, chosen.precision)
     with tempfile.TemporaryDirectory() as temporary:
         folder, name, version = _model(chosen, Path(temporary))
-        training = evaluation_report.read_json(folder / "training.json", batch_prediction.FACTS)
+        training = json_files.read_json(folder / "training.json", batch_prediction.FACTS)
         canonical = Canonical(
             **training["preprocessing"], maximum_megapixels=chosen.maximum_megapixels
         )
@@ -97,11 +96,11 @@ def _write(table: pd.DataFrame, out: Path | None, *, labels: bool) -> None:
     shown = table if labels else table.drop(columns="label")
     if out is None:
         if not labels:
-            sys.stdout.write(evaluation_report.as_csv(shown))
+            sys.stdout.write(artifacts.as_csv(shown))
     elif out.suffix == ".json":
         artifacts.write_text(out, batch_prediction.as_json(shown))
     else:
-        artifacts.write_text(out, evaluation_report.as_csv(shown))
+        artifacts.write_text(out, artifacts.as_csv(shown))
 
 
 def _figures(

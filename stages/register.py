@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from knee import tracking
+from knee.evidence.evaluation import predictions
 from knee.promotion import candidates, champion_decision, description, gates
 from knee.run import command, parameters
 from knee.statistics import scores
-from knee.storage import artifacts
+from knee.storage import artifacts, json_files
 
 ERRORS = (
-    candidates.CandidateError,
+    artifacts.ArtifactError,
     champion_decision.PredictionsError,
     scores.ScoreError,
-    tracking.EvidenceError,
+    artifacts.ArtifactError,
     tracking.TrackingError,
 )
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
@@ -88,9 +89,9 @@ def run(
     }
     seen = [
         gates.split(best.training["split_protocol"]),
-        gates.audit(candidates.read_facts(metrics_in / "audit.json")),
+        gates.audit(json_files.read_json_if_present(metrics_in / "audit.json")),
         gates.shortcuts(
-            candidates.read_facts(comparison_in / "comparison.json"),
+            json_files.read_json_if_present(comparison_in / "comparison.json"),
             best.backbone,
             chosen.minimum_probability,
         ),
@@ -114,7 +115,7 @@ def _card(cards: Path, backbone: str) -> dict[str, Path]:
     found = {f"model_card{kind}": cards / f"{backbone}{kind}" for kind in (".md", ".html")}
     for path in found.values():
         if not path.is_file():
-            raise candidates.CandidateError(f"{path} cannot be read: run `dvc repro`")
+            raise artifacts.ArtifactError(f"{path} cannot be read: run `dvc repro`")
     return found
 
 
@@ -173,7 +174,7 @@ def _decide(
             [*seen, gates.Gate("champion", passed=False, reason=reason)]
         )
     return champion_decision.decide(
-        best.predictions, candidates.read_predictions(content), rules, seen
+        best.predictions, predictions.read_predictions(content), rules, seen
     )
 
 

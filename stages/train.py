@@ -23,12 +23,12 @@ import pandas as pd
 from knee import tracking
 from knee.classifier.features import feature_source
 from knee.classifier.net import backbones, design, model_outputs, saved
-from knee.classifier.training import fit, training
+from knee.classifier.training import fit, observe, training
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.evidence.uncertainty import prediction_limits
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.splits import protocols
+from knee.splits import split_table
 from knee.storage import artifacts, provenance
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ERRORS = (
     backbones.BackboneError,
-    feature_source.FeaturesError,
+    artifacts.ArtifactError,
 )
 
 
@@ -106,18 +106,18 @@ def _learn(
     held: pd.DataFrame,
 ) -> prediction_limits.Learned:
     """What the model knows about its limits; its probabilities are calibrated in place."""
-    validation = model_outputs.observe(model, source, held["pixel_row"].to_numpy())
-    once = model_outputs.thinned(rows["pixel_row"].to_numpy())
+    validation = observe.observe(model, source, held["pixel_row"].to_numpy())
+    once = observe.subsample_rows(rows["pixel_row"].to_numpy())
     learned = prediction_limits.learn(
         validation,
         held["class_index"].to_numpy(),
         held["group"].to_numpy(),
-        model_outputs.observe(model, source, once).features,
+        observe.observe(model, source, once).features,
         method=chosen.calibration,
         level=chosen.set_level,
         quantile=chosen.familiar_quantile,
     )
-    model_outputs.temper(model, learned.temperature)
+    model_outputs.apply_temperature(model, learned.temperature)
     log.info("temperature %.3f", learned.temperature)
     return learned
 
@@ -129,7 +129,7 @@ def _plan(settings: parameters.Params, features_in: Path, classes: int) -> train
 
 def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:
     """Records of the val subset, with the split's groups."""
-    drawn = protocols.read_split(split)[["record", "subset", "group"]]
+    drawn = split_table.read_split(split)[["record", "subset", "group"]]
     chosen = table.drop(columns="group").merge(drawn, on="record")
     return chosen[chosen["subset"] == "val"]
 

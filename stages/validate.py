@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from knee.records import records_table
+from knee.records import reasons, records_table
 from knee.run import command, parameters
+from knee.run.errors import UserError
 from knee.storage import artifacts
 from knee.validation import records_suite, suites
 
@@ -23,7 +24,7 @@ LONGEST = 60  # letters of a reason in the log
 log = logging.getLogger(__name__)
 
 
-class ValidationError(ValueError):
+class ValidationError(UserError):
     """The data fail an expectation."""
 
 
@@ -60,19 +61,17 @@ def run(
 
 def _log_set_aside(table: pd.DataFrame) -> None:
     """A table of why files are not used, rejected ones first."""
-    reasons = records_suite.reasons(table)
-    if reasons:
+    found = reasons.reasons(table)
+    if found:
         log.info("%-12s %6s  %-*s  %s", "set aside", "files", LONGEST, "reason", "for example")
-    for one in reasons[:SHOWN]:
+    for one in found[:SHOWN]:
         why = ascii(one.reason)[1:-1]
         why = why if len(why) <= LONGEST else f"{why[: LONGEST - 3]}..."
         examples = ", ".join(ascii(name)[1:-1] for name in one.examples)
         log.info("%-12s %6d  %-*s  %s", one.status, one.count, LONGEST, why, examples)
-    if len(reasons) > SHOWN:
-        more = sum(one.count for one in reasons[SHOWN:])
-        log.info(
-            "and %d files more for %d other reasons: see the report", more, len(reasons) - SHOWN
-        )
+    if len(found) > SHOWN:
+        more = sum(one.count for one in found[SHOWN:])
+        log.info("and %d files more for %d other reasons: see the report", more, len(found) - SHOWN)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,18 +14,19 @@ from pathlib import Path
 
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.splits import protocols
+from knee.run.errors import UserError
+from knee.splits import split_table
 from knee.storage import artifacts
 from knee.validation import split_suite, suites
 
 log = logging.getLogger(__name__)
 
 
-class SplitValidationError(ValueError):
+class SplitValidationError(UserError):
     """The split fails an expectation."""
 
 
-ERRORS = (records_table.RecordsError, protocols.SplitError, SplitValidationError)
+ERRORS = (records_table.RecordsError, split_table.SplitError, SplitValidationError)
 
 
 def run(
@@ -37,7 +38,7 @@ def run(
     docs_out: Path,
 ) -> None:
     """Check `split_in`; write the figures first, then fail if an expectation does."""
-    table, split = records_table.read_records(records_in), protocols.read_split(split_in)
+    table, split = records_table.read_records(records_in), split_table.read_split(split_in)
     asked, limits = settings.split, settings.validate
     wanted = split_suite.Wanted(
         protocol=asked.protocol,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from knee.copies import copy_check, copy_groups
+from knee.copies import copy_check, copy_groups, hash_search
 from knee.reading import canonical_image, image_formats
 from knee.run import parameters
 from knee.storage.arrays import Integers, Pixels
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _groups(pictures: list[Pixels], search: copy_groups.Search) -> Integers:
-    both = [copy_groups.perceptual_hashes(picture) for picture in pictures]
+    both = [hash_search.perceptual_hashes(picture) for picture in pictures]
     upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
     side = copy_check.REDUCED_SIDE_PIXELS
     reduced = np.stack([canonical_image.resize(picture, side, side) for picture in pictures])

@@ -13,7 +13,7 @@ import pandas as pd
 from knee.classifier.features import feature_source
 from knee.records import file_names, records_table
 from knee.run import parameters
-from knee.splits import cross_validation, protocols
+from knee.splits import cross_validation, split_table
 from knee.splits.cross_validation import Fold
 from knee.storage.arrays import AnyFloats
 
@@ -79,7 +79,7 @@ def read(folder: Path, subset: Literal["all", "development"]) -> FinishedRun:
     if settings.split.protocol != "grouped":
         raise SystemExit(f"{folder} is a run of the split {settings.split.protocol}, not grouped")
     table = records_table.read_records(folder / "data" / "records.csv")
-    split = protocols.read_split(folder / "data" / "split.csv")
+    split = split_table.read_split(folder / "data" / "split.csv")
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )

@@ -20,7 +20,7 @@ import pandas as pd
 
 from knee.records import conflicts, records_table
 from knee.run import parameters
-from knee.splits import protocols
+from knee.splits import split_table
 
 RESULTS = Path(__file__).parents[1] / "results" / "memory.json"
 PICTURE, PIXELS = "knows the picture", "has seen the same pixels"
@@ -45,7 +45,7 @@ def measure(run: Path) -> dict[str, Any]:
     if settings.split.protocol != "random":
         raise SystemExit(f"{run}: split.protocol is not random: nothing is there to remember")
     table = records_table.read_records(run / "data" / "records.csv")
-    drawn = protocols.read_split(run / "data" / "split.csv")[["record", "subset"]]
+    drawn = split_table.read_split(run / "data" / "split.csv")[["record", "subset"]]
     films = table.merge(drawn, on="record")
     several = films.groupby("picture")["label"].nunique() > 1
     train, test = films[films["subset"] == "train"], films[films["subset"] == "test"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.machine import Cost, run
+from knee.splits import split_table
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,10 @@ class Workspace:
         from knee.classifier.features import engines
         from knee.classifier.inference.predictor import Predictor
         from knee.records import records_table
-        from knee.splits import protocols
 
         table = records_table.read_records(self.path("records.csv"))
         joined = table.merge(
-            protocols.read_split(self.path("split.csv"))[["record", "subset"]], on="record"
+            split_table.read_split(self.path("split.csv"))[["record", "subset"]], on="record"
         )
         chosen = joined[joined["subset"] == subset]
         model = self.path("models") / backbone

@@ -21,35 +21,12 @@ from knee.records.components import components, equal_pairs
 from knee.records.conflicts import conflicting_labels
 from knee.records.file_names import Patterns, lineage_keys
 from knee.records.records_table import QUARANTINED, REJECTED, USED, class_names
-from knee.splits import protocols
+from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers, Pixels
+from knee.storage.artifacts import ArtifactError
 
 # The published protocol: 80 % train, 10 % val, 10 % test of all files.
 PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, "seed": 42}
-
-
-class AuditError(ValueError):
-    """Records, pixels and split do not belong together."""
-
-
-def read_pixels(path: Any, records: pd.DataFrame) -> Pixels:
-    """The array at `path`, uint8 (rows, side, side), memory-mapped.
-
-    Raises:
-        AuditError: it is missing or damaged, or its rows are not those of the records.
-    """
-    try:
-        pixels: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise AuditError(f"{path} is no pixel array ({error}): run the ingest stage") from error
-    if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[1] != pixels.shape[2]:
-        raise AuditError(f"{path} holds {pixels.dtype} {pixels.shape}: run the ingest stage")
-    if records["pixel_row"].max() >= len(pixels):
-        raise AuditError(
-            f"{path} has {len(pixels)} images, the records ask for number "
-            f"{records['pixel_row'].max()}: run the ingest stage"
-        )
-    return pixels
 
 
 def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:
@@ -75,10 +52,10 @@ def facts(
         synthetic: whether the films are.
 
     Raises:
-        AuditError: the split is of other records.
+        ArtifactError: the split is of other records.
     """
     if split["record"].tolist() != records["record"].tolist():
-        raise AuditError("the split is not of these records: run the split stage")
+        raise ArtifactError("the split is not of these records: run the split stage")
     films = records[records["pixel_row"] >= 0]
     several = conflicting_labels(films["picture"].tolist(), films["label"].tolist())
     status = records["status"]
@@ -98,7 +75,7 @@ def facts(
         "copies": copies(films, patterns),
         "leakage": {
             "random": random_leakage(records),
-            "in_use": round(protocols.leakage(records, split), 6),
+            "in_use": round(split_table.leakage(records, split), 6),
         },
         "origins": origins(films),
     }
@@ -127,9 +104,9 @@ def random_leakage(records: pd.DataFrame) -> float | None:
     """Leakage of the published protocol; None where a class is too small for it."""
     try:
         split = protocols.random_split(records, folds=2, **PUBLISHED)
-    except protocols.SplitError:
+    except split_table.SplitError:
         return None
-    return round(protocols.leakage(records, split), 6)
+    return round(split_table.leakage(records, split), 6)
 
 
 def origins(films: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.audit import audit_charts, audit_pictures
+from knee.records import reasons
 from knee.records.records_table import USED
 from knee.storage.arrays import Pixels
-from knee.validation import records_suite
 
 MEGABYTE: Final = 1_000_000
 FIRST: Final = 12  # pictures under several labels that are seen without unfolding the rest
@@ -192,15 +192,15 @@ def _number(row: Any) -> str:
     return f"record {row.record}"
 
 
-def _reasons(records: pd.DataFrame, *, named: bool) -> list[records_suite.Reason]:
+def _reasons(records: pd.DataFrame, *, named: bool) -> list[reasons.Reason]:
     if named:
-        return records_suite.reasons(records)
+        return reasons.reasons(records)
     aside = records[records["status"] != USED]
     nameless = aside.assign(
         reason=[_without_name(row) for row in aside.itertuples()],
         source=[_number(row) for row in aside.itertuples()],
     )
-    return records_suite.reasons(nameless)
+    return reasons.reasons(nameless)
 
 
 def _without_name(row: Any) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knee.reading.borders import RING_SHARE
 from knee.reading.canonical_image import resize
 from knee.storage.arrays import Features, Integers, Pixels
 
@@ -24,7 +25,6 @@ Fitted = Callable[[Integers], Integers]  # labels of the training rows -> guesse
 Learner = Callable[[Features, Features], Fitted]  # features of the training and of the test rows
 
 REDUCED_SIDE_PIXELS: Final = 32
-RING_SHARE: Final = 0.125  # of the side, on each edge: the inner 75 % is blacked out
 RING_COMPONENTS: Final = 32  # principal components of the ring that are kept
 INVERSE_PENALTY: Final = 0.1  # scikit-learn's C of the logistic regression
 LEAVES, LEAF_RECORDS = 8, 5  # of the decision tree: at most, at least

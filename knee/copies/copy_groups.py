@@ -13,16 +13,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from knee.copies import affine_registration, copy_check, hash_search, look_alikes
 from knee.copies.affine_registration import AffineMaps
-from knee.reading.canonical_image import resize
 from knee.records.components import Pair, components
 from knee.storage.arrays import Integers, Pixels
 
-HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
-HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
 ROUND_PAIRS: Final = 2048  # verified before looking again which images are one already
 
 
@@ -53,21 +49,6 @@ class Links:
 
     pairs: Integers
     maps: AffineMaps
-
-
-def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
-    """256-bit hashes of an image, uint8 (height, width), and of its mirror image, uint8 (32,) each.
-
-    The signs of the lowest frequencies of the cosine transform against their median (pHash).
-    """
-    import imagehash  # takes a third of a second
-
-    reduced = resize(pixels, HASHED_SIDE_PIXELS, HASHED_SIDE_PIXELS)
-    hashes = [
-        np.packbits(imagehash.phash(Image.fromarray(image), hash_size=HASH_SIDE).hash)
-        for image in (reduced, np.ascontiguousarray(reduced[:, ::-1]))
-    ]
-    return hashes[0], hashes[1]
 
 
 def copy_groups(
@@ -180,3 +161,12 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
 def _contains(pairs: Integers, among: Integers) -> npt.NDArray[np.bool_]:
     known = set(map(tuple, among.tolist()))
     return np.array([tuple(pair) in known for pair in pairs.tolist()], bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prints:
+    """What copies are recognised by: two hashes, uint8 (32,), and uint8 (96, 96)."""
+
+    upright: Pixels
+    mirrored: Pixels
+    reduced: Pixels

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from knee.copies import copy_groups
-from knee.intake.examination import Prints
+from knee.copies.copy_groups import Prints
 from knee.records import file_names
 from knee.records.components import by_first, components, equal_pairs
 from knee.storage.arrays import Integers

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from knee.run.errors import UserError
+
 Status = Literal["ok", "mended", "fault"]
 NAMES_SHOWN = 8
 WIDTH = 100  # letters of a line
 INDENT = 28  # letters before what was found
 
 
-class HealthError(RuntimeError):
+class HealthError(UserError):
     """Something that a check needs cannot be read; the message says what and what to do."""
 
 

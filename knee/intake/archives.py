@@ -26,6 +26,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
+from knee.run.errors import UserError
+
 MAXIMUM_HEADER_BYTES: Final = 1 << 20  # of a tar's extended header, which is read as a whole
 EXTENDED_HEADERS: Final = (b"x", b"g", b"X", b"L", b"K")
 OTHER_ARCHIVES: Final = (b"7z\xbc\xaf\x27\x1c", b"Rar!")
@@ -228,7 +230,7 @@ RESOURCE_FORKS: Final = "__MACOSX"  # what macOS adds to its zips: no file of th
 SHOWN_CHARACTERS: Final = 100
 
 
-class ArchiveError(ValueError):
+class ArchiveError(UserError):
     """The archive is not opened, or not to its end; the message says why and what to do."""
 
 

@@ -8,21 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from knee.copies import copy_check, copy_groups
+from knee.copies import copy_check, hash_search
+from knee.copies.copy_groups import Prints
 from knee.intake import patients
-from knee.reading import borders, canonical_image, image_formats, source_files
+from knee.reading import borders, canonical_image, decoded, image_formats, source_files
 from knee.reading.decoded import Decoded
 from knee.records.records_table import REJECTED, USED
 from knee.storage.arrays import Pixels
-
-
-@dataclasses.dataclass(frozen=True)
-class Prints:
-    """What copies are recognised by: two hashes, uint8 (32,), and uint8 (96, 96)."""
-
-    upright: Pixels
-    mirrored: Pixels
-    reduced: Pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +39,11 @@ def examine(
         content = source_files.read(source)
         columns |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         image = image_formats.decode(content, canonical.maximum_megapixels)
-    except source_files.UnreadableImage as reason:
+    except decoded.UnreadableImage as reason:
         return Examined({**columns, "status": REJECTED, "reason": str(reason)})
     margins = borders.measure(image.pixels)
     picture = borders.crop(image.pixels, margins) if canonical.crop_borders else image.pixels
-    upright, mirrored = copy_groups.perceptual_hashes(picture)
+    upright, mirrored = hash_search.perceptual_hashes(picture)
     side = copy_check.REDUCED_SIDE_PIXELS
     columns |= {
         "pixel_sha256": _pixel_sha256(image.pixels),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from knee.run.errors import UserError
 from knee.storage.artifacts import staged_folder, write_json
 
 INSTALL: Final = ".venv/bin/python -m pip install 'kagglehub>=0.3.13,<2'"
@@ -20,7 +21,7 @@ HANDLE: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*(/versions/[1-9]\d*)?", re.ASCII
 DIGEST_BYTES: Final = 1 << 20
 
 
-class DownloadError(ValueError):
+class DownloadError(UserError):
     """The data set is not there; the message says why and what to do."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from knee.intake import patients
 from knee.intake.spreadsheet import SheetError, read_rows
 from knee.reading.dicom_header import NO_PATIENT, OLDEST_TOLD_YEARS
+from knee.records.t_scores import who_class
 
 COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "origin")
 EMPTY: Final = {"", "nan", "na", "n/a", "#n/a", "null", "-"}
@@ -79,11 +80,6 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
     for column, numbers in unreadable.items():
         log.warning("%s: %s cannot be read in %s: left out", path, column, _rows(numbers))
     return Sheet(path, rows, labelled=derived or "label" in places)
-
-
-def who_class(t_score: float, classes: Sequence[str]) -> str:
-    """The one of three `classes` by the WHO: -1.0 and above, -2.5 and below, or between."""
-    return classes[0 if t_score >= -1.0 else 2 if t_score <= -2.5 else 1]
 
 
 def _places(header: Sequence[str], path: Path) -> dict[str, int]:

@@ -14,13 +14,15 @@ import os
 import re
 from typing import Final
 
+from knee.run.errors import UserError
+
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
 HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probability 3e-8
 SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
-class PatternError(ValueError):
+class PatternError(UserError):
     """data.patient_pattern or data.origin_pattern cannot be used."""
 
 

@@ -15,11 +15,13 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from knee.copies.copy_groups import Prints
 from knee.intake import patients
-from knee.intake.examination import Examined, Prints, examine
+from knee.intake.examination import Examined, examine
 from knee.intake.labels import Listing
 from knee.reading import canonical_image, source_files
 from knee.records.records_table import COLUMNS
+from knee.storage import row_files
 
 BATCH_FILES: Final = 256  # decoded images held at once
 # What a sheet, a DICOM header or a file's name may tell, and what stands for unknown.
@@ -49,7 +51,7 @@ def take_in(
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     prints: list[Prints] = []
-    with canonical_image.pixel_file(pixels_out, canonical.side_pixels) as array:
+    with row_files.written_rows(pixels_out, 2 * (canonical.side_pixels,), np.uint8) as array:
         for number, examined in enumerate(_examine_all(listing.sources, canonical, key)):
             row = {"record": number, "pixel_row": -1, "picture": -1, "group": -1}
             row |= {**FACTS, **examined.columns}

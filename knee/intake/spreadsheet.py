@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 from xml.parsers import expat
 
+from knee.run.errors import UserError
+
 MAXIMUM_BYTES: Final = 64 * 2**20
 MAXIMUM_ROWS: Final = 1_000_000
 MAXIMUM_COLUMNS: Final = 1_000
@@ -26,7 +28,7 @@ UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 Rows = list[list[str]]
 
 
-class SheetError(ValueError):
+class SheetError(UserError):
     """The sheet cannot be used; the message names it and says what to do."""
 
 
@@ -150,7 +152,7 @@ STREAMED: Final = {("worksheet", "row"): 3, ("sst", "si"): 2}  # part and elemen
 CHUNK_BYTES: Final = 1 << 18
 
 
-class PackageError(ValueError):
+class PackageError(UserError):
     """The file must not be parsed; the message says why, without quoting it."""
 
 

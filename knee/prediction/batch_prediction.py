@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from knee.evidence.evaluation import evaluation_report
+from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
-from knee.reading import prepare, source_files
+from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import bootstrap, scores
 
@@ -59,7 +59,7 @@ def classify(
             usable: list[int] = []
             images: list[npt.NDArray[np.uint8]] = []
             for number, prepared in enumerate(prepare.prepare_all(chunk, canonical), start):
-                if isinstance(prepared, source_files.UnreadableImage):
+                if isinstance(prepared, decoded.UnreadableImage):
                     reasons[number] = str(prepared)
                 else:
                     usable.append(number)
@@ -78,7 +78,7 @@ def figures(
     """The figures of test.json for labelled rows of `classify`; each file is its own group."""
     classes = list(training["classes"])
     truth = np.array([classes.index(label) for label in usable["label"]], np.int64)
-    chances = evaluation_report.probabilities_of(usable, classes)
+    chances = predictions.probabilities_of(usable, classes)
     groups = np.arange(len(truth))
     scored = scores.score(truth, chances, classes)
     bounds = bootstrap.intervals(truth, chances, groups, draws=draws, level=level, seed=seed)

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from knee.prediction import request_limits
 from knee.reading import prepare
 from knee.reading.canonical_image import Canonical
-from knee.reading.decoded import check_size
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage, check_size
+from knee.run.errors import UserError
 from knee.storage.arrays import Pixels
 
 
-class RefusedError(ValueError):
+class RefusedError(UserError):
     """A request that cannot be answered; the message quotes nothing of it."""
 
 

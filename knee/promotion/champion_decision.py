@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.promotion.gates import Gate
+from knee.run.errors import UserError
 from knee.statistics import paired_comparison
 
 # (class indices (rows,), probabilities (rows, classes)) -> figure, larger is better
@@ -25,7 +26,7 @@ NEEDED = ("pixel_sha256", "group", "subset", "label")
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
-class PredictionsError(ValueError):
+class PredictionsError(UserError):
     """Predictions that lack a column, a subset, or name an unknown class."""
 
 

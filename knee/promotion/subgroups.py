@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from knee.evidence.evaluation import evaluation_report
+from knee.evidence.evaluation import predictions
 from knee.statistics import bootstrap, scores
 
 AGE_BANDS: Final = ((0, 50, "age below 50"), (50, 65, "age 50 to 64"), (65, 200, "age from 65"))
@@ -44,7 +44,7 @@ def figures(
         if len(part) < FEWEST_RECORDS:
             continue
         truth = part["class_index"].to_numpy()
-        chances = evaluation_report.probabilities_of(part, class_names)
+        chances = predictions.probabilities_of(part, class_names)
         ends = bootstrap.intervals(
             truth, chances, part["group"].to_numpy(), draws=draws, level=level, seed=seed
         )

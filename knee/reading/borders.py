@@ -72,3 +72,6 @@ def _leading(lines: Pixels) -> int:
             return start + int(within.argmin())
         start, step = start + step, 4 * step
     return len(lines)
+
+
+RING_SHARE: Final = 0.125  # of the side, on each edge: the inner 75 % is blacked out

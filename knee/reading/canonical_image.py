@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from PIL import Image
 
-from knee.storage import artifacts
 from knee.storage.arrays import Pixels
 
 # Means of whole blocks come first where the image is at least twice as much larger: four times as
@@ -73,52 +69,3 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     method = Image.Resampling.HAMMING if shrinks else Image.Resampling.BILINEAR
     image = Image.fromarray(pixels).resize((width, height), method, reducing_gap=REDUCING_GAP)
     return np.array(image, np.uint8)
-
-
-class PixelFile:
-    """An array file under construction; rows arrive one by one, their number stays open."""
-
-    def __init__(self, stream: BinaryIO, side_pixels: int) -> None:
-        self.rows = 0
-        self._stream = stream
-        self._side_pixels = side_pixels
-        self._write_header()
-
-    def append(self, image: Pixels) -> int:
-        """Add `image`, uint8 (side, side), and return its row.
-
-        Raises:
-            ValueError: another shape or dtype.
-        """
-        expected = (self._side_pixels, self._side_pixels)
-        if image.shape != expected or image.dtype != np.uint8:
-            raise ValueError(f"expected uint8 {expected}, got {image.dtype} {image.shape}")
-        self._stream.write(np.ascontiguousarray(image).data)
-        self.rows += 1
-        return self.rows - 1
-
-    def close(self) -> None:
-        """Write the number of rows into the header."""
-        self._stream.seek(0)
-        self._write_header()
-
-    def _write_header(self) -> None:
-        # NumPy pads the header so that a growing first axis never changes its length.
-        header = {
-            "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
-            "fortran_order": False,
-            "shape": (self.rows, self._side_pixels, self._side_pixels),
-        }
-        np.lib.format.write_array_header_1_0(self._stream, header)
-
-
-@contextlib.contextmanager
-def pixel_file(path: Path, side_pixels: int) -> Iterator[PixelFile]:
-    """A file for `np.load(path, mmap_mode="r")`: uint8 (rows, side, side), there only if whole.
-
-    After an exception nothing is left, and what was at `path` before is still there.
-    """
-    with artifacts.staged_file(path) as staged, staged.open("wb") as stream:
-        file = PixelFile(stream, side_pixels)
-        yield file
-        file.close()

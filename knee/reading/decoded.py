@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.reading.source_files import UnreadableImage
+from knee.run.errors import UserError
 
 BLOCK_VALUES: Final = 1 << 20
 
@@ -85,3 +85,7 @@ def kind(error: Exception) -> str:
     """The name of the error's type, which quotes nothing of the file."""
     name = type(error).__name__
     return f"{type(error).__module__}.{name}" if name == "error" else name  # zlib's and struct's
+
+
+class UnreadableImage(UserError):  # noqa: N818 - says what the file is, not what went wrong here
+    """A file that is no usable image; the message is the reason, one line without any path."""

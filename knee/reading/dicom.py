@@ -19,8 +19,7 @@ from pydicom import pixels as pydicom_pixels
 from pydicom.pixels.utils import get_expected_length
 
 from knee.reading import dicom_header, dicom_limits, dicom_lut, dicom_worker, raster
-from knee.reading.decoded import Decoded, check_size, kind
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import Decoded, UnreadableImage, check_size, kind
 from knee.storage.arrays import Pixels
 
 KEYWORDS: Final = (

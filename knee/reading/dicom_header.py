@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.reading import dicom_limits
+from knee.reading.decoded import UnreadableImage
 from knee.reading.dicom_lut import Display, Lookup, Window
-from knee.reading.source_files import UnreadableImage
 
 PHOTOMETRICS: Final = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 
 BYTES_PER_PIXEL: Final = 8  # more than any image has
 HEADER_BYTES: Final = 64 << 20  # around the pixels; more is no header

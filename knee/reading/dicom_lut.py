@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.reading.decoded import blocks, stretched
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage, blocks, stretched
 from knee.storage.arrays import Floats, Pixels
 
 WIDEST_TABLE: Final = 1 << 16  # stored values of up to 16 bits go through a table

@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 from knee.storage.arrays import Pixels
 
 QUESTION: Final = struct.Struct("<Qd")  # bytes of the file, largest megapixels

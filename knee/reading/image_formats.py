@@ -13,8 +13,7 @@ from typing import Final
 from PIL import UnidentifiedImageError
 
 from knee.reading import raster
-from knee.reading.decoded import Decoded
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import Decoded, UnreadableImage
 
 # A DICOM data set without preamble begins with an element of group 2 or 8, in either byte order.
 DICOM_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from knee.reading import borders, canonical_image, image_formats, source_files
+from knee.reading import borders, canonical_image, decoded, image_formats, source_files
 from knee.reading.canonical_image import Canonical
 from knee.storage.arrays import Pixels
 
-Prepared = Pixels | source_files.UnreadableImage
+Prepared = Pixels | decoded.UnreadableImage
 
 
 def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.Source]:
@@ -43,7 +43,7 @@ def prepare(source: source_files.Source, canonical: Canonical) -> Prepared:
     """Canonical pixels, uint8 (side, side), or why there are none."""
     try:
         return from_bytes(source_files.read(source), canonical)
-    except source_files.UnreadableImage as reason:
+    except decoded.UnreadableImage as reason:
         return reason
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from knee.reading.decoded import Decoded, check_size, kind, stretched
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import Decoded, UnreadableImage, check_size, kind, stretched
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
 PNG_BITS: Final = 24  # position of the bit depth: signature, chunk length and name, two sizes

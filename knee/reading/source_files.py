@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from knee.reading.decoded import UnreadableImage
+from knee.run.errors import UserError
+
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
 LISTED_NAMES: Final = 8  # in one message
 ARCHIVE_SUFFIXES: Final = frozenset(
@@ -17,12 +20,8 @@ ARCHIVE_SUFFIXES: Final = frozenset(
 )
 
 
-class FolderError(ValueError):
+class FolderError(UserError):
     """The data folder cannot be used as a whole."""
-
-
-class UnreadableImage(ValueError):  # noqa: N818 - says what the file is, not what went wrong here
-    """A file that is no usable image; the message is the reason, one line without any path."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from knee.run.errors import UserError
 
-class LineageError(ValueError):
+
+class LineageError(UserError):
     """A pattern for the names of copies cannot be used."""
 
 

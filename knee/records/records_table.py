@@ -9,6 +9,7 @@ from typing import Final
 
 import pandas as pd
 
+from knee.run.errors import UserError
 from knee.storage import artifacts
 
 USED: Final = "used"
@@ -51,7 +52,7 @@ COLUMNS: Final[dict[str, str]] = {
 MEASURED: Final = {name for name, kind in COLUMNS.items() if kind == "float64"}  # NaN: unknown
 
 
-class RecordsError(ValueError):
+class RecordsError(UserError):
     """The records table is missing or is not one."""
 
 

@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from knee.run.errors import UserError
+
 GRACE_SECONDS = 10.0  # for a process that was told to end and is cleaning up
 PAUSE_SECONDS = 0.1
 
 
-class BusyError(RuntimeError):
+class BusyError(UserError):
     """Another process holds the lock."""
 
 

@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from knee.run.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -295,7 +297,7 @@ class Params:
 Section = TypeVar("Section")
 
 
-class ParamsError(ValueError):
+class ParamsError(UserError):
     """A key of params.yaml is missing, unknown or has a value that cannot be used."""
 
 

@@ -21,6 +21,7 @@ from types import FrameType
 import psutil
 
 from knee.run import dvc_notes
+from knee.run.errors import UserError
 
 STATUS = 128 + signal.SIGTERM
 CLEAN_UP_SECONDS = 20.0  # further signals are ignored: a killed group is told twice
@@ -31,7 +32,7 @@ class Terminated(SystemExit):
     """SIGTERM has arrived."""
 
 
-class OrphanError(RuntimeError):
+class OrphanError(UserError):
     """The dvc that started this stage is gone."""
 
 

@@ -97,4 +97,4 @@ def _page(answers: Answers) -> str:
 
 
 def _file(name: str) -> str:
-    return (resources.files("stages.serving") / "page" / name).read_text(encoding="utf-8")
+    return (resources.files("knee.serving") / "page" / name).read_text(encoding="utf-8")

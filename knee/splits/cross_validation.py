@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.splits import oversampling, protocols
+from knee.run.errors import UserError
+from knee.splits import oversampling, protocols, split_table
 from knee.splits.folds import repeated_folds
 from knee.storage.arrays import Integers
 
@@ -22,7 +23,7 @@ TRAINING, VALIDATION, HELD_OUT = "train", "val", "held out"
 KEPT: Final = ["record", "pixel_sha256", "group", "origin"]
 
 
-class CrossValidationError(ValueError):
+class CrossValidationError(UserError):
     """The records cannot be cross-validated as asked."""
 
 
@@ -92,7 +93,7 @@ def chosen_records(
     """
     if split["record"].tolist() != records["record"].tolist():
         raise CrossValidationError("the split is not of these records: run the split stage")
-    kept = protocols.one_a_picture(records, originals)
+    kept = split_table.one_a_picture(records, originals)
     if subset == "development":
         tested = split.loc[split["subset"] == "test", "record"]
         groups = records.loc[records["record"].isin(tested), "group"]
@@ -148,7 +149,7 @@ def leakage(kept: pd.DataFrame, folds: Sequence[Fold]) -> float:
     for fold in folds:
         subset = pd.Series("train", index=kept.index)
         subset.iloc[fold.held_out] = "test"
-        shares.append(protocols.leakage(kept, kept[["record"]].assign(subset=subset)))
+        shares.append(split_table.leakage(kept, kept[["record"]].assign(subset=subset)))
     return float(np.mean(shares))
 
 
@@ -157,9 +158,14 @@ def _validates(inside: pd.DataFrame, protocol: Protocol, seed: int) -> npt.NDArr
     share = protocol.validation_share
     try:
         part = protocols.deal_out(inside, {TRAINING: 1 - share, VALIDATION: share}, seed)
-    except protocols.SplitError as error:
+    except split_table.SplitError as error:
         raise CrossValidationError(
             "a class has too few groups to train on some and choose the epoch by others: add "
             "images, or raise cross_validate.folds"
         ) from error
     return (inside["group"].map(part) == VALIDATION).to_numpy(np.bool_)
+
+
+def with_head(backbone: str, head: str) -> str:
+    """What a backbone with another head is called."""
+    return f"{backbone}, {head} head"

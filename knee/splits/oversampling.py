@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from knee.splits.protocols import SplitError
+from knee.splits.split_table import SplitError
 
 
 def training_rows(

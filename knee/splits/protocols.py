@@ -8,22 +8,19 @@ comparison only. `leakage` measures the difference.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from knee.records.records_table import USED
-
-SUBSETS: Final = ("train", "val", "test")
-UNUSED: Final = "unused"
-COLUMNS: Final = {"record": "int64", "subset": "str", "fold": "int64", "group": "int64"}
-
-
-class SplitError(ValueError):
-    """The records cannot be split as asked, or a split table is not one."""
+from knee.splits.split_table import (
+    SUBSETS,
+    SplitError,
+    as_table,
+    one_a_picture,
+)
 
 
 def grouped_split(
@@ -93,37 +90,6 @@ def random_split(
     subset = pd.Series("train", index=keep.index)
     subset[val.index], subset[test.index] = "val", "test"
     return as_table(records, keep, subset, deal_folds(keep, folds, seed, grouped=False))
-
-
-def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
-    """Share, 0-1, of test records with a record of the same picture or patient in train."""
-    joined = records[["record", "picture", "group"]].merge(split[["record", "subset"]], on="record")
-    train, test = (joined[joined["subset"] == name] for name in ("train", "test"))
-    related = test["picture"].isin(train["picture"]) | test["group"].isin(train["group"])
-    return float(related.mean()) if len(test) else 0.0
-
-
-def read_split(path: Path) -> pd.DataFrame:
-    """The table at `path`, columns of `COLUMNS`; `SplitError` if it is none."""
-    try:
-        frame = pd.read_csv(path, dtype=COLUMNS)
-    except FileNotFoundError as error:
-        raise SplitError(f"{path} does not exist: run the split stage") from error
-    except (ValueError, TypeError) as error:
-        raise SplitError(f"{path} is not a split table: {error}") from error
-    if list(frame.columns) != list(COLUMNS):
-        raise SplitError(f"{path} is not a split table: its columns are {list(frame.columns)}")
-    strange = sorted(set(frame["subset"].fillna("")) - {*SUBSETS, UNUSED})
-    if strange:
-        raise SplitError(f"{path} is not a split table: it has a subset {strange[0]!r}")
-    return frame
-
-
-def one_a_picture(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
-    """Of each picture's used records the first original, else the first; by record number."""
-    ordered = records.assign(derived=~originals)[records["status"] == "used"]
-    ordered = ordered.sort_values(["derived", "record"]).drop_duplicates("picture")
-    return ordered.sort_values("record")
 
 
 def _check_asked(validation_share: float, test_share: float, folds: int) -> None:
@@ -218,18 +184,6 @@ def deal_folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> p
     for number, (_, members) in enumerate(parts):
         fold.iloc[members] = number
     return fold
-
-
-def as_table(
-    records: pd.DataFrame, keep: pd.DataFrame, subset: pd.Series[str], fold: pd.Series[int]
-) -> pd.DataFrame:
-    """The split table of all `records`; those not in `keep` are unused."""
-    frame = pd.DataFrame(
-        {"record": records["record"], "subset": UNUSED, "fold": -1, "group": records["group"]}
-    )
-    frame.loc[keep.index, "subset"] = subset
-    frame.loc[keep.index, "fold"] = fold
-    return frame.astype(COLUMNS)
 
 
 # The split that a data set's makers gave: the folders train, val and test above the classes.

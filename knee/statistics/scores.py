@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from knee.run.errors import UserError
 from knee.storage.arrays import Probabilities, Truth
 
 Metric = Callable[[Truth, Probabilities], float]
@@ -24,7 +25,7 @@ SIGNIFICANT_DIGITS: Final = 6  # of written probabilities: small ones matter to 
 LARGEST_SUM_ERROR: Final = 1e-3  # of a row's probabilities: what rounding and bfloat16 may cause
 
 
-class ScoreError(ValueError):
+class ScoreError(UserError):
     """Truth and probabilities that cannot be scored, or a metric that does not exist."""
 
 

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+
+from knee.run.errors import UserError
+
+
+class ArtifactError(UserError):
+    """A file of the pipeline is missing or damaged, or does not belong to the others."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of `path`; `ArtifactError` says what to run where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} does not exist: run `dvc repro`") from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror}): run `dvc repro`") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,3 +89,8 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None and error.errno is not None:
             error.filename = str(path)
         raise
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """Text quoted, so that no file's name can break a row; numbers bare."""
+    return str(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))

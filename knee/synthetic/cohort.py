@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from knee.records.t_scores import who_class
+from knee.run.errors import UserError
 from knee.storage import artifacts
 from knee.synthetic.anatomy import bone_quality, physique
 from knee.synthetic.faults import CLASSES, Planted, Radiograph, plant
@@ -30,18 +32,8 @@ CLOSE_UP_SHARE = 0.65
 PNG_SHARE = 0.12
 
 
-class SampleError(ValueError):
+class SampleError(UserError):
     """The sample cannot be made with these settings."""
-
-
-def class_of(t_score: float) -> str:
-    """WHO class of a T-score: osteoporosis at -2.5 and below, normal at -1.0 and above.
-
-    Source: WHO Technical Report Series 843 (1994).
-    """
-    if t_score >= -1.0:
-        return "Normal"
-    return "Osteopenia" if t_score > -2.5 else "Osteoporosis"
 
 
 def draw_t_scores(patients: int, random: np.random.Generator) -> NDArray[np.float64]:
@@ -113,7 +105,7 @@ def _write_originals(
             film = draw_film(view, side, size_pixels, body, random)
             crossed = expose(film, body, bone)
             gray = develop(film, crossed, bone, random)
-            label = class_of(float(scores[index]))
+            label = who_class(float(scores[index]), CLASSES)
             stem = f"{label}/P{index + 1:04d}_{side}_1"
             deep = index == sixteen_bit and number == 0
             if masks is not None:

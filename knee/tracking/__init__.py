@@ -7,7 +7,8 @@
 - `python -m knee.tracking replay | ui`.
 """
 
-from knee.tracking.evidence import Evidence, EvidenceError, collect, labels
+from knee.storage.artifacts import ArtifactError
+from knee.tracking.evidence import Evidence, collect, labels
 from knee.tracking.fetching import Fetched, champion_uri, fetch_model
 from knee.tracking.live import TrainingRun, training_run
 from knee.tracking.publishing import publish, replay_pending, require_published
@@ -17,8 +18,8 @@ from knee.tracking.store import TrackingError, project_root, tracking_uri
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
+    "ArtifactError",
     "Evidence",
-    "EvidenceError",
     "Fetched",
     "Registry",
     "TrackingError",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from knee.storage.artifacts import ArtifactError
+from knee.storage.json_files import read_json
 
 EXECUTION_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
@@ -21,10 +23,6 @@ CROSS_VALIDATION = "cross_validation.json"
 OF_FOLDS = ("cross_validation", "out_of_fold")  # how the names of the files begin
 NOVELTY_FILE = "novelty.npz"  # beside model.keras, and in the logged model
 NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
-
-
-class EvidenceError(ValueError):
-    """A file of a training's evidence is missing or damaged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +59,10 @@ class Evidence:
 
     def __post_init__(self) -> None:
         if not EXECUTION_PATTERN.fullmatch(self.execution):
-            raise EvidenceError(f"execution {self.execution!r}: expected letters, digits, - or _")
+            raise ArtifactError(f"execution {self.execution!r}: expected letters, digits, - or _")
         for path in self.artifacts:
             if path.startswith("/") or ".." in path.split("/"):
-                raise EvidenceError(f"artifact path {path!r} leaves the run's folder")
+                raise ArtifactError(f"artifact path {path!r} leaves the run's folder")
 
 
 def labels(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +73,7 @@ def labels(facts: Mapping[str, Any]) -> dict[str, Any]:
             data_fingerprint, split_fingerprint, parameters.
 
     Raises:
-        EvidenceError: one of them is missing.
+        ArtifactError: one of them is missing.
     """
     try:
         leaky = facts["split_protocol"] == "random"
@@ -97,7 +95,7 @@ def labels(facts: Mapping[str, Any]) -> dict[str, Any]:
             },
         }
     except KeyError as error:
-        raise EvidenceError(f"the training's record has no key {error}") from error
+        raise ArtifactError(f"the training's record has no key {error}") from error
 
 
 def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = None) -> Evidence:
@@ -111,7 +109,7 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
         reports: further files, path inside the run -> local file.
 
     Raises:
-        EvidenceError: a file is missing or damaged.
+        ArtifactError: a file is missing or damaged.
     """
     training = read_json(models / "training.json")
     test = read_json(metrics / "test.json")
@@ -141,8 +139,8 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
             classes=tuple(training["classes"]),
             side_pixels=int(training["parameters"]["backbone.side_pixels"]),
         )
-    except (KeyError, EvidenceError) as error:
-        raise EvidenceError(f"{models / 'training.json'}: {error}") from error
+    except (KeyError, ArtifactError) as error:
+        raise ArtifactError(f"{models / 'training.json'}: {error}") from error
 
 
 def _explained(metrics: Path, training: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,21 +149,6 @@ def _explained(metrics: Path, training: Mapping[str, Any]) -> dict[str, Any]:
     if not file.is_file() or read_json(file).get("model_sha256") != training.get("model_sha256"):
         return {}
     return read_json(metrics / f"{EXPLANATION}_headline.json")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; `EvidenceError` names the file that is missing or damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise EvidenceError(f"{path} does not exist: run `dvc repro`") from error
-    except ValueError as error:
-        raise EvidenceError(
-            f"{path} is not JSON ({error}): delete it and run `dvc repro`"
-        ) from error
-    if not isinstance(value, dict):
-        raise EvidenceError(f"{path}: expected a JSON object")
-    return value
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from knee.storage import provenance
-from knee.tracking.evidence import Evidence, read_json
+from knee.storage.json_files import read_json
+from knee.tracking.evidence import Evidence
 from knee.tracking.store import Store, patient_upload, quiet
 
 SERVED_CODE = Path(__file__).with_name("served_model.py")

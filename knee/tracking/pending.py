@@ -9,7 +9,9 @@ import uuid
 from pathlib import Path
 
 from knee.storage import artifacts
-from knee.tracking.evidence import NOVELTY_FILE, Evidence, EvidenceError, public_bytes, read_json
+from knee.storage.artifacts import ArtifactError
+from knee.storage.json_files import read_json
+from knee.tracking.evidence import NOVELTY_FILE, Evidence, public_bytes
 from knee.tracking.store import project_root
 
 EVIDENCE_FILE = "evidence.json"
@@ -71,7 +73,7 @@ def _copy(evidence: Evidence, folder: Path) -> None:
 
 
 def recall(folder: Path) -> Evidence:
-    """Evidence that `keep` wrote; `EvidenceError` if the folder is damaged."""
+    """Evidence that `keep` wrote; `ArtifactError` if the folder is damaged."""
     values = read_json(folder / EVIDENCE_FILE)
     try:
         return Evidence(
@@ -85,4 +87,4 @@ def recall(folder: Path) -> Evidence:
             }
         )
     except (KeyError, TypeError) as error:
-        raise EvidenceError(f"{folder / EVIDENCE_FILE} is incomplete: {error}") from error
+        raise ArtifactError(f"{folder / EVIDENCE_FILE} is incomplete: {error}") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from knee.tracking.evidence import Evidence, EvidenceError
+from knee.storage.artifacts import ArtifactError
+from knee.tracking.evidence import Evidence
 from knee.tracking.pending import forget, keep, pending_folder, recall, waiting_folders
 from knee.tracking.processes import close_stale_runs
 from knee.tracking.store import (
@@ -43,7 +44,7 @@ def require_published(evidence: Evidence) -> str:
 
     Raises:
         TrackingError: MLflow is away or refuses.
-        EvidenceError: a file of the evidence is missing or damaged.
+        ArtifactError: a file of the evidence is missing or damaged.
     """
     with lock(_lock_file()):
         connect(ask_anew=True)
@@ -68,7 +69,7 @@ def replay_pending() -> int:
             except TrackingError as error:
                 logger.warning("%s. Runs still wait in %s.", error, pending_folder())
                 break
-            except EvidenceError as error:
+            except ArtifactError as error:
                 logger.warning("%s: not replayed; delete %s if it is of no use", error, folder)
             else:
                 logger.info("replayed run %s (%s) to MLflow", evidence.execution, evidence.name)
@@ -102,7 +103,7 @@ def _check_files(evidence: Evidence) -> None:
     own = (evidence.model, evidence.history, evidence.novelty)
     for path in [*evidence.artifacts.values(), *own]:
         if path is not None and not path.is_file():
-            raise EvidenceError(f"{path} does not exist: run `dvc repro`")
+            raise ArtifactError(f"{path} does not exist: run `dvc repro`")
     if evidence.history is not None:
         list(read_history(evidence.history))
 

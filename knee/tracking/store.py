@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from knee.run.errors import UserError
 from knee.tracking import silence
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ EXECUTION_TAG = "execution"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # pages for training
 
 
-class TrackingError(RuntimeError):
+class TrackingError(UserError):
     """MLflow does not answer, or refuses what it is asked."""
 
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from knee.storage import json_files
+from knee.storage.artifacts import ArtifactError
 from knee.tracking import evidence as evidences
-from knee.tracking.evidence import Evidence, EvidenceError
+from knee.tracking.evidence import Evidence
 from knee.tracking.models import log_model
 from knee.tracking.processes import origin_tags
 from knee.tracking.store import EXECUTION_TAG, Store, brief, experiment_id, find_run, patient_upload
@@ -97,7 +99,7 @@ def read_history(path: Path) -> Iterator[tuple[int, str, float]]:
                 epoch = int(float(row.pop("epoch")))
                 yield from ((epoch, name, float(text)) for name, text in row.items() if text)
     except (OSError, KeyError, ValueError) as error:
-        raise EvidenceError(f"{path} is no training history ({brief(error)})") from error
+        raise ArtifactError(f"{path} is no training history ({brief(error)})") from error
 
 
 def _log_metrics(store: Store, run: Any, evidence: Evidence) -> None:
@@ -137,7 +139,7 @@ def _read_manifest(store: Store, run_id: str, folder: Path) -> dict[str, str]:
     if MANIFEST not in [entry.path for entry in store.client.list_artifacts(run_id)]:
         return {}
     path = Path(store.client.download_artifacts(run_id, MANIFEST, str(folder)))
-    return {str(name): str(digest) for name, digest in evidences.read_json(path).items()}
+    return {str(name): str(digest) for name, digest in json_files.read_json(path).items()}
 
 
 def _same(logged: float | None, value: float) -> bool:

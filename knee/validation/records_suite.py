@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from knee.records.reasons import reasons
 from knee.records.records_table import COLUMNS, QUARANTINED, REJECTED, USED
 from knee.validation.suites import Index, Suite, Table, expect, run
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 LISTED: Final = 500  # files set aside that the report names
-NAMED: Final = 3  # of them, a reason, in its table
 HEX: Final = r"^[0-9a-f]{64}$"
 REASON: Final = "each file set aside has a reason"
 STATUS: Final = "each file is used, quarantined or rejected"
@@ -40,16 +40,6 @@ class Thresholds:
     maximum_conflicting_share: float  # pictures under several labels
 
 
-@dataclass(frozen=True)
-class Reason:
-    """Why files were set aside: how many, and the first of them."""
-
-    status: str
-    reason: str
-    count: int
-    examples: tuple[str, ...]
-
-
 def check(records: pd.DataFrame, limits: Thresholds, docs: Path | None) -> list[dict[str, Any]]:
     """Run all suites over `records`; see `expectations.run` for `docs` and what comes back."""
     return run(_suites(records, limits), docs, _index(records))
@@ -66,16 +56,6 @@ def counts(records: pd.DataFrame) -> dict[str, Any]:
         "pictures": int(records.loc[records["picture"] >= 0, "picture"].nunique()),
         "per_class": {str(name): int(count) for name, count in per_class.items()},
     }
-
-
-def reasons(records: pd.DataFrame) -> list[Reason]:
-    """Why files are not used: rejected ones first, then the most frequent reason."""
-    aside = records[records["status"] != USED]
-    grouped = [
-        Reason(str(status), str(reason), len(part), tuple(part["source"].head(NAMED)))
-        for (status, reason), part in aside.groupby(["status", "reason"], sort=True)
-    ]
-    return sorted(grouped, key=lambda one: (one.status != REJECTED, -one.count, one.reason))
 
 
 def conflicting_share(records: pd.DataFrame) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from knee.records.records_table import USED
-from knee.splits.protocols import COLUMNS, SUBSETS, UNUSED
+from knee.splits.split_table import COLUMNS, SUBSETS, UNUSED
 from knee.validation.suites import Index, Suite, expect, run
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import pytest
 from knee.audit import audit_facts, shortcut_scores
 from knee.records import file_names
 from knee.splits import protocols
+from knee.storage import artifacts, row_files
 from knee.storage.arrays import Pixels
 from tests.records.tables import records
 
@@ -108,7 +109,7 @@ def test_origins_are_counted_by_label_and_empty_where_none_is_known() -> None:
 
 def test_a_split_of_other_records_is_refused() -> None:
     table = records([0, 1], [0, 1])
-    with pytest.raises(audit_facts.AuditError, match="run the split stage"):
+    with pytest.raises(artifacts.ArtifactError, match="run the split stage"):
         facts(table, unused(table)[:1])
 
 
@@ -155,5 +156,5 @@ def test_pixels_that_do_not_fit_are_named(tmp_path: Path, content: object, messa
     path = tmp_path / "pixels.npy"
     if content is not None:
         np.save(path, content, allow_pickle=True)  # type: ignore[arg-type]
-    with pytest.raises(audit_facts.AuditError, match=message):
-        audit_facts.read_pixels(path, records([0, 1], [0, 1]))
+    with pytest.raises(artifacts.ArtifactError, match=message):
+        row_files.read_pixels(path, np.array([0, 1]))

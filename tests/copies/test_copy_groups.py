@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from knee.copies import copy_check, copy_groups
+from knee.copies import copy_check, copy_groups, hash_search
 from knee.reading.canonical_image import resize
 from knee.run import parameters
 from knee.storage.arrays import Integers, Pixels
@@ -66,7 +66,7 @@ def reduced(pictures: Sequence[Pixels]) -> Pixels:
 
 
 def groups(pictures: Sequence[Pixels], search: copy_groups.Search = SEARCH) -> Integers:
-    both = [copy_groups.perceptual_hashes(pixels) for pixels in pictures]
+    both = [hash_search.perceptual_hashes(pixels) for pixels in pictures]
     upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
     return copy_groups.copy_groups(upright, mirrored, reduced(pictures), search)
 
@@ -141,7 +141,7 @@ def test_a_copy_of_a_copy_stays_with_its_group() -> None:
 
 def test_the_hash_is_the_one_of_the_reduced_image() -> None:
     pixels = picture(3)
-    upright, mirrored = copy_groups.perceptual_hashes(pixels)
+    upright, mirrored = hash_search.perceptual_hashes(pixels)
     for bits, image in ((upright, pixels), (mirrored, np.ascontiguousarray(pixels[:, ::-1]))):
         reduced_image = Image.fromarray(resize(image, 64, 64))
         assert bits.tobytes().hex() == str(imagehash.phash(reduced_image, hash_size=16))

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from knee.copies import copy_check, copy_groups, grouping
-from knee.intake.examination import Prints
+from knee.copies import copy_check, copy_groups, grouping, hash_search
+from knee.copies.copy_groups import Prints
 from knee.reading.canonical_image import resize
 from knee.records import file_names
 from knee.run import parameters
@@ -32,7 +32,7 @@ def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, lis
         records.append((source, patient, number, digest, -1, -1))
         if image is not None:
             side = copy_check.REDUCED_SIDE_PIXELS
-            prints.append(Prints(*copy_groups.perceptual_hashes(image), resize(image, side, side)))
+            prints.append(Prints(*hash_search.perceptual_hashes(image), resize(image, side, side)))
     names = ["source", "patient", "pixel_row", "pixel_sha256", "picture", "group"]
     return pd.DataFrame(records, columns=names, index=np.arange(len(rows)) * 2), prints
 

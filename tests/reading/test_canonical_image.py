@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from knee.reading.canonical_image import fit, pixel_file, resize
+from knee.reading.canonical_image import fit, resize
 from knee.storage.arrays import Pixels
+from knee.storage.row_files import written_rows
 
 images = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
 fits = st.sampled_from(["letterbox", "squash", "crop"])
@@ -72,7 +73,7 @@ def test_shrinking_averages_instead_of_picking_single_pixels() -> None:
 @pytest.mark.parametrize("count", [0, 1, 11])
 def test_the_file_is_mapped_as_the_rows_that_were_appended(tmp_path: Path, count: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (count, 8, 8), np.uint8)
-    with pixel_file(tmp_path / "new" / "pixels.npy", 8) as array:
+    with written_rows(tmp_path / "new" / "pixels.npy", (8, 8), np.uint8) as array:
         assert [array.append(image) for image in images] == list(range(count))
     mapped = np.load(tmp_path / "new" / "pixels.npy", mmap_mode="r" if count else None)
     np.testing.assert_array_equal(mapped, images)
@@ -82,7 +83,7 @@ def test_the_file_is_mapped_as_the_rows_that_were_appended(tmp_path: Path, count
 
 def test_the_bytes_are_those_of_numpy_itself(tmp_path: Path) -> None:
     images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
-    with pixel_file(tmp_path / "ours.npy", 4) as array:
+    with written_rows(tmp_path / "ours.npy", (4, 4), np.uint8) as array:
         for image in images:
             array.append(image[:, ::-1][:, ::-1])
     np.save(tmp_path / "numpy.npy", images)
@@ -93,7 +94,7 @@ def test_an_interruption_leaves_the_earlier_file_alone(tmp_path: Path) -> None:
     (tmp_path / "pixels.npy").write_bytes(b"earlier")
 
     def interrupted() -> None:
-        with pixel_file(tmp_path / "pixels.npy", 4) as array:
+        with written_rows(tmp_path / "pixels.npy", (4, 4), np.uint8) as array:
             array.append(np.zeros((4, 4), np.uint8))
             raise KeyboardInterrupt
 
@@ -107,6 +108,6 @@ def test_an_interruption_leaves_the_earlier_file_alone(tmp_path: Path) -> None:
 def test_another_shape_or_dtype_is_refused(tmp_path: Path, image: Pixels) -> None:
     with (
         pytest.raises(ValueError, match=r"expected uint8 \(4, 4\)"),
-        pixel_file(tmp_path / "pixels.npy", 4) as array,
+        written_rows(tmp_path / "pixels.npy", (4, 4), np.uint8) as array,
     ):
         array.append(image)

@@ -14,7 +14,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from knee.reading import dicom, image_formats
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 from knee.storage.arrays import Pixels
 from tests.reading.dicom_files import (
     RAMP,

@@ -9,7 +9,7 @@ import pytest
 from pydicom import encaps, uid
 
 from knee.reading import dicom_limits, image_formats
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 from tests.reading.dicom_files import RAMP, dataset, dicom, encapsulated, jpeg, table, written
 
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from knee.reading import dicom_worker, image_formats
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 from knee.storage.arrays import Pixels
 from tests.reading.dicom_files import RAMP, dicom, transcoded
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from knee.reading import dicom_lut, image_formats
-from knee.reading.decoded import BLOCK_VALUES, blocks, stretched
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import BLOCK_VALUES, UnreadableImage, blocks, stretched
 from tests.reading.dicom_files import RAMP, dataset, dicom, written
 
 GRAY = RAMP.astype(np.uint8)

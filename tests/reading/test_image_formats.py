@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from knee.reading import image_formats
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 from tests.films import encoded, film
 from tests.reading.dicom_files import dicom
 
@@ -86,9 +86,9 @@ def test_threads_that_overlap_leave_the_warning_filters_as_they_were() -> None:
 
 def test_pydicom_is_imported_for_dicom_alone() -> None:
     script = (
-        "import io, sys; from PIL import Image; from stages.radiographs import decoding;"
+        "import io, sys; from PIL import Image; from knee.reading import image_formats;"
         "stream = io.BytesIO(); Image.new('L', (9, 9)).save(stream, 'PNG');"
-        "decoding.decode(stream.getvalue(), 1); print('pydicom' in sys.modules)"
+        "image_formats.decode(stream.getvalue(), 1); print('pydicom' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run(

@@ -6,7 +6,7 @@ from PIL import Image
 from pydicom import uid
 
 from knee.reading import image_formats, raster
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 from tests.films import encoded
 from tests.reading.dicom_files import dataset, encapsulated
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from knee.reading import raster
-from knee.reading.source_files import UnreadableImage
+from knee.reading.decoded import UnreadableImage
 from tests.films import encoded
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5

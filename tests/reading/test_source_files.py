@@ -4,13 +4,8 @@ from pathlib import Path
 import pytest
 
 from knee.reading import source_files
-from knee.reading.source_files import (
-    FolderError,
-    UnreadableImage,
-    class_folders,
-    list_sources,
-    read,
-)
+from knee.reading.decoded import UnreadableImage
+from knee.reading.source_files import FolderError, class_folders, list_sources, read
 
 
 def tree(root: Path, *names: str) -> Path:

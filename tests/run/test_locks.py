@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from stages.radiographs import exclusive
-with exclusive.held(Path(sys.argv[1]), "train@mobilenet"):
+from knee.run import locks
+with locks.held(Path(sys.argv[1]), "train@mobilenet"):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """

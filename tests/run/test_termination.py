@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from stages import termination
+from knee.run import termination
 folder = Path(sys.argv[1])
 termination.follow_dvc()
 with termination.raised():

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, tempfile
-from stages.serving import guard, local
+from knee.serving import guard, local
 async def application(scope, receive, send):
     if scope["type"] == "http":
         await receive()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knee.splits import protocols
+from knee.splits import split_table
 from knee.splits.protocols import official_split
 from tests.records.tables import records
 
@@ -54,7 +54,7 @@ def test_a_patient_of_several_parts_counts_for_the_last_and_never_crosses() -> N
         "unused",
         "test",
     ]
-    assert protocols.leakage(frame, made) == 0
+    assert split_table.leakage(frame, made) == 0
 
 
 def test_a_copy_in_train_does_not_take_a_test_record_away() -> None:
@@ -80,5 +80,5 @@ def test_rejected_and_quarantined_records_are_in_no_subset() -> None:
     ],
 )
 def test_parts_that_make_no_split_are_refused(parts: list[str], message: str) -> None:
-    with pytest.raises(protocols.SplitError, match=message):
+    with pytest.raises(split_table.SplitError, match=message):
         split(table(parts))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.splits import oversampling, protocols
+from knee.splits import oversampling, split_table
 from tests.records.tables import records
 
 SUBSETS = st.sampled_from(["train", "val", "test", "unused"])
@@ -58,8 +58,8 @@ def test_the_same_seed_repeats_the_same_rows(
 def test_a_split_of_other_records_or_without_train_rows_is_a_clear_error() -> None:
     table = records([0, 1, 0, 1], [0, 1, 2, 3])
     split = pd.DataFrame({"record": table["record"], "subset": ["val", "val", "test", "test"]})
-    with pytest.raises(protocols.SplitError, match="no train rows"):
+    with pytest.raises(split_table.SplitError, match="no train rows"):
         oversampling.training_rows(table, split, "random", 0)
     for other in (split.iloc[:3], split.assign(record=[0, 1, 2, 9])):
-        with pytest.raises(protocols.SplitError, match="of other records"):
+        with pytest.raises(split_table.SplitError, match="of other records"):
             oversampling.training_rows(table, other, "random", 0)

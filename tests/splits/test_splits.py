@@ -41,7 +41,7 @@ def test_no_group_stands_in_two_subsets_or_two_folds(table: pd.DataFrame) -> Non
     split = grouped(table)
     assert split.groupby("group")["subset"].nunique().max() == 1
     assert split.groupby("group")["fold"].nunique().max() == 1
-    assert protocols.leakage(table, split) == 0
+    assert split_table.leakage(table, split) == 0
 
 
 @settings(max_examples=40)
@@ -51,7 +51,7 @@ def test_every_class_stands_in_every_subset_near_its_share(table: pd.DataFrame) 
     counts = pd.crosstab(table["label"], split["subset"])
     largest = table.groupby("group").size().max()
     for label, row in counts.iterrows():
-        assert (row[list(protocols.SUBSETS)] > 0).all(), label
+        assert (row[list(split_table.SUBSETS)] > 0).all(), label
         for subset, share in (("val", 0.15), ("test", 0.2)):
             assert abs(row[subset] - share * row.sum()) <= 2 * largest + 0.1 * row.sum()
 
@@ -76,7 +76,7 @@ def uneven_tables(draw: st.DrawFn) -> pd.DataFrame:
 @given(uneven_tables())
 def test_a_class_with_three_groups_of_its_own_is_in_every_subset(table: pd.DataFrame) -> None:
     counts = pd.crosstab(table["label"], grouped(table)["subset"])
-    assert set(counts.columns) == set(protocols.SUBSETS)
+    assert set(counts.columns) == set(split_table.SUBSETS)
     assert counts.to_numpy().min() > 0
 
 
@@ -86,7 +86,7 @@ def test_a_rare_class_in_groups_full_of_another_is_in_every_subset() -> None:
     groups = [n // 100 for n in range(300)] + [3 + n // 11 for n in range(33)]
     split = grouped(records(labels, groups))
     rare = split.loc[[label == 0 for label in labels], "subset"]
-    assert sorted(rare) == sorted(protocols.SUBSETS)
+    assert sorted(rare) == sorted(split_table.SUBSETS)
 
 
 def test_classes_that_cannot_all_be_everywhere_are_a_clear_error() -> None:
@@ -94,7 +94,9 @@ def test_classes_that_cannot_all_be_everywhere_are_a_clear_error() -> None:
     lines = ["012", "034", "056", "135", "146", "236", "245"]
     pairs = [(label, int(group)) for label, line in enumerate(lines) for group in line]
     table = records([label for label, _ in pairs], [group for _, group in pairs])
-    with pytest.raises(protocols.SplitError, match=r"class\d cannot be in all of train, val, test"):
+    with pytest.raises(
+        split_table.SplitError, match=r"class\d cannot be in all of train, val, test"
+    ):
         grouped(table)
 
 
@@ -103,7 +105,7 @@ def test_classes_that_cannot_all_be_everywhere_are_a_clear_error() -> None:
 def test_each_used_record_stands_once_and_in_one_fold(table: pd.DataFrame) -> None:
     split = grouped(table)
     assert sorted(split["record"]) == sorted(table["record"])
-    assert set(split["subset"]) == set(protocols.SUBSETS)
+    assert set(split["subset"]) == set(split_table.SUBSETS)
     assert set(split["fold"]) == set(range(SHARES["folds"]))
 
 
@@ -124,16 +126,16 @@ def test_one_original_stands_for_all_copies_of_a_picture() -> None:
     originals = np.ones(32, bool)
     originals[0] = False  # the first file of picture 0 is a derived copy, the last one is not
     split = protocols.grouped_split(table, originals, **SHARES)
-    assert split.loc[0, "subset"] == protocols.UNUSED
-    assert split.loc[30, "subset"] != protocols.UNUSED
-    assert split.loc[31, "subset"] == protocols.UNUSED
-    assert (split.loc[split["subset"] == protocols.UNUSED, "fold"] == -1).all()
+    assert split.loc[0, "subset"] == split_table.UNUSED
+    assert split.loc[30, "subset"] != split_table.UNUSED
+    assert split.loc[31, "subset"] == split_table.UNUSED
+    assert (split.loc[split["subset"] == split_table.UNUSED, "fold"] == -1).all()
 
 
 def test_quarantined_and_rejected_records_are_left_out_of_the_grouped_split() -> None:
     statuses = ["used"] * 30 + ["quarantined", "rejected"]
     table = records([n % 3 for n in range(32)], list(range(32)), statuses=statuses)
-    assert grouped(table).loc[[30, 31], "subset"].tolist() == [protocols.UNUSED] * 2
+    assert grouped(table).loc[[30, 31], "subset"].tolist() == [split_table.UNUSED] * 2
 
 
 def test_another_seed_gives_another_split_and_the_same_seed_the_same() -> None:
@@ -144,14 +146,14 @@ def test_another_seed_gives_another_split_and_the_same_seed_the_same() -> None:
 
 def test_a_class_with_too_few_groups_is_named_with_its_count() -> None:
     table = records([0] * 20 + [1, 1], [*range(20), 20, 20])
-    with pytest.raises(protocols.SplitError, match="class1 has 1"):
+    with pytest.raises(split_table.SplitError, match="class1 has 1"):
         grouped(table)
 
 
 def test_a_class_without_any_used_record_is_named_not_dropped() -> None:
     statuses = ["quarantined" if n % 3 == 2 else "used" for n in range(90)]
     table = records([n % 3 for n in range(90)], list(range(90)), statuses=statuses)
-    with pytest.raises(protocols.SplitError, match="class2 has 0"):
+    with pytest.raises(split_table.SplitError, match="class2 has 0"):
         grouped(table)
 
 
@@ -167,9 +169,9 @@ def test_an_empty_subset_or_a_single_fold_cannot_be_asked_for(
     asked: dict[str, float], key: str
 ) -> None:
     table = records([n % 3 for n in range(90)], list(range(90)))
-    with pytest.raises(protocols.SplitError, match=rf"split\.{key} is"):
+    with pytest.raises(split_table.SplitError, match=rf"split\.{key} is"):
         protocols.grouped_split(table, np.ones(90, bool), **{**SHARES, **asked})
-    with pytest.raises(protocols.SplitError, match=rf"split\.{key} is"):
+    with pytest.raises(split_table.SplitError, match=rf"split\.{key} is"):
         protocols.random_split(table, **{**SHARES, **asked})
 
 
@@ -183,13 +185,13 @@ def test_the_random_split_takes_all_pixels_and_leaks_planted_copies() -> None:
         "train": 240,
         "val": 30,
         "test": 30,
-        protocols.UNUSED: 1,
+        split_table.UNUSED: 1,
     }
-    assert protocols.leakage(table, split) > 0.9
+    assert split_table.leakage(table, split) > 0.9
     summary = split_table.summary(table, split, "random", synthetic=True)
     assert summary["leaky"] is True
     assert summary["synthetic"] is True
-    assert summary["leakage"] == pytest.approx(protocols.leakage(table, split))
+    assert summary["leakage"] == pytest.approx(split_table.leakage(table, split))
 
 
 def test_the_random_split_is_the_published_one() -> None:
@@ -204,9 +206,9 @@ def test_the_random_split_is_the_published_one() -> None:
 
 
 def test_a_random_split_of_too_few_images_is_a_clear_error() -> None:
-    with pytest.raises(protocols.SplitError, match="class0 has 2, class1 has 1"):
+    with pytest.raises(split_table.SplitError, match="class0 has 2, class1 has 1"):
         protocols.random_split(records([0, 0, 1], [0, 1, 2]), **SHARES)
-    with pytest.raises(protocols.SplitError, match="too small for a stratified random split"):
+    with pytest.raises(split_table.SplitError, match="too small for a stratified random split"):
         protocols.random_split(records([0] * 20 + [1] * 3, list(range(23))), **SHARES)
 
 
@@ -214,17 +216,17 @@ def test_leakage_counts_test_records_with_a_relative_in_train() -> None:
     table = records([0] * 6, [0, 1, 2, 3, 4, 0], pictures=[0, 1, 2, 3, 4, 5])
     subsets = ["train", "train", "val", "test", "test", "test"]
     split = pd.DataFrame({"record": range(6), "subset": subsets})
-    assert protocols.leakage(table, split) == pytest.approx(1 / 3)  # one shares group 0
+    assert split_table.leakage(table, split) == pytest.approx(1 / 3)  # one shares group 0
     table.loc[3, "picture"] = 1
-    assert protocols.leakage(table, split) == pytest.approx(2 / 3)  # another shares picture 1
+    assert split_table.leakage(table, split) == pytest.approx(2 / 3)  # another shares picture 1
     table.loc[4, "picture"] = 2
-    assert protocols.leakage(table, split) == pytest.approx(2 / 3)  # val is not train
+    assert split_table.leakage(table, split) == pytest.approx(2 / 3)  # val is not train
 
 
 def test_a_written_split_is_read_back_as_it_was(tmp_path: Path) -> None:
     split = grouped(records([n % 3 for n in range(30)], list(range(30))))
     split.to_csv(tmp_path / "split.csv", index=False)
-    assert protocols.read_split(tmp_path / "split.csv").equals(split)
+    assert split_table.read_split(tmp_path / "split.csv").equals(split)
 
 
 @pytest.mark.parametrize(
@@ -239,5 +241,5 @@ def test_a_written_split_is_read_back_as_it_was(tmp_path: Path) -> None:
 )
 def test_a_table_that_is_no_split_is_a_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(protocols.SplitError, match=r"split\.csv is not a split table"):
-        protocols.read_split(tmp_path / "split.csv")
+    with pytest.raises(split_table.SplitError, match=r"split\.csv is not a split table"):
+        split_table.read_split(tmp_path / "split.csv")

@@ -173,5 +173,5 @@ def test_a_missing_table_is_one_message(
         run(project, tmp_path / "out", "--also", f"other={tmp_path / 'none.csv'}")
     error = capsys.readouterr().err
     assert error.startswith("compare: ")
-    assert "none.csv cannot be read" in error
+    assert "none.csv does not exist" in error
     assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knee.evidence.evaluation import evaluation_report
+from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits, uncertainty_report
 from knee.records import records_table
 from knee.statistics import scores
@@ -71,7 +71,7 @@ def write_model(root: Path) -> None:
     model = classifier(SIDE_PIXELS)
     pixels, split = np.load(root / "pixels.npy"), pd.read_csv(root / "split.csv")
     val, train = (np.flatnonzero(split["subset"] == name) for name in ("val", "train"))
-    both = model_outputs.parted(
+    both = model_outputs.split_outputs(
         saved.predict(model_outputs.with_features(model), pixels), len(NAMES)
     )
     learned = prediction_limits.learn(
@@ -83,7 +83,7 @@ def write_model(root: Path) -> None:
         level=0.8,  # four validation records a class: too few for a higher one
         quantile=0.9,
     )
-    model_outputs.temper(model, learned.temperature)
+    model_outputs.apply_temperature(model, learned.temperature)
     (root / "model").mkdir()
     np.save(root / "before.npy", both.probabilities)
     facts = {
@@ -153,7 +153,7 @@ def evaluated(store: Path) -> Path:
     return store
 
 
-def predictions(root: Path) -> pd.DataFrame:
+def written_predictions(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "metrics" / "predictions.csv")
 
 
@@ -166,16 +166,16 @@ def test_every_file_that_is_declared_is_written_and_no_other(evaluated: Path) ->
 def test_predictions_are_of_val_and_test_records_each_once(evaluated: Path) -> None:
     split = pd.read_csv(evaluated / "split.csv")
     expected = split[split["subset"].isin(["val", "test"])]
-    found = predictions(evaluated)
+    found = written_predictions(evaluated)
     assert found["record"].tolist() == expected["record"].tolist()
     assert found["subset"].tolist() == expected["subset"].tolist()
 
 
 def test_the_figures_are_those_of_the_test_predictions_alone(evaluated: Path) -> None:
-    table = predictions(evaluated)
+    table = written_predictions(evaluated)
     test = table[table["subset"] == "test"]
     report: dict[str, Any] = json.loads((evaluated / "metrics" / "test.json").read_text())
-    chances = evaluation_report.probabilities_of(test, NAMES)
+    chances = predictions.probabilities_of(test, NAMES)
     figures = scores.score(test["class_index"].to_numpy(), chances, NAMES)
     assert {name: report[name] for name in figures} == figures
     assert (report["records"], report["groups"]) == (24, 12)
@@ -184,12 +184,12 @@ def test_the_figures_are_those_of_the_test_predictions_alone(evaluated: Path) ->
 
 
 def test_probabilities_before_calibration_are_recovered_from_the_table(evaluated: Path) -> None:
-    table = predictions(evaluated)
+    table = written_predictions(evaluated)
     training = json.loads((evaluated / "model" / "training.json").read_text())
     assert training["temperature"] != 1
     raw = np.load(evaluated / "before.npy")[table["record"]]
     np.testing.assert_allclose(uncertainty_report.before(table, training), raw, rtol=1e-4)
-    assert (evaluation_report.probabilities_of(table, NAMES).argmax(1) == raw.argmax(1)).all()
+    assert (predictions.probabilities_of(table, NAMES).argmax(1) == raw.argmax(1)).all()
 
 
 def test_calibration_is_reported_before_and_after_with_intervals(evaluated: Path) -> None:

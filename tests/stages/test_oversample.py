@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from knee.records.records_table import write_records
-from knee.splits import protocols
+from knee.splits import split_table
 from stages import oversample
 from tests.records.tables import records
 
@@ -78,7 +78,9 @@ def test_the_bytes_are_the_same_again(project: Path) -> None:
 def test_a_split_of_other_records_is_refused(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    protocols.read_split(project / "split.csv").iloc[:-1].to_csv(project / "split.csv", index=False)
+    split_table.read_split(project / "split.csv").iloc[:-1].to_csv(
+        project / "split.csv", index=False
+    )
     assert run(project, "random") == 1
     assert "the split is of other records" in capsys.readouterr().err
     assert not (project / "rows.csv").exists()

@@ -18,7 +18,7 @@ from PIL import Image
 from knee.evidence.uncertainty import prediction_limits
 from knee.intake import examination
 from knee.prediction import batch_prediction
-from knee.reading import prepare, source_files
+from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
 from knee.synthetic import non_radiographs
@@ -62,7 +62,7 @@ def write_model(folder: Path) -> None:
 
     model = classifier(SIDE)
     made = saved.predict(model_outputs.with_features(model), shafts(120, 1))
-    both = model_outputs.parted(made, len(NAMES))
+    both = model_outputs.split_outputs(made, len(NAMES))
     number = np.arange(len(made))
     learned = prediction_limits.learn(
         prediction_limits.Observed(both.probabilities[::2], both.features[::2]),
@@ -156,7 +156,7 @@ def test_sets_and_unlikeness_are_those_of_the_models_own_features(
     (folder / "training.json").write_text(json.dumps(facts))
     limits = prediction_limits.read(folder, facts)
     model = model_outputs.with_features(saved.load_model(folder / "model.keras"))
-    expected = model_outputs.parted(saved.predict(model, pictures), len(NAMES))
+    expected = model_outputs.split_outputs(saved.predict(model, pictures), len(NAMES))
     out = tmp_path / "out.csv"
     given = [str(tmp_path / f"{number}.png") for number in range(len(pictures))]
     assert main(tmp_path, *given, "--engine", engine, "--out", str(out)) == 0
@@ -261,7 +261,7 @@ def test_preparing_a_file_is_what_ingest_does(tmp_path: Path) -> None:
         for source in source_files.list_sources(tmp_path):
             ingested = examination.examine(source, canonical, b"key")
             prepared = prepare.prepare(source, canonical)
-            if isinstance(prepared, source_files.UnreadableImage):
+            if isinstance(prepared, decoded.UnreadableImage):
                 assert str(prepared) == ingested.columns["reason"]
             else:
                 np.testing.assert_array_equal(prepared, ingested.canonical)

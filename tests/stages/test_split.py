@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from knee.records.records_table import read_records, write_records
-from knee.splits.protocols import read_split
+from knee.splits.split_table import read_split
 from stages import split
 from tests.records.tables import records
 

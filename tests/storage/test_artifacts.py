@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from knee.reading import canonical_image
-from knee.storage import artifacts, provenance
+from knee.storage import artifacts, provenance, row_files
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def test_without_room_the_error_names_the_file_and_nothing_is_left(tmp_path: Pat
         assert caught.value.filename == str(tmp_path / name)
     with (
         pytest.raises(OSError, match=r"pixels\.npy"),
-        canonical_image.pixel_file(tmp_path / "pixels.npy", 96) as file,
+        row_files.written_rows(tmp_path / "pixels.npy", (96, 96), np.uint8) as file,
     ):
         file.append(np.zeros((96, 96), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]

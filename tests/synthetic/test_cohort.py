@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from knee.synthetic.cohort import SampleError, class_of, draw_t_scores, write_sample
+from knee.records.t_scores import who_class
+from knee.synthetic.cohort import SampleError, draw_t_scores, write_sample
 from knee.synthetic.faults import CLASSES
 from knee.synthetic.sample_sheet import CELL, contact_sheet
 
@@ -71,20 +72,20 @@ def test_same_seed_gives_same_bytes_and_replaces_what_was_there(tmp_path: Path) 
 @given(st.floats(-6, 3))
 def test_class_follows_the_who_cut_offs(t_score: float) -> None:
     expected = 0 if t_score >= -1.0 else 2 if t_score <= -2.5 else 1
-    assert class_of(t_score) == CLASSES[expected]
+    assert who_class(t_score, CLASSES) == CLASSES[expected]
 
 
 @pytest.mark.parametrize(
     ("t_score", "label"), [(-1.0, "Normal"), (-1.01, "Osteopenia"), (-2.5, "Osteoporosis")]
 )
 def test_the_cut_offs_themselves_belong_to_the_outer_classes(t_score: float, label: str) -> None:
-    assert class_of(t_score) == label
+    assert who_class(t_score, CLASSES) == label
 
 
 @given(st.integers(12, 400), st.integers(0, 1000))
 def test_t_scores_are_imbalanced_and_every_class_occurs(patients: int, seed: int) -> None:
     scores = draw_t_scores(patients, np.random.default_rng(seed))
-    counts = collections.Counter(class_of(score) for score in scores)
+    counts = collections.Counter(who_class(score, CLASSES) for score in scores)
     assert counts["Normal"] > counts["Osteoporosis"] >= 2
     assert counts.total() == patients
 
@@ -114,7 +115,7 @@ def test_truth_lists_every_file_once(sample: tuple[Path, dict[str, Any]]) -> Non
 def test_folder_and_class_agree_except_in_conflicts(sample: tuple[Path, dict[str, Any]]) -> None:
     _, truth = sample
     for one in truth["images"]:
-        assert one["class"] == class_of(one["t_score"])
+        assert one["class"] == who_class(one["t_score"], CLASSES)
         assert (one["source"].split("/")[0] == one["class"]) == (one["fault"] != "conflict")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from knee import tracking
+from knee.storage import artifacts
 from knee.tracking.evidence import Evidence
 from tests.tracking.runs import write_training
 
@@ -61,5 +62,5 @@ def test_what_tells_unlike_images_comes_back_with_the_model(tmp_path: Path) -> N
 
 def test_a_recorded_file_that_is_missing_is_named(tmp_path: Path) -> None:
     models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
-    with pytest.raises(tracking.EvidenceError, match=r"novelty\.npz does not exist"):
+    with pytest.raises(artifacts.ArtifactError, match=r"novelty\.npz does not exist"):
         tracking.require_published(tracking.collect(models, metrics))

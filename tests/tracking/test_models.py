@@ -46,7 +46,7 @@ def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> N
     assert "knee/prediction/answers.py" in found
     assert "knee/classifier/attribution/grad_cam.py" in found  # imported by the child process
     assert "knee/reading/dicom.py" in found
-    assert not any(name.startswith("stages/tracking") for name in found)
+    assert not any(name.startswith("knee/tracking") for name in found)
     facts = json.loads((code.parent / "artifacts" / "training.json").read_text())
     assert set(facts) <= set(models.SERVED_FACTS)
 
@@ -67,7 +67,7 @@ FOREIGN = """
 import json, sys
 import mlflow, pandas
 loaded = mlflow.pyfunc.load_model(sys.argv[1])
-import stages
+import knee
 example = loaded.input_example
 answers = loaded.predict(example, params={"explain": True})
 rows = loaded.predict(pandas.DataFrame({"image": [[[0, 255], [255, 0]]]}))
@@ -76,7 +76,7 @@ try:
 except mlflow.MlflowException as error:
     error.message = "JANE DOE"  # as MLflow's server does
     refused = error.serialize_as_json()
-print(json.dumps({"code": stages.__file__, "answers": answers, "rows": rows, "refused": refused}))
+print(json.dumps({"code": knee.__file__, "answers": answers, "rows": rows, "refused": refused}))
 """
 
 
@@ -109,7 +109,7 @@ def test_the_logged_model_answers_in_a_process_that_has_its_folder_alone(
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert Path(found["code"]) == place / "code" / "stages" / "__init__.py"
+    assert Path(found["code"]) == place / "code" / "knee" / "__init__.py"
     assert set(found["answers"][0]) >= {"class", "probabilities", "prediction_set", "grad_cam"}
     assert "grad_cam" not in found["rows"][0]
     assert json.loads(found["refused"])["message"] == "image 1: not base64 text of a file"

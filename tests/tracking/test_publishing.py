@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from knee import tracking
+from knee.storage import artifacts
 from knee.tracking import evidence as evidences
 from knee.tracking import store
 from knee.tracking.evidence import Evidence
@@ -84,19 +85,19 @@ def test_of_several_runs_of_one_execution_one_is_kept(evidence: Evidence) -> Non
 
 def test_missing_evidence_is_an_error_that_names_the_file(evidence: Evidence) -> None:
     evidence.artifacts["test.json"].unlink()
-    with pytest.raises(tracking.EvidenceError, match=r"test\.json does not exist"):
+    with pytest.raises(artifacts.ArtifactError, match=r"test\.json does not exist"):
         tracking.publish(evidence)
     assert runs() == []
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x"])
 def test_artifact_paths_stay_inside_the_run(evidence: Evidence, path: str) -> None:
-    with pytest.raises(tracking.EvidenceError, match="leaves the run"):
+    with pytest.raises(artifacts.ArtifactError, match="leaves the run"):
         dataclasses.replace(evidence, artifacts={path: Path("x")})
 
 
 def test_an_execution_cannot_name_another_folder(evidence: Evidence) -> None:
-    with pytest.raises(tracking.EvidenceError, match="execution"):
+    with pytest.raises(artifacts.ArtifactError, match="execution"):
         dataclasses.replace(evidence, execution="../other")
 
 
@@ -114,7 +115,7 @@ def test_evidence_survives_being_kept(evidence: Evidence) -> None:
 def test_an_incomplete_training_record_is_named(tmp_path: Path) -> None:
     models_folder, metrics = write_training(tmp_path)
     (models_folder / "training.json").write_text('{"execution": "a"}')
-    with pytest.raises(tracking.EvidenceError, match=r"training\.json.*split_protocol"):
+    with pytest.raises(artifacts.ArtifactError, match=r"training\.json.*split_protocol"):
         tracking.collect(models_folder, metrics)
 
 

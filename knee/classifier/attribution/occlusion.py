@@ -14,10 +14,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from knee.classifier.attribution.grad_cam import Halves
+from knee.run.errors import UserError
 from knee.storage.arrays import Maps
 
 
-class OcclusionError(ValueError):
+class OcclusionError(UserError):
     """More forward passes than are allowed, or a patch that cannot be slid."""
 
 

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from knee.classifier.features import engines
 from knee.classifier.features.engines import Engine, Forward
-from knee.classifier.features.feature_source import FeaturesError, RowFile
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
 from knee.storage import artifacts
 from knee.storage.arrays import HalfFloats
+from knee.storage.artifacts import ArtifactError
+from knee.storage.row_files import RowFile
 
 CHUNK_IMAGES = 512  # at most, between two marks of progress
 CHUNK_BYTES = 64 * 2**20  # at most: two of them are in memory at once
@@ -41,7 +42,7 @@ class PartialFeatures:
             shape: (views, rows, ...) of the whole array.
 
         Raises:
-            FeaturesError: another process is at work on it.
+            ArtifactError: another process is at work on it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._file, self._mark = folder / f"features-{key}.npy", folder / f"features-{key}.json"
@@ -86,7 +87,7 @@ class PartialFeatures:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise FeaturesError(
+            raise ArtifactError(
                 f"{folder} is in use: another embed of the same backbone is running; "
                 "wait for it, or end it"
             ) from error
@@ -137,7 +138,7 @@ def embed(
         The shape of the written array.
 
     Raises:
-        FeaturesError: features that float16 cannot hold, or another process at work.
+        ArtifactError: features that float16 cannot hold, or another process at work.
     """
     shape = (len(views.kinds), len(pixels), *forward.output_shape)
     unfinished = PartialFeatures(partial, key, shape)
@@ -173,7 +174,7 @@ def chunk_images(output_shape: tuple[int, ...]) -> int:
 
 def _check(values: HalfFloats, row: int) -> None:
     if not np.isfinite(values).all():
-        raise FeaturesError(
+        raise ArtifactError(
             f"features of rows {row} to {row + len(values) - 1} exceed what float16 holds: check "
             "the weights, or cut the backbone elsewhere (model.train_from)"
         )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 
+from knee.run.errors import UserError
 from knee.storage.arrays import AnyFloats, Pixels
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ OPENVINO_BATCH = 8  # images an inference request; 4 to 16 are alike, 32 loses
 OPENVINO_TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class EngineError(ValueError):
+class EngineError(UserError):
     """An engine or an arithmetic that this machine does not have."""
 
 

@@ -25,6 +25,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
+from knee.run.errors import UserError
 from knee.storage import provenance
 from knee.storage.arrays import Pixels
 
@@ -35,7 +36,7 @@ START_SECONDS: Final = 600.0  # TensorFlow's start and the conversion, on a busy
 ROOT: Final = Path(__file__).parents[3]  # where the package lies
 
 
-class GradientProcessError(RuntimeError):
+class GradientProcessError(UserError):
     """The process with TensorFlow does not start, broke down or took too long."""
 
 

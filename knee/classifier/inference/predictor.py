@@ -41,4 +41,4 @@ class Predictor:
         """Probabilities and features of `pixels`, uint8 (n, side, side)."""
         rows = np.empty((len(pixels), *self._forward.output_shape), np.float32)
         self._forward.fill(pixels, rows)
-        return model_outputs.parted(rows, self.classes)
+        return model_outputs.split_outputs(rows, self.classes)

@@ -7,10 +7,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from knee.run.errors import UserError
+
 DESIGN = "design.json"
 
 
-class DesignError(ValueError):
+class DesignError(UserError):
     """A design that cannot be built: an unknown backbone or layer, or missing weights."""
 
 

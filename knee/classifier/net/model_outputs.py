@@ -6,23 +6,16 @@ one graph as one row, (classes + channels,), so that an engine needs a single pa
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from keras import layers
 
-from knee.classifier.features.feature_source import Source
 from knee.classifier.net.assembly import FEATURE_MAP
 from knee.classifier.net.heads import PROBABILITIES
-from knee.classifier.training.inputs import padded_batches
 from knee.evidence.uncertainty.prediction_limits import Observed
-from knee.storage.arrays import Integers
-
-BATCH_SIZE: Final = 32
-MOST_IMAGES: Final = 4096  # whose features say where the training images lie
 
 
 def with_features(model: keras.Model) -> keras.Model:
@@ -32,38 +25,24 @@ def with_features(model: keras.Model) -> keras.Model:
         model: a whole classifier: its last two layers are the frozen and the trained part.
     """
     frozen, trained = model.layers[-2:]
-    return keras.Model(model.input, _joint(trained)(frozen(model.input)), name="with_features")
+    return keras.Model(
+        model.input, joint_outputs(trained)(frozen(model.input)), name="with_features"
+    )
 
 
-def parted(rows: npt.NDArray[np.float32], classes: int) -> Observed:
+def split_outputs(rows: npt.NDArray[np.float32], classes: int) -> Observed:
     """Rows of `with_features` -> probabilities (n, classes) and features (n, channels)."""
     return Observed(rows[:, :classes], rows[:, classes:])
 
 
-def observe(model: keras.Model, source: Source, rows: Integers) -> Observed:
-    """What the trained part of `model` makes of `rows` of what it was trained from."""
-    trained = model.layers[-1]
-    joint = _joint(trained)
-    forward = tf.function(lambda batch: joint(batch, training=False))
-    made = [np.asarray(forward(batch)) for batch in padded_batches(source, rows, BATCH_SIZE)]
-    return parted(np.concatenate(made)[: len(rows)], trained.output.shape[-1])
-
-
-def thinned(rows: Integers) -> Integers:
-    """Each row once, `MOST_IMAGES` of them evenly spread where there are more."""
-    once = np.unique(rows)
-    count = min(len(once), MOST_IMAGES)
-    return once[np.linspace(0, len(once) - 1, count).round().astype(np.int64)]
-
-
-def temper(model: keras.Model, temperature: float) -> None:
+def apply_temperature(model: keras.Model, temperature: float) -> None:
     """Divide the logits by `temperature`, > 0, within the last dense layer of `model`."""
     last = model.layers[-1].get_layer(PROBABILITIES)
     for variable in (last.kernel, last.bias):
         variable.assign(np.asarray(variable) / np.float32(temperature))
 
 
-def _joint(trained: keras.Model) -> Any:
+def joint_outputs(trained: keras.Model) -> Any:
     """The trained part with the averaged feature map beside its probabilities."""
     pool = layers.GlobalAveragePooling2D(dtype="float32", name="average")
     features = pool(trained.get_layer(FEATURE_MAP).output)

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from knee.run.errors import UserError
 from knee.storage import artifacts, provenance
 
 
-class ModelFileError(ValueError):
+class ModelFileError(UserError):
     """A model file that is missing, or not the one that was recorded."""
 
 

@@ -13,11 +13,13 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from knee.classifier.features.feature_source import FeaturesError, RowFile, Source
+from knee.classifier.features.feature_source import Source
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.storage import artifacts
 from knee.storage.arrays import Integers
+from knee.storage.artifacts import ArtifactError
+from knee.storage.row_files import RowFile
 
 BATCH_IMAGES = 16
 
@@ -82,7 +84,7 @@ def _write_features(trunk: keras.Model, source: Source, rows: Integers, path: Pa
                 images = values[..., np.newaxis] if source.pixels else values
                 found = np.asarray(trunk.predict_on_batch(images)).astype(np.float16)
                 if not np.isfinite(found).all():
-                    raise FeaturesError(
+                    raise ArtifactError(
                         "the backbone's features exceed what float16 holds: check the weights, or "
                         "fine-tune without a probe (train.probe_epochs=0)"
                     )

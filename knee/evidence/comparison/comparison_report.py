@@ -11,7 +11,6 @@ import pandas as pd
 
 from knee.audit.audit_report import STYLE
 from knee.drawing.charts import COLOURS, GRAY, new_figure, plain, save_figure
-from knee.evidence.evaluation import evaluation_report
 from knee.statistics import paired_comparison
 from knee.storage import artifacts
 
@@ -26,8 +25,8 @@ def write(facts: Mapping[str, Any], folder: Path) -> None:
             forest(evidence["overall"], facts["metric"], title, _subtitle(facts, evidence), picture)
             pictures[name] = picture.read_bytes()
     artifacts.write_json(folder / "comparison.json", facts)
-    artifacts.write_text(folder / "figures.csv", evaluation_report.as_csv(_figures(facts)))
-    artifacts.write_text(folder / "differences.csv", evaluation_report.as_csv(_differences(facts)))
+    artifacts.write_text(folder / "figures.csv", artifacts.as_csv(_figures(facts)))
+    artifacts.write_text(folder / "differences.csv", artifacts.as_csv(_differences(facts)))
     artifacts.write_text(folder / "comparison.html", page(facts, pictures))
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from knee.audit import shortcuts
 from knee.audit.shortcuts import Fitted, Shortcut
+from knee.run.errors import UserError
 from knee.statistics import scores
 from knee.statistics.paired_comparison import MODEL, Contender, guesses
 from knee.storage.arrays import Features, Integers
@@ -28,7 +29,7 @@ AVERAGE: Final = "average of the backbones"
 INVERSE_PENALTY: Final = 0.01  # scikit-learn's C, on standardised features
 
 
-class ContenderError(ValueError):
+class ContenderError(UserError):
     """Tables of predictions that lack something, or are not of the same records."""
 
 
@@ -60,11 +61,6 @@ class Field:
                 for one in self.contenders
             ],
         )
-
-
-def with_head(backbone: str, head: str) -> str:
-    """What a backbone with another head is called."""
-    return f"{backbone}, {head} head"
 
 
 def pooled_baselines(pooled: Mapping[str, Features]) -> dict[str, Shortcut]:

@@ -5,8 +5,6 @@ Every figure follows from predictions.csv alone: probabilities are rounded first
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,18 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knee.evidence.evaluation.predictions import (
+    probabilities_of,
+)
 from knee.statistics import bootstrap, curves, scores
 from knee.storage import provenance
-from knee.storage.arrays import Probabilities
+from knee.storage.artifacts import ArtifactError
+from knee.storage.json_files import read_json
 
-HELD_OUT: Final = ("val", "test")
-KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
 HISTORY: Final = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 FACTS: Final = ("backbone", "best_epoch", "classes", "model_sha256", "split_protocol", "synthetic")
-
-
-class EvaluationError(ValueError):
-    """A training and the data that it is to be judged on do not belong together."""
 
 
 def read_training(
@@ -42,7 +38,7 @@ def read_training(
         split: the split table's file.
 
     Raises:
-        EvaluationError: it is missing or damaged, or tells of another backbone, data or split.
+        ArtifactError: it is missing or damaged, or tells of another backbone, data or split.
     """
     expected = {
         "backbone": backbone,
@@ -53,7 +49,7 @@ def read_training(
     training = read_json(path, (*FACTS, *expected))
     for name, value in expected.items():
         if training[name] != value:
-            raise EvaluationError(
+            raise ArtifactError(
                 f"{path}: {name} is {training[name]}, here it is {value}: run `dvc repro` to train "
                 "on the present data"
             )
@@ -64,107 +60,27 @@ def read_split_metrics(path: Path, training: Mapping[str, Any]) -> dict[str, Any
     """The split's own figures, once they are known to be of the split that the training saw.
 
     Raises:
-        EvaluationError: they are missing or damaged, or of another protocol.
+        ArtifactError: they are missing or damaged, or of another protocol.
     """
     found = read_json(path, ("protocol", "leaky", "leakage"))
     if found["protocol"] != training["split_protocol"]:
-        raise EvaluationError(
+        raise ArtifactError(
             f"{path} is of a {found['protocol']} split, the training saw a "
             f"{training['split_protocol']} one: run `dvc repro`"
         )
     return found
 
 
-def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """A JSON object with these keys; `EvaluationError` names the file that is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise EvaluationError(f"{path} does not exist: run `dvc repro`") from error
-    except ValueError as error:
-        raise EvaluationError(f"{path} is not JSON ({error}): run `dvc repro`") from error
-    if not isinstance(value, dict):
-        raise EvaluationError(f"{path}: expected a JSON object; run `dvc repro`")
-    missing = [name for name in keys if name not in value]
-    if missing:
-        raise EvaluationError(f"{path} has no key {missing[0]}: run `dvc repro` to make it again")
-    return value
-
-
 def read_history(path: Path) -> pd.DataFrame:
-    """The training's history, one row an epoch; `EvaluationError` names the file that is none."""
+    """The training's history, one row an epoch; `ArtifactError` names the file that is none."""
     try:
         history = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path} is no training history ({error}): train anew") from error
+        raise ArtifactError(f"{path} is no training history ({error}): train anew") from error
     missing = [name for name in HISTORY if name not in history]
     if missing:
-        raise EvaluationError(f"{path} has no column {missing[0]}: train anew")
+        raise ArtifactError(f"{path} has no column {missing[0]}: train anew")
     return history
-
-
-def read_pixels(path: Path, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """`rows` of the pixel array at `path`: uint8 (rows, side, side).
-
-    Raises:
-        EvaluationError: it is missing or damaged, or has not these rows.
-    """
-    try:
-        pixels: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise EvaluationError(f"{path} is no pixel array ({error}): run `dvc repro`") from error
-    if rows.min() < 0 or rows.max() >= len(pixels):
-        raise EvaluationError(
-            f"{path} has {len(pixels)} images, the records ask for number {rows.max()}: "
-            "run the ingest stage"
-        )
-    return pixels[rows]
-
-
-def held_out(records: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """Records of val and test, by record number, with the split's subset and group.
-
-    Raises:
-        EvaluationError: one of the two has no records.
-    """
-    described = records.drop(columns="group")
-    joined = described.merge(split[["record", "subset", "group"]], on="record", how="inner")
-    for subset in HELD_OUT:
-        if subset not in set(joined["subset"]):
-            raise EvaluationError(f"the split has no {subset} records: run the split stage")
-    return joined[joined["subset"].isin(HELD_OUT)].sort_values("record").reset_index(drop=True)
-
-
-def predictions(
-    held: pd.DataFrame, probabilities: Probabilities, class_names: Sequence[str]
-) -> pd.DataFrame:
-    """The table predictions.csv: columns `KEPT`, predicted, and `probability_<class>` of each.
-
-    Args:
-        held: rows of `held_out`.
-        probabilities: float (rows, classes), in the same order.
-        class_names: in the order of the probabilities.
-
-    Raises:
-        scores.ScoreError: probabilities that are none, such as NaN of a diverged training.
-    """
-    scores.checked(held["class_index"].to_numpy(), probabilities)
-    rounded = scores.rounded(probabilities)
-    table = held[KEPT].copy()
-    table["predicted"] = np.array(class_names, dtype=object)[rounded.argmax(axis=1)]
-    for number, name in enumerate(class_names):
-        table[f"probability_{name}"] = rounded[:, number]
-    return table
-
-
-def as_csv(table: pd.DataFrame) -> str:
-    """Text quoted, so that no file's name can break a row; numbers bare."""
-    return str(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
-
-
-def probabilities_of(table: pd.DataFrame, class_names: Sequence[str]) -> npt.NDArray[np.float64]:
-    """(rows, classes) of a table of `predictions`."""
-    return table[[f"probability_{name}" for name in class_names]].to_numpy(np.float64)
 
 
 def report(

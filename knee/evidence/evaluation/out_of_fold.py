@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from knee.evidence.evaluation import evaluation_report
+from knee.evidence.evaluation import predictions
 from knee.evidence.evaluation.evaluation_report import BOUNDED, PLAIN
 from knee.evidence.evaluation.fold_results import Result
 from knee.splits.cross_validation import KEPT, Fold
@@ -77,7 +77,7 @@ def report(
     repeats = [part for _, part in predicted.groupby("repeat")]
     first = repeats[0]
     truth = first["class_index"].to_numpy()
-    chances = [evaluation_report.probabilities_of(part, names) for part in repeats]
+    chances = [predictions.probabilities_of(part, names) for part in repeats]
     figures = [scores.score(truth, one, names) for one in chances]
     per_fold = [_of_fold(predicted, *one, names) for one in zip(folds, results, strict=True)]
     bounds = bootstrap.repeated_intervals(
@@ -138,7 +138,7 @@ def _of_fold(
 ) -> dict[str, Any]:
     here = (predicted["repeat"] == fold.repeat) & (predicted["fold"] == fold.fold)
     part = predicted[here]
-    chances = evaluation_report.probabilities_of(part, class_names)
+    chances = predictions.probabilities_of(part, class_names)
     figures = scores.score(part["class_index"].to_numpy(), chances, class_names)
     return {
         "repeat": fold.repeat,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from knee.audit.shortcuts import RING_SHARE
+from knee.reading.borders import RING_SHARE
 from knee.storage.arrays import Floats
 
 Region = npt.NDArray[Any]  # bool, or float of 0-1: (side, side) or (rows, side, side)

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from PIL import UnidentifiedImageError
 
-from knee.reading import borders, canonical_image, raster, source_files
+from knee.reading import borders, canonical_image, decoded, raster, source_files
+from knee.run.errors import UserError
 from knee.storage.arrays import Maps, Pixels
 
 
-class MaskError(ValueError):
+class MaskError(UserError):
     """A mask that cannot be read, or is not of its image's size."""
 
 
@@ -62,7 +63,7 @@ def _read(path: Path, maximum_megapixels: float) -> Pixels:
     try:
         content = source_files.read(source_files.Source(path.name, path, ""))
         gray = raster.decode(content, maximum_megapixels).pixels
-    except source_files.UnreadableImage as reason:
+    except decoded.UnreadableImage as reason:
         raise MaskError(f"{path} is no mask: {reason}") from None
     except UnidentifiedImageError:
         raise MaskError(f"{path} is no mask: not a PNG image") from None

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from knee.run.errors import UserError
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Features, Floats
 
@@ -31,7 +32,7 @@ SMALLEST_VARIANCE: Final = 1e-12
 ARRAYS: Final = ("centre", "directions", "variances", "other_variance", "limit")
 
 
-class NoveltyError(ValueError):
+class NoveltyError(UserError):
     """A file of distances that is missing, damaged, or not the one that was recorded."""
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.evidence.uncertainty import calibration, novelty, prediction_sets
+from knee.run.errors import UserError
 from knee.storage.arrays import Features, Probabilities
 
 NOVELTY_FILE: Final = "novelty.npz"  # beside model.keras
@@ -24,7 +25,7 @@ WARNING: Final = "unlike the radiographs that the model learned from: do not use
 DECIMALS: Final = 6
 
 
-class CautionError(ValueError):
+class CautionError(UserError):
     """What a model is to know about its limits is missing, damaged, or another model's."""
 
 

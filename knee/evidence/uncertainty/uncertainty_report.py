@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.evidence.evaluation import evaluation_report
+from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import calibration, prediction_limits
 from knee.statistics import bootstrap, scores
 from knee.storage.arrays import Truth
@@ -36,7 +36,7 @@ class Draws:
 
 def gross_errors(test: pd.DataFrame, training: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
     """off_by_two: share of records that are two classes or more off, and its interval."""
-    predicted = evaluation_report.probabilities_of(test, training["classes"]).argmax(axis=1)
+    predicted = predictions.probabilities_of(test, training["classes"]).argmax(axis=1)
     gross = np.abs(predicted - test["class_index"].to_numpy()) >= STEPS
     return {
         "off_by_two": bootstrap.share(gross),
@@ -46,7 +46,7 @@ def gross_errors(test: pd.DataFrame, training: Mapping[str, Any], draws: Draws) 
 
 def before(test: pd.DataFrame, training: Mapping[str, Any]) -> npt.NDArray[np.float64]:
     """(records, classes) what the probabilities were before calibration."""
-    chances = evaluation_report.probabilities_of(test, training["classes"])
+    chances = predictions.probabilities_of(test, training["classes"])
     return calibration.scaled(chances, 1 / training.get("temperature", 1.0))
 
 
@@ -55,7 +55,7 @@ def calibrated(test: pd.DataFrame, training: Mapping[str, Any], draws: Draws) ->
     truth, groups = test["class_index"].to_numpy(), test["group"].to_numpy()
     chances = {
         "before": before(test, training),
-        "after": evaluation_report.probabilities_of(test, training["classes"]),
+        "after": predictions.probabilities_of(test, training["classes"]),
     }
     surprise = [scores.surprise(truth, chances[when]) for when in ("after", "before")]
     change = surprise[0] - surprise[1]

@@ -20,7 +20,7 @@ def net(*, trained_backbone: bool = False) -> Any:
     """Class 1 where anything is bright; in the two parts that every saved model has."""
     import keras
 
-    from knee.classifier.attribution.grad_cam import grad_cam, halves
+    from knee.classifier.attribution.grad_cam import halves
     from knee.classifier.net.assembly import FEATURE_MAP
 
     pixels = keras.Input((SIDE, SIDE, 1))
@@ -71,7 +71,7 @@ def test_occlusion_finds_the_square_that_decides(films: Any) -> None:
 
 
 def test_grad_cam_is_a_map_of_zero_to_one_that_finds_the_square(films: Any) -> None:
-    from knee.classifier.attribution.grad_cam import grad_cam, halves
+    from knee.classifier.attribution.grad_cam import grad_cam
 
     maps = grad_cam(net(), films, ONES, batch_size=1)
     assert maps.shape == (2, SIDE, SIDE)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from knee.classifier.features import embedding, feature_source
 from knee.classifier.features.views import Views
+from knee.storage import artifacts, row_files
 
 SIDE, ROWS = 6, 23
 
@@ -41,10 +42,10 @@ class Means:
 
 
 @pytest.fixture
-def pixels(tmp_path: Path) -> feature_source.RowFile:
+def pixels(tmp_path: Path) -> row_files.RowFile:
     images = np.random.default_rng(0).integers(0, 256, (ROWS, SIDE, SIDE), np.uint8)
     np.save(tmp_path / "pixels.npy", images)
-    return feature_source.RowFile(tmp_path / "pixels.npy", has_views=False)
+    return row_files.RowFile(tmp_path / "pixels.npy", has_views=False)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def embed(
-    pixels: feature_source.RowFile, folder: Path, net: Means, key: str = "key", augmented: int = 1
+    pixels: row_files.RowFile, folder: Path, net: Means, key: str = "key", augmented: int = 1
 ) -> bytes:
     """The bytes of the features file."""
     folder.mkdir(exist_ok=True)
@@ -62,7 +63,7 @@ def embed(
     return (folder / "features.npy").read_bytes()
 
 
-def test_features_are_those_of_each_view(pixels: feature_source.RowFile, tmp_path: Path) -> None:
+def test_features_are_those_of_each_view(pixels: row_files.RowFile, tmp_path: Path) -> None:
     embed(pixels, tmp_path / "one", Means())
     values = np.load(tmp_path / "one" / "features.npy")
     images = np.load(tmp_path / "pixels.npy")
@@ -78,7 +79,7 @@ def test_features_are_those_of_each_view(pixels: feature_source.RowFile, tmp_pat
 
 @pytest.mark.parametrize("dies_after", [0, 1, 5, 7, 17])
 def test_a_killed_embedding_goes_on_from_its_last_chunk_and_ends_the_same(
-    pixels: feature_source.RowFile, tmp_path: Path, dies_after: int
+    pixels: row_files.RowFile, tmp_path: Path, dies_after: int
 ) -> None:
     whole = embed(pixels, tmp_path / "whole", Means())
     with pytest.raises(KilledError):
@@ -91,7 +92,7 @@ def test_a_killed_embedding_goes_on_from_its_last_chunk_and_ends_the_same(
 
 
 def test_bytes_behind_the_mark_are_computed_again(
-    pixels: feature_source.RowFile, tmp_path: Path
+    pixels: row_files.RowFile, tmp_path: Path
 ) -> None:
     whole = embed(pixels, tmp_path / "whole", Means())
     with pytest.raises(KilledError):
@@ -102,9 +103,7 @@ def test_bytes_behind_the_mark_are_computed_again(
     assert embed(pixels, tmp_path / "killed", Means()) == whole
 
 
-def test_a_file_that_lost_its_end_is_completed(
-    pixels: feature_source.RowFile, tmp_path: Path
-) -> None:
+def test_a_file_that_lost_its_end_is_completed(pixels: row_files.RowFile, tmp_path: Path) -> None:
     whole = embed(pixels, tmp_path / "whole", Means())
     with pytest.raises(KilledError):
         embed(pixels, tmp_path / "killed", Means(6))
@@ -114,7 +113,7 @@ def test_a_file_that_lost_its_end_is_completed(
 
 
 def test_unfinished_features_of_another_key_are_discarded(
-    pixels: feature_source.RowFile, tmp_path: Path
+    pixels: row_files.RowFile, tmp_path: Path
 ) -> None:
     with pytest.raises(KilledError):
         embed(pixels, tmp_path / "one", Means(6), key="old")
@@ -126,7 +125,7 @@ def test_unfinished_features_of_another_key_are_discarded(
 
 def test_two_embeddings_at_once_are_refused(tmp_path: Path) -> None:
     first = embedding.PartialFeatures(tmp_path, "key", (1, 4, 2))
-    with pytest.raises(feature_source.FeaturesError, match="is in use"):
+    with pytest.raises(artifacts.ArtifactError, match="is in use"):
         embedding.PartialFeatures(tmp_path, "key", (1, 4, 2))
     assert first.rows_done == 0
 
@@ -136,15 +135,13 @@ def test_a_mark_that_is_no_mark_counts_for_nothing(tmp_path: Path) -> None:
     assert embedding.PartialFeatures(tmp_path, "key", (1, 4, 2)).rows_done == 0
 
 
-def test_features_beyond_float16_are_an_error(
-    pixels: feature_source.RowFile, tmp_path: Path
-) -> None:
+def test_features_beyond_float16_are_an_error(pixels: row_files.RowFile, tmp_path: Path) -> None:
     class Huge(Means):
         def fill(self, images: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
             del images
             out[...] = np.inf
 
-    with pytest.raises(feature_source.FeaturesError, match="float16"):
+    with pytest.raises(artifacts.ArtifactError, match="float16"):
         embed(pixels, tmp_path / "one", Huge())
 
 
@@ -177,7 +174,7 @@ def test_augmented_views_show_the_same_picture() -> None:
 def test_rows_are_read_as_written(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(2, 5, 3, 2)).astype(np.float16)
     np.save(tmp_path / "values.npy", values)
-    file = feature_source.RowFile(tmp_path / "values.npy", has_views=True)
+    file = row_files.RowFile(tmp_path / "values.npy", has_views=True)
     rows, chosen = np.array([4, 0, 4]), np.array([1, 0, 0])
     np.testing.assert_array_equal(file.take(chosen, rows), values[chosen, rows])
     np.testing.assert_array_equal(file.slice(3, 99), values[0, 3:])
@@ -186,15 +183,15 @@ def test_rows_are_read_as_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("view", "row"), [(0, 5), (2, 0), (0, -1), (-1, 0)])
 def test_a_row_that_is_not_there_is_named(tmp_path: Path, view: int, row: int) -> None:
     np.save(tmp_path / "values.npy", np.zeros((2, 5, 3), np.float16))
-    file = feature_source.RowFile(tmp_path / "values.npy", has_views=True)
-    with pytest.raises(feature_source.FeaturesError, match=f"has no row {row}"):
+    file = row_files.RowFile(tmp_path / "values.npy", has_views=True)
+    with pytest.raises(artifacts.ArtifactError, match=f"has no row {row}"):
         file.take(np.array([view]), np.array([row]))
 
 
 def test_features_and_their_record_have_to_agree(tmp_path: Path) -> None:
     np.save(tmp_path / "features.npy", np.zeros((2, 5, 3), np.float16))
-    with pytest.raises(feature_source.FeaturesError, match=r"embedding\.json cannot be read"):
+    with pytest.raises(artifacts.ArtifactError, match=r"embedding\.json does not exist"):
         feature_source.open_source(tmp_path, tmp_path / "none")
     (tmp_path / "embedding.json").write_text('{"views": ["image"]}')
-    with pytest.raises(feature_source.FeaturesError, match=r"has 2 views, .* tells of 1"):
+    with pytest.raises(artifacts.ArtifactError, match=r"has 2 views, .* tells of 1"):
         feature_source.open_source(tmp_path, tmp_path / "none")

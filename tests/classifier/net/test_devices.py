@@ -20,8 +20,10 @@ from keras import layers
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from pathlib import Path
-from stages.classifier import devices, features, fit, inputs, saved
-from stages.classifier.checkpoints import Checkpoints
+from knee.classifier.features import feature_source
+from knee.classifier.net import devices, saved
+from knee.classifier.training import fit, inputs
+from knee.classifier.training.checkpoints import Checkpoints
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 random = np.random.default_rng(0)
@@ -36,7 +38,7 @@ with chosen.scope():
     hidden = layers.Dense(8, activation="relu")(layers.Flatten()(pixels))
     model = keras.Model(pixels, layers.Dense(3, activation="softmax")(hidden))
     fit.compile_model(model, plan)
-source = features.Source(values, pixels=False)
+source = feature_source.Source(values, pixels=False)
 rows = np.arange(45)
 progress = fit.fit(
     model, source, fit.Subset(rows[:33], classes[:33]), fit.Subset(rows[33:44], classes[33:44]),
@@ -98,7 +100,8 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
-from stages.classifier import devices, engines
+from knee.classifier.features import engines
+from knee.classifier.net import devices
 
 pixels = np.random.default_rng(0).integers(0, 256, (11, 8, 8), np.uint8)
 made = []
@@ -136,7 +139,8 @@ def test_more_devices_than_there_are_is_an_error() -> None:
 REPEATING = """
 import keras
 import numpy as np
-from stages.classifier import assembly, design, devices, fit, heads
+from knee.classifier.net import assembly, design, devices, heads
+from knee.classifier.training import fit
 
 devices.make_deterministic(1)
 plan = design.BackboneDesign("xception", 96)

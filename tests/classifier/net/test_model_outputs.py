@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from knee.classifier.net.design import BackboneDesign
+from knee.classifier.training import observe
 from knee.evidence.uncertainty import calibration
 from tests.classifier.conftest import Films
 from tests.tiny_classifier import classifier
@@ -21,7 +22,7 @@ def test_folding_equals_scaling_and_keeps_the_predicted_class(
 
     model = classifier(16)
     before = saved.predict(model, films.pixels)
-    model_outputs.temper(model, temperature)
+    model_outputs.apply_temperature(model, temperature)
     after = saved.predict(model, films.pixels)
     np.testing.assert_allclose(after, calibration.scaled(before, temperature), atol=1e-6)
     np.testing.assert_allclose(calibration.scaled(after, 1 / temperature), before, atol=1e-5)
@@ -44,9 +45,9 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
     if train_from == "all":
         source = Source(films.pixels[None], pixels=True)
     rows = np.array([5, 0, 17])
-    found = model_outputs.observe(parts.whole, source, rows)
+    found = observe.observe(parts.whole, source, rows)
     joint = saved.predict(model_outputs.with_features(parts.whole), films.pixels[rows])
-    expected = model_outputs.parted(joint, 3)
+    expected = model_outputs.split_outputs(joint, 3)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(found.features, expected.features, atol=1e-4)
     whole = saved.predict(parts.whole, films.pixels[rows])
@@ -58,6 +59,6 @@ def test_training_images_are_counted_once_and_thinned_evenly(
 ) -> None:
     from knee.classifier.net import model_outputs
 
-    assert model_outputs.thinned(np.array([3, 3, 1, 2, 1])).tolist() == [1, 2, 3]
+    assert observe.subsample_rows(np.array([3, 3, 1, 2, 1])).tolist() == [1, 2, 3]
     monkeypatch.setattr(model_outputs, "MOST_IMAGES", 3)
-    assert model_outputs.thinned(np.arange(101)).tolist() == [0, 50, 100]
+    assert observe.subsample_rows(np.arange(101)).tolist() == [0, 50, 100]

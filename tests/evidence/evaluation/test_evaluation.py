@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knee.drawing import charts
-from knee.evidence.evaluation import evaluation_report
-from knee.promotion import candidates
+from knee.evidence.evaluation import evaluation_report, predictions
 from knee.statistics import scores
-from knee.storage import provenance
+from knee.storage import artifacts, provenance, row_files
 
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
 TRAINING = {
@@ -54,7 +53,7 @@ def chances(rows: int = 60, seed: int = 0) -> npt.NDArray[np.float32]:
 
 
 def predicted() -> pd.DataFrame:
-    return evaluation_report.predictions(held(), chances(), NAMES)
+    return predictions.predictions(held(), chances(), NAMES)
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -74,18 +73,18 @@ def test_val_and_test_records_are_held_out_with_the_group_of_the_split() -> None
             "group": [15, 14, 13, 12, 11, 10],
         }
     )
-    found = evaluation_report.held_out(table.drop(columns="subset"), split)
+    found = predictions.held_out(table.drop(columns="subset"), split)
     assert found[["record", "subset", "group"]].to_numpy().tolist() == [
         [1, "test", 11],
         [3, "val", 13],
         [5, "test", 15],
     ]
-    with pytest.raises(evaluation_report.EvaluationError, match="no val records"):
-        evaluation_report.held_out(table.drop(columns="subset"), split[split["subset"] != "val"])
+    with pytest.raises(artifacts.ArtifactError, match="no val records"):
+        predictions.held_out(table.drop(columns="subset"), split[split["subset"] != "val"])
 
 
 def test_predictions_keep_six_digits_of_small_probabilities_too() -> None:
-    table = evaluation_report.predictions(
+    table = predictions.predictions(
         held(1), np.array([[1 - 1.23456789e-9, 1.23456789e-9, 0]]), NAMES
     )
     assert table["probability_Osteopenia"].tolist() == [1.23457e-9]
@@ -93,26 +92,26 @@ def test_predictions_keep_six_digits_of_small_probabilities_too() -> None:
 
 def test_the_written_table_gives_back_the_same_figures() -> None:
     table = predicted()
-    again = candidates.read_predictions(evaluation_report.as_csv(table).encode())
+    again = predictions.read_predictions(artifacts.as_csv(table).encode())
     pd.testing.assert_frame_equal(
         again, table.astype({"label": "str", "predicted": "str"}), check_dtype=False
     )
     figures = scores.score(
-        again["class_index"].to_numpy(), evaluation_report.probabilities_of(again, NAMES), NAMES
+        again["class_index"].to_numpy(), predictions.probabilities_of(again, NAMES), NAMES
     )
     assert report()["macro_f1"] == figures["macro_f1"]
 
 
 def test_a_file_name_cannot_break_a_row() -> None:
     table = held(2).assign(source=['a"b,\r.png', "c\n.png"])
-    text = evaluation_report.as_csv(table)
+    text = artifacts.as_csv(table)
     assert pd.read_csv(io.StringIO(text), lineterminator="\n")["source"][0] == 'a"b,\r.png'
     assert len(pd.read_csv(io.StringIO(text))) == 2
 
 
 def test_a_diverged_training_is_refused() -> None:
     with pytest.raises(scores.ScoreError, match="NaN"):
-        evaluation_report.predictions(held(1), np.full((1, 3), np.nan), NAMES)
+        predictions.predictions(held(1), np.full((1, 3), np.nan), NAMES)
 
 
 def test_the_report_says_where_its_figures_come_from_and_has_an_interval_for_each() -> None:
@@ -227,26 +226,24 @@ def test_files_that_do_not_belong_together_are_refused(
         files[name].unlink()
     else:
         files[name].write_text(content)
-    with pytest.raises(evaluation_report.EvaluationError, match=message):
+    with pytest.raises(artifacts.ArtifactError, match=message):
         read(files)
 
 
 def test_another_backbones_training_is_refused(files: dict[str, Path]) -> None:
-    with pytest.raises(
-        evaluation_report.EvaluationError, match="backbone is mobilenet, here it is xcep"
-    ):
+    with pytest.raises(artifacts.ArtifactError, match="backbone is mobilenet, here it is xcep"):
         read(files, "xception")
 
 
 def test_pixels_come_in_the_order_of_the_rows_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "pixels.npy"
     np.save(path, np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
-    assert evaluation_report.read_pixels(path, np.array([2, 0]))[:, 0, 0].tolist() == [8, 0]
-    with pytest.raises(evaluation_report.EvaluationError, match="has 3 images, the records ask"):
-        evaluation_report.read_pixels(path, np.array([3]))
+    assert row_files.read_pixels(path, np.array([2, 0]))[[2, 0], 0, 0].tolist() == [8, 0]
+    with pytest.raises(artifacts.ArtifactError, match="has 3 images, the records ask"):
+        row_files.read_pixels(path, np.array([3]))
     path.write_bytes(b"")
-    with pytest.raises(evaluation_report.EvaluationError, match="no pixel array"):
-        evaluation_report.read_pixels(path, np.array([0]))
+    with pytest.raises(artifacts.ArtifactError, match="no pixel array"):
+        row_files.read_pixels(path, np.array([0]))
 
 
 @pytest.mark.parametrize(
@@ -261,5 +258,5 @@ def test_a_history_that_cannot_be_drawn_is_refused(
 ) -> None:
     path = tmp_path / "history.csv"
     path.write_text(content)
-    with pytest.raises(evaluation_report.EvaluationError, match=message):
+    with pytest.raises(artifacts.ArtifactError, match=message):
         evaluation_report.read_history(path)

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from knee.drawing import charts
-from knee.evidence.evaluation import evaluation_report, out_of_fold
+from knee.evidence.evaluation import evaluation_report, out_of_fold, predictions
 from knee.evidence.evaluation.fold_results import Result
 from knee.splits import cross_validation
 from knee.splits.cross_validation import Fold, Protocol
 from knee.statistics import bootstrap, scores
+from knee.storage import artifacts
 from tests.records import tables
 
 NAMES = ["class0", "class1"]
@@ -59,7 +60,7 @@ def test_the_table_has_every_record_once_a_repeat_with_what_was_predicted_for_it
         here = (predicted["repeat"] == fold.repeat) & (predicted["fold"] == fold.fold)
         part = predicted[here].set_index("record").loc[fold.held_out]
         np.testing.assert_allclose(
-            evaluation_report.probabilities_of(part, NAMES), result.probabilities, rtol=1e-5
+            predictions.probabilities_of(part, NAMES), result.probabilities, rtol=1e-5
         )
     assert not {"source", "patient"} & set(predicted)
 
@@ -121,7 +122,7 @@ def test_what_did_not_run_says_so_and_has_no_figure() -> None:
         evaluation_report.headline(dict.fromkeys([*short, *scores.HEADLINE]) | BOUNDS)
     )
     assert not [name for name, value in short.items() if isinstance(value, float)]
-    empty = evaluation_report.as_csv(out_of_fold.table(pd.DataFrame(), [], [], NAMES))
+    empty = artifacts.as_csv(out_of_fold.table(pd.DataFrame(), [], [], NAMES))
     assert empty.count("\n") == 1
     assert '"probability_class1"' in empty
 

@@ -1,0 +1,171 @@
+"""Arrays on disk, row by row: one writer and one reader of .npy files that may exceed memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from knee.storage import artifacts
+from knee.storage.arrays import Integers, Pixels
+from knee.storage.artifacts import ArtifactError
+
+Values = npt.NDArray[Any]
+
+
+class RowWriter:
+    """A .npy file under construction: rows arrive one by one or in blocks.
+
+    Attributes:
+        rows: written so far, over all views.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, row_shape: tuple[int, ...], dtype: npt.DTypeLike, views: int = 0
+    ) -> None:
+        """Begin the file.
+
+        Args:
+            stream: opened for writing, at its start.
+            row_shape: of one row.
+            dtype: of the values.
+            views: 0 makes an array (rows, ...), else (views, rows, ...): all rows of one view
+                come before those of the next.
+        """
+        self.rows = 0
+        self._stream, self._row_shape, self._views = stream, row_shape, views
+        self._dtype = np.dtype(dtype)
+        self._write_header()
+
+    def append(self, row: Values) -> int:
+        """Add one row and return its number.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        if row.shape != self._row_shape:
+            raise ValueError(self._expected(row))
+        self.extend(row[np.newaxis])
+        return self.rows - 1
+
+    def extend(self, rows: Values) -> None:
+        """Add several rows, (n, ...).
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        if rows.shape[1:] != self._row_shape or rows.dtype != self._dtype:
+            raise ValueError(self._expected(rows))
+        self._stream.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
+
+    def close(self) -> None:
+        """Write the number of rows into the header."""
+        self._stream.seek(0)
+        self._write_header()
+
+    def _expected(self, values: Values) -> str:
+        return f"expected {self._dtype} {self._row_shape}, got {values.dtype} {values.shape}"
+
+    def _write_header(self) -> None:
+        # NumPy pads the header so that a growing first axis never changes its length.
+        rows = (self._views, self.rows // self._views) if self._views else (self.rows,)
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (*rows, *self._row_shape),
+        }
+        np.lib.format.write_array_header_1_0(self._stream, header)
+
+
+@contextlib.contextmanager
+def written_rows(
+    path: Path, row_shape: tuple[int, ...], dtype: npt.DTypeLike, views: int = 0
+) -> Iterator[RowWriter]:
+    """A writer of the file `path`, which is there only once it is whole; see `RowWriter`.
+
+    After an exception nothing is left, and what was at `path` before is still there.
+    """
+    with artifacts.staged_file(path) as staged, staged.open("wb") as stream:
+        writer = RowWriter(stream, row_shape, dtype, views)
+        yield writer
+        writer.close()
+
+
+class RowFile:
+    """An array (views, rows, ...) in a .npy file; memory holds the rows that are asked for alone.
+
+    A memory map would keep every page that a training has touched.
+
+    Attributes:
+        shape: (views, rows, ...).
+        dtype: of the values.
+    """
+
+    def __init__(self, path: Path, *, has_views: bool) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as stream:
+                version = np.lib.format.read_magic(stream)
+                header = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }[version]
+                shape, by_column, self.dtype = header(stream)
+                self._offset = stream.tell()
+        except (ValueError, KeyError, EOFError) as error:
+            raise ArtifactError(f"{path} is no array file ({error}): run `dvc repro`") from error
+        self.shape: tuple[int, ...] = shape if has_views else (1, *shape)
+        if by_column or self.dtype.hasobject or len(self.shape) < 3:
+            raise ArtifactError(f"{path}: expected an array of rows: run `dvc repro`")
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __len__(self) -> int:
+        return self.shape[1]
+
+    def take(self, views: Integers, rows: Integers) -> Values:
+        """The values at `views` and `rows`, both (n,): (n, ...).
+
+        Raises:
+            ArtifactError: a row that the file does not have.
+        """
+        chosen = np.empty((len(rows), *self.shape[2:]), self.dtype)
+        size = self.dtype.itemsize * int(np.prod(self.shape[2:]))
+        for place, view, row in zip(chosen, views.tolist(), rows.tolist(), strict=True):
+            where = self._offset + (view * len(self) + row) * size
+            inside = 0 <= view < self.shape[0] and 0 <= row < len(self)
+            if not inside or os.preadv(self._descriptor, [place], where) != size:
+                raise ArtifactError(f"{self._path} has no row {row}: run `dvc repro`")
+        return chosen
+
+    def slice(self, start: int, stop: int) -> Values:
+        """Rows `start` to `stop` of view 0."""
+        rows = np.arange(start, min(stop, len(self)), dtype=np.int64)
+        return self.take(np.zeros_like(rows), rows)
+
+
+def read_pixels(path: Path, rows: Integers) -> Pixels:
+    """Return the array at `path`, uint8 (images, side, side), memory-mapped, which has `rows`.
+
+    Raises:
+        ArtifactError: it is missing or damaged, or has not these rows.
+    """
+    try:
+        pixels: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArtifactError(f"{path} is no pixel array ({error}): run the ingest stage") from error
+    if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[1] != pixels.shape[2]:
+        raise ArtifactError(f"{path} holds {pixels.dtype} {pixels.shape}: run the ingest stage")
+    if len(rows) and (rows.min() < 0 or rows.max() >= len(pixels)):
+        raise ArtifactError(
+            f"{path} has {len(pixels)} images, the records ask for number {rows.max()}: "
+            "run the ingest stage"
+        )
+    return pixels
