@@ -9,13 +9,14 @@ first.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from knee.run import locks
+
+GUARD: Final = "rwlock.lock"  # dvc's own, in .dvc/tmp, while it writes its list
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +38,7 @@ def mend(project: Path) -> list[str]:
     if not (project / ".dvc").is_dir():
         return mended
     private = project / ".dvc" / "tmp"
-    with _guarded(private):
+    with locks.held(private / GUARD, "dvc's list of writers", keep=True):
         if not _is_json(private / "rwlock"):
             (private / "rwlock").unlink()
             mended.append(".dvc/tmp/rwlock was half-written: removed")
@@ -45,15 +46,6 @@ def mend(project: Path) -> list[str]:
         (project / "dvc.lock").replace(private / "dvc.lock.damaged")
         mended.append("dvc.lock was half-written: moved to .dvc/tmp/dvc.lock.damaged")
     return mended
-
-
-@contextlib.contextmanager
-def _guarded(private: Path) -> Iterator[None]:
-    """No dvc writes its rwlock meanwhile."""
-    private.mkdir(parents=True, exist_ok=True)
-    with (private / "rwlock.lock").open("a", encoding="utf-8") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        yield
 
 
 def _is_json(path: Path) -> bool:
@@ -83,8 +75,12 @@ def _is_lock_file(path: Path) -> bool:
 def main() -> int:
     """Mend the project of the working directory."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for said in mend(Path.cwd()):
-        log.warning("%s", said)
+    try:
+        for said in mend(Path.cwd()):
+            log.warning("%s", said)
+    except locks.BusyError as error:
+        log.error("%s", error)
+        return 1
     return 0
 
 

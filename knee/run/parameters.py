@@ -428,7 +428,10 @@ def check(values: Any) -> Params:
     try:
         return TypeAdapter(Params).validate_json(text)
     except ValidationError as error:
-        wrong = [parameter_errors.in_words(one, known_keys()) for one in error.errors()]
+        found = error.errors()
+        if len(found) > 1:  # a list whose entries are wrong counts as too short, too
+            found = [one for one in found if one["type"] != "too_short" or not one["input"]]
+        wrong = [parameter_errors.in_words(one, known_keys()) for one in found]
         raise ParamsError("\n  ".join(wrong)) from error
 
 

