@@ -7,10 +7,8 @@ the outputs of a later run.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +23,6 @@ from knee.run.errors import UserError
 
 STATUS: Final = 128 + signal.SIGTERM
 CLEAN_UP_SECONDS: Final = 20.0  # further signals are ignored: a killed group is told twice
-PR_SET_PDEATHSIG: Final = 1  # of linux/prctl.h
 
 
 class Terminated(SystemExit):
@@ -61,28 +58,28 @@ def raised() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def follow_dvc() -> None:
-    """Ask Linux for SIGTERM when the dvc that started this process ends; elsewhere do nothing.
+def follow_dvc(root: Path, output: Path) -> None:
+    """End like on SIGTERM when the dvc ends that started this process; without dvc do nothing.
 
-    dvc starts a stage by a shell, which a single command replaces: dvc is the parent.
-    """
-    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def check_dvc(root: Path, output: Path) -> None:
-    """Make sure that the dvc which wrote itself down for `output` is an ancestor of this process.
-
-    Importing its libraries takes a stage seconds in which dvc may have ended, and another begun.
+    That dvc wrote itself down for `output`. It has to be an ancestor of this process: while the
+    libraries of a stage are imported it may have ended, and another begun.
 
     Args:
         root: the project, whose dvc notes what it runs in .dvc/tmp/rwlock.
         output: of this stage.
 
     Raises:
-        OrphanError: it is not.
+        OrphanError: it has ended already.
     """
     starter = dvc_notes.starter(root, output)
-    ancestors = (process.pid for process in psutil.Process().parents())
-    if "DVC_STAGE" in os.environ and starter is not None and starter not in ancestors:
+    if starter is None or "DVC_STAGE" not in os.environ:
+        return
+    dvc = next((one for one in psutil.Process().parents() if one.pid == starter), None)
+    if dvc is None:
         raise OrphanError("the dvc that started this is gone: run `dvc repro` again")
+    threading.Thread(target=_end_after, args=(dvc,), daemon=True).start()
+
+
+def _end_after(dvc: psutil.Process) -> None:
+    dvc.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
