@@ -10,8 +10,20 @@ import re
 import unicodedata
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
+BACKBONES: Final = ("mobilenet", "xception")  # of knee.classifier.net.backbones
+METRICS: Final = (  # those of knee.statistics.scores of which larger is better
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "quadratic_kappa",
+    "median_class_accuracy",
+    "median_class_kappa",
+    "expected_class_kappa",
+    "macro_auc",
+)
 LARGEST_SEED: Final = 2**32 - 1  # of NumPy, scikit-learn and TensorFlow
 LARGEST_SIDE_PIXELS: Final = 4096
 CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
@@ -25,6 +37,17 @@ def matching(pattern: str, reason: str) -> AfterValidator:
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
             raise ValueError(reason)
+        return text
+
+    return AfterValidator(check)
+
+
+def member(names: tuple[str, ...]) -> AfterValidator:
+    """Check for one of `names`."""
+
+    def check(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"is none of {', '.join(names)}")
         return text
 
     return AfterValidator(check)
@@ -75,9 +98,11 @@ def distinct(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     return entries
 
 
+Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
 Distinct = AfterValidator(distinct)
 Expression = Annotated[str, AfterValidator(expression)]
 FileName = Annotated[str, matching(r"\w[\w-]{0,63}", "is no name: use letters, digits, _ and -")]
+Metric = Annotated[str, member(METRICS), WithJsonSchema({"enum": METRICS})]
 Layers = Annotated[
     str,
     matching(
@@ -109,7 +134,7 @@ Weights = Annotated[
         "is none of none, imagenet, or the path of a folder with <backbone>.h5",
     ),
 ]
-Backbones = Annotated[tuple[Literal["mobilenet", "xception"], ...], Field(min_length=1), Distinct]
+Backbones = Annotated[tuple[Backbone, ...], Field(min_length=1), Distinct]
 Downloads = Annotated[tuple[Literal["kaggle"], ...], Distinct]
 Generators = Annotated[tuple[Literal["sample"], ...], Distinct]
 Names = Annotated[tuple[Name, ...], Distinct]
@@ -132,15 +157,3 @@ Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Shown = Annotated[int, Field(ge=1, le=1000)]
 SidePixels = Annotated[int, Field(ge=32, le=LARGEST_SIDE_PIXELS)]
-
-Metric = Literal[  # those of knee.statistics.scores of which larger is better
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "quadratic_kappa",
-    "median_class_accuracy",
-    "median_class_kappa",
-    "expected_class_kappa",
-    "macro_auc",
-]
