@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,8 +102,8 @@ class Data:
     def _check(self) -> Self:
         if len(self.classes) == 1:
             raise ValueError(f"classes: {self.classes[0]!r} alone is nothing to choose from")
-        if self.downloads and self.dataset in ("", "???"):
-            raise ValueError("dataset: name one, for example owner/name/versions/3")
+        if self.downloads and not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", self.dataset):
+            raise ValueError(f"dataset: {self.dataset!r} is no owner/name/versions/number")
         return self
 
 
@@ -123,7 +124,9 @@ class Ingest:
     fit: Literal["letterbox", "squash", "crop"] = about("how an image is made square")
     crop_borders: bool = about("cut uniform margins off before fitting")
     hash_radius_bits: int = about("distance of candidates for copies", ge=0, le=256)
-    look_alikes: Shown = about("candidates per image by its blurred middle, in any pose")
+    look_alikes: int = about(
+        "candidates per image by its blurred middle, in any pose", ge=1, le=256
+    )
     look_alike_correlation: Share = about("of the blurred middles of candidates")
     turned_search_images: int = about("more are searched upright and mirrored only", ge=0, le=10**9)
     copy_correlation: Share = about("of a candidate's aligned detail, 96 x 96 pixels")
@@ -179,7 +182,7 @@ class Audit:
     alarm_level: Level = about("largest p-value of an alarm")
     bootstrap_draws: Draws = about("for intervals")
     interval_level: Level = about("share of draws between the interval's ends")
-    most_pictures: Count = about("copy groups cross-validated; more are subsampled")
+    most_pictures: int = about("copy groups at most; more are subsampled", ge=30, le=1_000_000)
     conflicts_shown: Shown = about("copy groups under several labels")
     groups_shown: Shown = about("copy groups, the largest ones")
     films_shown: Shown = about("images per class; of a copy group a quarter")
@@ -345,7 +348,7 @@ class Compare:
     metric: Literal["macro_f1", "balanced_accuracy", "accuracy"] = about("of the differences")
     bootstrap_draws: Draws = about("p is at least 2 / draws")
     interval_level: Level = about("share of draws between the interval's ends")
-    minimum_origin_groups: Count = about("fewer are not compared in an origin")
+    minimum_origin_groups: int = about("fewer are not compared", ge=2, le=1_000_000)
     seed: Seed
 
 

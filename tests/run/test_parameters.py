@@ -132,7 +132,7 @@ WRONG = [
     ("data.classes", ["Normal"], "data.classes: 'Normal' alone is nothing to choose from"),
     ("data.classes", ["Normal", "normal"], "data.classes: ['Normal', 'normal'] has 'normal' twice"),
     ("data.classes", [0, 1], "data.classes: 0 is not text"),
-    ("data.downloads", ["kaggle"], "data.dataset: name one"),
+    ("data.downloads", ["kaggle"], "data.dataset: '' is no owner/name/versions/number"),
     ("split.test_share", 1.5, "split.test_share: 1.5 is not a number (above 0, below 1)"),
     ("split.test_share", 0.85, "validation_share + test_share leave nothing to train on"),
     ("split.protocol", "lucky", "'lucky' is none of grouped, random, official"),
