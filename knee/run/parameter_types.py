@@ -28,7 +28,9 @@ LARGEST_SEED: Final = 2**32 - 1  # of NumPy, scikit-learn and TensorFlow
 LARGEST_SIDE_PIXELS: Final = 4096
 CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 NAME: Final = rf"[^\s\"'|/\\{CONTROL}]+( +[^\s\"'|/\\{CONTROL}]+)*"
-PATH: Final = rf"(?!\?\?\?$)[^~\s\"`$\\{CONTROL}]([^\"`$\\{CONTROL}]*[^\s\"`$\\{CONTROL}])?"
+PATH: Final = (
+    rf"(?!\?\?\?$|give -S )[^~\s\"`$\\{CONTROL}]([^\"`$\\{CONTROL}]*[^\s\"`$\\{CONTROL}])?"
+)
 
 
 def matching(pattern: str, reason: str) -> AfterValidator:

@@ -426,16 +426,17 @@ def load(path: Path) -> Params:
 
 def check(values: Any) -> Params:
     """Check what a params.yaml holds; raise `ParamsError` as `load` does."""
-    # As JSON: there even strict types take lists for tuples and mappings for sections.
-    text = json.dumps(values, default=str)
     try:
-        return TypeAdapter(Params).validate_json(text)
+        # As JSON: there even strict types take lists for tuples and mappings for sections.
+        return TypeAdapter(Params).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         found = error.errors()
         if len(found) > 1:  # a list whose entries are wrong counts as too short, too
             found = [one for one in found if one["type"] != "too_short" or not one["input"]]
         wrong = [parameter_errors.in_words(one, known_keys()) for one in found]
         raise ParamsError("\n  ".join(wrong)) from error
+    except (TypeError, ValueError) as error:  # keys that are no text, mappings within themselves
+        raise ParamsError(f"params.yaml: {error}") from error
 
 
 @functools.cache
@@ -458,7 +459,7 @@ def compose(conf: Path, out: Path) -> None:
 def explain() -> str:
     """A line per parameter: key, what it may be, what it does."""
     return "".join(
-        f"{key:40} {parameter_errors.allowed(schema):50} {schema['description']}\n"
+        f"{key:48} {parameter_errors.allowed(schema):50} {schema['description']}\n"
         for key, schema in known_keys().items()
         if "description" in schema
     )

@@ -183,6 +183,20 @@ def test_an_unknown_key_is_told_the_nearest_one(
     assert str(caught.value) == f"unknown key {key}{nearest}"
 
 
+@pytest.mark.parametrize("data", ["folder", "osteoporosis", "kellgren_lawrence"])
+def test_a_data_set_without_its_path_says_how_to_give_it(data: str) -> None:
+    with pytest.raises(parameters.ParamsError, match=r"give -S data\.path=/path/to/images"):
+        parameters.check(composed(f"data={data}"))
+
+
+@pytest.mark.parametrize("text", ["2020-01-01: 3", "&a {b: *a}", "- 1", "", "a: ]", "\x00"])
+def test_what_is_no_mapping_of_sections_is_one_error(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(parameters.ParamsError):
+        parameters.load(file)
+
+
 def test_all_wrong_values_are_listed_at_once(values: dict[str, Any]) -> None:
     wrong = changed(changed(values, "train.epochs", 0), "sample.seed", -1)
     with pytest.raises(parameters.ParamsError, match=r"^sample\.seed: .*\n  train\.epochs: "):
