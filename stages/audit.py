@@ -77,7 +77,7 @@ def run(
     limits = audit_report.Limits(
         conflicts=asked.conflicts_shown,
         groups=asked.groups_shown,
-        films=asked.films_shown,
+        images=asked.films_shown,
         thumbnail_pixels=asked.thumbnail_pixels,
         megabytes=asked.report_megabytes,
     )

@@ -22,7 +22,7 @@ from tests.records.tables import records
 
 NO_NAMES = compile_patterns([])
 
-LIMITS = audit_report.Limits(conflicts=10, groups=3, films=8, thumbnail_pixels=48, megabytes=2.0)
+LIMITS = audit_report.Limits(conflicts=10, groups=3, images=8, thumbnail_pixels=48, megabytes=2.0)
 PROTOCOL = shortcut_scores.Protocol(
     folds=3, repeats=1, permutations=9, alarm_level=0.2, draws=50, level=0.95, seed=0
 )
@@ -148,20 +148,20 @@ def test_figures_stand_in_plain_words(made: tuple[str, str]) -> None:
     text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", made[0], flags=re.S)
     text = " ".join(text.split())
     assert "40 files" in text
-    assert "38 different pictures" in text
-    assert re.search(r"\b1 of these pictures stand under more than one label", text)
+    assert "38 different radiographs" in text
+    assert re.search(r"\b1 of these radiographs stands under more than one label", text)
 
 
 def test_synthetic_data_and_a_leaky_split_are_shouted() -> None:
     loud = subject(synthetic=True, split_protocol="random")
     for page in audit_report.pages(loud, LIMITS):
         assert '<p class="shout">SYNTHETIC DATA.' in page
-        assert '<p class="shout">LEAKY SPLIT IN USE.' in page
+        assert '<p class="shout">LEAKY SPLIT.' in page
     assert '<p class="shout">' not in audit_report.pages(subject(), LIMITS)[0]
 
 
 def test_the_report_keeps_to_its_size_and_says_what_is_missing() -> None:
-    tight = dataclasses.replace(LIMITS, megabytes=0.02, films=40)
+    tight = dataclasses.replace(LIMITS, megabytes=0.02, images=40)
     page = audit_report.pages(subject(), tight)[0]
     thumbnails = re.findall(r'src="(data:[^"]+)"', page)
     assert sum(len(uri) for uri in set(thumbnails)) <= 0.02 * audit_report.MEGABYTE
@@ -187,7 +187,10 @@ def test_the_same_data_make_the_same_page(made: tuple[str, str]) -> None:
 def test_data_without_conflicts_copies_or_shortcuts_say_so() -> None:
     frame = records([0, 1], [0, 1])
     page = audit_report.pages(subject(frame), LIMITS)[0]
-    for sentence in ("No picture stands under two labels", "Every file is a picture of its own"):
+    for sentence in (
+        "No radiograph stands under two labels",
+        "Every file is a radiograph of its own",
+    ):
         assert sentence in page
     assert "Not measured" in page
     assert "every file is used" in page

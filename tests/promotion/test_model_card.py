@@ -60,7 +60,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         },
         "folds": None,
         "folds_missing": "too dear",
-        "rivals": [{"name": "border", "value": 0.4, "probability": 0.97}],
+        "ranking": [{"name": "border", "value": 0.4, "probability": 0.97}],
         "compared": "test",
         "metric": "macro_f1",
         "explanation": None,
@@ -104,7 +104,7 @@ def test_names_from_outside_cannot_become_markup_and_paths_stay_here() -> None:
     assert page.count("<table>") >= 5
 
 
-def test_rivals_are_ranked_and_seen_from_this_model() -> None:
+def test_others_are_ranked_and_seen_from_this_model() -> None:
     figures = {name: {"macro_f1": {"value": value}} for name, value in (("a", 0.5), ("b", 0.7))}
     pair = {"model": "a", "other": "b", "probability_better": 0.2}
     comparison = {
@@ -114,11 +114,11 @@ def test_rivals_are_ranked_and_seen_from_this_model() -> None:
             "test": {"overall": {"figures": figures, "differences": [pair]}},
         },
     }
-    of_b = model_card.rivals(comparison, "b")
+    of_b = model_card.ranking(comparison, "b")
     assert of_b["compared"] == "test"
-    assert [one["name"] for one in of_b["rivals"]] == ["b", "a"]
-    assert of_b["rivals"][1]["probability"] == pytest.approx(0.8)
-    assert model_card.rivals(comparison, "c")["rivals"] == []
+    assert [one["name"] for one in of_b["ranking"]] == ["b", "a"]
+    assert of_b["ranking"][1]["probability"] == pytest.approx(0.8)
+    assert model_card.ranking(comparison, "c")["ranking"] == []
 
 
 def test_subgroups_are_those_with_films_enough() -> None:

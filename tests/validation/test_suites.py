@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -40,3 +41,22 @@ def test_a_failure_is_told_with_its_rows_and_a_remedy(tmp_path: Path) -> None:
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "<td>b: size -1</td>" in page
     assert "<i>" not in page
+
+
+def test_the_page_of_a_suite_tells_its_rule_what_was_observed_and_what_fails(
+    tmp_path: Path,
+) -> None:
+    run(positive(asked=True), tmp_path, Index("Sizes", []))
+    page = (tmp_path / "sizes.html").read_text(encoding="utf-8")
+    assert "expect_column_values_to_be_between" in page
+    assert "min_value: 0" in page
+    assert "1 of 2 rows unexpected, 0 empty" in page
+    assert "<td>b: size -1</td>" in page
+
+
+def test_an_expectation_that_cannot_be_checked_fails_and_says_why(tmp_path: Path) -> None:
+    missing = expect("ColumnValuesToBeUnique", "no twins", column="weight")
+    outcomes = run({"sizes": Suite(FRAME, "name", [missing])}, tmp_path, Index("Sizes", []))
+    assert [outcome["success"] for outcome in outcomes] == [False]
+    page = (tmp_path / "sizes.html").read_text(encoding="utf-8")
+    assert re.search("weight.* does not exist", page)
