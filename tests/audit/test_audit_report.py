@@ -8,6 +8,7 @@ import html
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from knee.audit import audit_charts, audit_facts, audit_pictures, audit_report, shortcut_scores
 from knee.records.file_names import compile_patterns
 from knee.storage.arrays import Pixels
+from tests import browser
 from tests.records.tables import records
 
 NO_NAMES = compile_patterns([])
@@ -31,7 +33,7 @@ PATIENT = "0123456789abcdef"
 
 
 def table(count: int = 40) -> pd.DataFrame:
-    """Films of two classes; 0 and 1 are one picture under both labels, 2 and 4 are copies."""
+    """Records of two classes; 0 and 1 are one radiograph under both labels, 2 and 4 are copies."""
     frame = records([n % 2 for n in range(count)], list(range(count)))
     frame["picture"] = frame["picture"].replace({1: 0, 4: 2})
     frame["group"] = frame["picture"]
@@ -42,7 +44,7 @@ def table(count: int = 40) -> pd.DataFrame:
     return frame
 
 
-def films(count: int = 40, side: int = 64) -> Pixels:
+def images(count: int = 40, side: int = 64) -> Pixels:
     """Noise, darker and lighter by class."""
     noise = np.random.default_rng(0).integers(0, 100, (count, side, side))
     return (noise + 60 * (np.arange(count) % 2)[:, np.newaxis, np.newaxis]).astype(np.uint8)
@@ -54,7 +56,7 @@ def subject(frame: pd.DataFrame | None = None, **changes: Any) -> audit_report.S
     split = pd.DataFrame({"record": frame["record"], "subset": "train", "fold": 0})
     split.loc[split.index % 4 > 1, "subset"] = "test"
     split = split.assign(group=frame["group"])
-    pixels = films(len(frame))
+    pixels = images(len(frame))
     facts = audit_facts.facts(frame, split, NO_NAMES, split_protocol="grouped", synthetic=False)
     facts |= audit_facts.shortcut_facts(frame, split, pixels, used, PROTOCOL, 1000)
     originals = np.ones(len(frame), np.bool_)
@@ -103,6 +105,13 @@ def test_the_report_loads_and_runs_nothing(made: tuple[str, str]) -> None:
         assert not re.search(r"https?:|url\(|@import", page)
 
 
+@pytest.mark.skipif(browser.program() is None, reason="Chromium is not installed")
+def test_a_page_with_long_names_fits_a_phone(made: tuple[str, str], tmp_path: Path) -> None:
+    for name, page in zip(("named", "public"), made, strict=True):
+        (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
+        assert browser.overflow(tmp_path / f"{name}.html") == 0
+
+
 def test_hostile_file_names_are_text(made: tuple[str, str]) -> None:
     named, public = made
     assert (
@@ -135,7 +144,7 @@ def test_a_reason_that_holds_a_name_loses_it_in_the_public_report() -> None:
     assert "the file and the file: the file is odd" in public
 
 
-def test_conflicts_come_first_with_films_and_labels_side_by_side(made: tuple[str, str]) -> None:
+def test_conflicts_come_first_with_images_and_labels_side_by_side(made: tuple[str, str]) -> None:
     page = made[0]
     assert page.index('id="conflicts"') < page.index('id="copies"') < page.index('id="shortcuts"')
     part = page[page.index('id="conflicts"') : page.index('id="copies"')]
@@ -170,7 +179,7 @@ def test_the_report_keeps_to_its_size_and_says_what_is_missing() -> None:
 
 
 def test_thumbnails_are_the_canonical_pixels_reduced() -> None:
-    pixels = films(2)
+    pixels = images(2)
     thumbnails = audit_pictures.Thumbnails(pixels, 32, 100_000)
     uri = thumbnails.of(1)
     content = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))

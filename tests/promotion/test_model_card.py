@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from knee.promotion import model_card, subgroups
 from knee.statistics import scores
+from tests import browser
 
 BOUNDS = {name: {"low": 0.1, "high": 0.9} for name in scores.HEADLINE}
 FIGURES = dict.fromkeys(scores.HEADLINE, 0.5)
@@ -104,6 +106,13 @@ def test_names_from_outside_cannot_become_markup_and_paths_stay_here() -> None:
     assert page.count("<table>") >= 5
 
 
+@pytest.mark.skipif(browser.program() is None, reason="Chromium is not installed")
+def test_a_card_fits_a_phone(tmp_path: Path) -> None:
+    page = tmp_path / "card.html"
+    page.write_text(model_card.html(model_card.markdown(facts())), encoding="utf-8")
+    assert browser.overflow(page) == 0
+
+
 def test_others_are_ranked_and_seen_from_this_model() -> None:
     figures = {name: {"macro_f1": {"value": value}} for name, value in (("a", 0.5), ("b", 0.7))}
     pair = {"model": "a", "other": "b", "probability_better": 0.2}
@@ -121,7 +130,7 @@ def test_others_are_ranked_and_seen_from_this_model() -> None:
     assert model_card.ranking(comparison, "c")["ranking"] == []
 
 
-def test_subgroups_are_those_with_films_enough() -> None:
+def test_subgroups_are_those_with_images_enough() -> None:
     number = np.arange(24)
     test = pd.DataFrame({"record": number, "group": number, "class_index": number % 2})
     test["probability_a"] = np.where(number % 2 == 0, 0.9, 0.2)

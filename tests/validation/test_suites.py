@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from knee.validation.suites import Index, Suite, complaint, expect, run, summary
+from knee.validation.suites import Index, Suite, Table, complaint, expect, run, summary
+from tests import browser
 
 FRAME = pd.DataFrame({"name": ["<b>a", "b"], "size": [1, -1]})
 
@@ -60,3 +62,13 @@ def test_an_expectation_that_cannot_be_checked_fails_and_says_why(tmp_path: Path
     assert [outcome["success"] for outcome in outcomes] == [False]
     page = (tmp_path / "sizes.html").read_text(encoding="utf-8")
     assert re.search("weight.* does not exist", page)
+
+
+@pytest.mark.skipif(browser.program() is None, reason="Chromium is not installed")
+def test_the_pages_fit_a_phone(tmp_path: Path) -> None:
+    long = Table("Files", ("file", "reason"), [["a" * 255, "b" * 255]])
+    run(positive(asked=True), tmp_path, Index("Sizes", [], [long]))
+    assert {file.name: browser.overflow(file) for file in tmp_path.iterdir()} == {
+        "index.html": 0,
+        "sizes.html": 0,
+    }
