@@ -193,11 +193,6 @@ class Audit:
     @model_validator(mode="after")
     def _check(self) -> Self:
         _check_seeds("seed", self.seed, self.folds, self.repeats)
-        if self.alarm_level * (self.permutations + 1) < 1 - 1e-9:
-            raise ValueError(
-                f"alarm_level: no p-value of {self.permutations} permutations is as small as "
-                f"{self.alarm_level}: raise it, or permutations"
-            )
         return self
 
 

@@ -113,7 +113,7 @@ WRONG = [
     ("train.seed", 2**32, "train.seed: 4294967296 is not"),
     ("train.seed", 2**32 - 1, "train.seed: 4294967295 leaves no seeds for 15 folds"),
     ("audit.seed", 2**32 - 1, "audit.seed: 4294967295 leaves no seeds"),
-    ("audit.alarm_level", 0.001, "audit.alarm_level: no p-value of 199 permutations"),
+    ("audit.alarm_level", 0, "audit.alarm_level: 0 is not a number (above 0, below 1)"),
     ("audit.interval_level", 1, "audit.interval_level: 1 is not a number (above 0, below 1)"),
     ("audit.bootstrap_draws", 10**12, "audit.bootstrap_draws: 1000000000000 is not"),
     ("caution.set_level", 0, "caution.set_level: 0 is not"),
