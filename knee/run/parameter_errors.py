@@ -55,7 +55,8 @@ def in_words(error: Mapping[str, Any], known: Mapping[str, Schema]) -> str:
         error: an entry of `ValidationError.errors()`.
         known: of `keys`.
     """
-    names = [part for part in error["loc"] if isinstance(part, str) and part != "[key]"]
+    loc = error["loc"][:-2] if error["loc"][-1:] == ("[key]",) else error["loc"]
+    names = [part for part in loc if isinstance(part, str)]
     key, value = ".".join(names), error["input"]
     if error["type"] == "missing":
         return f"missing key {key}"

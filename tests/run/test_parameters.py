@@ -145,7 +145,7 @@ WRONG = [
     ("weights", "", "weights: '' is none of none, imagenet"),
     ("head.attention_heads", 7, "head.attention_heads: 7 do not divide 64 channels"),
     ("head.dropout", 1, "head.dropout: 1 is not a number (at least 0, below 1)"),
-    ("cross_validate.heads", {"a/b": {}}, "cross_validate.heads.a/b: 'a/b' is no name"),
+    ("cross_validate.heads", {"a/b": {}}, "cross_validate.heads: 'a/b' is no name"),
     (
         "register.selection_metric",
         "brier",
