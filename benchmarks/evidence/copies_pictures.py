@@ -22,11 +22,12 @@ from knee.synthetic import cohort
 from stages import ingest
 from tests.copies.pictures import KINDS, changed
 
-SHOWN = ("mirrored", "turned 12", "cropped 0.08", "jpeg 40", "mirrored and turned 25")
+SHOWN = ("mirrored", "turned 6", "cropped 0.08", "jpeg 40", "mirrored and turned 25")  # of KINDS
 NAMES = ("an image and its copy", "knees of two patients", "two knees of one patient")
 COLOURS = ("#0072B2", "#D55E00", "#E69F00")
 PATIENTS = 24
-Pairs = dict[tuple[int, int], tuple[float, float, float]]  # agreement: whole, local, overlap
+Agreed = tuple[float, float, float]  # whole, local, overlap
+Pairs = dict[tuple[int, int], Agreed]
 
 
 def main() -> None:
@@ -47,7 +48,9 @@ def main() -> None:
     others: tuple[Pairs, Pairs] = ({}, {})
     for pair, value in agreements(films, search).items():
         others[drawn[pair[0]].patient == drawn[pair[1]].patient][pair] = value
-    draw_found(films[[d.view for d in drawn].index("close-up")], search, out / "copies_found.png")
+    first = [d.view for d in drawn].index("close-up")
+    shown = {kind: copies[first, KINDS.index(kind)] for kind in SHOWN}
+    draw_found(films[first], shown, out / "copies_found.png")
     draw_others(films, (copies, *others), search.copy, out / "copies_and_others.png")
 
 
@@ -61,34 +64,27 @@ def agreements(images: list[Pixels], search: copy_groups.Search) -> Pairs:
     best: Pairs = {}
     values = zip(found.whole, found.local, found.overlap, strict=True)
     for (one, two), value in zip(np.sort(candidates.pairs).tolist(), values, strict=True):
-        best[one, two] = max(best.get((one, two), (0, 0, 0)), value, key=weaker)
+        best[one, two] = max(best.get((one, two), (0, 0, 0)), value, key=lambda v: min(v[:2]))
     return best
 
 
-def weaker(agreement: tuple[float, float, float]) -> float:
-    """The smaller of the two correlations."""
-    return min(agreement[:2])
-
-
-def draw_found(original: Pixels, search: copy_groups.Search, out: Path) -> None:
-    """The original and its copies in a row, with the agreement of each."""
-    figure = Figure(figsize=(9, 2.1), dpi=100, layout="constrained")
-    axes = figure.subplots(1, len(SHOWN) + 1)
+def draw_found(original: Pixels, found: dict[str, Agreed], out: Path) -> None:
+    """Draw the original and its copies in a row, with the agreement of each."""
+    figure = Figure(figsize=(9, 2.2), dpi=100, layout="constrained")
+    axes = figure.subplots(1, len(found) + 1)
     show(axes[0], original, "synthetic original")
-    for ax, kind in zip(axes[1:], SHOWN, strict=True):
-        copy = changed(original, kind)
-        whole, local, _ = agreements([original, copy], search)[0, 1]
-        show(ax, copy, f"{kind}\nwhole {whole:.3f}\nblocks {local:.3f}")
-    figure.savefig(out, metadata={"Software": None})
+    for ax, (kind, value) in zip(axes[1:], found.items(), strict=True):
+        show(ax, changed(original, kind), f"{kind}\nwhole {value[0]:.3f}\nblocks {value[1]:.3f}")
+    figure.savefig(out, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05)
 
 
 def draw_others(
     films: list[Pixels], pairs: tuple[Pairs, ...], copy: copy_check.Copy, out: Path
 ) -> None:
-    """The two different knees that agree the most, and the agreement of all `NAMES` of pairs."""
+    """Draw the two different knees that agree the most, and the agreement of all pairs."""
     figure = Figure(figsize=(9, 3), dpi=100, layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 2.4))
-    (one, two), best = max(pairs[1].items(), key=lambda item: weaker(item[1]))
+    (one, two), best = max(pairs[1].items(), key=lambda item: min(item[1][:2]))
     show(left, films[one], "not copies:\nknees of two patients")
     show(middle, films[two], f"whole {best[0]:.3f}\nblocks {best[1]:.3f}")
     for name, colour, these in zip(NAMES, COLOURS, pairs, strict=True):
@@ -97,10 +93,14 @@ def draw_others(
         print(f"{name}: {copy.holds(found).sum()} of {len(these)} are called copies")
     right.axvline(copy.whole, color="gray", linewidth=0.8)
     right.axhline(copy.local, color="gray", linewidth=0.8)
-    right.set(xlim=(0.6, 1.01), ylim=(0.3, 1.02))
-    right.set(xlabel="whole: correlation of the aligned detail", ylabel="blocks: lower quartile")
+    right.set(
+        xlim=(0.6, 1.01),
+        ylim=(0.3, 1.02),
+        xlabel="whole: correlation of the aligned detail",
+        ylabel="blocks: lower quartile",
+    )
     right.legend(fontsize=7, loc="lower right")
-    figure.savefig(out, metadata={"Software": None})
+    figure.savefig(out, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05)
 
 
 def show(axes: Any, image: Pixels, title: str) -> None:
