@@ -85,7 +85,7 @@ def draw_others(
     figure = Figure(figsize=(9, 3), dpi=100, layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 2.4))
     (one, two), best = max(pairs[1].items(), key=lambda item: min(item[1][:2]))
-    show(left, films[one], "not copies:\nknees of two patients")
+    show(left, films[one], "not copies: synthetic\nknees of two patients")
     show(middle, films[two], f"whole {best[0]:.3f}\nblocks {best[1]:.3f}")
     for name, colour, these in zip(NAMES, COLOURS, pairs, strict=True):
         found = Agreement(*np.array(list(these.values())).T)
