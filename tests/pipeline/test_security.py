@@ -1,4 +1,4 @@
-"""Promises of docs/operations.md that no other test holds, and that each promise there has a test."""
+"""Promises of docs/operations.md that no other test holds; each promise there has a test."""
 
 from __future__ import annotations
 
