@@ -24,7 +24,7 @@ from knee.storage import artifacts, row_files
 ERRORS = (
     records_table.RecordsError,
     split_table.SplitError,
-    file_names.LineageError,
+    file_names.PatternError,
     artifacts.ArtifactError,
 )
 log = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ from knee.storage import artifacts, provenance
 ERRORS = (
     records_table.RecordsError,
     split_table.SplitError,
-    file_names.LineageError,
+    file_names.PatternError,
     scores.ScoreError,
     design.DesignError,
     artifacts.ArtifactError,

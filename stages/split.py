@@ -14,7 +14,7 @@ from knee.run import command, parameters
 from knee.splits import protocols, split_table
 from knee.storage import artifacts
 
-ERRORS = (records_table.RecordsError, split_table.SplitError, file_names.LineageError)
+ERRORS = (records_table.RecordsError, split_table.SplitError, file_names.PatternError)
 log = logging.getLogger(__name__)
 
 

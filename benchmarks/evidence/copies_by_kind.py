@@ -46,7 +46,7 @@ def main() -> None:
         )
 
 
-def _groups(pictures: list[Pixels], search: copy_groups.Search) -> Integers:
+def _groups(pictures: list[Pixels], search: copy_groups.CopySearch) -> Integers:
     both = [hash_search.perceptual_hashes(picture) for picture in pictures]
     upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
     side = copy_check.REDUCED_SIDE_PIXELS

@@ -63,7 +63,7 @@ class Agreement:
         )
 
 
-def shown(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:
+def warp(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:
     """The moving images in the fixed ones' places, and where they are seen: (pairs, pixels) each.
 
     Bilinear; the second is 1 or 0.
@@ -98,7 +98,7 @@ def refine(fixed: Layer, moving: Layer, maps: AffineMaps, iterations: int) -> Af
     descent = _steepest_descent(fixed.values)
     flat, seen = fixed.values.reshape(pairs, -1), fixed.seen.reshape(pairs, -1)
     for _ in range(iterations):
-        values, inside = shown(moving, maps)
+        values, inside = warp(moving, maps)
         inside *= seen
         values, target = _centred(values, inside), _centred(flat, inside)
         difference = values * _gain(values, target)[:, None] - target
@@ -114,7 +114,7 @@ def refine(fixed: Layer, moving: Layer, maps: AffineMaps, iterations: int) -> Af
 
 def agreement(fixed: Layer, moving: Layer, maps: AffineMaps) -> Agreement:
     """How well the aligned pairs agree; the side must be a multiple of `BLOCKS`."""
-    values, inside = shown(moving, maps)
+    values, inside = warp(moving, maps)
     target = fixed.values.reshape(len(values), -1)
     inside *= fixed.seen.reshape(len(values), -1)
     whole = _correlation(_centred(values, inside), _centred(target, inside))

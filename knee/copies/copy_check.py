@@ -32,7 +32,7 @@ BATCH_PAIRS: Final = 32  # fits the processor's cache
 
 
 @dataclasses.dataclass(frozen=True)
-class Copy:
+class CopyThresholds:
     """What a copy must hold.
 
     Attributes:
@@ -55,9 +55,9 @@ class Copy:
         marked = (agreement.whole >= self.marked_whole) & (agreement.local >= self.marked_local)
         return np.asarray((plain | marked) & (agreement.overlap >= self.overlap))
 
-    def loosened(self, slack: float) -> Copy:
+    def loosened(self, slack: float) -> CopyThresholds:
         """The same with correlations smaller by `slack`."""
-        return Copy(
+        return CopyThresholds(
             self.whole - slack,
             self.local - slack,
             self.overlap,

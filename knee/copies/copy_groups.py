@@ -23,7 +23,7 @@ ROUND_PAIRS: Final = 2048  # verified before looking again which images are one 
 
 
 @dataclasses.dataclass(frozen=True)
-class Search:
+class CopySearch:
     """Where copies are looked for, and what they must hold.
 
     Attributes:
@@ -39,7 +39,7 @@ class Search:
     neighbours: int
     similarity: float
     turned_images: int
-    copy: copy_check.Copy
+    copy: copy_check.CopyThresholds
     slack: float
 
 
@@ -52,7 +52,7 @@ class Links:
 
 
 def copy_groups(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: CopySearch
 ) -> Integers:
     """The picture of each image, int64 (n,), numbered by their first images.
 
@@ -63,17 +63,17 @@ def copy_groups(
         search: where to look, what to demand.
     """
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
-    links = verified(reduced, candidates, search.copy)
+    links = verify(reduced, candidates, search.copy)
     return consistent_groups(reduced, links, search)
 
 
 def find_candidates(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: CopySearch
 ) -> Links:
     """Pairs to verify and where to start, most promising first, each pair once."""
     upright = hash_search.near_pairs(hashes, hashes, search.radius_bits)
     mirrored = hash_search.near_pairs(hashes, mirrored_hashes, search.radius_bits)
-    bank = look_alikes.bank(turned=len(reduced) <= search.turned_images)
+    bank = look_alikes.pose_bank(turned=len(reduced) <= search.turned_images)
     alike = look_alikes.look_alikes(reduced, bank, search.neighbours, search.similarity)
     order = np.lexsort((alike.pairs[:, 1], alike.pairs[:, 0], -alike.similarity))
     identity = np.eye(2, 3)[None]
@@ -89,7 +89,7 @@ def find_candidates(
     return Links(pairs, maps)
 
 
-def verified(reduced: Pixels, candidates: Links, copy: copy_check.Copy) -> Links:
+def verify(reduced: Pixels, candidates: Links, copy: copy_check.CopyThresholds) -> Links:
     """The candidates that hold `copy`; those that others have made one already are passed over."""
     groups = np.arange(len(reduced))
     kept: list[Pair] = []
@@ -106,7 +106,7 @@ def verified(reduced: Pixels, candidates: Links, copy: copy_check.Copy) -> Links
     return Links(np.array(kept, np.int64).reshape(-1, 2), np.concatenate(maps))
 
 
-def consistent_groups(reduced: Pixels, links: Links, search: Search) -> Integers:
+def consistent_groups(reduced: Pixels, links: Links, search: CopySearch) -> Integers:
     """Groups whose every member agrees with the most linked one, int64 (n,), by first images.
 
     Those that do not agree with it form groups among themselves by the same rule.
@@ -164,7 +164,7 @@ def _contains(pairs: Integers, among: Integers) -> npt.NDArray[np.bool_]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Prints:
+class Fingerprints:
     """What copies are recognised by: two hashes, uint8 (32,), and uint8 (96, 96)."""
 
     upright: Pixels

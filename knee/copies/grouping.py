@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from knee.copies import copy_groups
-from knee.copies.copy_groups import Prints
+from knee.copies.copy_groups import Fingerprints
 from knee.records import file_names
 from knee.records.components import by_first, components, equal_pairs
 from knee.storage.arrays import Integers
 
 
 @dataclasses.dataclass(frozen=True)
-class SamePicture:
+class CopyRules:
     """When two files show the same picture.
 
     Attributes:
@@ -28,11 +28,13 @@ class SamePicture:
         lineage: marks of copies in file names; such names join without a look at the pixels.
     """
 
-    search: copy_groups.Search
+    search: copy_groups.CopySearch
     lineage: file_names.Patterns
 
 
-def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePicture) -> pd.DataFrame:
+def add_groups(
+    frame: pd.DataFrame, prints: Sequence[Fingerprints], same: CopyRules
+) -> pd.DataFrame:
     """`frame` with picture and group numbers, each in the order of their first records.
 
     Identical pixels and named copies are one picture at once; one of each such family is compared

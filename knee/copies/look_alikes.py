@@ -52,7 +52,7 @@ class Candidates:
     similarity: npt.NDArray[np.float64]
 
 
-def bank(turned: bool) -> AffineMaps:
+def pose_bank(turned: bool) -> AffineMaps:
     """The poses, float64 (poses, 2, 3): upright ones first, all turned ones if asked for."""
     upright = [_pose(0, 1, zoom, mirror) for mirror, zoom in itertools.product((1, -1), ZOOMS)]
     shifted = [
@@ -76,7 +76,7 @@ def look_alikes(
 
     Args:
         reduced: uint8 (n, side, side), the side a multiple of 32.
-        poses: see `bank`.
+        poses: see `pose_bank`.
         neighbours: at most about so many others a picture.
         similarity: smallest correlation of the discs.
     """

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Opened:
+class DataFolder:
     """A folder with the data.
 
     Attributes:
@@ -64,8 +64,8 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(
-    path: Path, limits: Limits, classes: Sequence[str], *, flat: bool = False
-) -> Iterator[Opened]:
+    path: Path, limits: ArchiveLimits, classes: Sequence[str], *, flat: bool = False
+) -> Iterator[DataFolder]:
     """The folder `path` itself, or the archive `path` in a folder that is gone afterwards.
 
     A single top folder in an archive is looked through, unless it is one of the `classes`, or has
@@ -75,19 +75,19 @@ def opened(
         ArchiveError: no archive, or one that is unsafe, too large, encrypted or damaged.
     """
     if not path.is_file():
-        yield Opened(path, path)
+        yield DataFolder(path, path)
         return
     with tempfile.TemporaryDirectory(prefix="knee-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         unpack(path, folder, limits)
         top = _top_folder(folder)
         if top and top.name not in classes and (flat or any(p.is_dir() for p in top.iterdir())):
-            yield Opened(top, path, top.name)
+            yield DataFolder(top, path, top.name)
         else:
-            yield Opened(folder, path)
+            yield DataFolder(folder, path)
 
 
-def unpack(path: Path, folder: Path, limits: Limits) -> None:
+def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
     """Write every file of the archive `path` below the empty `folder`.
 
     Raises:
@@ -235,7 +235,7 @@ class ArchiveError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """What an archive may hold at most: members, and gigabytes (10^9 bytes) once unpacked."""
 
     files: int
@@ -252,7 +252,7 @@ class Readable(Protocol):
 class Target:
     """An empty folder for the members of one archive, and what has been counted so far."""
 
-    def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
+    def __init__(self, archive: Path, folder: Path, limits: ArchiveLimits) -> None:
         self.archive = archive
         self.left_out = 0
         self._folder = folder

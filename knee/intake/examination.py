@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from knee.copies import copy_check, hash_search
-from knee.copies.copy_groups import Prints
+from knee.copies.copy_groups import Fingerprints
 from knee.intake import patients
 from knee.reading import borders, canonical_image, decoded, image_formats, source_files
 from knee.reading.decoded import Decoded
@@ -23,11 +23,11 @@ class Examined:
 
     columns: dict[str, Any]
     canonical: Pixels | None = None
-    prints: Prints | None = None
+    prints: Fingerprints | None = None
 
 
 def examine(
-    source: source_files.Source, canonical: canonical_image.Canonical, key: bytes
+    source: source_files.SourceFile, canonical: canonical_image.Canonical, key: bytes
 ) -> Examined:
     """Read one file once; whatever is wrong with it becomes its reason.
 
@@ -54,7 +54,7 @@ def examine(
     return Examined(
         columns,
         canonical_image.fit(picture, canonical.side_pixels, canonical.fit),
-        Prints(upright, mirrored, canonical_image.resize(picture, side, side)),
+        Fingerprints(upright, mirrored, canonical_image.resize(picture, side, side)),
     )
 
 
@@ -78,7 +78,7 @@ def _pixel_sha256(image: Pixels) -> str:
     return digest.hexdigest()
 
 
-def _empty_columns(source: source_files.Source) -> dict[str, Any]:
+def _empty_columns(source: source_files.SourceFile) -> dict[str, Any]:
     file = ("reason", "sha256", "pixel_sha256", "perceptual_hash", "mode", "format", "compression")
     person = ("origin", "patient", "side", "sex")
     margins = ("border_top", "border_bottom", "border_left", "border_right")

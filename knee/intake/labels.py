@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from knee.intake.archives import Opened
+from knee.intake.archives import DataFolder
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.spreadsheet import SheetError
 from knee.reading import source_files
@@ -30,13 +30,13 @@ class Listing:
     """
 
     shown: Path
-    sources: Sequence[source_files.Source]
+    sources: Sequence[source_files.SourceFile]
     classes: Sequence[str]
     facts: Mapping[str, Mapping[str, Any]]
 
 
 def list_labelled(
-    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str] = ()
+    opened: DataFolder, sheet: Sheet, classes: Sequence[str], parts: Sequence[str] = ()
 ) -> Listing:
     """Every file of `opened`, labelled by the sheet if it has labels, else by its class folder.
 
@@ -70,7 +70,7 @@ def check_classes(listing: Listing) -> None:
 
 
 def _class_names(
-    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
+    opened: DataFolder, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
 ) -> list[str]:
     if not sheet.labelled:
         return source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
@@ -90,21 +90,21 @@ def _class_names(
 
 
 def _matched(
-    sources: Sequence[source_files.Source], sheet: Sheet, opened: Opened
-) -> tuple[dict[str, Row], list[source_files.Source]]:
+    sources: Sequence[source_files.SourceFile], sheet: Sheet, opened: DataFolder
+) -> tuple[dict[str, Row], list[source_files.SourceFile]]:
     """The row of each file that has one, by name, and the rows without a file as sources."""
     by_stem: dict[str, list[str]] = {}
     for source in sources:
         by_stem.setdefault(str(PurePosixPath(source.name).with_suffix("")), []).append(source.name)
     names = {source.name for source in sources}
     rows: dict[str, Row] = {}
-    absent: dict[str, source_files.Source] = {}
+    absent: dict[str, source_files.SourceFile] = {}
     for row in sheet.rows:
         found = _candidates(row.path, names, by_stem, opened.top)
         name = found[0] if len(found) == 1 else _normal(row.path)
         _check_agreement(rows.setdefault(name, row), row, sheet)
         if len(found) != 1:
-            absent[name] = source_files.Source(name, Path(), "", AMBIGUOUS if found else ABSENT)
+            absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if found else ABSENT)
     if sheet.rows and len(absent) == len(rows):
         raise SheetError(
             f"{sheet.path}: no path fits a file of {opened.shown}: row {sheet.rows[0].number} says "
@@ -141,8 +141,8 @@ def _check_agreement(one: Row, two: Row, sheet: Sheet) -> None:
 
 
 def _labelled(
-    source: source_files.Source, row: Row | None, sheet: Sheet, names: Sequence[str]
-) -> source_files.Source:
+    source: source_files.SourceFile, row: Row | None, sheet: Sheet, names: Sequence[str]
+) -> source_files.SourceFile:
     """`source` with the sheet's label, or why it has none."""
     obstacle = source.obstacle
     if not obstacle and _is_sheet(source, sheet):
@@ -164,5 +164,5 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
 
 
-def _is_sheet(source: source_files.Source, sheet: Sheet) -> bool:
+def _is_sheet(source: source_files.SourceFile, sheet: Sheet) -> bool:
     return source.path.name == sheet.path.name and source.path.samefile(sheet.path)

@@ -15,9 +15,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from knee.copies.copy_groups import Prints
+from knee.copies.copy_groups import Fingerprints
 from knee.intake import patients
-from knee.intake.examination import Examined, examine
+from knee.intake.examination import ExaminedFile
 from knee.intake.labels import Listing
 from knee.reading import canonical_image, source_files
 from knee.records.records_table import COLUMNS
@@ -37,7 +37,7 @@ FACTS: Final[dict[str, Any]] = {
 
 def take_in(
     listing: Listing, canonical: canonical_image.Canonical, key: bytes, pixels_out: Path
-) -> tuple[pd.DataFrame, list[Prints]]:
+) -> tuple[pd.DataFrame, list[Fingerprints]]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
     `key` is that of the patients' hashes.
@@ -50,7 +50,7 @@ def take_in(
         FolderError: a class has no usable image.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    prints: list[Prints] = []
+    prints: list[Fingerprints] = []
     with row_files.written_rows(pixels_out, 2 * (canonical.side_pixels,), np.uint8) as array:
         for number, examined in enumerate(_examine_all(listing.sources, canonical, key)):
             row = {"record": number, "pixel_row": -1, "picture": -1, "group": -1}
@@ -96,8 +96,8 @@ def _unknown(value: Any) -> bool:
 
 
 def _examine_all(
-    sources: Sequence[source_files.Source], canonical: canonical_image.Canonical, key: bytes
-) -> Iterator[Examined]:
+    sources: Sequence[source_files.SourceFile], canonical: canonical_image.Canonical, key: bytes
+) -> Iterator[ExaminedFile]:
     """Every source in order, decoded in parallel: the decoders release the interpreter's lock."""
     with (
         warnings.catch_warnings(),

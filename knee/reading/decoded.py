@@ -81,7 +81,7 @@ def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, height, step))
 
 
-def kind(error: Exception) -> str:
+def error_name(error: Exception) -> str:
     """The name of the error's type, which quotes nothing of the file."""
     name = type(error).__name__
     return f"{type(error).__module__}.{name}" if name == "error" else name  # zlib's and struct's

@@ -88,7 +88,7 @@ class Display:
     inverted: bool = False
 
 
-def shown(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bool_]) -> Pixels:
+def render(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bool_]) -> Pixels:
     """uint8, like `stored` (height, width) in shape; where `padding` is true, black.
 
     Without a table or window of interest, values of up to 8 bits stay as they are, as in any

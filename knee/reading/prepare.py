@@ -14,7 +14,7 @@ from knee.storage.arrays import Pixels
 Prepared = Pixels | decoded.UnreadableImage
 
 
-def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.Source]:
+def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.SourceFile]:
     """The files that `paths` name, and all below the folders among them.
 
     A file's name is its path as given, or below the folder as given.
@@ -22,16 +22,16 @@ def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_fil
     Raises:
         FolderError: a path that does not exist.
     """
-    found: list[source_files.Source] = []
+    found: list[source_files.SourceFile] = []
     for path in paths:
         if path.is_dir():
             inside = source_files.list_sources(path, labelled=labelled)
             found += [
-                source_files.Source(str(path / each.name), each.path, each.label, each.obstacle)
+                source_files.SourceFile(str(path / each.name), each.path, each.label, each.obstacle)
                 for each in inside
             ]
         elif path.exists():
-            found.append(source_files.Source(str(path), path, ""))
+            found.append(source_files.SourceFile(str(path), path, ""))
         else:
             raise source_files.FolderError(
                 f"{path} does not exist: give files or folders of images"
@@ -39,7 +39,7 @@ def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_fil
     return found
 
 
-def prepare(source: source_files.Source, canonical: Canonical) -> Prepared:
+def prepare(source: source_files.SourceFile, canonical: Canonical) -> Prepared:
     """Canonical pixels, uint8 (side, side), or why there are none."""
     try:
         return from_bytes(source_files.read(source), canonical)
@@ -63,7 +63,9 @@ def from_gray(image: Pixels, canonical: Canonical) -> Pixels:
     return canonical_image.fit(image, canonical.side_pixels, canonical.fit)
 
 
-def prepare_all(given: Sequence[source_files.Source], canonical: Canonical) -> Iterator[Prepared]:
+def prepare_all(
+    given: Sequence[source_files.SourceFile], canonical: Canonical
+) -> Iterator[Prepared]:
     """`prepare` of each, in order, in parallel: the decoders release the interpreter's lock."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield from pool.map(lambda source: prepare(source, canonical), given)

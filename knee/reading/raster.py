@@ -1,4 +1,4 @@
-"""JPEG, PNG, TIFF and BMP -> 8-bit gray pixels."""
+"""The reader of JPEG, PNG, TIFF and BMP: bytes to upright 8-bit gray pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from knee.reading.decoded import Decoded, UnreadableImage, check_size, kind, stretched
+from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name, stretched
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
 PNG_BITS: Final = 24  # position of the bit depth: signature, chunk length and name, two sizes
@@ -26,6 +26,10 @@ STARTS: Final = {
     b"MM\0*": "TIFF",
     b"BM": "BMP",
 }
+MAXIMUM_SCANS: Final = 100  # of a JPEG: each costs seconds, and a few bytes of the file
+START, SCAN, END = 0xD8, 0xDA, 0xD9
+ALONE: Final = frozenset((0x01, START, *range(0xD0, 0xD8)))  # markers without a segment
+MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 WITH_ALPHA: Final = ("LA", "PA", "RGBA", "RGBa", "La")
 # Decoders quote what they stumble over, and that may be a name: only these texts get out.
 SAFE_MESSAGE: Final = re.compile(
@@ -34,7 +38,7 @@ SAFE_MESSAGE: Final = re.compile(
 
 
 def decode(content: bytes, maximum_megapixels: float) -> Decoded:
-    """An image that Pillow reads.
+    """Return an image that Pillow reads.
 
     Raises:
         UnidentifiedImageError: it knows no such format.
@@ -47,7 +51,7 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             if getattr(image, "is_animated", False):
                 raise UnreadableImage("holds several images: export one a file")
             if name in ("JPEG", "MPO"):
-                check(content)
+                check_scans(content)
             mode, bits = image.mode, _bits(image, content)
             compression, inverted = _compression(image), _is_inverted(image)
             image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
@@ -60,6 +64,35 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
     return Decoded(255 - gray if inverted else gray, mode, name, bits, compression)
 
 
+def unidentified(content: bytes) -> str:
+    """What to say of a file that is of no known format."""
+    name = _started(content)
+    if name:
+        return f"damaged {name}, or a kind of it that is not supported"
+    return f"not a {', '.join(FORMATS)} or DICOM image"
+
+
+def check_scans(content: bytes) -> None:
+    """Refuse a JPEG codestream with more scans than any image needs.
+
+    Raises:
+        UnreadableImage: it has more.
+    """
+    scans = 0
+    match = MARKER.search(content)
+    while match:
+        at, marker = match.end(), content[match.end() - 1]
+        if marker == END:
+            return
+        if marker == SCAN:
+            scans += 1
+            if scans > MAXIMUM_SCANS:
+                raise UnreadableImage(f"a JPEG of more than {MAXIMUM_SCANS} scans")
+        if marker not in ALONE:
+            at += max(int.from_bytes(content[at : at + 2], "big"), 2)
+        match = MARKER.search(content, at)
+
+
 def _reason(error: Exception, name: str) -> str:
     """What is wrong with the file, without quoting it."""
     text = str(error)
@@ -69,7 +102,7 @@ def _reason(error: Exception, name: str) -> str:
         return "too large for the memory"
     if "too large" in text or "Too much memory" in text:
         return "holds a text or profile that unpacks to too much"
-    return text if SAFE_MESSAGE.fullmatch(text) else f"damaged {name} ({kind(error)})"
+    return text if SAFE_MESSAGE.fullmatch(text) else f"damaged {name} ({error_name(error)})"
 
 
 def _bits(image: Image.Image, content: bytes) -> int:
@@ -121,43 +154,6 @@ def _gray(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:
     return stretched(gray) if bits > 8 else gray
 
 
-def unidentified(content: bytes) -> str:
-    """What to say of a file that is of no known format."""
-    name = _started(content)
-    if name:
-        return f"damaged {name}, or a kind of it that is not supported"
-    return f"not a {', '.join(FORMATS)} or DICOM image"
-
-
 def _started(content: bytes) -> str:
     """The format that the first bytes promise, or ""."""
     return next((name for start, name in STARTS.items() if content.startswith(start)), "")
-
-
-# How often a JPEG file paints its picture: some hundred bytes a time, which cost seconds each.
-
-MAXIMUM_SCANS: Final = 100
-START, SCAN, END = 0xD8, 0xDA, 0xD9
-ALONE: Final = frozenset((0x01, START, *range(0xD0, 0xD8)))  # markers without a segment
-MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
-
-
-def check(content: bytes) -> None:
-    """Refuse what has more scans than any picture needs.
-
-    Raises:
-        UnreadableImage: it has.
-    """
-    scans = 0
-    found = MARKER.search(content)
-    while found:
-        at, marker = found.end(), content[found.end() - 1]
-        if marker == END:
-            return
-        if marker == SCAN:
-            scans += 1
-            if scans > MAXIMUM_SCANS:
-                raise UnreadableImage(f"a JPEG of more than {MAXIMUM_SCANS} scans")
-        if marker not in ALONE:
-            at += max(int.from_bytes(content[at : at + 2], "big"), 2)
-        found = MARKER.search(content, at)

@@ -1,4 +1,4 @@
-"""Source files: the list of all below a folder, and the bytes of one."""
+"""SourceFile files: the list of all below a folder, and the bytes of one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FolderError(UserError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """One source file.
 
     Attributes:
@@ -88,7 +88,9 @@ def check_distinct(classes: Sequence[str]) -> None:
         raise FolderError(f"data.classes names a class twice: {', '.join(classes)}")
 
 
-def list_sources(folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()) -> list[Source]:
+def list_sources(
+    folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()
+) -> list[SourceFile]:
     """Every file below `folder`, in the order of its name's bytes, whatever the file system's.
 
     Links are followed; a link back to a folder that contains it is listed as an unusable file.
@@ -99,7 +101,7 @@ def list_sources(folder: Path, *, labelled: bool = True, parts: Sequence[str] = 
     return sorted(sources, key=lambda source: source.name.encode())
 
 
-def read(source: Source) -> bytes:
+def read(source: SourceFile) -> bytes:
     """The bytes of `source`.
 
     Raises:
@@ -181,7 +183,9 @@ def _kind(path: Path) -> tuple[str, str]:
     return "file", "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _source(path: Path, root: Path, obstacle: str, labelled: bool, parts: Sequence[str]) -> Source:
+def _source(
+    path: Path, root: Path, obstacle: str, labelled: bool, parts: Sequence[str]
+) -> SourceFile:
     steps = path.relative_to(root).parts
     name = os.fsencode("/".join(steps)).decode("utf-8", "backslashreplace")
     part = steps[0] if steps[0] in parts else ""
@@ -198,7 +202,7 @@ def _source(path: Path, root: Path, obstacle: str, labelled: bool, parts: Sequen
         obstacle = "an archive inside the data: unpack it"
     in_class = labelled and len(inner) > 1 and not inner[0].startswith(".")
     in_class = in_class and (part != "" or not parts)
-    return Source(name, path, inner[0] if in_class else "", obstacle, part)
+    return SourceFile(name, path, inner[0] if in_class else "", obstacle, part)
 
 
 def _listed(names: Sequence[str]) -> str:

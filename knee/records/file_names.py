@@ -13,7 +13,7 @@ import numpy.typing as npt
 from knee.run.errors import UserError
 
 
-class LineageError(UserError):
+class PatternError(UserError):
     """A pattern for the names of copies cannot be used."""
 
 
@@ -35,7 +35,7 @@ def compile_patterns(derived: Sequence[str], copies: Sequence[str] = ()) -> Patt
     """ingest.lineage_patterns and ingest.copy_patterns as expressions.
 
     Raises:
-        LineageError: one is not a regular expression.
+        PatternError: one is not a regular expression.
     """
     return Patterns(
         _compiled(derived, "ingest.lineage_patterns"), _compiled(copies, "ingest.copy_patterns")
@@ -77,7 +77,7 @@ def _compiled(patterns: Sequence[str], key: str) -> list[re.Pattern[str]]:
     try:
         return [re.compile(pattern) for pattern in patterns]
     except re.error as error:
-        raise LineageError(f"{key}: {error.pattern!r}: {error}") from error
+        raise PatternError(f"{key}: {error.pattern!r}: {error}") from error
 
 
 def _cut(stem: str, patterns: Sequence[re.Pattern[str]]) -> str:

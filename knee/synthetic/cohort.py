@@ -21,7 +21,15 @@ from knee.run.errors import UserError
 from knee.storage import artifacts
 from knee.synthetic.anatomy import bone_quality, physique
 from knee.synthetic.faults import CLASSES, Planted, Radiograph, plant
-from knee.synthetic.rendering import Side, View, bone_mask, develop, draw_film, expose, to_pixels
+from knee.synthetic.rendering import (
+    Side,
+    View,
+    bone_mask,
+    develop,
+    draw_acquisition,
+    expose,
+    to_pixels,
+)
 
 MINIMUM_PATIENTS = 12
 SHARES = (0.45, 0.33, 0.22)  # of patients, in the order of CLASSES
@@ -102,7 +110,7 @@ def _write_originals(
         sides: list[Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
         for number, side in enumerate(sides[: films[index]]):
             view: View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
-            film = draw_film(view, side, size_pixels, body, random)
+            film = draw_acquisition(view, side, size_pixels, body, random)
             crossed = expose(film, body, bone)
             gray = develop(film, crossed, bone, random)
             label = who_class(float(scores[index]), CLASSES)

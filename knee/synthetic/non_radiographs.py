@@ -20,7 +20,7 @@ CANVAS_PIXELS: Final = 256  # side of what is drawn, before it is brought to the
 WORDS: Final = ("invoice", "patient", "date", "total", "consent", "ward", "letter", "please")
 
 
-def strangers(side_pixels: int, images_per_kind: int, seed: int) -> dict[str, Pixels]:
+def draw_all(side_pixels: int, images_per_kind: int, seed: int) -> dict[str, Pixels]:
     """Kind -> grayscale pictures, uint8 (images_per_kind, side, side); the same for a seed."""
     return {
         kind: np.stack(
@@ -33,7 +33,7 @@ def strangers(side_pixels: int, images_per_kind: int, seed: int) -> dict[str, Pi
     }
 
 
-def disturbed(films: Pixels) -> dict[str, Pixels]:
+def corrupted(films: Pixels) -> dict[str, Pixels]:
     """Kind -> `films`, uint8 (n, side, side), as they must not come: upside down, gray inverted."""
     return {"upside_down": films[:, ::-1], "inverted": 255 - films}
 

@@ -31,7 +31,7 @@ Side = Literal["L", "R"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Film:
+class Acquisition:
     """How one radiograph is taken. Nothing here may depend on bone density."""
 
     view: View
@@ -53,9 +53,9 @@ class Film:
     marker_box: bool
 
 
-def draw_film(
+def draw_acquisition(
     view: View, side: Side, size_pixels: int, body: Physique, random: np.random.Generator
-) -> Film:
+) -> Acquisition:
     """Draw a film's settings; `size_pixels` is the longest side of a close-up."""
     uniform = random.uniform
     if view == "close-up":
@@ -70,7 +70,7 @@ def draw_film(
     margins = tuple(float(m) for m in random.uniform(0.0, 0.11, 4) * framed)
     # The automatic exposure measures through the middle of the field: thick legs get more dose.
     level = 2.12 + 1.9 * (body.girth * body.size - 1)
-    return Film(
+    return Acquisition(
         view=view, side=side, width=width, height=height,
         mm_per_pixel=field_mm * body.size / height,
         centre_mm=(across, down),
@@ -89,7 +89,7 @@ def draw_film(
 
 
 def render(
-    film: Film, body: Physique, bone: BoneQuality, random: np.random.Generator
+    film: Acquisition, body: Physique, bone: BoneQuality, random: np.random.Generator
 ) -> NDArray[np.float32]:
     """Develop one film.
 
@@ -99,12 +99,12 @@ def render(
     return develop(film, expose(film, body, bone), bone, random)
 
 
-def expose(film: Film, body: Physique, bone: BoneQuality) -> Paths:
+def expose(film: Acquisition, body: Physique, bone: BoneQuality) -> Paths:
     """What the rays to each pixel of `film` cross, as for a left knee; nothing is drawn."""
     return paths(*_rays(film), body, bone)
 
 
-def bone_mask(film: Film, crossed: Paths) -> NDArray[np.bool_]:
+def bone_mask(film: Acquisition, crossed: Paths) -> NDArray[np.bool_]:
     """Which pixels show bone, [height, width]: exposed, not under the lead letter.
 
     `crossed` is what `expose` gives for the same film.
@@ -116,7 +116,7 @@ def bone_mask(film: Film, crossed: Paths) -> NDArray[np.bool_]:
 
 
 def develop(
-    film: Film, crossed: Paths, bone: BoneQuality, random: np.random.Generator
+    film: Acquisition, crossed: Paths, bone: BoneQuality, random: np.random.Generator
 ) -> NDArray[np.float32]:
     """`render` from what `expose` gives for the same film, body and bone."""
     attenuation = _attenuation(crossed, film, bone, random)
@@ -144,7 +144,7 @@ def to_pixels(gray: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(gray * 255), dtype=np.uint8)
 
 
-def _rays(film: Film) -> tuple[Grid, Grid]:
+def _rays(film: Acquisition) -> tuple[Grid, Grid]:
     """Each pixel's x and y in the knee's coordinates, mm, as for a left knee."""
     across = (np.arange(film.width, dtype=np.float32) - (film.width - 1) / 2) * film.mm_per_pixel
     down = (np.arange(film.height, dtype=np.float32) - (film.height - 1) / 2) * film.mm_per_pixel
@@ -156,7 +156,7 @@ def _rays(film: Film) -> tuple[Grid, Grid]:
 
 
 def _attenuation(
-    crossed: Paths, film: Film, bone: BoneQuality, random: np.random.Generator
+    crossed: Paths, film: Acquisition, bone: BoneQuality, random: np.random.Generator
 ) -> Grid:
     """Total attenuation per ray, dimensionless."""
     trabeculae, mottle = _textures(film, bone, random)
@@ -167,7 +167,9 @@ def _attenuation(
     return np.asarray(soft + hard + spongy, dtype=np.float32)
 
 
-def _textures(film: Film, bone: BoneQuality, random: np.random.Generator) -> tuple[Grid, Grid]:
+def _textures(
+    film: Acquisition, bone: BoneQuality, random: np.random.Generator
+) -> tuple[Grid, Grid]:
     """Trabeculae (mostly along the load) and muscle mottle: noise of mean 0 and deviation 1."""
     shape = (film.height, film.width)
     spectrum = np.fft.rfft2(random.standard_normal(shape, dtype=np.float32))
@@ -187,7 +189,7 @@ def _standardised(spectrum: NDArray[np.complex64], shape: tuple[int, int]) -> Gr
     return np.asarray((texture - texture.mean()) / texture.std(), dtype=np.float32)
 
 
-def _field(film: Film) -> Grid:
+def _field(film: Acquisition) -> Grid:
     """1 inside the collimated field, 0 outside, soft over about a pixel."""
     left, top, right, bottom = film.margins
     if not any(film.margins):
@@ -200,13 +202,13 @@ def _field(film: Film) -> Grid:
     return np.asarray(np.clip(np.minimum.reduce(sides) + 0.5, 0, 1), dtype=np.float32)
 
 
-def _lower_edge(film: Film) -> Grid:
+def _lower_edge(film: Acquisition) -> Grid:
     _, v = _collimated(film)
     distance = np.abs(v - (1 - film.margins[3]) * film.height)
     return np.asarray(np.clip(1.6 - distance, 0, 1), dtype=np.float32)
 
 
-def _collimated(film: Film) -> tuple[Grid, Grid]:
+def _collimated(film: Acquisition) -> tuple[Grid, Grid]:
     """Pixel coordinates turned by the collimator's angle around the centre."""
     tangent = np.float32(np.tan(np.radians(film.collimator_degrees)))
     columns = np.arange(film.width, dtype=np.float32)[None, :] + np.float32(0.5)
@@ -214,7 +216,7 @@ def _collimated(film: Film) -> tuple[Grid, Grid]:
     return columns + tangent * (rows - film.height / 2), rows - tangent * (columns - film.width / 2)
 
 
-def _marker(film: Film) -> Grid:
+def _marker(film: Acquisition) -> Grid:
     """Coverage 0-1 of the lead letter at the lateral side of the field, readable as it lies."""
     across, down, size = film.marker
     left, top, right, bottom = film.margins

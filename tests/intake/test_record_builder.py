@@ -10,7 +10,7 @@ from PIL import Image
 from knee.intake import examination, patients, record_builder
 from knee.intake.labels import Listing
 from knee.reading.canonical_image import Canonical
-from knee.reading.source_files import FolderError, Source, list_sources
+from knee.reading.source_files import FolderError, SourceFile, list_sources
 from knee.records.records_table import COLUMNS
 from tests.films import encoded, fill
 
@@ -63,13 +63,13 @@ def test_only_a_batch_of_decoded_images_is_held_at_once(
 ) -> None:
     started: list[str] = []
 
-    def examine(source: Source, *_: Any) -> examination.Examined:
+    def examine(source: SourceFile, *_: Any) -> examination.ExaminedFile:
         started.append(source.name)
-        return examination.Examined({})
+        return examination.ExaminedFile({})
 
     monkeypatch.setattr(record_builder, "BATCH_FILES", 4)
     monkeypatch.setattr(record_builder, "examine", examine)
-    sources = [Source(str(number), tmp_path, "a") for number in range(40)]
+    sources = [SourceFile(str(number), tmp_path, "a") for number in range(40)]
     examined = record_builder._examine_all(sources, CANONICAL, b"")
     for taken in range(1, 41):
         next(examined)

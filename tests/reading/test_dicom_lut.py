@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from knee.reading import dicom_header
-from knee.reading.dicom_lut import Display, Lookup, Window, luma, shown
+from knee.reading.dicom_lut import Display, Lookup, Window, luma, render
 from tests.reading.dicom_files import RAMP, dataset, table
 
 NO_PADDING = np.zeros(RAMP.shape, np.bool_)
@@ -22,7 +22,7 @@ def test_windows_are_those_of_pydicom(center: float, width: float, function: str
     )
     with np.errstate(over="ignore"):
         theirs = apply_voi_lut(RAMP, made) / 4095 * 255
-    ours = shown(RAMP, dicom_header.display(made), NO_PADDING)
+    ours = render(RAMP, dicom_header.display(made), NO_PADDING)
     edge = np.abs(RAMP - (float(made.WindowCenter) - 0.5)) < 1e-3  # one pixel wide: a step
     assert np.abs(ours - theirs)[~edge].max() <= 0.5 + 1e-6
 
@@ -33,11 +33,11 @@ def test_tables_are_those_of_pydicom(first: int, count: int, seed: int) -> None:
     entries[:2] = (0, 65_535)  # the whole range, so that both scale it alike
     made = dataset(VOILUTSequence=table(entries, first))
     theirs = apply_voi_lut(RAMP, made).astype(np.float64) / 65_535 * 255
-    ours = shown(RAMP, dicom_header.display(made), NO_PADDING)
+    ours = render(RAMP, dicom_header.display(made), NO_PADDING)
     assert np.abs(ours - theirs).max() <= 0.5 + 1e-6
     made = dataset(ModalityLUTSequence=table(entries, first), WindowCenter=3e4, WindowWidth=5e4)
     theirs = apply_voi_lut(apply_modality_lut(RAMP, made), made) / 65_535 * 255
-    ours = shown(RAMP, dicom_header.display(made), NO_PADDING)
+    ours = render(RAMP, dicom_header.display(made), NO_PADDING)
     assert np.abs(ours - theirs).max() <= 0.5 + 1e-6
 
 
@@ -65,22 +65,22 @@ def test_only_windows_that_the_standard_allows_are_used(
 
 def test_a_window_of_one_value_is_a_step() -> None:
     stored = np.array([[9, 10, 11]], np.uint16)
-    pixels = shown(stored, Display(12, interest=Window(10.5, 1)), np.zeros((1, 3), np.bool_))
+    pixels = render(stored, Display(12, interest=Window(10.5, 1)), np.zeros((1, 3), np.bool_))
     assert pixels.tolist() == [[0, 0, 255]]
 
 
 def test_values_beyond_16_bits_are_shown_as_those_within() -> None:
     display = Display(32, interest=Window(2000, 3000))
-    wide = shown(RAMP.astype(np.float32), display, NO_PADDING)
-    np.testing.assert_array_equal(wide, shown(RAMP, display, NO_PADDING))
-    large = shown(RAMP.astype(np.uint32) * 1_000_000, Display(32), NO_PADDING)
-    np.testing.assert_array_equal(large, shown(RAMP, Display(12), NO_PADDING))
+    wide = render(RAMP.astype(np.float32), display, NO_PADDING)
+    np.testing.assert_array_equal(wide, render(RAMP, display, NO_PADDING))
+    large = render(RAMP.astype(np.uint32) * 1_000_000, Display(32), NO_PADDING)
+    np.testing.assert_array_equal(large, render(RAMP, Display(12), NO_PADDING))
 
 
 def test_all_padding_is_no_padding() -> None:
     padding = np.ones(RAMP.shape, np.bool_)
     np.testing.assert_array_equal(
-        shown(RAMP, Display(12), padding), shown(RAMP, Display(12), NO_PADDING)
+        render(RAMP, Display(12), padding), render(RAMP, Display(12), NO_PADDING)
     )
 
 

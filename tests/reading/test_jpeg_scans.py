@@ -39,11 +39,11 @@ def test_the_same_in_dicom_is_refused() -> None:
 def test_what_only_looks_like_scans_is_none() -> None:
     """In a comment, and behind the end of the picture, as in films of a phone's motion."""
     whole = encoded(Image.fromarray(GRAY), "JPEG", comment=b"\xff\xda" * 500)
-    raster.check(whole + b"\xff\xda\0\x02" * 500)
+    raster.check_scans(whole + b"\xff\xda\0\x02" * 500)
 
 
 def test_a_scan_between_restarts_is_one() -> None:
     stream = io.BytesIO()
     Image.fromarray(np.tile(GRAY, (8, 8))).save(stream, "JPEG", restart_marker_blocks=1)
     assert stream.getvalue().count(b"\xff\xd0") > 100
-    raster.check(stream.getvalue())
+    raster.check_scans(stream.getvalue())
