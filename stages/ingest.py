@@ -25,7 +25,6 @@ USER_ERRORS = (
     archives.ArchiveError,
     source_files.FolderError,
     spreadsheet.SheetError,
-    patients.PatternError,
     file_names.PatternError,
 )
 log = logging.getLogger(__name__)
@@ -55,9 +54,9 @@ def run(
     with archives.opened(images_in, limits, data.classes, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
-        frame, prints = record_builder.take_in(listing, canonical, key, pixels_out)
+        frame, fingerprints = record_builder.take_in(listing, canonical, key, pixels_out)
     frame = record_builder.add_facts(frame, listing.facts, pattern, origin_pattern, key)
-    frame = grouping.add_groups(frame, prints, same)
+    frame = grouping.add_groups(frame, fingerprints, same)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())

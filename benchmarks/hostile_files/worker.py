@@ -24,8 +24,7 @@ import numpy as np
 
 from benchmarks.hostile_files.bases import PATIENT, bases
 from benchmarks.hostile_files.mutations import mutated
-from knee.intake.examination import ExaminedFile
-from knee.intake.record_builder import examine
+from knee.intake.record_builder import ExaminedFile, examine
 from knee.reading import dicom_worker
 from knee.reading.canonical_image import Canonical
 from knee.reading.source_files import SourceFile
@@ -72,7 +71,7 @@ def broken_promise(examined: ExaminedFile, source: SourceFile) -> str:
             return "the reason quotes the file"
         return "" if examined.canonical is None else "rejected, with pixels"
     pixels = examined.canonical
-    if status != USED or pixels is None or examined.prints is None:
+    if status != USED or pixels is None or examined.fingerprints is None:
         return "used, without pixels"
     if pixels.dtype != np.uint8 or pixels.shape != (SIDE_PIXELS, SIDE_PIXELS):
         return f"pixels are {pixels.dtype} {pixels.shape}"

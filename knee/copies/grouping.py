@@ -33,14 +33,14 @@ class CopyRules:
 
 
 def add_groups(
-    frame: pd.DataFrame, prints: Sequence[Fingerprints], same: CopyRules
+    frame: pd.DataFrame, fingerprints: Sequence[Fingerprints], same: CopyRules
 ) -> pd.DataFrame:
     """`frame` with picture and group numbers, each in the order of their first records.
 
     Identical pixels and named copies are one picture at once; one of each such family is compared
     with the others by its pixels.
 
-    `prints` are those of the rows with pixels, in order of pixel_row.
+    `fingerprints` are those of the rows with pixels, in order of pixel_row.
     """
     usable = frame[frame["pixel_row"] >= 0]
     sources = usable["source"].tolist()
@@ -49,9 +49,9 @@ def add_groups(
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, same.lineage)
     copies = copy_groups.copy_groups(
-        np.stack([prints[index].upright for index in chosen]),
-        np.stack([prints[index].mirrored for index in chosen]),
-        np.stack([prints[index].reduced for index in chosen]),
+        np.stack([fingerprints[index].upright for index in chosen]),
+        np.stack([fingerprints[index].mirrored for index in chosen]),
+        np.stack([fingerprints[index].reduced for index in chosen]),
         same.search,
     )
     pictures = by_first(copies[families])

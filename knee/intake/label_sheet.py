@@ -17,6 +17,7 @@ from knee.intake import patients
 from knee.intake.spreadsheet import SheetError, read_rows
 from knee.reading.dicom_header import NO_PATIENT, OLDEST_TOLD_YEARS
 from knee.records.t_scores import who_class
+from knee.run import messages
 
 COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "origin")
 EMPTY: Final = {"", "nan", "na", "n/a", "#n/a", "null", "-"}
@@ -78,7 +79,8 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
         for number, cells in _cells(lines, places, path)
     ]
     for column, numbers in unreadable.items():
-        log.warning("%s: %s cannot be read in %s: left out", path, column, _rows(numbers))
+        rows_text = f"row{'s' * (len(numbers) > 1)} {messages.listed(numbers, LISTED_ROWS)}"
+        log.warning("%s: %s cannot be read in %s: left out", path, column, rows_text)
     return Sheet(path, rows, labelled=derived or "label" in places)
 
 
@@ -168,10 +170,3 @@ def _patient(text: str, key: bytes) -> str:
     """Keyed hash; "" for what stands for nobody, lest all of those become one patient."""
     nobody = text != "0" and NO_PATIENT.fullmatch(text)  # studies do count from 0
     return "" if nobody else patients.hashed(text, key)
-
-
-def _rows(numbers: Sequence[int]) -> str:
-    """Rows as a message lists them."""
-    more = f" and {len(numbers) - LISTED_ROWS} more" if len(numbers) > LISTED_ROWS else ""
-    noun = "row" if len(numbers) == 1 else "rows"
-    return f"{noun} {', '.join(map(str, numbers[:LISTED_ROWS]))}{more}"

@@ -11,10 +11,10 @@ from knee.intake.archives import DataFolder
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.spreadsheet import SheetError
 from knee.reading import source_files
+from knee.run.messages import quoted
 
 ABSENT: Final = "the sheet's file does not exist"
 AMBIGUOUS: Final = "several files have the name in the sheet: give it with its extension"
-SHOWN_CHARACTERS: Final = 80
 CLASS_CHARACTERS: Final = 60  # results, charts and files are named after classes
 
 
@@ -83,7 +83,7 @@ def _class_names(
     for name in found:
         if len(name) > CLASS_CHARACTERS or not name.isprintable() or set(name) & set("/\\"):
             raise SheetError(
-                f"{sheet.path}: label {_shown(name)} cannot be the name of a class: use at most "
+                f"{sheet.path}: label {quoted(name)} cannot be the name of a class: use at most "
                 f"{CLASS_CHARACTERS} letters, without slashes"
             )
     return found
@@ -108,8 +108,8 @@ def _matched(
     if sheet.rows and len(absent) == len(rows):
         raise SheetError(
             f"{sheet.path}: no path fits a file of {opened.shown}: row {sheet.rows[0].number} says "
-            f"{_shown(sheet.rows[0].path)}, the first of {len(sources)} files is "
-            f"{_shown(sources[0].name) if sources else 'none'}"
+            f"{quoted(sheet.rows[0].path)}, the first of {len(sources)} files is "
+            f"{quoted(sources[0].name) if sources else 'none'}"
         )
     return rows, list(absent.values())
 
@@ -136,7 +136,7 @@ def _check_agreement(one: Row, two: Row, sheet: Sheet) -> None:
     if (one.label, repr(one.facts)) != (two.label, repr(two.facts)):
         raise SheetError(
             f"{sheet.path}: rows {one.number} and {two.number} say different things about "
-            f"{_shown(two.path)}: keep one"
+            f"{quoted(two.path)}: keep one"
         )
 
 
@@ -155,13 +155,8 @@ def _labelled(
     elif not row.label:
         reason = "the sheet gives no label"
     else:
-        reason = "" if label else f"label {_shown(row.label)} is none of data.classes"
+        reason = "" if label else f"label {quoted(row.label)} is none of data.classes"
     return dataclasses.replace(source, label=label, obstacle=obstacle or reason)
-
-
-def _shown(text: str) -> str:
-    """Text from the user for a message: no control characters, not endless."""
-    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
 
 
 def _is_sheet(source: source_files.SourceFile, sheet: Sheet) -> bool:

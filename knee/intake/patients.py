@@ -14,7 +14,8 @@ import os
 import re
 from typing import Final
 
-from knee.run.errors import UserError
+from knee.records import file_names
+from knee.records.file_names import PatternError
 
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
@@ -22,30 +23,30 @@ HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probabil
 SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
-class PatternError(UserError):
-    """data.patient_pattern or data.origin_pattern cannot be used."""
-
-
 def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """The expression of patient and side, or None for "".
+    """Return the expression of patient and side, or None for "".
 
     Raises:
         PatternError: not a regular expression, or without the group "patient".
     """
-    compiled = _compile(pattern, "data.patient_pattern")
-    if compiled and "patient" not in compiled.groupindex:
+    if not pattern:
+        return None
+    compiled = file_names.compile_pattern(pattern, "data.patient_pattern")
+    if "patient" not in compiled.groupindex:
         raise PatternError(f"data.patient_pattern {pattern!r} has no group (?P<patient>...)")
     return compiled
 
 
 def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
-    """The expression of the origin, or None for "".
+    """Return the expression of the origin, or None for "".
 
     Raises:
         PatternError: not a regular expression, or without any named group.
     """
-    compiled = _compile(pattern, "data.origin_pattern")
-    if compiled and not compiled.groupindex:
+    if not pattern:
+        return None
+    compiled = file_names.compile_pattern(pattern, "data.origin_pattern")
+    if not compiled.groupindex:
         raise PatternError(
             f"data.origin_pattern {pattern!r} has no named group: (?P<origin>...) for the origin "
             "itself, or a group named like the origin"
@@ -80,10 +81,3 @@ def origin(stem: str, pattern: re.Pattern[str] | None) -> str:
 def hashed(patient: str, key: bytes) -> str:
     """HMAC-SHA256 of the patient number, first 16 hexadecimal digits."""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
-
-
-def _compile(pattern: str, key: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(pattern) if pattern else None
-    except re.error as error:
-        raise PatternError(f"{key} {pattern!r}: {error}") from error

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from knee.reading import dicom_limits
 from knee.reading.decoded import UnreadableImage
 from knee.reading.dicom_lut import Display, Lookup, Window
+from knee.run import messages
 
 PHOTOMETRICS: Final = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
@@ -126,8 +127,7 @@ def text(dataset: Any, keyword: str) -> str:
     value = _first(dataset, keyword)
     if not isinstance(value, str):  # an item of a sequence would print what is in it
         return ""
-    printable = "".join(letter if letter.isprintable() else " " for letter in value)
-    return " ".join(printable.split())[:TEXT_CHARACTERS]
+    return " ".join(messages.printable(value, " ").split())[:TEXT_CHARACTERS]
 
 
 def number(dataset: Any, keyword: str) -> float:

@@ -1,4 +1,4 @@
-"""SourceFile files: the list of all below a folder, and the bytes of one."""
+"""The source files: the list of all below a folder, and the bytes of one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Final
 
 from knee.reading.decoded import UnreadableImage
 from knee.run.errors import UserError
+from knee.run.messages import listed
 
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
-LISTED_NAMES: Final = 8  # in one message
 ARCHIVE_SUFFIXES: Final = frozenset(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar")
 )
@@ -67,12 +67,12 @@ def class_folders(
     absent = [name for name in classes if name not in found]
     if absent:
         raise FolderError(
-            f"data.classes names {_listed(absent)}, but {shown} has only {_listed(found)}"
+            f"data.classes names {listed(absent)}, but {shown} has only {listed(found)}"
         )
     unnamed = [name for name in found if classes and name not in classes]
     if unnamed:
         raise FolderError(
-            f"{shown} has {_listed(unnamed)}, which data.classes does not name: "
+            f"{shown} has {listed(unnamed)}, which data.classes does not name: "
             "add to data.classes, or move the folder away"
         )
     return list(classes) or found
@@ -139,7 +139,7 @@ def _below_parts(
     present = [name for name in parts if name in found]
     if not present:
         raise FolderError(
-            f"data.parts names {_listed(parts)}, but {shown} has none of them: empty data.parts "
+            f"data.parts names {listed(parts)}, but {shown} has none of them: empty data.parts "
             "where the class folders lie in data.path itself"
         )
     names = {name for part in present for name in _sub_folders(folder / part, f"{shown}/{part}")}
@@ -203,12 +203,6 @@ def _source(
     in_class = labelled and len(inner) > 1 and not inner[0].startswith(".")
     in_class = in_class and (part != "" or not parts)
     return SourceFile(name, path, inner[0] if in_class else "", obstacle, part)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first of `names`, and how many more there are."""
-    more = len(names) - LISTED_NAMES
-    return ", ".join(names[:LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _cause(error: OSError) -> str:

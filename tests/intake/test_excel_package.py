@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from knee.intake import spreadsheet
-from knee.intake.spreadsheet import PackageError, check
+from knee.intake.spreadsheet import PackageError, check_package
 from tests.intake.test_spreadsheets import ROWS, excel
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
@@ -33,12 +33,12 @@ def sheet(rows: str) -> str:
 
 
 def test_a_whole_file_passes() -> None:
-    check(excel([*ROWS]))
+    check_package(excel([*ROWS]))
 
 
 def test_many_rows_pass() -> None:
     row = "<row>" + "<c><v>1</v></c>" * 8 + "</row>"
-    check(package(SHEET, sheet(row * 20_000)))  # 340,000 elements, 17 at once
+    check_package(package(SHEET, sheet(row * 20_000)))  # 340,000 elements, 17 at once
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_what_a_parser_would_hold_as_a_whole_is_bounded(part: str, xml: str) -> 
     assert len(content) < 100_000
     start = time.process_time()
     with pytest.raises(PackageError, match="elements in one row or part"):
-        check(content)
+        check_package(content)
     assert time.process_time() - start < 10
 
 
@@ -70,7 +70,7 @@ def test_what_a_parser_would_hold_as_a_whole_is_bounded(part: str, xml: str) -> 
 )
 def test_depth_attributes_and_texts_are_bounded(xml: str, message: str) -> None:
     with pytest.raises(PackageError, match=message):
-        check(package(SHEET, xml))
+        check_package(package(SHEET, xml))
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_all_parts_together_are_bounded(
 ) -> None:
     monkeypatch.setattr(spreadsheet, limit, 3)
     with pytest.raises(PackageError, match=message):
-        check(excel([*ROWS]))
+        check_package(excel([*ROWS]))
 
 
 def test_a_document_type_is_refused_whatever_the_part_is_called() -> None:
     with pytest.raises(PackageError, match="document type"):
-        check(package("xl/media/image1.png", "<!DOCTYPE x><x/>"))
+        check_package(package("xl/media/image1.png", "<!DOCTYPE x><x/>"))
 
 
 def test_pictures_in_a_file_are_no_fault() -> None:
-    check(package("xl/media/image1.png", "\x89PNG\r\n"))
+    check_package(package("xl/media/image1.png", "\x89PNG\r\n"))
