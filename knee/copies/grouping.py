@@ -1,6 +1,6 @@
-"""Which records show the same picture, and which the same patient.
+"""Copy groups and patient groups of the records: the columns `picture` and `group`.
 
-Works on the records table; how two images are compared is in `duplicates`.
+How two images are compared is in `copy_groups`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from knee.storage.arrays import Integers
 
 @dataclasses.dataclass(frozen=True)
 class CopyRules:
-    """When two files show the same picture.
+    """When two files are copies of one radiograph.
 
     Attributes:
         search: for copies by their pixels.
@@ -35,12 +35,15 @@ class CopyRules:
 def add_groups(
     frame: pd.DataFrame, fingerprints: Sequence[Fingerprints], same: CopyRules
 ) -> pd.DataFrame:
-    """`frame` with picture and group numbers, each in the order of their first records.
+    """Return `frame` with copy groups and groups, each numbered in the order of first records.
 
-    Identical pixels and named copies are one picture at once; one of each such family is compared
-    with the others by its pixels.
+    Identical pixels and named copies are one family at once; one image of each family is compared
+    with the others by its pixels. A group joins the copy groups of one patient.
 
-    `fingerprints` are those of the rows with pixels, in order of pixel_row.
+    Args:
+        frame: the records table.
+        fingerprints: of the rows with pixels, in order of pixel_row.
+        same: when two files are copies.
     """
     usable = frame[frame["pixel_row"] >= 0]
     sources = usable["source"].tolist()

@@ -1,4 +1,4 @@
-"""One picture under several labels: found, and set aside by a policy."""
+"""Copy groups under several labels, and the policy that sets their records aside."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Policy = Literal["quarantine", "majority", "keep"]
 
 
 def conflicting_labels(pictures: Sequence[int], labels: Sequence[str]) -> dict[int, list[str]]:
-    """The pictures that stand under two or more labels, with these, sorted by bytes."""
-    found: dict[int, set[str]] = defaultdict(set)
+    """Return the copy groups with two or more labels, and these labels, sorted by bytes."""
+    names_of: dict[int, set[str]] = defaultdict(set)
     for picture, label in zip(pictures, labels, strict=True):
-        found[picture].add(label)
+        names_of[picture].add(label)
     return {
         picture: sorted(names, key=os.fsencode)
-        for picture, names in found.items()
+        for picture, names in names_of.items()
         if len(names) > 1
     }
 
 
 def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """`frame` with the rows quarantined that contradict others on their picture's label.
+    """Return `frame` with the rows quarantined that contradict others of their copy group.
 
     Args:
-        frame: the records table with pictures.
-        policy: quarantine: every row of such a picture. majority: the rows under another label
-            than most of the picture's rows; every row where no label has most. keep: none.
+        frame: the records table with copy groups.
+        policy: quarantine: every row of such a group. majority: the rows under another label
+            than most of the group's rows; every row where no label has most. keep: none.
     """
     result = frame.copy()
     if policy == "keep":
@@ -52,6 +52,6 @@ def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def majority(labels: Iterable[str]) -> str | None:
-    """The label that is more frequent than any other; None if several share the first place."""
+    """Return the most frequent label; None if several share the first place."""
     first, *others = Counter(labels).most_common(2)
     return None if others and others[0][1] == first[1] else first[0]
