@@ -1,4 +1,4 @@
-"""Source files and the sheet -> which file has which class, and what else the sheet tells of it."""
+"""Labels of the source files, by the sheet or their class folders, and the sheet's other facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASS_CHARACTERS: Final = 60  # results, charts and files are named after classe
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Everything that gets a record.
+    """All files that get a record.
 
     Attributes:
         shown: the folder or archive, for messages.
@@ -38,7 +38,7 @@ class Listing:
 def list_labelled(
     opened: DataFolder, sheet: Sheet, classes: Sequence[str], parts: Sequence[str] = ()
 ) -> Listing:
-    """Every file of `opened`, labelled by the sheet if it has labels, else by its class folder.
+    """Return every file of `opened`, labelled by the sheet if it has labels, else by its folder.
 
     With `parts`, official subsets, folders of these names hold everything.
 
@@ -57,10 +57,10 @@ def list_labelled(
 
 
 def check_classes(listing: Listing) -> None:
-    """Refuse a scale of one class: nothing can be told apart.
+    """Refuse a data set of one class, in which nothing can be classified.
 
     Raises:
-        FolderError: it is one.
+        FolderError: there is only one.
     """
     if len(listing.classes) < 2:
         raise source_files.FolderError(
@@ -77,16 +77,16 @@ def _class_names(
     source_files.check_distinct(classes)
     if classes:
         return list(classes)
-    found = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
-    if not found:
+    labels = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
+    if not labels:
         raise SheetError(f"{sheet.path} gives no label: fill the column label, or remove it")
-    for name in found:
+    for name in labels:
         if len(name) > CLASS_CHARACTERS or not name.isprintable() or set(name) & set("/\\"):
             raise SheetError(
                 f"{sheet.path}: label {quoted(name)} cannot be the name of a class: use at most "
                 f"{CLASS_CHARACTERS} letters, without slashes"
             )
-    return found
+    return labels
 
 
 def _matched(
@@ -100,11 +100,11 @@ def _matched(
     rows: dict[str, Row] = {}
     absent: dict[str, source_files.SourceFile] = {}
     for row in sheet.rows:
-        found = _candidates(row.path, names, by_stem, opened.top)
-        name = found[0] if len(found) == 1 else _normal(row.path)
+        files = _candidates(row.path, names, by_stem, opened.top)
+        name = files[0] if len(files) == 1 else _normal(row.path)
         _check_agreement(rows.setdefault(name, row), row, sheet)
-        if len(found) != 1:
-            absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if found else ABSENT)
+        if len(files) != 1:
+            absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if files else ABSENT)
     if sheet.rows and len(absent) == len(rows):
         raise SheetError(
             f"{sheet.path}: no path fits a file of {opened.shown}: row {sheet.rows[0].number} says "
@@ -132,7 +132,7 @@ def _normal(path: str) -> str:
 
 
 def _check_agreement(one: Row, two: Row, sheet: Sheet) -> None:
-    """Identical rows are one; repr, because an unknown number (NaN) does not equal itself."""
+    """Refuse two rows of one file that differ; by repr, since NaN (unknown) is not equal to NaN."""
     if (one.label, repr(one.facts)) != (two.label, repr(two.facts)):
         raise SheetError(
             f"{sheet.path}: rows {one.number} and {two.number} say different things about "
@@ -143,7 +143,7 @@ def _check_agreement(one: Row, two: Row, sheet: Sheet) -> None:
 def _labelled(
     source: source_files.SourceFile, row: Row | None, sheet: Sheet, names: Sequence[str]
 ) -> source_files.SourceFile:
-    """`source` with the sheet's label, or why it has none."""
+    """`source` with the sheet's label, or with the reason why it has none."""
     obstacle = source.obstacle
     if not obstacle and _is_sheet(source, sheet):
         obstacle = "the sheet itself"

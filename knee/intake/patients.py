@@ -1,4 +1,4 @@
-"""Patient, side and origin from a file's name; the patient is kept as a keyed hash only.
+"""Patient, side and origin by a file's name; the patient is kept as a keyed hash only.
 
 Pseudonymous, not anonymous: who has the key and a list of patient numbers can find each again.
 Set KNEE_PATIENT_KEY to a secret of your own; without it the key is the public one below, which
@@ -55,29 +55,29 @@ def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
 
 
 def key_from_environment() -> bytes:
-    """The key of the hashes."""
+    """Return the key of the hashes: KNEE_PATIENT_KEY, or the public one."""
     return (os.environ.get(KEY_VARIABLE) or PUBLIC_KEY).encode()
 
 
 def patient_and_side(stem: str, pattern: re.Pattern[str] | None, key: bytes) -> tuple[str, str]:
-    """Keyed hash of the patient and left or right, each "" if the stem does not tell."""
+    """Return the keyed hash of the patient and left or right, each "" if unknown."""
     match = pattern.search(stem) if pattern else None
     if match is None:
         return "", ""
-    found = match.groupdict(default="")
-    patient = found["patient"]
-    return hashed(patient, key) if patient else "", SIDES.get(found.get("side", "").lower(), "")
+    groups = match.groupdict(default="")
+    patient = groups["patient"]
+    return hashed(patient, key) if patient else "", SIDES.get(groups.get("side", "").lower(), "")
 
 
 def origin(stem: str, pattern: re.Pattern[str] | None) -> str:
-    """What the group "origin" matched, or the name of the first other group that matched; or ""."""
+    """Return the text of the group "origin", or the name of the first group that matched, or ""."""
     match = pattern.search(stem) if pattern else None
     if match is None:
         return ""
-    found = {name: text for name, text in match.groupdict(default="").items() if text}
-    return found.get("origin") or next(iter(found), "")
+    matched = {name: text for name, text in match.groupdict(default="").items() if text}
+    return matched.get("origin") or next(iter(matched), "")
 
 
 def hashed(patient: str, key: bytes) -> str:
-    """HMAC-SHA256 of the patient number, first 16 hexadecimal digits."""
+    """Return the first 16 hexadecimal digits of the patient number's HMAC-SHA256."""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]

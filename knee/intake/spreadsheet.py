@@ -48,7 +48,7 @@ class PackageError(UserError):
 
 
 def read_rows(path: Path) -> Rows:
-    """Every row of the CSV file, or of the Excel file's first sheet.
+    """Return every row of the CSV file, or of the Excel file's first sheet.
 
     Cells are text without blanks around it. A row's place in the list is its number in a
     spreadsheet program less one.
@@ -102,8 +102,8 @@ def _comma_separated(text: str, path: Path) -> Iterator[list[str]]:
         for row in reader:
             yield [cell.strip() for cell in row]
     except csv.Error as error:
-        told = str(error).replace("\t", "tab")
-        raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {told}") from error
+        cause = str(error).replace("\t", "tab")
+        raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {cause}") from error
 
 
 def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
@@ -133,10 +133,10 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
 
 
 def check_package(content: bytes) -> None:
-    """Refuse what defines XML entities, or unpacks to more than a sheet of labels can be.
+    """Refuse an Excel file with XML entities, or one larger than a sheet of labels can be.
 
     Raises:
-        PackageError: it does.
+        PackageError: it must not be parsed.
         BadZipFile, and whatever zipfile trips over: damaged files.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as package:
@@ -153,7 +153,7 @@ def check_package(content: bytes) -> None:
 
 
 def _cell(value: Any) -> str:
-    """Whole numbers without a point: a spreadsheet stores grade 2 as 2.0."""
+    """The text of a cell; whole numbers have no point: a spreadsheet stores grade 2 as 2.0."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -190,7 +190,7 @@ class _PackagePart:
         self._elements = 0
 
     def read(self, stream: IO[bytes], before: int) -> int:
-        """The number of elements; `before` is that of other parts."""
+        """Return the number of elements; `before` is that of other parts."""
         # Where it is no XML, the parser that comes after this one stops, too.
         with contextlib.suppress(expat.ExpatError):
             while chunk := stream.read(CHUNK_BYTES):

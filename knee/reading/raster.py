@@ -65,7 +65,7 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
 
 
 def unidentified(content: bytes) -> str:
-    """What to say of a file that is of no known format."""
+    """Return the reason for a file that is of no known format."""
     name = _started(content)
     if name:
         return f"damaged {name}, or a kind of it that is not supported"

@@ -1,4 +1,4 @@
-"""The source files: the list of all below a folder, and the bytes of one."""
+"""Source files: the list of all below a folder, and the bytes of one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SourceFile:
         name: POSIX path relative to the data folder or archive.
         path: where it is.
         label: its class, by its folder or the sheet; "" if neither tells.
-        obstacle: why it is not even opened, "" if it is.
+        obstacle: the reason why it is not opened; "" if it is.
         part: official part (train, val, test) by its top folder; "" where there are none.
     """
 
@@ -46,7 +46,7 @@ class SourceFile:
 def class_folders(
     folder: Path, classes: Sequence[str], *, shown: object = "", parts: Sequence[str] = ()
 ) -> list[str]:
-    """The class names in order: `classes`, or the names of the sub-folders sorted by bytes.
+    """Return the class names in order: `classes`, or the names of the sub-folders sorted by bytes.
 
     `shown` is what messages call the folder, where it is an unpacked archive. With `parts` the
     class folders lie in folders of these names, as far as they are there.
@@ -55,34 +55,34 @@ def class_folders(
         FolderError: no folder, no sub-folder, or sub-folders that are not the `classes`.
     """
     shown = shown or folder
-    found = _sub_folders(folder, shown)
+    names = _sub_folders(folder, shown)
     if parts:
-        found = _below_parts(folder, parts, found, shown)
+        names = _below_parts(folder, parts, names, shown)
     check_distinct(classes)
-    if not found:
+    if not names:
         raise FolderError(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
             "with the labels (data.sheet)"
         )
-    absent = [name for name in classes if name not in found]
+    absent = [name for name in classes if name not in names]
     if absent:
         raise FolderError(
-            f"data.classes names {listed(absent)}, but {shown} has only {listed(found)}"
+            f"data.classes names {listed(absent)}, but {shown} has only {listed(names)}"
         )
-    unnamed = [name for name in found if classes and name not in classes]
+    unnamed = [name for name in names if classes and name not in classes]
     if unnamed:
         raise FolderError(
             f"{shown} has {listed(unnamed)}, which data.classes does not name: "
             "add to data.classes, or move the folder away"
         )
-    return list(classes) or found
+    return list(classes) or names
 
 
 def check_distinct(classes: Sequence[str]) -> None:
-    """Refuse a scale that names a class twice.
+    """Refuse `classes` that name a class twice.
 
     Raises:
-        FolderError: it does.
+        FolderError: they do.
     """
     if len(set(classes)) < len(classes):
         raise FolderError(f"data.classes names a class twice: {', '.join(classes)}")
@@ -91,7 +91,7 @@ def check_distinct(classes: Sequence[str]) -> None:
 def list_sources(
     folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()
 ) -> list[SourceFile]:
-    """Every file below `folder`, in the order of its name's bytes, whatever the file system's.
+    """Return every file below `folder`, in the order of the names' bytes.
 
     Links are followed; a link back to a folder that contains it is listed as an unusable file.
     The label is that of the class folder; with `labelled` False none has a label or needs one.
@@ -102,7 +102,7 @@ def list_sources(
 
 
 def read(source: SourceFile) -> bytes:
-    """The bytes of `source`.
+    """Return the bytes of `source`.
 
     Raises:
         UnreadableImage: it is no file, or cannot be read.
@@ -126,28 +126,28 @@ def _sub_folders(folder: Path, shown: object) -> list[str]:
         )
     try:
         with os.scandir(folder) as entries:
-            found = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
     except OSError as error:
         raise FolderError(f"{shown} cannot be listed: {_cause(error)}") from error
-    return sorted(found, key=os.fsencode)
+    return sorted(names, key=os.fsencode)
 
 
 def _below_parts(
-    folder: Path, parts: Sequence[str], found: Sequence[str], shown: object
+    folder: Path, parts: Sequence[str], present: Sequence[str], shown: object
 ) -> list[str]:
     """Names of the class folders in those of `parts` that are there, sorted by bytes."""
-    present = [name for name in parts if name in found]
-    if not present:
+    here = [name for name in parts if name in present]
+    if not here:
         raise FolderError(
             f"data.parts names {listed(parts)}, but {shown} has none of them: empty data.parts "
             "where the class folders lie in data.path itself"
         )
-    names = {name for part in present for name in _sub_folders(folder / part, f"{shown}/{part}")}
+    names = {name for part in here for name in _sub_folders(folder / part, f"{shown}/{part}")}
     return sorted(names, key=os.fsencode)
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, str]]:
-    """Files below `folder`, and why each cannot be opened.
+    """Files below `folder`, each with the reason why it cannot be opened, or "".
 
     `above` holds device and inode of the folders that contain it.
     """
@@ -171,7 +171,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Pa
 
 
 def _kind(path: Path) -> tuple[str, str]:
-    """Folder or file, and why the file cannot be opened."""
+    """Folder or file, and the reason why the file cannot be opened, or ""."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -190,21 +190,19 @@ def _source(
     name = os.fsencode("/".join(steps)).decode("utf-8", "backslashreplace")
     part = steps[0] if steps[0] in parts else ""
     inner = steps[1:] if parts else steps
-    if not obstacle and any(step.startswith(".") for step in steps):
-        obstacle = "hidden"
-    if not obstacle and parts and not part:
-        obstacle = f"in none of the folders {', '.join(parts)}"
-    if not obstacle and labelled and len(inner) == 1:
-        obstacle = "in no class folder"
-    if not obstacle and name != "/".join(steps):
-        obstacle = "name is not UTF-8: rename the file"
-    if not obstacle and path.suffix.lower() in ARCHIVE_SUFFIXES:
-        obstacle = "an archive inside the data: unpack it"
+    faults = (
+        (any(step.startswith(".") for step in steps), "hidden"),
+        (bool(parts) and not part, f"in none of the folders {', '.join(parts)}"),
+        (labelled and len(inner) == 1, "in no class folder"),
+        (name != "/".join(steps), "name is not UTF-8: rename the file"),
+        (path.suffix.lower() in ARCHIVE_SUFFIXES, "an archive inside the data: unpack it"),
+    )
+    obstacle = obstacle or next((reason for is_so, reason in faults if is_so), "")
     in_class = labelled and len(inner) > 1 and not inner[0].startswith(".")
     in_class = in_class and (part != "" or not parts)
     return SourceFile(name, path, inner[0] if in_class else "", obstacle, part)
 
 
 def _cause(error: OSError) -> str:
-    """What the system says, without the path."""
+    """The system's message, without the path."""
     return error.strerror or type(error).__name__

@@ -1,6 +1,6 @@
 """Faults of real collections, planted on purpose: copies of every kind, and files that break.
 
-Each copy begins with the patient of its picture, as files in a folder of one hospital would.
+A copy's name begins with the patient's number, as in the folder of a hospital.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Radiograph:
 
 @dataclasses.dataclass(frozen=True)
 class Planted:
-    """What `plant` wrote besides the originals."""
+    """Files that `plant` wrote besides the originals."""
 
     copies: list[Radiograph]
     same_picture: list[list[str]]  # sources, original first

@@ -9,9 +9,9 @@ from knee.synthetic.rendering import (
     Acquisition,
     View,
     bone_mask,
+    develop,
     draw_acquisition,
     expose,
-    render,
     to_pixels,
 )
 
@@ -26,7 +26,7 @@ def make_film(seed: int, view: View = "close-up") -> tuple[Acquisition, Physique
 
 def shoot(film: Acquisition, body: Physique, t_score: float) -> NDArray[np.float32]:
     bone = bone_quality(t_score, np.random.default_rng(7))
-    return render(film, body, bone, np.random.default_rng(8))
+    return develop(film, expose(film, body, bone), bone, np.random.default_rng(8))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
