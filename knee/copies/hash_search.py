@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from knee.reading.canonical_image import resize
@@ -98,6 +99,16 @@ def distances(left: Pixels, right: Pixels, pairs: Integers) -> Integers:
     return np.asarray(differing.sum(axis=1, dtype=np.int64))
 
 
+def nearest(
+    first: Integers, second: Integers, distance: npt.NDArray[Any], neighbours: int
+) -> Integers:
+    """Return the places of the `neighbours` nearest `second` of each `first`, in this order."""
+    order = np.lexsort((second, distance, first))
+    _, start, count = np.unique(first[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(start, count)
+    return order[rank < neighbours]
+
+
 def load_faiss() -> Any:
     """Return the package faiss, without its notes on the processor."""
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
@@ -128,7 +139,5 @@ def _keys(hashes: Pixels, chosen: Integers) -> Integers:
 
 def _nearest(pairs: Integers, left: Pixels, right: Pixels) -> Integers:
     """In ascending order, of each first index the `KEPT_NEIGHBOURS` nearest."""
-    order = np.lexsort((pairs[:, 1], distances(left, right, pairs), pairs[:, 0]))
-    _, first, count = np.unique(pairs[order, 0], return_index=True, return_counts=True)
-    rank = np.arange(len(pairs)) - np.repeat(first, count)
-    return pairs[np.sort(order[rank < KEPT_NEIGHBOURS])] if len(pairs) else pairs
+    distance = distances(left, right, pairs)
+    return pairs[np.sort(nearest(pairs[:, 0], pairs[:, 1], distance, KEPT_NEIGHBOURS))]

@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from knee.copies.affine_registration import AffineMaps
-from knee.copies.hash_search import load_faiss
+from knee.copies.hash_search import load_faiss, nearest
 from knee.storage.arrays import Floats, Images, Integers, Pixels
 
 if TYPE_CHECKING:
@@ -93,10 +92,10 @@ def look_alikes(
     )
     mirrors = np.linalg.det(poses[:, :, :2]) < 0
     for number, discs in enumerate(batches):
-        nearest, others = index.search(discs, min(neighbours + 1, len(reduced)))
-        row, rank = np.nonzero(nearest >= similarity)
+        correlations, others = index.search(discs, min(neighbours + 1, len(reduced)))
+        row, rank = np.nonzero(correlations >= similarity)
         moving, pose = row // len(poses) + number * BATCH_IMAGES, row % len(poses)
-        fixed, correlation = others[row, rank], nearest[row, rank]
+        fixed, correlation = others[row, rank], correlations[row, rank]
         # A knee is nearly its own mirror image: the best pose of each kind may be the true one.
         kind = np.where(fixed == moving, -1, 2 * fixed + mirrors[pose])
         chosen = _best(moving, kind, correlation, 2 * neighbours + 1)
@@ -186,21 +185,9 @@ def _index(discs: Images) -> Any:
     return index
 
 
-def _best(
-    one: Integers,
-    two: Integers,
-    similarity: Images,
-    neighbours: int,
-) -> Integers:
+def _best(one: Integers, two: Integers, similarity: Images, neighbours: int) -> Integers:
     """Where each distinct pair is most similar; of each `one` the nearest `neighbours` alone."""
     order = np.lexsort((-similarity, two, one))
-    order = order[_changes(one[order]) | _changes(two[order])]
-    order = order[np.lexsort((two[order], -similarity[order], one[order]))]
-    first = np.flatnonzero(_changes(one[order]))
-    rank = np.arange(len(order)) - np.repeat(first, np.diff([*first, len(order)]))
-    return order[rank < neighbours]
-
-
-def _changes(values: Integers) -> npt.NDArray[np.bool_]:
-    """True at the first value and wherever one differs from that before it."""
-    return np.concatenate([np.ones(min(1, len(values)), bool), np.diff(values) != 0])
+    changes = np.diff(one[order], prepend=-1) | np.diff(two[order], prepend=-2)
+    order = order[changes != 0]
+    return order[nearest(one[order], two[order], -similarity[order], neighbours)]
