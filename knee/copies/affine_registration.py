@@ -140,7 +140,7 @@ def composed(outer: AffineMaps, inner: AffineMaps) -> AffineMaps:
 
 
 def _places(side: int) -> Images:
-    """float32 (3, pixels): x, y and 1 of each pixel's centre."""
+    """The centre of each pixel as x, y and 1, float32 (3, pixels)."""
     centres = ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
     y, x = np.meshgrid(centres, centres, indexing="ij")
     return np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
@@ -162,7 +162,7 @@ def _count(inside: Images) -> Images:
 
 
 def _centred(values: Images, inside: Images) -> Images:
-    """Mean 0 inside along the last axis, 0 outside."""
+    """`values` with mean 0 inside, along the last axis, and 0 outside."""
     mean = (values * inside).sum(-1, keepdims=True) / _count(inside)
     return np.asarray((values - mean) * inside, np.float32)
 
@@ -176,7 +176,7 @@ def _gain(values: Images, target: Images) -> Images:
 
 
 def _ridge(hessian: Floats) -> Floats:
-    """A little on the diagonal: where nothing is seen, nothing moves."""
+    """A small diagonal (Tikhonov), so that nothing moves where nothing is seen."""
     trace = np.trace(hessian, axis1=1, axis2=2)
     return np.asarray(np.eye(6) * (1e-3 * trace / 6 + 1e-9)[:, None, None], np.float64)
 
@@ -189,7 +189,7 @@ def _limited(step: Floats) -> AffineMaps:
 
 
 def _correlation(one: Images, two: Images) -> Floats:
-    """Of centred values along the last axis; 0 where one is constant."""
+    """The correlation of centred values along the last axis; 0 where one is constant."""
     product = (one * two).sum(-1, dtype=np.float64)
     energy = (one * one).sum(-1, dtype=np.float64) * (two * two).sum(-1, dtype=np.float64)
     return np.where(energy > 1e-6, product / np.sqrt(np.maximum(energy, 1e-12)), 0.0)
@@ -210,7 +210,7 @@ def _local_correlation(values: Images, target: Images, inside: Images, side: int
 
 
 def _blocks(values: Images, side: int) -> Images:
-    """(pairs, blocks, pixels of a block)."""
+    """`values` as (pairs, blocks, pixels of a block)."""
     edge = side // BLOCKS
     parts = values.reshape(-1, BLOCKS, edge, BLOCKS, edge).swapaxes(2, 3)
     return parts.reshape(len(values), BLOCKS * BLOCKS, edge * edge)

@@ -35,7 +35,7 @@ SMOOTH_PIXELS: Final = 0.7  # band of the detail: standard deviations of the two
 COARSE_PIXELS: Final = 3.0
 MARGIN_PIXELS: Final = {4: 1, 2: 2, 1: 3}  # at the frame, where a blur sees one side alone
 FILLED: Final = 12  # gray values up to this may be the black that turning or shifting leaves
-FILL_EDGE: Final = 50  # gray values: films fade into black, a filled corner is cut off
+FILL_EDGE: Final = 50  # gray values: radiographs fade into black, a filled corner is cut off
 BATCH_PAIRS: Final = 32  # fits the processor's cache
 
 
@@ -146,7 +146,7 @@ def _coarse(
 
 
 def _level(images: Pixels, factor: int) -> Layer:
-    """Pooled by `factor`; band-passed except at the coarsest, which has no detail."""
+    """The pyramid level pooled by `factor`; band-passed except the coarsest, without detail."""
     from scipy.ndimage import gaussian_filter
 
     side = images.shape[1] // factor

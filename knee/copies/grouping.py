@@ -21,7 +21,7 @@ from knee.storage.arrays import Integers
 
 @dataclasses.dataclass(frozen=True)
 class CopyRules:
-    """When two files are copies of one radiograph.
+    """Rules by which two files are copies of one radiograph.
 
     Attributes:
         search: for copies by their pixels.
@@ -69,7 +69,7 @@ def add_groups(
 def _representatives(
     sources: Sequence[str], families: Integers, patterns: file_names.Patterns
 ) -> list[int]:
-    """For each family its first member whose name is no copy's, else its first."""
+    """The first member of each family whose name is not a copy's, else its first member."""
     stems = [PurePosixPath(source).stem for source in sources]
     derived = np.array([file_names.source_stem(stem, patterns) != stem for stem in stems])
     order = np.lexsort((np.arange(len(sources)), derived, families))

@@ -138,6 +138,6 @@ def _keys(hashes: Pixels, chosen: Integers) -> Integers:
 
 
 def _nearest(pairs: Integers, left: Pixels, right: Pixels) -> Integers:
-    """In ascending order, of each first index the `KEPT_NEIGHBOURS` nearest."""
+    """The pairs of each first index with its `KEPT_NEIGHBOURS` nearest, in ascending order."""
     distance = distances(left, right, pairs)
     return pairs[np.sort(nearest(pairs[:, 0], pairs[:, 1], distance, KEPT_NEIGHBOURS))]

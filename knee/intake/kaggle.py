@@ -65,11 +65,11 @@ def _fetched(handle: str) -> Path:
     try:
         return Path(kagglehub.dataset_download(handle))
     except Exception as error:  # of requests, of kagglehub, of the file system
-        raise DownloadError(_what_failed(handle, error)) from error
+        raise DownloadError(_message(handle, error)) from error
 
 
-def _what_failed(handle: str, error: Exception) -> str:
-    """One line; the text of the exception may hold an address or a token, and is left out."""
+def _message(handle: str, error: Exception) -> str:
+    """The message, without the exception's text, which may hold an address or a token."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     kind = type(error).__name__
     if status in (401, 403) or "Unauthenticated" in kind or "Credential" in kind:

@@ -162,7 +162,7 @@ def _number(text: str) -> float | None:
 
 
 def _age_years(text: str) -> float | None:
-    """As a number or as DICOM writes it (067Y); 90 for all above, who could be recognised by it."""
+    """Age as a number or as DICOM writes it (067Y); above 90 it would identify, and is 90."""
     years = _number(text.rstrip("Yy"))
     return min(years, OLDEST_YEARS) if years is not None and 0 <= years <= 150 else None
 

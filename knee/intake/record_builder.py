@@ -1,4 +1,4 @@
-"""Listed files to the records table, the canonical pixels and the fingerprints, each read once."""
+"""Source files to the records table, the canonical pixels and fingerprints, each read once."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _header_columns(image: Decoded, key: bytes) -> dict[str, Any]:
 
 
 def _pixel_sha256(image: Pixels) -> str:
-    """Of the shape as text and the gray values, row by row."""
+    """The hash of the shape as text and the gray values, row by row."""
     digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()

@@ -147,7 +147,7 @@ def _reason(error: BaseException | None) -> UnreadableImage | None:
 
 @functools.cache
 def _silence() -> None:
-    """What the libraries say about a file can quote it: none of it gets out."""
+    """Silence the libraries: their messages about a file can quote it."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     config.settings.reading_validation_mode = config.IGNORE
     try:
@@ -159,7 +159,7 @@ def _silence() -> None:
 
 
 def _read(content: bytes, maximum_megapixels: float) -> Any:
-    """The elements of KEYWORDS, with a transfer syntax whatever the file says about it."""
+    """The data set of KEYWORDS, with a transfer syntax even if the file names none."""
     stream = dicom_limits.Stream(content)
     filereader.read_preamble(stream, force=True)
     meta = filereader.read_dataset(
@@ -188,7 +188,7 @@ def _after_meta(tag: Any, _representation: str | None, _length: int) -> bool:
 
 
 def _check(dataset: Any, maximum_megapixels: float) -> None:
-    """Refuse what holds no image, several, or too large a one, before pixels are touched."""
+    """Refuse a data set without an image, with several or too large a one, before any decoding."""
     if not any(keyword in dataset for keyword in PIXELS):
         missing = "its pixels" if "Rows" in dataset else "an image, or one that is cut short"
         raise UnreadableImage(f"a DICOM file without {missing}")
@@ -270,7 +270,7 @@ def _gray(dataset: Any, plugin: str) -> Pixels:
 
 
 def _wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
-    """uint16 (rows, columns) of lossy 12-bit JPEG, for which pydicom does not ask GDCM."""
+    """Lossy 12-bit JPEG, for which pydicom does not ask GDCM, as uint16 (rows, columns)."""
     import gdcm
 
     fragment = gdcm.Fragment()
@@ -297,5 +297,5 @@ def _wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
 
 
 def _name(syntax: uid.UID) -> str:
-    """The standard's keyword; never what the file has in its place."""
+    """The standard's keyword of the transfer syntax; never the text that the file has for it."""
     return str(syntax.keyword) if syntax in uid.AllTransferSyntaxes else "unknown"

@@ -43,10 +43,10 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
 
 
 class _Quiet:
-    """No warning while any thread is inside: an image that decodes is used, whatever is mumbled.
+    """A context without warnings, for many threads: an image that decodes is used in any case.
 
-    warnings.catch_warnings puts back what it found, so threads that overlap would put back each
-    other's: here the first one in saves the filters, and the last one out restores them.
+    warnings.catch_warnings restores the filters of its start, so overlapping threads would restore
+    each other's: here the first thread in saves the filters, and the last one out restores them.
     """
 
     def __init__(self) -> None:

@@ -94,7 +94,7 @@ def check_scans(content: bytes) -> None:
 
 
 def _reason(error: Exception, name: str) -> str:
-    """What is wrong with the file, without quoting it."""
+    """The reason for a damaged file, without quoting it."""
     text = str(error)
     if isinstance(error, Image.DecompressionBombError):
         return "its header tells of more pixels than any film has"
@@ -117,7 +117,7 @@ def _bits(image: Image.Image, content: bytes) -> int:
 
 
 def _compression(image: Image.Image) -> str:
-    """How the file packs its pixels."""
+    """The compression of the file's pixels, as in `Decoded`."""
     named = image.info.get("compression", 0)
     if image.format == "TIFF":
         text = str(named).removeprefix("tiff_")
@@ -128,7 +128,7 @@ def _compression(image: Image.Image) -> str:
 
 
 def _is_inverted(image: Image.Image) -> bool:
-    """Whether 0 is white in the values that Pillow gives: it turns only shallow TIFF itself."""
+    """Whether 0 is white in Pillow's values: it inverts only TIFF of up to 8 bits itself."""
     if image.format != "TIFF" or not image.mode.startswith(("I", "F")):
         return False
     photometric: int = image.tag_v2.get(TIFF_PHOTOMETRIC, 1)  # type: ignore[attr-defined]
@@ -136,14 +136,14 @@ def _is_inverted(image: Image.Image) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """`image`, turned as its EXIF tag says; damaged EXIF says nothing."""
+    """`image`, turned as its EXIF tag says; damaged EXIF is ignored."""
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
 def _gray(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:
-    """uint8 (height, width)."""
+    """The image as gray values, uint8 (height, width)."""
     if image.mode.startswith(("I", "F")):
         return stretched(np.asarray(image))
     if image.mode in WITH_ALPHA or "transparency" in image.info:

@@ -14,15 +14,13 @@ from knee.records.records_table import QUARANTINED
 Policy = Literal["quarantine", "majority", "keep"]
 
 
-def conflicting_labels(pictures: Sequence[int], labels: Sequence[str]) -> dict[int, list[str]]:
+def conflicting_labels(groups: Sequence[int], labels: Sequence[str]) -> dict[int, list[str]]:
     """Return the copy groups with two or more labels, and these labels, sorted by bytes."""
     names_of: dict[int, set[str]] = defaultdict(set)
-    for picture, label in zip(pictures, labels, strict=True):
-        names_of[picture].add(label)
+    for group, label in zip(groups, labels, strict=True):
+        names_of[group].add(label)
     return {
-        picture: sorted(names, key=os.fsencode)
-        for picture, names in names_of.items()
-        if len(names) > 1
+        group: sorted(names, key=os.fsencode) for group, names in names_of.items() if len(names) > 1
     }
 
 
@@ -40,8 +38,8 @@ def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     usable = frame[frame["pixel_row"] >= 0]
     conflicts = conflicting_labels(usable["picture"].tolist(), usable["label"].tolist())
     rows_of = usable.groupby("picture").groups
-    for picture, labels in conflicts.items():
-        rows = rows_of[picture]
+    for group, labels in conflicts.items():
+        rows = rows_of[group]
         reason = f"the same picture stands under {', '.join(labels)}"
         most = majority(usable.loc[rows, "label"]) if policy == "majority" else None
         if most is not None:

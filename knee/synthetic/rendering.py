@@ -1,6 +1,6 @@
 """The rendering of a synthetic knee: X-rays through it, as grayscale values.
 
-Beer-Lambert along every ray, scatter and quantum noise on the detector, then film's sigmoid
+Beer-Lambert along every ray, scatter and quantum noise on the detector, then the film's sigmoid
 response to the logarithm of the dose. Bright is dense. How a radiograph is taken (view, field,
 exposure, border, marker) is drawn without looking at the bone.
 """
