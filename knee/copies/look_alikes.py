@@ -187,7 +187,7 @@ def _index(discs: Images) -> Any:
 
 def _best(one: Integers, two: Integers, similarity: Images, neighbours: int) -> Integers:
     """Places where each pair is most similar, for the nearest `neighbours` of each `one`."""
-    order = np.lexsort((-similarity, two, one))
+    order: Integers = np.lexsort((-similarity, two, one))
     changes = np.diff(one[order], prepend=-1) | np.diff(two[order], prepend=-2)
     order = order[changes != 0]
     return order[nearest(one[order], two[order], -similarity[order], neighbours)]

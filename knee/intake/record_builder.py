@@ -148,12 +148,11 @@ def _examine_all(
 def _header_columns(image: Decoded, key: bytes) -> dict[str, Any]:
     """What the file itself says; after this function the patient's number is only a hash."""
     height, width = image.pixels.shape
-    file = ("mode", "format", "bits", "compression", "pixel_spacing_mm")
-    person = ("origin", "side", "sex", "age_years")
+    names = {field.name for field in dataclasses.fields(image)} & set(COLUMNS)
     return {
+        **{name: getattr(image, name) for name in names},
         "width": width,
         "height": height,
-        **{name: getattr(image, name) for name in (*file, *person)},
         "patient": patients.hashed(image.patient, key) if image.patient else "",
     }
 
