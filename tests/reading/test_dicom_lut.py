@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 
-from knee.reading import dicom_header
+from knee.reading import dicom, dicom_header
 from knee.reading.dicom_lut import Display, Lookup, Window, luma, render
 from tests.reading.dicom_files import RAMP, dataset, table
 
@@ -39,6 +42,31 @@ def test_tables_are_those_of_pydicom(first: int, count: int, seed: int) -> None:
     theirs = apply_voi_lut(apply_modality_lut(RAMP, made), made) / 65_535 * 255
     ours = render(RAMP, dicom_header.display(made), NO_PADDING)
     assert np.abs(ours - theirs).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.filterwarnings("ignore")  # of pydicom about its files
+def test_files_of_pydicom_are_shown_as_pydicom_shows_them() -> None:
+    compared = 0
+    folder = Path(pydicom.__file__).parent / "data" / "test_files"
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            read = dicom.read(path.read_bytes(), 64)
+            stored = pixel_array(read)
+            display = dicom_header.display(read)
+        except Exception:  # damaged on purpose, or in a syntax without decoder
+            continue
+        if stored.ndim != 2 or display.interest is None:
+            continue
+        bits = display.bits - display.signed
+        range_ = np.array([-(2**bits) * display.signed, 2**bits - 1], np.float64)
+        if "RescaleSlope" in read:
+            range_ = range_ * float(read.RescaleSlope) + float(read.RescaleIntercept)
+        theirs = apply_voi_lut(apply_modality_lut(stored, read), read).astype(np.float64)
+        theirs = np.rint((theirs - range_[0]) * (255 / (range_[1] - range_[0])))
+        ours = render(stored, display, np.zeros(stored.shape, np.bool_))
+        np.testing.assert_array_equal(ours, 255 - theirs if display.inverted else theirs)
+        compared += 1
+    assert compared > 30
 
 
 def test_a_first_value_below_zero_is_reached() -> None:
