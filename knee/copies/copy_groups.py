@@ -11,26 +11,39 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict, deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from knee.copies import affine_registration, copy_check, hash_search, look_alikes
 from knee.copies.affine_registration import AffineMaps
+from knee.reading.canonical_image import resize
 from knee.records.components import Pair, components
 from knee.storage.arrays import Integers, Pixels
 
 ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already
 
 
-@dataclasses.dataclass(frozen=True)
-class Fingerprints:
-    """What copies are recognised by: two hashes, uint8 (32,), and a small image, uint8 (96, 96)."""
+class Fingerprints(NamedTuple):
+    """What copies of an image are recognised by.
+
+    Attributes:
+        upright: perceptual hash, uint8 (32,).
+        mirrored: perceptual hash of the mirror image, uint8 (32,).
+        reduced: the image, uint8 (96, 96).
+    """
 
     upright: Pixels
     mirrored: Pixels
     reduced: Pixels
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Fingerprints:
+        """Return those of an image, uint8 (height, width)."""
+        side = copy_check.REDUCED_SIDE_PIXELS
+        return cls(*hash_search.perceptual_hashes(pixels), resize(pixels, side, side))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +75,9 @@ class Links:
     maps: AffineMaps
 
 
-def copy_groups(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: CopySearch
-) -> Integers:
-    """Return the copy group of each image, int64 (n,), numbered by their first images.
-
-    Args:
-        hashes: uint8 (n, 32), see `perceptual_hashes`.
-        mirrored_hashes: uint8 (n, 32), of the mirror images.
-        reduced: uint8 (n, 96, 96).
-        search: settings.
-    """
+def copy_groups(fingerprints: Sequence[Fingerprints], search: CopySearch) -> Integers:
+    """Return the copy group of each image, int64 (n,), numbered by their first images."""
+    hashes, mirrored_hashes, reduced = map(np.stack, zip(*fingerprints, strict=True))
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
     links = verify(reduced, candidates, search.copy)
     return consistent_groups(reduced, links, search)

@@ -51,12 +51,7 @@ def add_groups(
     pairs += equal_pairs(file_names.lineage_keys(sources, same.lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, same.lineage)
-    copies = copy_groups.copy_groups(
-        np.stack([fingerprints[index].upright for index in chosen]),
-        np.stack([fingerprints[index].mirrored for index in chosen]),
-        np.stack([fingerprints[index].reduced for index in chosen]),
-        same.search,
-    )
+    copies = copy_groups.copy_groups([fingerprints[index] for index in chosen], same.search)
     pictures = by_first(copies[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures

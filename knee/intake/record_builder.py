@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from knee.copies import copy_check, hash_search
 from knee.copies.copy_groups import Fingerprints
 from knee.intake import patients
 from knee.intake.labels import Listing
@@ -90,19 +89,15 @@ def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFil
         return ExaminedFile({**row, "status": REJECTED, "reason": str(reason)})
     margins = borders.measure(image.pixels)
     pixels = borders.crop(image.pixels, margins) if canonical.crop_borders else image.pixels
-    upright, mirrored = hash_search.perceptual_hashes(pixels)
-    side = copy_check.REDUCED_SIDE_PIXELS
+    fingerprints = Fingerprints.of(pixels)
     row |= {
         "pixel_sha256": _pixel_sha256(image.pixels),
-        "perceptual_hash": upright.tobytes().hex(),
+        "perceptual_hash": fingerprints.upright.tobytes().hex(),
         **_header_columns(image, key),
         **{f"border_{name}": width for name, width in dataclasses.asdict(margins).items()},
     }
-    return ExaminedFile(
-        row,
-        canonical_image.fit(pixels, canonical.side_pixels, canonical.fit),
-        Fingerprints(upright, mirrored, canonical_image.resize(pixels, side, side)),
-    )
+    square = canonical_image.fit(pixels, canonical.side_pixels, canonical.fit)
+    return ExaminedFile(row, square, fingerprints)
 
 
 def add_facts(

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from knee.copies import copy_check, copy_groups, hash_search
+from knee.copies.copy_groups import Fingerprints
 from knee.reading.canonical_image import resize
 from knee.run import parameters
 from knee.storage.arrays import Integers, Pixels
@@ -66,9 +67,7 @@ def reduced(pictures: Sequence[Pixels]) -> Pixels:
 
 
 def groups(pictures: Sequence[Pixels], search: copy_groups.CopySearch = SEARCH) -> Integers:
-    both = [hash_search.perceptual_hashes(pixels) for pixels in pictures]
-    upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
-    return copy_groups.copy_groups(upright, mirrored, reduced(pictures), search)
+    return copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], search)
 
 
 def test_the_thresholds_tested_here_are_the_projects() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from knee.copies import copy_check, copy_groups, grouping, hash_search
+from knee.copies import copy_check, copy_groups, grouping
 from knee.copies.copy_groups import Fingerprints
-from knee.reading.canonical_image import resize
 from knee.records import file_names
 from knee.run import parameters
 from knee.storage.arrays import Pixels
@@ -31,10 +30,7 @@ def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, lis
         digest = "" if image is None else str(hash(image.tobytes()))
         records.append((source, patient, number, digest, -1, -1))
         if image is not None:
-            side = copy_check.REDUCED_SIDE_PIXELS
-            fingerprints.append(
-                Fingerprints(*hash_search.perceptual_hashes(image), resize(image, side, side))
-            )
+            fingerprints.append(Fingerprints.of(image))
     names = ["source", "patient", "pixel_row", "pixel_sha256", "picture", "group"]
     return pd.DataFrame(records, columns=names, index=np.arange(len(rows)) * 2), fingerprints
 
