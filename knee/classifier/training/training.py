@@ -53,7 +53,7 @@ class Plan:
     @property
     def probes(self) -> bool:
         """Whether the head is trained alone first: before pretrained layers are fine-tuned."""
-        fine_tunes = self.backbone.weights != "none" and self.backbone.cut != "head"
+        fine_tunes = self.backbone.weights != "none" and self.backbone.depth != "head"
         return self.probe is not None and fine_tunes
 
 
