@@ -113,8 +113,8 @@ def _strangers(
     count = chosen.strangers_per_kind
     if not count or limits.unlikeness is None:
         return {}, {}
-    drawn = non_radiographs.strangers(films.shape[1], count, chosen.seed)
-    spoiled = non_radiographs.disturbed(films[:: max(len(films) // count, 1)][:count])
+    drawn = non_radiographs.draw_all(films.shape[1], count, chosen.seed)
+    spoiled = non_radiographs.corrupted(films[:: max(len(films) // count, 1)][:count])
     pictures = np.concatenate([*drawn.values(), *spoiled.values()])
     observed = model_outputs.split_outputs(saved.predict(joint, pictures), len(limits.classes))
     found = limits.scores(observed.features)

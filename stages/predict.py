@@ -84,7 +84,7 @@ def _model(chosen: argparse.Namespace, temporary: Path) -> tuple[Path, str, str]
     return fetched.folder, fetched.name, fetched.version
 
 
-def _sources(chosen: argparse.Namespace, classes: Sequence[str]) -> list[source_files.Source]:
+def _sources(chosen: argparse.Namespace, classes: Sequence[str]) -> list[source_files.SourceFile]:
     if chosen.labels:
         if len(chosen.paths) != 1:
             raise source_files.FolderError("--labels: give one folder with a sub-folder a class")

@@ -30,7 +30,7 @@ CHUNK_FILES: Final = 512  # decoded images in memory at once
 
 
 def classify(
-    sources: Sequence[source_files.Source],
+    sources: Sequence[source_files.SourceFile],
     canonical: Canonical,
     predictor: Predictor,
     limits: prediction_limits.Caution,
@@ -103,7 +103,7 @@ def as_json(table: pd.DataFrame) -> str:
 
 
 def _table(
-    sources: Sequence[source_files.Source],
+    sources: Sequence[source_files.SourceFile],
     chances: npt.NDArray[np.float64],
     unlike: npt.NDArray[np.float64],
     reasons: Sequence[str],

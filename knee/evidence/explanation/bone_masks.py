@@ -61,7 +61,7 @@ def read_masks(
 def _read(path: Path, maximum_megapixels: float) -> Pixels:
     """uint8 (height, width), 255 where bone is."""
     try:
-        content = source_files.read(source_files.Source(path.name, path, ""))
+        content = source_files.read(source_files.SourceFile(path.name, path, ""))
         gray = raster.decode(content, maximum_megapixels).pixels
     except decoded.UnreadableImage as reason:
         raise MaskError(f"{path} is no mask: {reason}") from None

@@ -130,7 +130,7 @@ def test_another_file_than_the_recorded_one_is_refused(
 
 
 def test_strangers_are_the_same_for_a_seed_and_differ_within_a_kind() -> None:
-    one, two = non_radiographs.strangers(32, 3, 0), non_radiographs.strangers(32, 3, 0)
+    one, two = non_radiographs.draw_all(32, 3, 0), non_radiographs.draw_all(32, 3, 0)
     assert len(one) >= 5
     for kind, pictures in one.items():
         assert pictures.shape == (3, 32, 32)
