@@ -134,7 +134,7 @@ def test_a_model_is_significantly_better_only_than_a_shortcut_that_it_clearly_be
     ]
     many = dataclasses.replace(BOOTSTRAP, draws=2000)
     part = compare(field, many)
-    found = paired_comparison.best_shortcuts(part, "accuracy", BOOTSTRAP.level)
+    found: Any = paired_comparison.best_shortcuts(part, "accuracy", BOOTSTRAP.level)
     assert {one["other"] for one in found} == {"better shortcut"}
     assert {one["model"]: one["significant"] for one in found} == {
         "good": True,
