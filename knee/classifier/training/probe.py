@@ -16,10 +16,9 @@ import numpy.typing as npt
 from knee.classifier.features.feature_source import Source
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
-from knee.storage import artifacts
 from knee.storage.arrays import Integers
 from knee.storage.artifacts import ArtifactError
-from knee.storage.row_files import RowFile
+from knee.storage.row_files import RowFile, written_rows
 
 BATCH_IMAGES = 16
 
@@ -71,21 +70,18 @@ def train_head(
 
 
 def _write_features(trunk: keras.Model, source: Source, rows: Integers, path: Path) -> None:
-    """Outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shape = (len(source.kinds), len(rows), *trunk.output.shape[1:])
-    with artifacts.naming(path), path.open("wb") as stream:
-        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(stream, header)
+    """Write the outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
+    axes = (len(source.kinds), len(rows))
+    with written_rows(path, trunk.output.shape[1:], np.float16, axes) as file:
         for view in range(len(source.kinds)):
             for start in range(0, len(rows), BATCH_IMAGES):
                 batch = rows[start : start + BATCH_IMAGES]
                 values = source.take(np.full_like(batch, view), batch).astype(np.float32)
                 images = values[..., np.newaxis] if source.pixels else values
-                found = np.asarray(trunk.predict_on_batch(images)).astype(np.float16)
-                if not np.isfinite(found).all():
+                features = np.asarray(trunk.predict_on_batch(images)).astype(np.float16)
+                if not np.isfinite(features).all():
                     raise ArtifactError(
                         "the backbone's features exceed what float16 holds: check the weights, or "
                         "fine-tune without a probe (train.probe_epochs=0)"
                     )
-                stream.write(found.data)
+                file.extend(features)
