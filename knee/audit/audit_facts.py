@@ -1,13 +1,13 @@
-"""What a data set holds besides bone: copies, conflicts, leakage, and how far shortcuts get.
+"""Facts about a data set: copies, conflicts, leakage, and how far shortcuts get.
 
-`headline` of the facts is metrics/audit.json, `shortcut_details` is metrics/shortcuts.json; the
+`dvc_metrics` of the facts is metrics/audit.json, `shortcut_details` is metrics/shortcuts.json; the
 report for people is in `audit_report`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,33 @@ from knee.storage.artifacts import ArtifactError
 PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, "seed": 42}
 
 
+class Leakage(TypedDict):
+    """Shares, 0-1, of test images with a relative in training, by the split."""
+
+    random: float | None  # the published protocol; None where a class is too small for it
+    in_use: float
+
+
+class AuditFacts(TypedDict, total=False):
+    """What is read of audit.json and shortcuts.json."""
+
+    synthetic: bool
+    split_protocol: str
+    records: int
+    used: int
+    quarantined: int
+    rejected: int
+    pictures: int
+    conflicting_pictures: int
+    copies: dict[str, int]
+    leakage: Leakage
+    chance: float
+    alarms: list[str]
+    shortcuts: dict[str, dict[str, Any]]
+
+
 def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:
-    """(records,) False for copies that their file names call derived."""
+    """Return (records,) False for copies that their file names call derived."""
     return file_names.originals(records["source"].tolist(), patterns)
 
 
@@ -42,7 +67,7 @@ def facts(
     split_protocol: str,
     synthetic: bool,
 ) -> dict[str, Any]:
-    """Counts, relations, leakage and origins.
+    """Return counts, relations, leakage and origins.
 
     Args:
         records: the records table.
@@ -82,10 +107,10 @@ def facts(
 
 
 def copies(films: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
-    """Files beyond the first of their picture, each counted once, by the strongest relation.
+    """Count files beyond the first of their copy group, each once, by the strongest relation.
 
     The same bytes; else the same pixels; else a name that calls it a copy; else a near copy (found
-    by its look). With the number of pictures they add up to the number of films.
+    by its look). With the number of copy groups they add up to the number of images.
     """
     pixel_hashes = films["pixel_sha256"].tolist()
     pairs = list(equal_pairs(pixel_hashes))
@@ -101,7 +126,7 @@ def copies(films: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
 
 
 def random_leakage(records: pd.DataFrame) -> float | None:
-    """Leakage of the published protocol; None where a class is too small for it."""
+    """Return the leakage of the published protocol; None where a class is too small for it."""
     try:
         split = protocols.random_split(records, folds=2, **PUBLISHED)
     except split_table.SplitError:
@@ -110,7 +135,7 @@ def random_leakage(records: pd.DataFrame) -> float | None:
 
 
 def origins(films: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Films by origin and label; the origin "" is unknown. Empty where none is known."""
+    """Count images by origin and label; the origin "" is unknown. Empty where none is known."""
     if not (films["origin"] != "").any():
         return {}
     table = pd.crosstab(films["origin"], films["label"])
@@ -125,44 +150,47 @@ def shortcut_facts(
     split: pd.DataFrame,
     pixels: Pixels,
     kept: pd.DataFrame,
-    protocol: shortcut_scores.Protocol,
+    protocol: shortcut_scores.ShortcutProtocol,
     most_pictures: int,
 ) -> dict[str, Any]:
-    """How well each shortcut predicts the label.
+    """Score each shortcut as a predictor of the label.
 
     Args:
         records: the records table.
         split: the split in use.
         pixels: uint8 (rows, side, side).
-        kept: one used record a picture.
+        kept: one used record of each copy group.
         protocol: how to judge.
-        most_pictures: more are thinned out, by whole groups at random, for the cross-validation.
+        most_pictures: more are subsampled, by whole groups at random, for the cross-validation.
 
     Returns:
         shortcut_pictures, chance, alarms (names), and shortcuts.<name> with the figures of
         `shortcut_scores.cross_validated`, those of the split's test subset under `test`.
     """
     names = class_names(records)
-    chosen = _thinned(kept, most_pictures, protocol.seed)
-    subsets = dict(zip(split["record"], split["subset"], strict=True))
-    asked = records[records["record"].isin(chosen["record"]) | _in_subset(records, subsets)]
-    asked = asked.reset_index(drop=True)
-    labels, groups = (asked[name].to_numpy(np.int64) for name in ("class_index", "group"))
-    inside = np.flatnonzero(asked["record"].isin(chosen["record"]))
-    rows = tuple(
-        np.flatnonzero(asked["record"].map(subsets) == subset) for subset in ("train", "test")
-    )
+    chosen = _subsample_groups(kept, most_pictures, protocol.seed)
+    subset = records["record"].map(split.set_index("record")["subset"])
+    is_chosen = records["record"].isin(chosen["record"])
+    is_needed = is_chosen | subset.isin(("train", "test"))
+    needed = records[is_needed].reset_index(drop=True)
+    labels, groups = (needed[name].to_numpy(np.int64) for name in ("class_index", "group"))
+    inside = np.flatnonzero(is_chosen[is_needed])
+    train, test = (np.flatnonzero(subset[is_needed] == name) for name in ("train", "test"))
     found = {}
-    bar = tqdm(shortcuts(asked, pixels).items(), desc="audit", unit="shortcut", disable=None)
+    bar = tqdm(shortcuts(needed, pixels).items(), desc="audit", unit="shortcut", disable=None)
     for name, shortcut in bar:
-        part = shortcut_scores.part(shortcut, inside)
-        figures = shortcut_scores.cross_validated(
-            part, labels[inside], groups[inside], names, protocol
-        )
-        test = shortcut_scores.held_out(
-            shortcut, labels, groups, names, protocol, (rows[0], rows[1])
-        )
-        found[name] = {**figures, "test": test}
+        found[name] = {
+            **shortcut_scores.cross_validated(
+                shortcut_scores.part(shortcut, inside),
+                labels[inside],
+                groups[inside],
+                names,
+                protocol,
+            ),
+            "test": shortcut_scores.held_out(
+                shortcut, labels, groups, names, protocol, (train, test)
+            ),
+        }
     return {
         "shortcut_pictures": len(chosen),
         "chance": round(1 / max(1, len(names)), 6),
@@ -171,8 +199,8 @@ def shortcut_facts(
     }
 
 
-def headline(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What fits DVC's table of metrics: `facts` without lists, intervals and test figures."""
+def dvc_metrics(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fits DVC's table: `facts` without lists, intervals and test figures."""
     figures = {
         name: {key: one[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "p_value")}
         for name, one in facts["shortcuts"].items()
@@ -184,16 +212,12 @@ def headline(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shortcut_details(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is known of the shortcuts, with intervals and test figures."""
-    told = ("synthetic", "split_protocol", "shortcut_pictures", "chance", "alarms", "shortcuts")
-    return {key: facts[key] for key in told} | {"origins": facts["origins"]}
+    """Return all figures of the shortcuts, with intervals and test figures."""
+    keys = ("synthetic", "split_protocol", "shortcut_pictures", "chance", "alarms", "shortcuts")
+    return {key: facts[key] for key in keys} | {"origins": facts["origins"]}
 
 
-def _in_subset(records: pd.DataFrame, subsets: dict[int, str]) -> pd.Series[bool]:
-    return records["record"].map(subsets).isin(("train", "test"))
-
-
-def _thinned(kept: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+def _subsample_groups(kept: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     """Whole groups at random, as many as have at most `most` records together."""
     if len(kept) <= most:
         return kept

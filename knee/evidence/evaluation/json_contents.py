@@ -1,0 +1,96 @@
+"""What stands in the JSON files of one backbone that later stages read, key by key.
+
+The key of a figure is its name in `scores.HEADLINE`; None where it is not defined.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from knee.statistics.bootstrap import Interval
+
+
+class Preprocessing(TypedDict):
+    """How the images of a training were made canonical; fit: letterbox | squash | crop."""
+
+    side_pixels: int
+    fit: Any
+    crop_borders: bool
+
+
+class TrainingRecord(TypedDict, total=False):
+    """training.json: what a training was made from, and the uncertainty of its model."""
+
+    backbone: str
+    best_epoch: int
+    classes: list[str]
+    data: str
+    data_fingerprint: str  # SHA-256 of the records table
+    execution: str
+    model_sha256: str
+    parameters: dict[str, Any]  # flat, dotted keys
+    preprocessing: Preprocessing
+    split_fingerprint: str  # SHA-256 of the split table
+    split_protocol: str  # grouped | official | random
+    synthetic: bool
+    temperature: float
+    calibration: dict[str, Any]
+    conformal: dict[str, Any]
+    novelty: dict[str, Any]
+
+
+class SplitMetrics(TypedDict):
+    """What is read of split.json."""
+
+    protocol: str
+    leaky: bool
+    leakage: float
+
+
+class ClassFigures(TypedDict):
+    """Figures of one class against the rest."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+class EvaluationReport(TypedDict, total=False):
+    """test.json: where the figures come from, the figures, and the uncertainty of the model."""
+
+    backbone: str
+    synthetic: bool
+    split_protocol: str
+    leaky: bool
+    leakage: float
+    records: int
+    groups: int
+    accuracy: float
+    macro_f1: float
+    expected_calibration_error: float
+    confidence_interval: dict[str, Interval]
+    per_class: dict[str, ClassFigures]
+    calibration: dict[str, Any]
+    conformal: dict[str, Any] | None
+    out_of_distribution: dict[str, Any] | None
+
+
+class CrossValidationReport(TypedDict, total=False):
+    """cross_validation.json: without figures where status is "not run"."""
+
+    status: str  # done | not run
+    reason: str  # why it was not run
+    backbone: str
+    classes: list[str]
+    synthetic: bool
+    leaky: bool
+    subset: str  # all | development
+    folds: int
+    repeats: int
+    records: int
+    groups: int
+    confidence_interval: dict[str, Interval]
+    per_class: dict[str, ClassFigures]
+    over_folds: dict[str, dict[str, float | None]]  # mean, standard_deviation
+    per_fold: list[dict[str, Any]]
