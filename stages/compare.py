@@ -18,6 +18,7 @@ from knee.audit import shortcuts
 from knee.classifier.features import feature_source
 from knee.evidence.comparison import comparison_report, models_and_baselines
 from knee.evidence.evaluation import predictions
+from knee.evidence.evaluation.json_contents import ComparisonReport
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
@@ -69,7 +70,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
             tested, baselines, split_table.read_split(paths.split)
         ),
     }
-    report: models_and_baselines.ComparisonReport = {
+    report: ComparisonReport = {
         "synthetic": settings.data.synthetic,
         "split_protocol": settings.split.protocol,
         "leaky": settings.split.protocol == "random",
@@ -103,7 +104,7 @@ def _baselines(paths: Paths, names: Sequence[str]) -> models_and_baselines.Basel
     )
 
 
-def _log(facts: models_and_baselines.ComparisonReport) -> None:
+def _log(facts: ComparisonReport) -> None:
     metric = facts["metric"]
     for evidence, within, part in comparison_report.parts(facts):
         for name, one in part["figures"].items():

@@ -18,6 +18,7 @@ import pandas as pd
 from knee import tracking
 from knee.classifier.attribution import grad_cam
 from knee.classifier.net import devices, model_outputs, saved
+from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import charts, contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.evaluation.json_contents import TrainingRecord
@@ -59,7 +60,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Judge `backbone`; write figures, predictions and the folder `plots_out`."""
     chosen = settings.evaluate
     table = records_table.read_records(paths.records)
-    trained = saved.TrainedModel.read(paths.model)
+    trained = TrainedModel.read(paths.model)
     trained.check_origin(
         paths.backbone,
         records_table.class_names(table),
@@ -106,9 +107,7 @@ def _observer(model: keras.Model, classes: int) -> Callable[[Pixels], Observed]:
     return lambda pixels: model_outputs.split_outputs(saved.predict(joint, pixels), classes)
 
 
-def _predictions(
-    held: pd.DataFrame, observed: Observed, trained: saved.TrainedModel
-) -> pd.DataFrame:
+def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) -> pd.DataFrame:
     """The table predictions.csv: probabilities, prediction sets and out-of-distribution scores."""
     classes = trained.training["classes"]
     table = predictions.predictions(held, observed.probabilities, classes)

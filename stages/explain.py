@@ -18,7 +18,8 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.attribution import grad_cam, occlusion, randomisation
-from knee.classifier.net import devices, saved
+from knee.classifier.net import devices
+from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.explanation import bone_masks, explanation_report
@@ -93,10 +94,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 
 def _read(
     chosen: parameters.Explain, paths: Paths
-) -> tuple[saved.TrainedModel, dict[str, Any], pd.DataFrame]:
+) -> tuple[TrainedModel, dict[str, Any], pd.DataFrame]:
     """The trained model, what the report says of its origin, and the chosen test records."""
     table = records_table.read_records(paths.records)
-    trained = saved.TrainedModel.read(paths.model)
+    trained = TrainedModel.read(paths.model)
     trained.check_origin(
         paths.backbone,
         records_table.class_names(table),

@@ -28,7 +28,7 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.features import engines
-from knee.classifier.net import saved
+from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import batch_prediction
@@ -53,7 +53,7 @@ def run(chosen: argparse.Namespace) -> int:
     engine = engines.choose(chosen.engine, chosen.precision)
     with tempfile.TemporaryDirectory() as temporary:
         folder, name, version = _model(chosen, Path(temporary))
-        trained = saved.TrainedModel.read(folder, name, version, chosen.maximum_megapixels)
+        trained = TrainedModel.read(folder, name, version, chosen.maximum_megapixels)
         sources = _sources(chosen, trained.classes)
         from knee.classifier.inference.predictor import Predictor  # Keras: not for a user's mistake
 

@@ -11,19 +11,16 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from knee import tracking
 from knee.evidence.evaluation import predictions
+from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport
 from knee.promotion import candidates, champion_decision, description, gates
 from knee.run import command, parameters
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, json_files
-
-if TYPE_CHECKING:
-    from knee.audit.audit_facts import AuditFacts
-    from knee.evidence.comparison.models_and_baselines import ComparisonReport
 
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
@@ -89,9 +86,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     comparison = json_files.read_json_if_present(paths.comparison / "comparison.json")
     seen = [
         gates.split(best.training["split_protocol"]),
-        gates.audit(cast("AuditFacts | None", audit)),
+        gates.audit(cast(AuditFacts | None, audit)),
         gates.shortcuts(
-            cast("ComparisonReport | None", comparison),
+            cast(ComparisonReport | None, comparison),
             best.backbone,
             chosen.minimum_probability,
         ),

@@ -7,7 +7,7 @@ report for people is in `audit_report`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,31 +27,6 @@ from knee.storage.artifacts import ArtifactError
 
 # The published protocol: 80 % train, 10 % val, 10 % test of all files.
 PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, "seed": 42}
-
-
-class Leakage(TypedDict):
-    """Shares, 0-1, of test images with a relative in training, by the split."""
-
-    random: float | None  # the published protocol; None where a class is too small for it
-    in_use: float
-
-
-class AuditFacts(TypedDict, total=False):
-    """What is read of audit.json and shortcuts.json."""
-
-    synthetic: bool
-    split_protocol: str
-    records: int
-    used: int
-    quarantined: int
-    rejected: int
-    pictures: int
-    conflicting_pictures: int
-    copies: dict[str, int]
-    leakage: Leakage
-    chance: float
-    alarms: list[str]
-    shortcuts: dict[str, dict[str, Any]]
 
 
 def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:

@@ -7,12 +7,9 @@ be trusted with the name, and what failed stands on the model version for people
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from knee.audit.audit_facts import AuditFacts
-    from knee.evidence.comparison.models_and_baselines import ComparisonReport
-    from knee.evidence.evaluation.json_contents import EvaluationReport
+from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport, EvaluationReport
 
 EVIDENCE: Final = ("cross_validation", "test")  # the first that was judged counts
 

@@ -105,9 +105,8 @@ def test_p_values_of_noise_are_spread_evenly() -> None:
         generator = np.random.default_rng(seed)
         labels, groups = imbalanced(generator, 40)
         noise = Shortcut(generator.normal(size=(len(labels), 4)), nearest_neighbour)
-        quick = dataclasses.replace(
-            PROTOCOL, folds=3, repeats=1, permutations=39, bootstrap=Bootstrap(2, 0.95, 1)
-        )
+        few = Bootstrap(2, 0.95, 1)
+        quick = dataclasses.replace(PROTOCOL, folds=3, repeats=1, permutations=39, bootstrap=few)
         figures = shortcut_scores.cross_validated(noise, labels, groups, NAMES, quick)
         values.append(figures["p_value"])
     assert abs(np.mean(np.array(values) <= 0.5) - 0.5) < 3 * 0.5 / np.sqrt(60)

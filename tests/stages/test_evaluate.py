@@ -187,9 +187,8 @@ def test_probabilities_before_calibration_are_recovered_from_the_table(evaluated
     training = json.loads((evaluated / "model" / "training.json").read_text())
     assert training["temperature"] != 1
     raw = np.load(evaluated / "before.npy")[table["record"]]
-    np.testing.assert_allclose(
-        uncertainty_report.before_calibration(table, training).probabilities, raw, rtol=1e-4
-    )
+    before = uncertainty_report.before_calibration(table, training)
+    np.testing.assert_allclose(before.probabilities, raw, rtol=1e-4)
     assert (predictions.probabilities_of(table, NAMES).argmax(1) == raw.argmax(1)).all()
 
 

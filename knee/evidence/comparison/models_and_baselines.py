@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,16 +35,6 @@ INVERSE_PENALTY: Final = 0.01  # scikit-learn's C, on standardised features
 ROWS_AT_ONCE: Final = 256  # feature maps held in memory
 
 Tables = Mapping[str, pd.DataFrame]  # predictions, by model
-
-
-class ComparisonReport(TypedDict):
-    """comparison.json; evidence.<cross_validation | test> is what `compare` returns."""
-
-    synthetic: bool
-    split_protocol: str
-    leaky: bool
-    metric: str
-    evidence: dict[str, dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""What stands in the JSON files of one backbone that later stages read, key by key.
+"""Contents of the JSON files that later stages read, key by key.
 
-The key of a figure is its name in `scores.HEADLINE`; None where it is not defined.
+Not every key is listed: figures have their names in `scores.HEADLINE`, and are None where they are
+not defined.
 """
 
 from __future__ import annotations
@@ -94,3 +95,38 @@ class CrossValidationReport(TypedDict, total=False):
     per_class: dict[str, ClassFigures]
     over_folds: dict[str, dict[str, float | None]]  # mean, standard_deviation
     per_fold: list[dict[str, Any]]
+
+
+class ComparisonReport(TypedDict):
+    """comparison.json; evidence.<cross_validation | test> as in `models_and_baselines`."""
+
+    synthetic: bool
+    split_protocol: str
+    leaky: bool
+    metric: str
+    evidence: dict[str, dict[str, Any]]
+
+
+class Leakage(TypedDict):
+    """Shares, 0-1, of test images with a relative in training, by the split."""
+
+    random: float | None  # the published protocol; None where a class is too small for it
+    in_use: float
+
+
+class AuditFacts(TypedDict, total=False):
+    """What is read of audit.json and shortcuts.json."""
+
+    synthetic: bool
+    split_protocol: str
+    records: int
+    used: int
+    quarantined: int
+    rejected: int
+    pictures: int
+    conflicting_pictures: int
+    copies: dict[str, int]
+    leakage: Leakage
+    chance: float
+    alarms: list[str]
+    shortcuts: dict[str, dict[str, Any]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,6 @@ from knee.evidence.uncertainty import calibration, novelty, prediction_sets
 from knee.evidence.uncertainty.novelty import Novelty
 from knee.storage.arrays import AnyFloats, Features, Floats, Integers, Probabilities, Truth
 from knee.storage.artifacts import ArtifactError
-
-if TYPE_CHECKING:
-    from knee.evidence.evaluation.json_contents import TrainingRecord
 
 NOVELTY_FILE: Final = "novelty.npz"  # beside model.keras
 BETWEEN: Final = "|"  # of the names in a prediction set
@@ -162,7 +159,7 @@ class PredictionLimits:
         return self.novelty.scores(features).round(DECIMALS)
 
 
-def read(folder: Path, training: TrainingRecord) -> PredictionLimits:
+def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
     """Return what `write` recorded in `training`, the content of `folder`/training.json.
 
     A model from before there was any has None in its place.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from knee.classifier.net.saved import TrainedModel
+from knee.classifier.net.trained_model import TrainedModel
 from knee.storage import artifacts, provenance
 
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
