@@ -65,7 +65,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
     )
     folds = cross_validation.plan_folds(kept, protocol)
-    facts = _facts(settings, paths, settings.head, records_table.class_names(table), kept, folds)
+    facts = _facts(settings, paths, records_table.class_names(table), kept, folds)
     source = feature_source.open_source(paths.features, paths.pixels)
     if source.pixels and not chosen.whole_backbone:
         _write_nothing_ran(paths, facts)
@@ -73,9 +73,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     results = _results(settings, paths, settings.head, facts, source, kept, folds)
     predicted = out_of_fold.table(kept, folds, results, facts["classes"])
     others = []
-    for name, head in settings.cross_validate.heads.items():
-        its = _facts(settings, paths, head, facts["classes"], kept, folds)
-        found = _results(settings, paths, head, its, source, kept, folds, name)
+    for name, head in chosen.heads.items():
+        of_head = {**facts, "parameters": _parameters(settings, paths, head)}
+        found = _results(settings, paths, head, of_head, source, kept, folds, name)
         others.append(out_of_fold.table(kept, folds, found, facts["classes"]).assign(head=name))
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     report = out_of_fold.report(predicted, folds, results, facts, bootstrap)
@@ -95,16 +95,12 @@ def _kept(settings: parameters.Params, table: pd.DataFrame, split: pd.DataFrame)
 def _facts(
     settings: parameters.Params,
     paths: Paths,
-    head: parameters.Head,
     classes: list[str],
     kept: pd.DataFrame,
     folds: Sequence[Fold],
 ) -> dict[str, Any]:
     """What was cross-validated and how; all that decides a fold but split and features."""
     chosen = settings.cross_validate
-    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
-    sections["head"] = parameters.as_dictionary(head)
-    backbone = vars(design.read_design(paths.features))
     leakage = cross_validation.leakage(kept, folds)
     return {
         "backbone": paths.backbone,
@@ -120,8 +116,16 @@ def _facts(
         "seed": chosen.seed,
         "interval_level": chosen.interval_level,
         "data_fingerprint": provenance.fingerprint(paths.records),
-        "parameters": provenance.flatten({"backbone": backbone, **sections}),
+        "parameters": _parameters(settings, paths, settings.head),
     }
+
+
+def _parameters(settings: parameters.Params, paths: Paths, head: parameters.Head) -> dict[str, Any]:
+    """Those of a fold's training, flat."""
+    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    sections["head"] = parameters.as_dictionary(head)
+    backbone = vars(design.read_design(paths.features))
+    return provenance.flatten({"backbone": backbone, **sections})
 
 
 def _results(

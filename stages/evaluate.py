@@ -1,7 +1,7 @@
 """Judge one trained backbone on the test subset, which nothing has read before.
 
 Predictions are of val and test: val is what registration chooses by. Every figure, table and
-picture is of test alone. The training's MLflow run is completed with them.
+chart is of test alone. The training's MLflow run is completed with them.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         share, interval = uncertainty_report.gross_errors(outcomes, bootstrap.level)
         report["off_by_two"] = share
         report["confidence_interval"]["off_by_two"] = interval
-    unlike = _out_of_distribution_scores(chosen, observe, images, trained.limits)
-    report |= uncertainty_report.report(test, training, *unlike, bootstrap)
+    ood_scores = _out_of_distribution_scores(chosen, observe, images, trained.limits)
+    report |= uncertainty_report.report(test, training, *ood_scores, bootstrap)
     artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))
     subtitle = evaluation_report.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
-        _chart(test, training, history, subtitle, folder)
-        _picture(chosen, model, images, test, training["classes"], subtitle, folder)
+        _draw_charts(test, training, history, subtitle, folder)
+        _draw_images(chosen, model, images, test, training["classes"], subtitle, folder)
     artifacts.write_json(paths.test_out, report)
     artifacts.write_json(paths.headline_out, evaluation_report.dvc_metrics(report))
     log.info("%s", "\n".join([subtitle, *scores.lines(report)]))
@@ -128,18 +128,14 @@ def _out_of_distribution_scores(
         return {}, {}
     drawn = non_radiographs.strangers(images.shape[1], count, chosen.seed)
     corrupted = non_radiographs.disturbed(images[:: max(len(images) // count, 1)][:count])
-    together = {("drawn", kind): pixels for kind, pixels in drawn.items()}
-    together |= {("corrupted", kind): pixels for kind, pixels in corrupted.items()}
+    together = {**drawn, **corrupted}
     found = limits.scores(observe(np.concatenate([*together.values()])).features)
     ends = np.cumsum([len(pixels) for pixels in together.values()])
     parts = dict(zip(together, np.split(found, ends[:-1]), strict=True))
-    return (
-        {kind: parts["drawn", kind] for kind in drawn},
-        {kind: parts["corrupted", kind] for kind in corrupted},
-    )
+    return {kind: parts[kind] for kind in drawn}, {kind: parts[kind] for kind in corrupted}
 
 
-def _chart(
+def _draw_charts(
     test: pd.DataFrame,
     training: TrainingRecord,
     history: pd.DataFrame,
@@ -159,7 +155,7 @@ def _chart(
     charts.learning_curves(history, training["best_epoch"], subtitle, curves_out)
 
 
-def _picture(
+def _draw_images(
     chosen: parameters.Evaluate,
     model: keras.Model,
     pixels: Pixels,

@@ -49,15 +49,15 @@ def facts(
         split: the split table of the same records.
         patterns: expressions that tell copies by their names.
         split_protocol: grouped | random.
-        synthetic: whether the films are.
+        synthetic: whether the images are.
 
     Raises:
         ArtifactError: the split is of other records.
     """
     if split["record"].tolist() != records["record"].tolist():
         raise ArtifactError("the split is not of these records: run the split stage")
-    films = records[records["pixel_row"] >= 0]
-    several = conflicting_labels(films["picture"].tolist(), films["label"].tolist())
+    images = records[records["pixel_row"] >= 0]
+    several = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
     status = records["status"]
     return {
         "synthetic": synthetic,
@@ -67,36 +67,36 @@ def facts(
         "quarantined": int((status == QUARANTINED).sum()),
         "rejected": int((status == REJECTED).sum()),
         "distinct_files": int(records.loc[records["sha256"] != "", "sha256"].nunique()),
-        "distinct_pixels": int(films["pixel_sha256"].nunique()),
-        "pictures": int(films["picture"].nunique()),
-        "groups": int(films["group"].nunique()),
+        "distinct_pixels": int(images["pixel_sha256"].nunique()),
+        "pictures": int(images["picture"].nunique()),
+        "groups": int(images["group"].nunique()),
         "conflicting_pictures": len(several),
-        "conflicting_groups": int(films.loc[films["picture"].isin(several), "group"].nunique()),
-        "copies": copies(films, patterns),
+        "conflicting_groups": int(images.loc[images["picture"].isin(several), "group"].nunique()),
+        "copies": copies(images, patterns),
         "leakage": {
             "random": random_leakage(records),
             "in_use": round(split_table.leakage(records, split), 6),
         },
-        "origins": origins(films),
+        "origins": origins(images),
     }
 
 
-def copies(films: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
+def copies(images: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
     """Count files beyond the first of their copy group, each once, by the strongest relation.
 
     The same bytes; else the same pixels; else a name that calls it a copy; else a near copy (found
     by its look). With the number of copy groups they add up to the number of images.
     """
-    pixel_hashes = films["pixel_sha256"].tolist()
+    pixel_hashes = images["pixel_sha256"].tolist()
     pairs = list(equal_pairs(pixel_hashes))
-    pairs += equal_pairs(lineage_keys(films["source"].tolist(), patterns))
-    named = len(np.unique(components(len(films), pairs)))
-    files, distinct = films["sha256"].nunique(), films["pixel_sha256"].nunique()
+    pairs += equal_pairs(lineage_keys(images["source"].tolist(), patterns))
+    named = len(np.unique(components(len(images), pairs)))
+    files, distinct = images["sha256"].nunique(), images["pixel_sha256"].nunique()
     return {
-        "same_bytes": len(films) - files,
+        "same_bytes": len(images) - files,
         "same_pixels": files - distinct,
         "same_name": distinct - named,
-        "near_copy": named - films["picture"].nunique(),
+        "near_copy": named - images["picture"].nunique(),
     }
 
 
@@ -109,11 +109,11 @@ def random_leakage(records: pd.DataFrame) -> float | None:
     return round(split_table.leakage(records, split), 6)
 
 
-def origins(films: pd.DataFrame) -> dict[str, dict[str, int]]:
+def origins(images: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Count images by origin and label; the origin "" is unknown. Empty where none is known."""
-    if not (films["origin"] != "").any():
+    if not (images["origin"] != "").any():
         return {}
-    table = pd.crosstab(films["origin"], films["label"])
+    table = pd.crosstab(images["origin"], images["label"])
     return {
         str(origin): {str(label): int(count) for label, count in row.items()}
         for origin, row in table.iterrows()

@@ -5,7 +5,7 @@ A class that has no records, or all of them, has no curve: it is absent from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,8 @@ import pandas as pd
 
 from knee.statistics import scores
 from knee.statistics.scores import Outcomes
-from knee.storage.arrays import AnyFloats
+
+Values = npt.NDArray[Any]
 
 LARGEST_CURVE: Final = 200  # points a class
 DECIMALS: Final = 6
@@ -24,24 +25,18 @@ def roc(outcomes: Outcomes) -> pd.DataFrame:
     """Return columns class, false_positive_rate, true_positive_rate, by class against the rest."""
     from sklearn.metrics import roc_curve
 
-    columns = ("false_positive_rate", "true_positive_rate")
-    tables = []
-    for name, positive, probability in _one_against_rest(outcomes):
-        false_rate, true_rate, _ = roc_curve(positive, probability)
-        tables.append(_curve(name, columns, (false_rate, true_rate)))
-    return _joined(tables, columns)
+    return _curves(outcomes, "false_positive_rate", "true_positive_rate", roc_curve)
 
 
 def precision_recall(outcomes: Outcomes) -> pd.DataFrame:
     """Return columns class, recall (rising), precision, by class against the rest."""
     from sklearn.metrics import precision_recall_curve
 
-    columns = ("recall", "precision")
-    tables = []
-    for name, positive, probability in _one_against_rest(outcomes):
+    def falling(positive: Values, probability: Values) -> tuple[Values, Values]:
         precision, recall, _ = precision_recall_curve(positive, probability, drop_intermediate=True)
-        tables.append(_curve(name, columns, (recall[::-1], precision[::-1])))
-    return _joined(tables, columns)
+        return recall[::-1], precision[::-1]
+
+    return _curves(outcomes, "recall", "precision", falling)
 
 
 def reliability(outcomes: Outcomes) -> pd.DataFrame:
@@ -73,31 +68,19 @@ def confusion(outcomes: Outcomes) -> pd.DataFrame:
     return pd.DataFrame({key: names[codes] for key, codes in chosen.items()}, dtype=scale)
 
 
-def _one_against_rest(
-    outcomes: Outcomes,
-) -> Iterator[tuple[str, npt.NDArray[np.bool_], AnyFloats]]:
-    """Name, which records are of the class, and its probabilities, of each class with a curve."""
+def _curves(
+    outcomes: Outcomes, x: str, y: str, curve: Callable[[Values, Values], Sequence[Values]]
+) -> pd.DataFrame:
+    """Columns class, `x`, `y`: at most `LARGEST_CURVE` points a class, both ends kept."""
+    tables = [pd.DataFrame(columns=["class", x, y])]
     for number, name in enumerate(outcomes.classes):
         positive = outcomes.truth == number
         if positive.any() and not positive.all():
-            yield str(name), positive, outcomes.probabilities[:, number]
-
-
-def _curve(
-    name: str, columns: tuple[str, str], values: tuple[npt.NDArray[Any], npt.NDArray[Any]]
-) -> pd.DataFrame:
-    """At most `LARGEST_CURVE` points, evenly along the curve's points, both ends kept."""
-    points = len(values[0])
-    kept = np.unique(np.linspace(0, points - 1, min(points, LARGEST_CURVE)).round().astype(int))
-    table = pd.DataFrame(
-        {column: value[kept] for column, value in zip(columns, values, strict=True)}
-    )
-    table = table.round(DECIMALS)
-    table.insert(0, "class", name)
-    return table
-
-
-def _joined(tables: list[pd.DataFrame], columns: tuple[str, str]) -> pd.DataFrame:
-    if not tables:
-        return pd.DataFrame(columns=["class", *columns])
-    return pd.concat(tables, ignore_index=True)
+            values = curve(positive, outcomes.probabilities[:, number])
+            points = len(values[0])
+            evenly = np.linspace(0, points - 1, min(points, LARGEST_CURVE))
+            kept = np.unique(evenly.round().astype(int))
+            table = pd.DataFrame({x: values[0][kept], y: values[1][kept]}).round(DECIMALS)
+            table.insert(0, "class", str(name))
+            tables.append(table)
+    return pd.concat(tables[1:] or tables, ignore_index=True)

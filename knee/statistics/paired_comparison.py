@@ -88,22 +88,9 @@ def compare(
         Intervals and p-values are None where they are not defined, as with a single group.
     """
     metrics = tuple(dict.fromkeys((*SHOWN, metric)))
-    names, group_of = np.unique(groups, return_inverse=True)
     whole = np.ones((1, len(truth)))
     points = [_figures(truth, one, whole, metrics) for one in compared]
-    blocks = []
-    if len(names) >= FEWEST_GROUPS:
-        blocks = [  # each draw weighs the records alike for all predictors: that is the pairing
-            [_figures(truth, one, weights, metrics) for one in compared]
-            for weights in bootstrap.weights(group_of, len(names))
-        ]
-    draws = [
-        {
-            name: np.concatenate([np.zeros(0), *(block[n][name] for block in blocks)])
-            for name in metrics
-        }
-        for n in range(len(compared))
-    ]
+    draws = _draws(truth, groups, compared, metrics, bootstrap)
     figures = {
         one.name: {
             "kind": one.kind,
@@ -114,23 +101,21 @@ def compare(
         }
         for one, point, drawn in zip(compared, points, draws, strict=True)
     }
-    differences: list[Difference] = []
-    for first, second in _pairs(compared):
-        gaps = draws[first][metric] - draws[second][metric]
-        differences.append(
-            {
-                "model": compared[first].name,
-                "other": compared[second].name,
-                "metric": metric,
-                "difference": scores.known(points[first][metric][0] - points[second][metric][0]),
-                **_judged(gaps, bootstrap),
-            }
-        )
+    differences: list[Difference] = [
+        {
+            "model": compared[first].name,
+            "other": compared[second].name,
+            "metric": metric,
+            "difference": scores.known(points[first][metric][0] - points[second][metric][0]),
+            **_judged(draws[first][metric] - draws[second][metric], bootstrap),
+        }
+        for first, second in _pairs(compared)
+    ]
     for one, p_value in zip(differences, holm([d["p_value"] for d in differences]), strict=True):
         one["p_corrected"] = p_value
     return {
         "records": len(truth),
-        "groups": len(names),
+        "groups": len(np.unique(groups)),
         "figures": figures,
         "differences": differences,
     }
@@ -170,6 +155,27 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, value * (len(ordered) - rank)))
         corrected[place] = round(largest, 6)
     return corrected
+
+
+def _draws(
+    truth: Truth,
+    groups: Integers,
+    compared: Sequence[NamedPredictions],
+    metrics: Sequence[str],
+    bootstrap: Bootstrap,
+) -> list[dict[str, Floats]]:
+    """{metric: (draws,)} of each predictor; no draws where there are too few groups."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
+        return [{name: np.zeros(0) for name in metrics} for _ in compared]
+    blocks = [  # each draw weighs the records alike for all predictors: that is the pairing
+        [_figures(truth, one, weights, metrics) for one in compared]
+        for weights in bootstrap.weights(group_of, len(names))
+    ]
+    return [
+        {name: np.concatenate([part[name] for part in parts]) for name in metrics}
+        for parts in zip(*blocks, strict=True)
+    ]
 
 
 def _figures(

@@ -90,6 +90,7 @@ def write_model(root: Path) -> None:
         **FACTS,
         **prediction_limits.write(learned, NAMES, root / "model"),
         "classes": NAMES,
+        "preprocessing": {"side_pixels": SIDE_PIXELS, "fit": "letterbox", "crop_borders": True},
         "model_sha256": saved.save_model(model, root / "model" / "model.keras"),
         "data_fingerprint": provenance.fingerprint(root / "records.csv"),
         "split_fingerprint": provenance.fingerprint(root / "split.csv"),

@@ -55,7 +55,7 @@ def read_history(path: Path) -> pd.DataFrame:
 def report(
     test: pd.DataFrame, training: TrainingRecord, split_metrics: SplitMetrics, bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """Return the content of test.json but for the model's uncertainty.
+    """Return the content of test.json except the model's uncertainty.
 
     Args:
         test: the test rows of `predictions`.

@@ -48,17 +48,8 @@ class SplitMetrics(TypedDict):
     leakage: float
 
 
-class ClassFigures(TypedDict):
-    """Figures of one class against the rest."""
-
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    support: int
-
-
 class EvaluationReport(TypedDict, total=False):
-    """test.json: where the figures come from, the figures, and the uncertainty of the model."""
+    """test.json, and the figures that cross_validation.json has in common with it."""
 
     backbone: str
     synthetic: bool
@@ -67,34 +58,14 @@ class EvaluationReport(TypedDict, total=False):
     leakage: float
     records: int
     groups: int
-    accuracy: float
-    macro_f1: float
-    expected_calibration_error: float
-    confidence_interval: dict[str, Interval]
-    per_class: dict[str, ClassFigures]
+    accuracy: float | None
+    macro_f1: float | None
+    expected_calibration_error: float | None
+    confidence_interval: dict[str, Interval]  # by figure
+    per_class: dict[str, dict[str, Any]]  # precision, recall, f1, support by class
     calibration: dict[str, Any]
     conformal: dict[str, Any] | None
     out_of_distribution: dict[str, Any] | None
-
-
-class CrossValidationReport(TypedDict, total=False):
-    """cross_validation.json: without figures where status is "not run"."""
-
-    status: str  # done | not run
-    reason: str  # why it was not run
-    backbone: str
-    classes: list[str]
-    synthetic: bool
-    leaky: bool
-    subset: str  # all | development
-    folds: int
-    repeats: int
-    records: int
-    groups: int
-    confidence_interval: dict[str, Interval]
-    per_class: dict[str, ClassFigures]
-    over_folds: dict[str, dict[str, float | None]]  # mean, standard_deviation
-    per_fold: list[dict[str, Any]]
 
 
 class ComparisonReport(TypedDict):
