@@ -42,7 +42,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     )
     with artifacts.staged_folder(paths.features_out) as folder:
         write_design(design, folder)
-        if design.cut == "all":
+        if design.depth == "all":
             log.info("%s is trained as a whole: there are no features to keep", paths.backbone)
             return
         chosen = settings.embed

@@ -23,16 +23,13 @@ CHUNK_BYTES = 64 * 2**20  # at most: two of them are in memory at once
 
 
 def frozen_forward(design: BackboneDesign, engine: Engine) -> tuple[Forward, dict[str, Any]]:
-    """The frozen part of `design` ready to run, and what has to be known about its results.
+    """Return the frozen backbone of `design`, ready to run, and the origin of its features.
 
     Raises:
         DesignError: unknown backbone or layer, or missing weights.
     """
     engines.prepare(engine)
-    from knee.classifier.net import (
-        backbones,
-        cut,  # Keras: the engine has to be prepared before
-    )
+    from knee.classifier.net import backbones, fine_tuning
 
     origin = {
         "engine": engine.name,
@@ -41,13 +38,14 @@ def frozen_forward(design: BackboneDesign, engine: Engine) -> tuple[Forward, dic
         "weights": backbones.weights_fingerprint(design.weights, design.name),
     }
     if engine.name == "openvino":
-        return engines.OpenVinoForward(cut.frozen_part(design), engine.precision), origin
+        frozen = fine_tuning.frozen_backbone(design)
+        return engines.OpenVinoForward(frozen, engine.precision), origin
     from knee.classifier.net import devices  # TensorFlow: only where it is the engine
 
     strategy = devices.strategy()
     devices.set_precision("none" if engine.precision == "float32" else engine.precision)
     with strategy.scope():
-        return engines.TensorFlowForward(cut.frozen_part(design), strategy), origin
+        return engines.TensorFlowForward(fine_tuning.frozen_backbone(design), strategy), origin
 
 
 def embed(forward: Forward, pixels: RowFile, views: Views, out: Path) -> tuple[int, ...]:
@@ -97,5 +95,5 @@ def _check(values: HalfFloats, row: int) -> None:
     if not np.isfinite(values).all():
         raise ArtifactError(
             f"features of rows {row} to {row + len(values) - 1} exceed what float16 holds: check "
-            "the weights, or cut the backbone elsewhere (model.train_from)"
+            "the weights, or choose another fine-tuning depth (model.train_from)"
         )
