@@ -16,11 +16,11 @@ from pathlib import Path
 from knee import tracking
 from knee.classifier.features.engines import EngineError
 from knee.classifier.inference.gradient_worker import GradientProcessError
-from knee.evidence.uncertainty.prediction_limits import CautionError
 from knee.prediction.answers import Answers
 from knee.serving import demo_page, local
+from knee.storage.artifacts import ArtifactError
 
-USER_ERRORS = (CautionError, EngineError, GradientProcessError, OSError)
+USER_ERRORS = (ArtifactError, EngineError, GradientProcessError, OSError)
 log = logging.getLogger(__name__)
 
 

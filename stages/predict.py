@@ -28,12 +28,14 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.features import engines
+from knee.classifier.net.trained_model import TrainedModel
+from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import batch_prediction
 from knee.reading import prepare, source_files
-from knee.reading.canonical_image import Canonical
 from knee.run import parameters
-from knee.storage import artifacts, json_files
+from knee.statistics.bootstrap import Bootstrap
+from knee.storage import artifacts
 
 USER_ERRORS = (
     parameters.ParamsError,
@@ -41,7 +43,7 @@ USER_ERRORS = (
     engines.EngineError,
     artifacts.ArtifactError,
     source_files.FolderError,
-    prediction_limits.CautionError,
+    artifacts.ArtifactError,
     OSError,
 )
 
@@ -51,21 +53,17 @@ def run(chosen: argparse.Namespace) -> int:
     engine = engines.choose(chosen.engine, chosen.precision)
     with tempfile.TemporaryDirectory() as temporary:
         folder, name, version = _model(chosen, Path(temporary))
-        training = json_files.read_json(folder / "training.json", batch_prediction.FACTS)
-        canonical = Canonical(
-            **training["preprocessing"], maximum_megapixels=chosen.maximum_megapixels
-        )
-        limits = prediction_limits.read(folder, training)
-        sources = _sources(chosen, training["classes"])
+        trained = TrainedModel.read(folder, name, version, chosen.maximum_megapixels)
+        sources = _sources(chosen, trained.classes)
         from knee.classifier.inference.predictor import Predictor  # Keras: not for a user's mistake
 
-        predictor = Predictor(folder / "model.keras", training["model_sha256"], engine)
-        table = batch_prediction.classify(sources, canonical, predictor, limits)
+        predictor = Predictor(trained.net, trained.training["model_sha256"], engine)
+        table = batch_prediction.classify(sources, trained.canonical, predictor, trained.limits)
     table = table.assign(model=name, version=version)
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]
     if chosen.labels and len(usable):
-        sys.stdout.write(json.dumps(_figures(usable, training, chosen), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_figures(usable, trained.training, chosen), indent=2) + "\n")
     logging.info("%d of %d files classified", len(usable), len(table))
     unlike = int((table["warning"] != "").sum())
     if unlike:
@@ -104,15 +102,13 @@ def _write(table: pd.DataFrame, out: Path | None, *, labels: bool) -> None:
 
 
 def _figures(
-    usable: pd.DataFrame, training: dict[str, Any], chosen: argparse.Namespace
+    usable: pd.DataFrame, training: TrainingRecord, chosen: argparse.Namespace
 ) -> dict[str, Any]:
     settings = parameters.load(chosen.params).evaluate
     return batch_prediction.figures(
         usable,
         training,
-        draws=settings.bootstrap_draws,
-        level=settings.interval_level,
-        seed=settings.seed,
+        Bootstrap(settings.bootstrap_draws, settings.interval_level, settings.seed),
     )
 
 

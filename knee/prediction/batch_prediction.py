@@ -15,7 +15,8 @@ from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
-from knee.statistics import bootstrap, scores
+from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap
 
 Predictor = Callable[[npt.NDArray[np.uint8]], prediction_limits.Observed]
 FACTS: Final = (
@@ -33,7 +34,7 @@ def classify(
     sources: Sequence[source_files.SourceFile],
     canonical: Canonical,
     predictor: Predictor,
-    limits: prediction_limits.Caution,
+    limits: prediction_limits.PredictionLimits,
 ) -> pd.DataFrame:
     """One row a file, in order: path, label, predicted, probability_<class> of each, reason.
 
@@ -73,15 +74,13 @@ def classify(
 
 
 def figures(
-    usable: pd.DataFrame, training: Mapping[str, Any], *, draws: int, level: float, seed: int
+    usable: pd.DataFrame, training: Mapping[str, Any], bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """The figures of test.json for labelled rows of `classify`; each file is its own group."""
     classes = list(training["classes"])
     truth = np.array([classes.index(label) for label in usable["label"]], np.int64)
-    chances = predictions.probabilities_of(usable, classes)
-    groups = np.arange(len(truth))
-    scored = scores.score(truth, chances, classes)
-    bounds = bootstrap.intervals(truth, chances, groups, draws=draws, level=level, seed=seed)
+    probabilities = predictions.probabilities_of(usable, classes)
+    outcomes = scores.Outcomes(truth, probabilities, np.arange(len(truth)), classes)
     return {
         "backbone": training["backbone"],
         "synthetic": training["synthetic"],
@@ -90,9 +89,7 @@ def figures(
         "leakage": None,
         "records": len(usable),
         "groups": len(usable),
-        **{name: value for name, value in scored.items() if name != "per_class"},
-        "confidence_interval": bounds,
-        "per_class": scored["per_class"],
+        **bootstrap.figures(outcomes),
     }
 
 
@@ -107,7 +104,7 @@ def _table(
     chances: npt.NDArray[np.float64],
     unlike: npt.NDArray[np.float64],
     reasons: Sequence[str],
-    limits: prediction_limits.Caution,
+    limits: prediction_limits.PredictionLimits,
 ) -> pd.DataFrame:
     classes = limits.classes
     known = np.nan_to_num(chances, nan=0.0)

@@ -1,4 +1,4 @@
-"""Masks that say which pixels of a film show bone, brought to the canonical image's square.
+"""Bone masks: which pixels of an image show bone, brought to the canonical square.
 
 A folder of masks has, under the path and stem of an image, a PNG of the image's size: white is
 bone. An image without a mask is left out of what needs one.
