@@ -28,7 +28,7 @@ ENOUGH_EXCEEDING: Final = 10  # permutations that do as well: it cannot become s
 
 @dataclasses.dataclass(frozen=True)
 class ShortcutProtocol:
-    """How shortcuts are judged.
+    """Protocol by which shortcuts are judged.
 
     Attributes:
         folds: of the cross-validation, >= 2; fewer where a class has fewer groups.

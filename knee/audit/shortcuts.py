@@ -37,7 +37,7 @@ NUMBERS: Final = ("width", "height", "bits", "pixel_spacing_mm", *BORDERS)
 
 @dataclass(frozen=True)
 class Shortcut:
-    """Features (records, n) and who guesses the label from them."""
+    """Features (records, n) and the learner that predicts the label from them."""
 
     features: Features
     learner: Learner

@@ -1,4 +1,4 @@
-"""Which backbone is registered, and whether it may take the champion's place.
+"""Choice of the backbone to register, and whether it may take the champion's place.
 
 The choice between backbones sees validation rows alone. The comparison with the champion sees
 the test images that both have in common.
@@ -37,7 +37,7 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a comparison with the champion needs.
+    """Rules of the choice and of the comparison with the champion.
 
     Attributes:
         classes: names in the order of the probabilities.

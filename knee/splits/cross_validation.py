@@ -29,7 +29,7 @@ class CrossValidationError(UserError):
 
 @dataclass(frozen=True)
 class CrossValidationProtocol:
-    """How to cross-validate.
+    """Protocol of a cross-validation.
 
     Attributes:
         folds: >= 2; fewer where a class has fewer groups.

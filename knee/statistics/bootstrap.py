@@ -32,7 +32,7 @@ SMALLEST_DEFINED_SHARE: Final = 0.5  # of the draws, for an interval of a test f
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are drawn; equal groups give equal draws, whatever is computed of them.
+    """A grouped bootstrap: equal groups give equal draws, whatever is computed of them.
 
     Attributes:
         draws: at least 1.

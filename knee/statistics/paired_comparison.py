@@ -43,7 +43,7 @@ class Difference(TypedDict, total=False):
 
 
 class Comparison(TypedDict):
-    """What `compare` found; figures.<name> has kind and <metric>.{value, low, high}."""
+    """Result of `compare`; figures.<name> has kind and <metric>.{value, low, high}."""
 
     records: int
     groups: int

@@ -1,4 +1,4 @@
-"""How good predicted probabilities are: the figures of test.json, each of them computed once.
+"""Metrics of predicted probabilities: the figures of test.json, each computed in one place.
 
 A figure is computed for many weightings of the same records together: weights of 1 give the figure
 itself, the weights of `bootstrap` say how often a record stands in each draw. `truth` is int

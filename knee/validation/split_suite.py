@@ -30,7 +30,7 @@ USED_ALONE: Final = "no quarantined or rejected record is in a subset"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the split was asked for, and the limits of its checks.
+    """The requested split, and the limits of its checks.
 
     Attributes:
         protocol: grouped | official | random.

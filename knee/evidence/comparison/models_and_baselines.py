@@ -74,7 +74,7 @@ class Baselines:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
+class ComparisonData:
     """Predictions of models and baselines on the same records.
 
     Attributes:
@@ -89,16 +89,16 @@ class Evidence:
     origins: npt.NDArray[np.object_]
     compared: list[NamedPredictions]
 
-    def within(self, origin: str) -> Evidence:
+    def within(self, origin: str) -> ComparisonData:
         """Return the evidence of the records of one origin."""
         rows = self.origins == origin
         compared = [
             dataclasses.replace(one, repeats=tuple(part[rows] for part in one.repeats))
             for one in self.compared
         ]
-        return Evidence(self.truth[rows], self.groups[rows], self.origins[rows], compared)
+        return ComparisonData(self.truth[rows], self.groups[rows], self.origins[rows], compared)
 
-    def with_average(self, names: Collection[str]) -> Evidence:
+    def with_average(self, names: Collection[str]) -> ComparisonData:
         """Return the same and, after its models, the mean probabilities of those called `names`.
 
         It is a model like them, of predictions that exist already; one alone gets no average.
@@ -188,7 +188,7 @@ def linear_probe(train: Features, test: Features) -> Fitted:
     return guess
 
 
-def cross_validated(tables: Tables, baselines: Baselines) -> Evidence:
+def cross_validated(tables: Tables, baselines: Baselines) -> ComparisonData:
     """Set models' out-of-fold predictions beside baselines fitted in the same folds.
 
     Args:
@@ -213,7 +213,7 @@ def cross_validated(tables: Tables, baselines: Baselines) -> Evidence:
         return [_out_of_fold(baseline, rows, truth, fold) for fold in folds]
 
     classes = len(predictions.predicted_classes(first))
-    return Evidence(
+    return ComparisonData(
         truth,
         parts[0]["group"].to_numpy(np.int64),
         parts[0]["origin"].fillna("").to_numpy(object),
@@ -221,7 +221,7 @@ def cross_validated(tables: Tables, baselines: Baselines) -> Evidence:
     )
 
 
-def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> Evidence:
+def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> ComparisonData:
     """Set models' test predictions beside baselines fitted to the training subset.
 
     Args:
@@ -247,7 +247,7 @@ def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> Evide
         return [baseline.learner(baseline.features[train], baseline.features[test])(labels)]
 
     classes = len(predictions.predicted_classes(first))
-    return Evidence(
+    return ComparisonData(
         first["class_index"].to_numpy(np.int64),
         first["group"].to_numpy(np.int64),
         baselines.records["origin"].to_numpy(object)[test],
@@ -256,7 +256,7 @@ def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> Evide
 
 
 def compare(
-    evidence: Evidence, metric: str, bootstrap: Bootstrap, minimum_origin_groups: int
+    evidence: ComparisonData, metric: str, bootstrap: Bootstrap, minimum_origin_groups: int
 ) -> dict[str, Any]:
     """Compare all predictions, overall and within each origin that has groups enough.
 
@@ -272,7 +272,7 @@ def compare(
     return {"overall": _compared(evidence, metric, bootstrap), "within": within}
 
 
-def _compared(evidence: Evidence, metric: str, bootstrap: Bootstrap) -> dict[str, Any]:
+def _compared(evidence: ComparisonData, metric: str, bootstrap: Bootstrap) -> dict[str, Any]:
     part = paired_comparison.compare(
         evidence.truth, evidence.groups, evidence.compared, metric, bootstrap
     )

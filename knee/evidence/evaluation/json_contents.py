@@ -12,7 +12,7 @@ from knee.statistics.bootstrap import Interval
 
 
 class Preprocessing(TypedDict):
-    """How the images of a training were made canonical; fit: letterbox | squash | crop."""
+    """Preprocessing of a training's images; fit: letterbox | squash | crop."""
 
     side_pixels: int
     fit: Any
@@ -41,7 +41,7 @@ class TrainingRecord(TypedDict, total=False):
 
 
 class SplitMetrics(TypedDict):
-    """What is read of split.json."""
+    """The keys that are read from split.json."""
 
     protocol: str
     leaky: bool
@@ -86,7 +86,7 @@ class Leakage(TypedDict):
 
 
 class AuditFacts(TypedDict, total=False):
-    """What is read of audit.json and shortcuts.json."""
+    """The keys that are read from audit.json and shortcuts.json."""
 
     synthetic: bool
     split_protocol: str

@@ -31,7 +31,7 @@ def read_masks(
     crop_borders: bool,
     maximum_megapixels: float,
 ) -> Maps:
-    """Share of each canonical pixel that is bone, float32 (rows, side, side), 0-1.
+    """Read the share of each canonical pixel that is bone, float32 (rows, side, side), 0-1.
 
     A row is all NaN where the image has no mask. The other arguments are those that ingest made
     the canonical images with.

@@ -24,7 +24,7 @@ NO_MASKS: Final = "no bone masks: the folder data.bone_masks has none of these i
 
 @dataclass(frozen=True)
 class GroupedImages:
-    """The explained images' groups, and how intervals are drawn of them.
+    """Groups of the explained images, and the bootstrap over them.
 
     Attributes:
         groups: (rows,) images with the same value are drawn together.

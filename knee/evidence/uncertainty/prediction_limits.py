@@ -41,7 +41,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Learned:
-    """What `learn` found.
+    """The uncertainty that `learn` found.
 
     Attributes:
         fit: the temperature; None where there was to be none.
@@ -61,7 +61,7 @@ class Learned:
 
     @property
     def temperature(self) -> float:
-        """What the logits are to be divided by."""
+        """Divisor of the logits."""
         return self.fit.temperature if self.fit else 1.0
 
 

@@ -1,4 +1,4 @@
-"""How well the uncertainty of a model does on the test subset: that part of test.json.
+"""Quality of a model's uncertainty on the test subset: that part of test.json.
 
 `test` holds the test rows of predictions.csv with its columns prediction_set and
 out_of_distribution. Shares have Wilson's interval over groups, everything else the grouped
