@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from knee import tracking
 from knee.serving import local, scoring
 from knee.serving.guard import Guard
-from knee.tracking.fetching import scoring_application
+from knee.tracking.registry import scoring_application
 
 
 def run(model: str, port: int) -> None:

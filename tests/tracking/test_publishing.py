@@ -101,17 +101,6 @@ def test_an_execution_cannot_name_another_folder(evidence: Evidence) -> None:
         dataclasses.replace(evidence, execution="../other")
 
 
-def test_evidence_survives_being_kept(evidence: Evidence) -> None:
-    from knee.tracking import pending
-
-    recalled = pending.recall(pending.keep(evidence))
-    files = {"history", "artifacts", "model"}
-    for field in dataclasses.fields(Evidence):
-        if field.name not in files:
-            assert getattr(recalled, field.name) == getattr(evidence, field.name)
-    assert recalled.artifacts.keys() == evidence.artifacts.keys()
-
-
 def test_an_incomplete_training_record_is_named(tmp_path: Path) -> None:
     models_folder, metrics = write_training(tmp_path)
     (models_folder / "training.json").write_text('{"execution": "a"}')
