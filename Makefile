@@ -60,7 +60,7 @@ demo: setup ## a page for one film on http://127.0.0.1:8501
 serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests
 	python -m benchmarks.speed.serve_load $(LOAD)
 
-replay: setup ## write the MLflow runs that waited for a server
+replay: setup ## publish finished trainings that MLflow has not got
 	python -m knee.tracking replay
 
 params: setup ## compose params.yaml from conf/ again

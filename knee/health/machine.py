@@ -31,7 +31,7 @@ LEAST_MEMORY_BYTES = 4e9  # TensorFlow, a backbone and a batch of 16
 
 
 def check_machine() -> Result:
-    """Cores, memory, instructions and GPUs."""
+    """Check cores, memory, instructions and GPUs."""
     import psutil
 
     memory = min([psutil.virtual_memory().total, *_limits()])
@@ -53,7 +53,7 @@ def check_engine(
     engine: Literal["auto", "tensorflow", "openvino"],
     precision: Literal["auto", "float32", "bfloat16"],
 ) -> Result:
-    """What `embed.engine` and `embed.precision` mean here; TensorFlow is not started for it."""
+    """Resolve `embed.engine` and `embed.precision` on this machine, without starting TensorFlow."""
     if _gpus() and engine != "openvino":
         saying = "TensorFlow on the GPU embeds and trains, if it is built for it"
         return Result(ENGINE, "ok", f"{saying} (`make GPU=1 setup`)")
@@ -68,7 +68,7 @@ def check_engine(
 
 
 def check_packages(locks: Sequence[Path]) -> Result:
-    """The installed packages against that of the locks which fits best (processors or GPUs)."""
+    """Compare the installed packages to the lock that fits best (processors or GPUs)."""
     found = {lock: pins(lock) for lock in locks if lock.is_file()}
     if not found:
         return Result(PACKAGES, "fault", "there is no requirements.txt", "restore it from git")
@@ -82,7 +82,7 @@ def check_packages(locks: Sequence[Path]) -> Result:
 
 
 def check_python(project_file: Path) -> Result:
-    """This interpreter's version against `requires-python`."""
+    """Compare this interpreter's version to `requires-python`."""
     try:
         wanted = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
         versions = SpecifierSet(wanted["requires-python"])
@@ -96,7 +96,7 @@ def check_python(project_file: Path) -> Result:
 
 
 def pins(lock: Path) -> dict[str, str]:
-    """Name -> pinned version, of the lines that hold for this machine and Python.
+    """Return name -> pinned version, of the lines that hold for this machine and Python.
 
     Raises:
         HealthError: the file is missing or a line is no pin.
@@ -120,7 +120,7 @@ def pins(lock: Path) -> dict[str, str]:
 
 
 def drift(pinned: dict[str, str]) -> list[str]:
-    """What differs from the pins: "name 1.2, pinned 1.3"."""
+    """Return the differences from the pins, as "name 1.2, pinned 1.3"."""
     differing = []
     for name, version in sorted(pinned.items()):
         try:
@@ -134,7 +134,7 @@ def drift(pinned: dict[str, str]) -> list[str]:
 
 
 def instructions() -> list[str]:
-    """Those of the processor that matter here."""
+    """Return the instruction sets of the processor that make embedding fast."""
     with contextlib.suppress(OSError):
         for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("flags"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from knee.run import termination
@@ -24,9 +24,8 @@ class TrainingRun:
     """Log to one live run; after the first failure nothing is tried again."""
 
     def __init__(self) -> None:
-        self.run_id: str | None = None
-        self._store: Store | None = None
-        self._has_failed = False
+        self.run_id = ""
+        self._store: Store | None = None  # as long as MLflow has not failed
 
     def begin(
         self,
@@ -37,56 +36,45 @@ class TrainingRun:
         tags: Mapping[str, str],
     ) -> None:
         """Close runs of killed processes and create the execution's run."""
-
-        def create() -> None:
-            self._store = store = connect()
+        with self._failure_logged():
+            store = connect()
             close_stale_runs(store)
             run = store.client.create_run(
                 experiment_id(store, experiment),
                 tags={**tags, **origin_tags(), EXECUTION_TAG: execution},
                 run_name=name,
             )
-            self.run_id = run.info.run_id
             log_dataset(store, run, tags)
             log_parameters(store, run, parameters)
-
-        self._attempt(create)
+            self.run_id, self._store = run.info.run_id, store
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log an epoch's figures; keys are columns of the training history."""
-
-        def log() -> None:
+        if self._store is None:
+            return
+        with self._failure_logged():
             from mlflow.entities import Metric
 
             now = int(time.time() * 1000)
-            entries = [
-                Metric(epoch_metric(key), float(value), now, epoch)
-                for key, value in metrics.items()
-                if key != "epoch"
-            ]
-            if self._store is not None and self.run_id is not None:
-                self._store.client.log_batch(self.run_id, metrics=entries)
-
-        self._attempt(log)
+            figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+            entries = [Metric(epoch_metric(k), value, now, epoch) for k, value in figures.items()]
+            self._store.client.log_batch(self.run_id, metrics=entries)
 
     def end(self, status: str, reason: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED; `reason` becomes a tag if not empty."""
-
-        def close() -> None:
-            if self._store is not None and self.run_id is not None:
-                if reason:
-                    self._store.client.set_tag(self.run_id, "end_reason", reason)
-                self._store.client.set_terminated(self.run_id, status)
-
-        self._attempt(close)
-
-    def _attempt(self, action: Callable[[], None]) -> None:
-        if self._has_failed:
+        if self._store is None:
             return
+        with self._failure_logged():
+            if reason:
+                self._store.client.set_tag(self.run_id, "end_reason", reason)
+            self._store.client.set_terminated(self.run_id, status)
+
+    @contextlib.contextmanager
+    def _failure_logged(self) -> Iterator[None]:
         try:
-            action()
+            yield
         except Exception as error:
-            self._has_failed = True
+            self._store = None
             logger.warning(
                 "MLflow failed (%s). Training goes on; evaluate completes its run from files.",
                 brief(error),

@@ -44,7 +44,7 @@ class Registry:
         self._store: Store = connect()
 
     def champion(self) -> Version | None:
-        """The version that has the alias `champion`."""
+        """Return the version that has the alias `champion`."""
         with errors_translated("reading the champion"):
             model = self._model()
             number = model.aliases.get(CHAMPION) if model else None
@@ -53,7 +53,7 @@ class Registry:
             return _version(self._store.client.get_model_version(self.model_name, str(number)))
 
     def predictions(self, version: Version) -> bytes | None:
-        """predictions.csv of a version's run; None if the run or the file is gone."""
+        """Return predictions.csv of a version's run; None if the run or the file is gone."""
         from mlflow.exceptions import MlflowException
 
         with tempfile.TemporaryDirectory() as folder, errors_translated("reading predictions"):
@@ -69,7 +69,7 @@ class Registry:
             return Path(path).read_bytes()
 
     def add(self, run_id: str, execution: str, tags: Mapping[str, str], text: str) -> Version:
-        """The version of an execution: the one there is, or a new one; `text` describes it."""
+        """Return the version of an execution, made if there is none; `text` describes it."""
         with errors_translated("creating a model version"), patient_upload():
             if self._model() is None:
                 self._store.client.create_registered_model(self.model_name)
@@ -104,7 +104,7 @@ class Registry:
                 )
 
     def version(self, number: str) -> Version:
-        """The version with this number; `TrackingError` if there is none."""
+        """Return the version with this number; `TrackingError` if there is none."""
         with errors_translated(f"reading version {number} of {self.model_name}"):
             return _version(self._store.client.get_model_version(self.model_name, number))
 

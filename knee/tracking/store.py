@@ -1,4 +1,4 @@
-"""Where runs are kept, how to reach it, and what to do when it does not answer.
+"""The store of runs: its address, the connection, and errors when it does not answer.
 
 The default is an SQLite file in the project's root with a folder of artifacts beside it;
 `MLFLOW_TRACKING_URI` names a server instead. Waiting for a server is bounded.
@@ -53,7 +53,7 @@ class Store:
 
 
 def project_root() -> Path:
-    """The main checkout's root: `DVC_ROOT` or the working directory, copies resolved.
+    """Return the main checkout's root: `DVC_ROOT` or the working directory, copies resolved.
 
     DVC runs queued experiments in a throw-away copy below `.dvc/tmp/exps`; runs written into
     the copy would vanish with it.
@@ -66,12 +66,12 @@ def project_root() -> Path:
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite file in the project's root."""
+    """Return `MLFLOW_TRACKING_URI`, or the URI of the SQLite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
 
 
 def shown_uri() -> str:
-    """The tracking URI without a password, for messages."""
+    """Return the tracking URI without a password, for messages."""
     return _without_password(tracking_uri())
 
 
@@ -163,7 +163,7 @@ def errors_translated(doing: str) -> Iterator[None]:
 
 
 def brief(error: Exception) -> str:
-    """Type and first line of an error, at most 200 characters, without a password."""
+    """Return type and first line of an error, at most 200 characters, without a password."""
     lines = _without_password(str(error)).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
@@ -173,7 +173,7 @@ def _without_password(text: str) -> str:
 
 
 def experiment_id(store: Store, name: str) -> str:
-    """The experiment's id; it is created where missing and restored where deleted."""
+    """Return the experiment's id; it is created where missing and restored where deleted."""
     from mlflow.exceptions import MlflowException
 
     found = store.client.get_experiment_by_name(name)
@@ -193,7 +193,7 @@ def experiment_id(store: Store, name: str) -> str:
 
 
 def find_run(store: Store, execution: str) -> Any | None:
-    """The one run of an execution, or None; further ones are deleted.
+    """Return the one run of an execution, or None; further ones are deleted.
 
     A slow server creates a run again at every repeated request, so there can be several. The
     one with most metrics is kept, the earliest among equals.
