@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from knee import tracking
+from knee.run import locks
 from knee.storage import artifacts
 from knee.tracking import evidence as evidences
-from knee.tracking import store
+from knee.tracking import publishing, store
 from knee.tracking.evidence import Evidence
 from tests.tracking.runs import EXECUTION, artifact, live_run, only_run, runs, steps, write_training
 
@@ -88,6 +90,19 @@ def test_missing_evidence_is_an_error_that_names_the_file(evidence: Evidence) ->
     with pytest.raises(artifacts.ArtifactError, match=r"test\.json does not exist"):
         tracking.publish(evidence)
     assert runs() == []
+
+
+def test_while_another_process_publishes_one_waits_and_then_goes_on_without(
+    root: Path,
+    evidence: Evidence,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(publishing, "PUBLISHING_SECONDS", 0.0)
+    with locks.held(root / "mlflow.db.publish.lock", "a run"):
+        assert tracking.publish(evidence) is None
+        assert f"process {os.getpid()}" in caplog.text
+    assert tracking.publish(evidence) == only_run().info.run_id
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x"])
