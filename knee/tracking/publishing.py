@@ -34,6 +34,7 @@ from knee.tracking.store import (
     find_run,
     patient_upload,
     project_root,
+    runs_of,
 )
 
 METRICS_A_CALL, ENTRIES_A_CALL = 1000, 100  # MLflow's limits
@@ -154,9 +155,9 @@ def _collected(models: Path, metrics: Path) -> Evidence:
 
 
 def _has_figures(store: Store, evidence: Evidence) -> bool:
-    run = find_run(store, evidence.execution)
-    return run is not None and all(
-        _same(run.data.metrics.get(name), value) for name, value in evidence.metrics.items()
+    runs = runs_of(store, evidence.execution)
+    return bool(runs) and all(
+        _same(runs[0].data.metrics.get(name), value) for name, value in evidence.metrics.items()
     )
 
 

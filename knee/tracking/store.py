@@ -193,20 +193,23 @@ def experiment_id(store: Store, name: str) -> str:
 
 
 def find_run(store: Store, execution: str) -> Any | None:
-    """Return the one run of an execution, or None; further ones are deleted.
-
-    A slow server creates a run again at every repeated request, so there can be several. The
-    one with most metrics is kept, the earliest among equals.
-    """
-    experiments = [found.experiment_id for found in store.client.search_experiments()]
-    if not experiments:
-        return None
-    found = store.client.search_runs(experiments, f"tags.{EXECUTION_TAG} = '{execution}'")
-    runs = sorted(found, key=lambda run: (-len(run.data.metrics), run.info.start_time))
+    """Return the one run of an execution, or None; further ones are deleted."""
+    runs = runs_of(store, execution)
     for surplus in runs[1:]:
         store.client.set_tag(surplus.info.run_id, "duplicate_of", runs[0].info.run_id)
         store.client.delete_run(surplus.info.run_id)
     return runs[0] if runs else None
+
+
+def runs_of(store: Store, execution: str) -> list[Any]:
+    """Return the runs of an execution: most metrics first, the earliest first among equals.
+
+    A slow server creates a run again at every repeated request, so there can be several.
+    """
+    experiments = [found.experiment_id for found in store.client.search_experiments()]
+    query = f"tags.{EXECUTION_TAG} = '{execution}'"
+    runs = store.client.search_runs(experiments, query) if experiments else []
+    return sorted(runs, key=lambda run: (-len(run.data.metrics), run.info.start_time))
 
 
 def _open(uri: str) -> MlflowClient:
