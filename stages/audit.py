@@ -71,7 +71,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     limits = audit_report.Limits(
         conflicts=asked.conflicts_shown,
         groups=asked.groups_shown,
-        films=asked.films_shown,
+        images=asked.films_shown,
         thumbnail_pixels=asked.thumbnail_pixels,
         megabytes=asked.report_megabytes,
     )

@@ -64,7 +64,7 @@ def _facts(
         "audit": audit,
         "folds": folds if folds["status"] == "done" else None,
         "folds_missing": folds.get("reason", ""),
-        **model_card.rivals(comparison, name),
+        **model_card.ranking(comparison, name),
         "explanation": json_files.read_json_if_present(
             paths.metrics / name / "explanation_headline.json"
         ),
