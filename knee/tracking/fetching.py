@@ -10,7 +10,7 @@ from typing import Any
 
 from knee.tracking.evidence import NOVELTY_FILE
 from knee.tracking.registry import CHAMPION
-from knee.tracking.store import TrackingError, connect, errors_translated, quiet, uri_in_environment
+from knee.tracking.store import TrackingError, connect, errors_translated, uri_in_environment
 
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 
@@ -70,20 +70,3 @@ def _copy(client: Any, entry: Any, name: str, folder: Path) -> None:
     for file in Path(copied).rglob(NOVELTY_FILE):
         shutil.move(file, folder / NOVELTY_FILE)
     shutil.rmtree(folder / "registered")
-
-
-# MLflow's scoring server for a registered model, as an application to put a guard before.
-
-
-def scoring_application(uri: str) -> Any:
-    """The ASGI application that MLflow serves the model `uri` with, models:/NAME@ALIAS or the like.
-
-    Raises:
-        TrackingError: there is no such model, it cannot be loaded, or MLflow fails.
-    """
-    connect()
-    with errors_translated(f"loading {uri}"), uri_in_environment(), quiet():
-        import mlflow.pyfunc
-        from mlflow.pyfunc import scoring_server
-
-        return scoring_server.init(mlflow.pyfunc.load_model(uri))

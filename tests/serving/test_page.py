@@ -12,63 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from knee.prediction import request_limits
-from knee.prediction.answers import Answered
-from knee.prediction.films import RefusedError
-from knee.reading import prepare
-from knee.reading.canonical_image import Canonical
-from knee.serving import demo_page
+from knee.serving.application import application
 from tests import browser
 from tests import films as drawn
 from tests.serving.asgi import ask
+from tests.serving.stand_in import HOSTILE, StandIn
 
 if TYPE_CHECKING:
     from knee.prediction.answers import Answers
 
-HOSTILE = "<script>alert(1)</script>"
 BYTES = {"content-type": "application/octet-stream"}
-
-
-class StandIn:
-    """Answers without a model: by the film's mean gray value."""
-
-    def __init__(self) -> None:
-        self.model = {"name": HOSTILE, "version": "3", "backbone": "tiny"}
-        self.facts = {
-            "synthetic": True,
-            "split_protocol": "grouped",
-            "conformal": {"level": 0.9},
-        }
-
-    def answer(self, images: list[bytes], *, explain: bool) -> list[Answered]:
-        assert explain
-        try:
-            film = prepare.from_bytes(images[0], Canonical(64, "letterbox", 1.0))
-        except ValueError as reason:
-            raise RefusedError(f"image 1: {reason}") from None
-        is_unlike = bool(film.mean() > 200)
-        content = io.BytesIO()
-        Image.fromarray(np.stack([film] * 3, axis=-1)).save(content, format="PNG")
-        values = {
-            "class": HOSTILE,
-            "probabilities": {HOSTILE: 0.75, "Osteopenia": 0.2499, "Osteoporosis": 0.0001},
-            "prediction_set": [HOSTILE, "Osteopenia"],
-            "out_of_distribution": 1.5 if is_unlike else 0.25,
-            "is_out_of_distribution": is_unlike,
-            "warning": "unlike the radiographs" if is_unlike else "",
-            "notes": [],
-            "model": self.model,
-        }
-        return [Answered(values, film, content.getvalue())]
 
 
 @pytest.fixture(scope="module")
 def page() -> Any:
-    return demo_page.application(cast("Answers", StandIn()))
+    return application(cast("Answers", StandIn()))
 
 
 def test_the_page_is_self_contained_and_strict(page: Any) -> None:
@@ -105,14 +67,14 @@ def test_a_film_is_answered_with_what_the_model_saw(page: Any) -> None:
         (400, BYTES, b""),
         (400, BYTES, b"JANE DOE"),
         (400, BYTES, drawn.png(1)[:300]),
-        (413, {**BYTES, "content-length": str(request_limits.FILM_BYTES + 1)}, b"x"),
+        (413, {**BYTES, "content-length": str(request_limits.FILE_BYTES + 1)}, b"x"),
         (415, {"content-type": "text/plain"}, b"x"),
         (415, {"content-type": "multipart/form-data"}, b"x"),
         (421, {**BYTES, "host": "elsewhere.example"}, b"x"),
         (403, {**BYTES, "origin": "http://elsewhere.example"}, b"x"),
     ],
 )
-def test_what_is_no_film_is_refused(
+def test_what_is_no_image_is_refused(
     page: Any, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     found, _, content = ask(page, "/film", "POST", headers, [body])
