@@ -22,60 +22,46 @@ REQUIRED_KEYS: Final = (
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class Trained:
     """What a training wrote beside its net.
 
     Attributes:
         folder: holds model.keras, training.json and, of a model that has one, novelty.npz.
-        name: of the registered model, or the folder as the user named it.
-        version: of the registered model; "" for a folder.
         training: content of training.json.
-        canonical: how an image file becomes the net's input.
         limits: prediction sets and out-of-distribution score.
     """
 
     folder: Path
-    name: str
-    version: str
     training: dict[str, Any]
-    canonical: Canonical
     limits: prediction_limits.Caution
 
     @classmethod
-    def read(
-        cls, folder: Path, name: str = "", version: str = "", maximum_megapixels: float = 64.0
-    ) -> TrainedModel:
+    def read(cls, folder: Path) -> Trained:
         """Read what `train` wrote to `folder`, or a copy of it.
-
-        Args:
-            folder: of the model.
-            name: of the registered model, or what the user calls the folder.
-            version: of the registered model.
-            maximum_megapixels: larger images are refused unread.
 
         Raises:
             ArtifactError: training.json is missing or damaged, or lacks something.
             CautionError: novelty.npz is missing or is not the recorded one.
         """
-        file = folder / "training.json"
-        training = json_files.read_json(file, REQUIRED_KEYS)
-        try:
-            canonical = Canonical(
-                **training["preprocessing"], maximum_megapixels=maximum_megapixels
-            )
-        except TypeError as error:
-            raise ArtifactError(
-                f"{file}: preprocessing has other keys than this version's: train the model again"
-            ) from error
-        limits = prediction_limits.read(folder, training)
-        return cls(folder, name, version, training, canonical, limits)
+        training = json_files.read_json(folder / "training.json", REQUIRED_KEYS)
+        return cls(folder, training, prediction_limits.read(folder, training))
 
     @property
-    def net(self) -> Path:
-        """The .keras file."""
+    def net_file(self) -> Path:
+        """The .keras file; its SHA-256 has to be training["model_sha256"]."""
         return self.folder / "model.keras"
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the probabilities."""
-        return tuple(self.training["classes"])
+    def canonical(self, maximum_megapixels: float) -> Canonical:
+        """Return how an image becomes the net's input; larger ones are refused unread.
+
+        Raises:
+            ArtifactError: the model was trained with other preprocessing than this code has.
+        """
+        settings = self.training["preprocessing"]
+        try:
+            return Canonical(**settings, maximum_megapixels=maximum_megapixels)
+        except TypeError as error:
+            raise ArtifactError(
+                f"{self.folder / 'training.json'}: preprocessing has other keys than this "
+                "version's: train the model again"
+            ) from error

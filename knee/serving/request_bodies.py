@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,14 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from knee.prediction import request_limits
 from knee.prediction.request_images import RefusedError
 
-RECORDS: Final = "dataframe_records"
-SPLIT: Final = "dataframe_split"
-PARAMETERS: Final = "params"
-COLUMN: Final = "image"
-EXPLAIN: Final = "explain"
 EXPECTED: Final = (
-    f'expected {{"{RECORDS}": [{{"{COLUMN}": ...}}, ...]}} or {{"{SPLIT}": {{"columns": '
-    f'["{COLUMN}"], "data": [[...], ...]}}}}'
+    'expected {"dataframe_records": [{"image": ...}, ...]} or {"dataframe_split": {"columns": '
+    '["image"], "data": [[...], ...]}}, and beside it at most {"params": {"explain": true}}'
 )
 LENGTH_DIGITS: Final = 15  # of a stated length; longer ones are refused unread
 CLOSE: Final = {"connection": "close"}  # what is still on its way is not read
@@ -37,11 +31,11 @@ class Question:
     """A request for predictions.
 
     Attributes:
-        images: base64 text, or gray values as rows, each.
+        images: JSON values, to be base64 text or gray values as rows; not checked yet.
         explain: whether a heat map is asked for.
     """
 
-    images: list[str | list[Any]]
+    images: list[Any]
     explain: bool
 
 
@@ -103,78 +97,35 @@ def parse(body: bytes) -> Question:
     Raises:
         RefusedError: with what is wrong.
     """
-    request = _json(body)
-    if not isinstance(request, dict):
-        raise RefusedError(f"the body has to be a JSON object: {EXPECTED}")
-    if not set(request) <= {RECORDS, SPLIT, PARAMETERS}:
-        raise RefusedError(f"a key is not known: {EXPECTED}")
-    if (RECORDS in request) == (SPLIT in request):
+    match _json(body):
+        case {"dataframe_records": [*records], **beside} if all(map(_is_record, records)):
+            images = [record["image"] for record in records]
+        case {
+            "dataframe_split": {"columns": ["image"], "data": [*rows], **index},
+            **beside,
+        } if set(index) <= {"index"} and all(map(_is_row, rows)):
+            images = [row[0] for row in rows]
+        case _:
+            raise RefusedError(EXPECTED)
+    parameters = beside.pop("params", {})
+    explain = parameters.pop("explain", False) if isinstance(parameters, dict) else None
+    if beside or parameters or not isinstance(explain, bool):
         raise RefusedError(EXPECTED)
-    images = _records(request[RECORDS]) if RECORDS in request else _split(request[SPLIT])
-    if not 1 <= len(images) <= request_limits.IMAGES:
-        raise RefusedError(
-            f"expected 1-{request_limits.IMAGES} images in a request, got {len(images)}"
-        )
-    for number, image in enumerate(images, 1):
-        if not isinstance(image, str | list) or not image:
-            raise RefusedError(
-                f"image {number}: expected base64 text, or gray values as rows of 0-255"
-            )
-        if isinstance(image, str) and not image.isascii():
-            raise RefusedError(f"image {number}: not base64 text of a file")
-    return Question(images, _explain(request.get(PARAMETERS, {})))
+    return Question(images, explain)
 
 
 def _json(body: bytes) -> Any:
     try:
-        text = body.decode("utf-8")
-        return json.loads(text, parse_float=_finite, parse_constant=_not_a_number)
-    except RefusedError:
-        raise
+        return json.loads(body.decode("utf-8"))
     except RecursionError:
         raise RefusedError("the JSON is nested too deeply") from None
     except (ValueError, MemoryError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise RefusedError("the body is not JSON in UTF-8") from None
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise RefusedError("a number is too large")
-    return value
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"image"}
 
 
-def _not_a_number(_text: str) -> float:
-    raise RefusedError("NaN and Infinity are no JSON")
-
-
-def _records(records: Any) -> list[Any]:
-    if not isinstance(records, list):
-        raise RefusedError(EXPECTED)
-    for number, record in enumerate(records, 1):
-        if not isinstance(record, dict) or set(record) != {COLUMN}:
-            raise RefusedError(f'image {number}: expected {{"{COLUMN}": ...}}')
-    return [record[COLUMN] for record in records]
-
-
-def _split(split: Any) -> list[Any]:
-    """Return the images of a table as pandas writes it; its index says nothing of them."""
-    keys = set(split) if isinstance(split, dict) else set()
-    if keys | {"index"} != {"columns", "data", "index"} or split["columns"] != [COLUMN]:
-        raise RefusedError(EXPECTED)
-    rows = split["data"]
-    if not isinstance(rows, list) or not all(isinstance(r, list) and len(r) == 1 for r in rows):
-        raise RefusedError(EXPECTED)
-    index = split.get("index", rows)
-    if not isinstance(index, list) or len(index) != len(rows):
-        raise RefusedError('"index" has to have a value a row')
-    return [row[0] for row in rows]
-
-
-def _explain(parameters: Any) -> bool:
-    if not isinstance(parameters, dict) or not set(parameters) <= {EXPLAIN}:
-        raise RefusedError(f'"{PARAMETERS}" may hold "{EXPLAIN}" alone')
-    explain = parameters.get(EXPLAIN, False)
-    if not isinstance(explain, bool):
-        raise RefusedError(f'"{EXPLAIN}" has to be true or false')
-    return explain
+def _is_row(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 1

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from knee.prediction import request_limits
 from knee.prediction.request_images import RefusedError
 from knee.serving import request_bodies
 
@@ -53,23 +52,10 @@ RECORD = '{"dataframe_records": [{"image": %s}]}'
         '{"inputs": ["aGVsbG8="]}',
         '{"instances": [{"image": "aGVsbG8="}]}',
         '{"dataframe_records": [], "dataframe_split": {}}',
-        '{"dataframe_records": []}',
         '{"dataframe_records": {"image": "JANE DOE"}}',
         '{"dataframe_records": ["JANE DOE"]}',
         '{"dataframe_records": [{}]}',
         '{"dataframe_records": [{"image": "aGVsbG8=", "name": "JANE DOE"}]}',
-        RECORD % "null",
-        RECORD % "true",
-        RECORD % "12",
-        RECORD % '""',
-        RECORD % "[]",
-        RECORD % "{}",
-        RECORD % '"\\ud800"',
-        RECORD % '"J\u00e4NE DOE"',
-        RECORD % "[[NaN]]",
-        RECORD % "[[Infinity]]",
-        RECORD % "[[-Infinity]]",
-        RECORD % "[[1e400]]",
         RECORD % f"[[{'9' * 5000}]]",
         RECORD % ("[" * 100_000 + "]" * 100_000),
         "[" * 100_000,
@@ -80,13 +66,11 @@ RECORD = '{"dataframe_records": [{"image": %s}]}'
         '{"dataframe_split": {"columns": ["image", "image"], "data": [["aGVsbG8=", "x"]]}}',
         '{"dataframe_split": {"columns": ["image"], "data": "JANE DOE"}}',
         '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8=", 1]]}}',
-        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": 1}}',
-        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": []}}',
+        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "more": []}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": ["JANE DOE"]}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"JANE DOE": 1}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": "JANE DOE"}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": 1}}',
-        json.dumps({"dataframe_records": [{"image": "aGVsbG8="}] * (request_limits.IMAGES + 1)}),
     ],
     ids=lambda body: body[:40],
 )
