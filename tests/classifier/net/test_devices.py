@@ -40,11 +40,13 @@ with chosen.scope():
     fit.compile_model(model, plan)
 source = feature_source.Source(values, pixels=False)
 rows = np.arange(45)
-progress = fit.fit(
-    model, source, fit.Subset(rows[:33], classes[:33]), fit.Subset(rows[33:44], classes[33:44]),
-    plan, inputs.Augmentation(), classes=3, class_weights=np.ones(3, np.float32),
-    checkpoints=Checkpoints(folder / "checkpoints", "key"),
+train, held_out = slice(0, 33), slice(33, 44)
+data = fit.TrainingData(
+    source, fit.Subset(rows[train], classes[train]), fit.Subset(rows[held_out], classes[held_out]),
+    classes=3, class_weights=np.ones(3, np.float32),
 )
+state = Checkpoints(folder / "checkpoints", "key")
+progress = fit.fit(model, data, plan, inputs.Augmentation(), state)
 held = inputs.padded_batches(source, rows[33:44], 8)
 predicted = model.predict(held, verbose=0)[:11]
 saved.save_model(model, folder / "model.keras")
