@@ -16,7 +16,6 @@ from importlib import resources
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import jinja2
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from knee.drawing import html
 from knee.prediction import request_limits
 from knee.prediction.answers import Answered, Answers, notes
 from knee.prediction.request_images import RefusedError
@@ -60,7 +60,7 @@ def application(answers: Answers) -> ASGIApp:
         answered = await _answered(answers, question.images, explain=question.explain)
         return JSONResponse({"predictions": [each.as_json() for each in answered]})
 
-    async def film(request: Request) -> Response:
+    async def image(request: Request) -> Response:
         content = await request_bodies.read(
             request, "application/octet-stream", request_limits.FILE_BYTES
         )
@@ -68,7 +68,7 @@ def application(answers: Answers) -> ASGIApp:
             (answered,) = await _answered(answers, [content], explain=True)
         except RefusedError as reason:
             raise RefusedError(str(reason).removeprefix("image 1: ")) from None
-        return JSONResponse({**answered.as_json(), "film": _png(answered.pixels)})
+        return JSONResponse({**answered.as_json(), "image": _png(answered.pixels)})
 
     healthy = _fixed('{"status": "ok"}', "application/json")
     routes = [
@@ -79,7 +79,7 @@ def application(answers: Answers) -> ASGIApp:
         Route("/", _fixed(_page(answers), "text/html")),
         Route("/style.css", _fixed(_file("style.css"), "text/css")),
         Route("/script.js", _fixed(_file("script.js"), "text/javascript")),
-        Route("/film", film, methods=["POST"]),
+        Route("/image", image, methods=["POST"]),
     ]
     handlers = dict.fromkeys((HTTPException, RefusedError, Exception), _refusal)
     inner = Starlette(routes=routes, exception_handlers=handlers)
@@ -164,9 +164,9 @@ def _fixed(content: str, media_type: str) -> Endpoint:
 
 
 def _page(answers: Answers) -> str:
-    page = jinja2.Environment(autoescape=True).from_string(_file("index.html"))
     level = answers.training.get("conformal", {}).get("level")
-    return page.render(
+    return html.render(
+        "serving/page/index.html",
         **answers.model,
         notes=notes(answers.training),
         level=f"{100 * level:g}" if level else "",

@@ -1,4 +1,4 @@
-"""The page for one film: what it serves, what it refuses, and, in a browser, how it is used."""
+"""The page for one image: what it serves, what it refuses, and, in a browser, how it is used."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def test_the_page_is_self_contained_and_strict(page: Any) -> None:
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    html = body.decode()
-    assert HOSTILE not in html
-    assert re.findall(r'(?:src|href)="(?!/|#|data:,)[^"]+"', html) == []
-    assert "style=" not in html
-    assert "research only" in html
-    assert "synthetic" in html
+    page_text = body.decode()
+    assert HOSTILE not in page_text
+    assert re.findall(r'(?:src|href)="(?!/|#|data:,)[^"]+"', page_text) == []
+    assert "style=" not in page_text
+    assert "research only" in page_text
+    assert "synthetic" in page_text
     for path, kind in (("/style.css", "text/css"), ("/script.js", "text/javascript")):
         status, headers, body = ask(page, path)
         assert (status, headers["content-type"].split(";")[0]) == (200, kind)
         assert b"http" not in body
 
 
-def test_a_film_is_answered_with_what_the_model_saw(page: Any) -> None:
-    status, _, body = ask(page, "/film", "POST", BYTES, [drawn.png(1)])
+def test_an_image_is_answered_with_what_the_model_saw(page: Any) -> None:
+    status, _, body = ask(page, "/image", "POST", BYTES, [drawn.png(1)])
     assert status == 200
     answer = json.loads(body)
-    seen = Image.open(io.BytesIO(base64.b64decode(answer["film"])))
+    seen = Image.open(io.BytesIO(base64.b64decode(answer["image"])))
     assert seen.size == (64, 64)
     assert answer["prediction_set"] == [HOSTILE, "Osteopenia"]
     assert answer["grad_cam"]
@@ -77,7 +77,7 @@ def test_a_film_is_answered_with_what_the_model_saw(page: Any) -> None:
 def test_what_is_no_image_is_refused(
     page: Any, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    found, _, content = ask(page, "/film", "POST", headers, [body])
+    found, _, content = ask(page, "/image", "POST", headers, [body])
     assert found == status
     assert b"JANE" not in content
     assert json.loads(content)["message"]
@@ -119,8 +119,8 @@ def test_a_browser_shows_answers_warnings_and_reasons(
         shown.press("Tab")
         assert shown.value("document.activeElement.className") == "skip"
         shown.press("Tab")
-        assert shown.value(FOCUS) == "film"
-        shown.choose_file("#film", plain)
+        assert shown.value(FOCUS) == "image"
+        shown.choose_file("#image", plain)
         shown.wait(SHOWN)
         assert shown.value("document.getElementById('answer').textContent") == HOSTILE
         assert shown.value(FOCUS) == "answer"
@@ -130,9 +130,9 @@ def test_a_browser_shows_answers_warnings_and_reasons(
         shown.wait("[...document.images].every(i => i.complete && i.naturalWidth == 64)")
         assert shown.value("document.documentElement.scrollWidth") <= width
         assert shown.faults == []
-        shown.choose_file("#film", bright)
+        shown.choose_file("#image", bright)
         shown.wait("!document.getElementById('warning').hidden")
-        shown.choose_file("#film", broken)
+        shown.choose_file("#image", broken)
         shown.wait(FAILED)
         assert not shown.value(SHOWN)
         assert "truncated" in shown.value("document.getElementById('failure').textContent")
