@@ -18,7 +18,6 @@ from knee.tracking.store import (
     connect,
     errors_translated,
     patient_upload,
-    quiet,
     uri_in_environment,
 )
 
@@ -214,17 +213,3 @@ def _copy(client: Any, entry: Any, name: str, folder: Path) -> None:
     for file in Path(copied).rglob(NOVELTY_FILE):
         shutil.move(file, folder / NOVELTY_FILE)
     shutil.rmtree(folder / "registered")
-
-
-def scoring_application(uri: str) -> Any:
-    """Return the ASGI application that MLflow serves the model `uri` with.
-
-    Raises:
-        TrackingError: there is no such model, it cannot be loaded, or MLflow fails.
-    """
-    connect()
-    with errors_translated(f"loading {uri}"), uri_in_environment(), quiet():
-        import mlflow.pyfunc
-        from mlflow.pyfunc import scoring_server
-
-        return scoring_server.init(mlflow.pyfunc.load_model(uri))

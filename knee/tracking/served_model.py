@@ -37,9 +37,10 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model's files, if they are the ones that training recorded."""
         from knee.prediction.answers import Answers
+        from knee.prediction.trained_model import Trained
 
         files = Path(context.artifacts["model"]).parent
-        self._answers = Answers(files, *registered(files.parent))
+        self._answers = Answers(Trained.read(files), *registered(files.parent))
 
     def predict(
         self,
@@ -48,7 +49,7 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
         params: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """A list of one object an image of the column `image`."""
-        from knee.prediction.films import RefusedError
+        from knee.prediction.request_images import RefusedError
 
         try:
             found = self._answers.answer(

@@ -17,7 +17,7 @@ from PIL import Image
 
 from knee.evidence.uncertainty import prediction_limits
 from knee.intake import examination
-from knee.prediction import batch_prediction
+from knee.prediction import trained_model
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
@@ -241,7 +241,7 @@ def test_a_users_mistake_is_one_message(
     films = tmp_path / "films"
     write_films(films)
     (tmp_path / "model").mkdir()
-    facts = dict.fromkeys(batch_prediction.FACTS, "") | {
+    facts = dict.fromkeys(trained_model.REQUIRED_KEYS, "") | {
         "classes": NAMES,
         "preprocessing": {"side_pixels": SIDE, "fit": "squash", "crop_borders": False},
     }
