@@ -32,7 +32,7 @@ class Refusal(MlflowException):  # type: ignore[misc]  # mlflow is untyped here
 
 
 class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
-    """Films -> class, probabilities, prediction set, unlikeness, and a heat map if asked for."""
+    """Classify images: class, probabilities, prediction set, OOD score, a heat map on demand."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model's files, if they are the ones that training recorded."""
@@ -48,7 +48,7 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """A list of one object an image of the column `image`."""
+        """Return a list of one object an image of the column `image`."""
         from knee.prediction.request_images import RefusedError
 
         try:
@@ -61,7 +61,7 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
 
 
 def registered(folder: Path) -> tuple[str, str]:
-    """Name and version of the registered model in `folder`; empty if it is none."""
+    """Return name and version of the registered model in `folder`; empty if it is none."""
     if not (folder / VERSION_FILE).is_file():
         return "", ""
     found = read_yaml(str(folder), VERSION_FILE)
