@@ -38,16 +38,10 @@ from knee.storage import artifacts
 def run(chosen: argparse.Namespace) -> int:
     """Classify `chosen.paths`; 1 if none of them could be used."""
     engine = engines.choose(chosen.engine, chosen.precision)
-    wanted = loading.champion_unless_named(chosen.model, chosen.params)
-    with loading.found(wanted) as (trained, name, version):
-        sources = _sources(chosen, trained.limits.classes)
-        model = batch_prediction.Model(
-            trained,
-            engine,
-            name=name,
-            version=version,
-            maximum_megapixels=chosen.maximum_megapixels,
-        )
+    name = loading.champion_unless_named(chosen.model, chosen.params)
+    with loading.trained_model(name, chosen.maximum_megapixels) as trained:
+        sources = _sources(chosen, trained.classes)
+        model = batch_prediction.Model(trained, engine)
     table = model.classify(sources)
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]

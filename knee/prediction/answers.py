@@ -18,9 +18,9 @@ import numpy.typing as npt
 from knee.classifier.features import engines
 from knee.classifier.inference.compiled import CompiledNet
 from knee.classifier.inference.gradient_worker import GradientProcess
+from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import request_images, request_limits
-from knee.prediction.trained_model import Trained
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
 
@@ -57,39 +57,32 @@ class Answers:
         model: name and version in the registry, and the backbone.
     """
 
-    def __init__(self, trained: Trained, name: str = "", version: str = "") -> None:
-        """Start the processes that compute.
-
-        Args:
-            trained: the model; its folder has to stay until `close`.
-            name: of the registered model or of the folder, for the answers.
-            version: of the registered model, for the answers.
+    def __init__(self, trained: TrainedModel) -> None:
+        """Start the processes that compute; `trained.folder` has to stay until `close`.
 
         Raises:
-            ArtifactError: the preprocessing cannot be used.
             GradientProcessError: the net is missing, is not the recorded one, or cannot be loaded.
             EngineError: OpenVINO is not installed.
         """
         engine = engines.choose("openvino", "float32")
+        self._trained = trained
         self.training = trained.training
         self.model = {
-            "name": Path(name).name,  # of a folder not where it lies
-            "version": version,
+            "name": Path(trained.name).name,  # of a folder not where it lies
+            "version": trained.version,
             "backbone": trained.training["backbone"],
         }
-        self._limits = trained.limits
-        self._canonical = trained.canonical(request_limits.MEGAPIXELS)
         with contextlib.ExitStack() as begun:
             graph = Path(begun.enter_context(tempfile.TemporaryDirectory())) / "graph.xml"
             self._gradients = GradientProcess(
-                trained.net_file.resolve(),
+                trained.net.resolve(),
                 trained.training["model_sha256"],
                 graph,
                 request_limits.EXPLAIN_SECONDS,
             )
             begun.callback(self._gradients.close)
             self._pool = begun.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
-            self._net = CompiledNet(graph, self._canonical.side_pixels, engine.precision)
+            self._net = CompiledNet(graph, trained.canonical.side_pixels, engine.precision)
             self._begun = begun.pop_all()
 
     def answer(self, images: Sequence[object], *, explain: bool = False) -> list[Answered]:
@@ -121,7 +114,7 @@ class Answers:
     def _outputs(self, number: int, image: object) -> tuple[Pixels, npt.NDArray[np.float32]]:
         """Return canonical pixels and the net's outputs: probabilities, then features."""
         try:
-            pixels = request_images.canonical_pixels(image, self._canonical)
+            pixels = request_images.canonical_pixels(image, self._trained.canonical)
         except request_images.RefusedError as reason:
             raise request_images.RefusedError(f"image {number}: {reason}") from None
         return pixels, self._net(pixels)
@@ -132,13 +125,13 @@ class Answers:
         values = self._values(outputs)
         overlay = None
         if explain:
-            overlay = self._gradients.overlay(pixels, self._limits.classes.index(values["class"]))
+            overlay = self._gradients.overlay(pixels, self._trained.classes.index(values["class"]))
         return Answered(values, pixels, overlay)
 
     def _values(self, outputs: npt.NDArray[np.float32]) -> dict[str, Any]:
         if not np.isfinite(outputs).all():
             raise ArithmeticError("the model's output is not finite")
-        classes, limits = self._limits.classes, self._limits
+        classes, limits = self._trained.classes, self._trained.limits
         probabilities = scores.rounded(outputs[np.newaxis, : len(classes)])  # as predictions.csv
         (names,) = limits.sets(probabilities)
         (score,) = limits.scores(outputs[np.newaxis, len(classes) :])

@@ -13,9 +13,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from knee.classifier.features.engines import Engine
+from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction.trained_model import Trained
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import bootstrap, scores
@@ -28,38 +28,19 @@ class Model:
     """A trained model, loaded to classify image files.
 
     Attributes:
-        name: of the registered model, or of its folder.
-        version: of the registered model; "" for a folder.
+        trained: what its training recorded.
     """
 
-    def __init__(
-        self,
-        trained: Trained,
-        engine: Engine,
-        *,
-        name: str,
-        version: str,
-        maximum_megapixels: float = 64.0,
-    ) -> None:
+    def __init__(self, trained: TrainedModel, engine: Engine) -> None:
         """Load the net of `trained`, whose folder is not needed afterwards.
-
-        Args:
-            trained: the model.
-            engine: that computes.
-            name: for the table.
-            version: for the table.
-            maximum_megapixels: larger images are refused unread.
 
         Raises:
             ModelFileError: the net is missing, or is not the recorded one.
-            ArtifactError: the preprocessing cannot be used.
         """
         from knee.classifier.inference.predictor import Predictor  # Keras
 
-        self.name, self.version = name, version
-        self._limits = trained.limits
-        self._canonical = trained.canonical(maximum_megapixels)
-        self._predict = Predictor(trained.net_file, trained.training["model_sha256"], engine)
+        self.trained = trained
+        self._predict = Predictor(trained.net, trained.training["model_sha256"], engine)
 
     def predict(self, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         """Classify the files that `paths` name, and all files below the folders among them.
@@ -77,8 +58,9 @@ class Model:
 
     def classify(self, sources: Sequence[source_files.Source]) -> pd.DataFrame:
         """Classify `sources`; the table of the function `classify`, with model and version."""
-        table = classify(sources, self._canonical, self._predict, self._limits)
-        return table.assign(model=self.name, version=self.version)
+        trained = self.trained
+        table = classify(sources, trained.canonical, self._predict, trained.limits)
+        return table.assign(model=trained.name, version=trained.version)
 
 
 def classify(

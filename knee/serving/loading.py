@@ -10,12 +10,12 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from knee import tracking
 from knee.classifier.features import engines
+from knee.classifier.net.trained_model import TrainedModel
 from knee.prediction.batch_prediction import Model
-from knee.prediction.trained_model import Trained
 from knee.run import parameters
 
 
@@ -28,23 +28,9 @@ def champion_unless_named(model: str, params: Path) -> str:
     return model or tracking.champion_uri(parameters.load(params).register.model_name)
 
 
-class Found(NamedTuple):
-    """A trained model on disk.
-
-    Attributes:
-        trained: its folder's content.
-        name: of the registered model, or the folder as the user named it.
-        version: of the registered model; "" for a folder.
-    """
-
-    trained: Trained
-    name: str
-    version: str
-
-
 @contextlib.contextmanager
-def found(model: str) -> Iterator[Found]:
-    """Find models:/NAME@ALIAS, models:/NAME/VERSION or a model folder; a copy goes afterwards.
+def trained_model(model: str, maximum_megapixels: float = 64.0) -> Iterator[TrainedModel]:
+    """Open models:/NAME@ALIAS, models:/NAME/VERSION or a model folder; a copy goes afterwards.
 
     Raises:
         TrackingError: there is no such registered model, or MLflow fails.
@@ -52,11 +38,11 @@ def found(model: str) -> Iterator[Found]:
         CautionError: novelty.npz is missing or is not the recorded one.
     """
     if not model.startswith("models:"):
-        yield Found(Trained.read(Path(model)), model, "")
+        yield TrainedModel.read(Path(model), model, "", maximum_megapixels)
         return
     with tempfile.TemporaryDirectory() as temporary:
         copy = tracking.fetch_model(model, Path(temporary))
-        yield Found(Trained.read(copy.folder), copy.name, copy.version)
+        yield TrainedModel.read(copy.folder, copy.name, copy.version, maximum_megapixels)
 
 
 def load(
@@ -66,5 +52,5 @@ def load(
 ) -> Model:
     """Load a model to classify image files; see `knee.load`."""
     chosen = engines.choose(engine, precision)
-    with found(model) as (trained, name, version):
-        return Model(trained, chosen, name=name, version=version)
+    with trained_model(model) as trained:
+        return Model(trained, chosen)

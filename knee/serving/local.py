@@ -53,9 +53,12 @@ def main(name: str, argv: Sequence[str] | None, description: str | None, port: i
 
 
 def serve(model: str, port: int) -> None:
-    """Serve `model`, named as for `loading.found`, until the process is to end."""
+    """Serve `model`, a name as `loading.trained_model` takes it, until the process is to end."""
     log.info("loading %s", model)
-    with loading.found(model) as found, contextlib.closing(Answers(*found)) as answers:
+    with (
+        loading.trained_model(model, request_limits.MEGAPIXELS) as trained,
+        contextlib.closing(Answers(trained)) as answers,
+    ):
         log.info("its page for one image: http://%s:%d", ADDRESS, port)
         run(application(answers), port)
 

@@ -36,11 +36,11 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model's files, if they are the ones that training recorded."""
+        from knee.classifier.net.trained_model import TrainedModel
         from knee.prediction.answers import Answers
-        from knee.prediction.trained_model import Trained
 
         files = Path(context.artifacts["model"]).parent
-        self._answers = Answers(Trained.read(files), *registered(files.parent))
+        self._answers = Answers(TrainedModel.read(files, *registered(files.parent)))
 
     def predict(
         self,

@@ -54,10 +54,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(trained: Path) -> Iterator[Answers]:
+    from knee.classifier.net.trained_model import TrainedModel
     from knee.prediction.answers import Answers
-    from knee.prediction.trained_model import Trained
 
-    made = Answers(Trained.read(trained / "model"), "knees", "7")
+    made = Answers(TrainedModel.read(trained / "model", "knees", "7"))
     yield made
     made.close()
 
@@ -122,10 +122,10 @@ def test_the_process_with_tensorflow_is_started_again_after_it_died(answers: Ans
 
 
 def test_an_answer_does_not_say_where_a_model_folder_lies(trained: Path) -> None:
+    from knee.classifier.net.trained_model import TrainedModel
     from knee.prediction.answers import Answers
-    from knee.prediction.trained_model import Trained
 
-    with contextlib.closing(Answers(Trained.read(trained / "model"), "/home/x/model")) as made:
+    with contextlib.closing(Answers(TrainedModel.read(trained / "model", "/home/x/model"))) as made:
         assert made.model["name"] == "model"
 
 
@@ -152,11 +152,11 @@ def test_a_refusal_names_the_images_number(answers: Answers) -> None:
 
 def test_another_models_file_is_not_served(trained: Path, tmp_path: Path) -> None:
     from knee.classifier.inference.gradient_worker import GradientProcessError
+    from knee.classifier.net.trained_model import TrainedModel
     from knee.prediction.answers import Answers
-    from knee.prediction.trained_model import Trained
 
     for file in (trained / "model").iterdir():
         content = file.read_bytes()
         (tmp_path / file.name).write_bytes(content + b" " * (file.suffix == ".keras"))
     with pytest.raises(GradientProcessError, match="not the model that its training recorded"):
-        Answers(Trained.read(tmp_path))
+        Answers(TrainedModel.read(tmp_path))
