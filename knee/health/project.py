@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from knee.health.result import HealthError
+from knee.run import locks
 
 LOCK_FILES = ("lock", "stages/*.lock")  # in .dvc/tmp: of DVC, and of a stage at work
 COPIES = ("exps/tmp*", "exps/standalone/tmp*")  # there too: of queued and temporary experiments
@@ -62,8 +62,8 @@ class Project:
         copies = [copy / ".dvc" / "tmp" for place in COPIES for copy in self.temporary.glob(place)]
         for folder in [self.temporary, *copies]:
             for file in (file for name in LOCK_FILES for file in folder.glob(name)):
-                if (pid := _holder(file)) is not None:
-                    return f"process {pid} holds {self.shown(file)}"
+                if (pid := locks.holder(file)) is not None:
+                    return f"process {pid or '?'} holds {self.shown(file)}"
         return ""
 
 
@@ -83,16 +83,6 @@ def open_project(root: Path) -> Project:
             cache=Path(repository.cache.local.path),
             repository=repository,
         )
-
-
-def _holder(file: Path) -> str | None:
-    """The number of the process that holds a lock on `file`, as the file tells it; None if free."""
-    with contextlib.suppress(FileNotFoundError), file.open("rb") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return stream.read().decode(errors="replace").strip() or "?"
-    return None
 
 
 @contextlib.contextmanager
