@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from knee.classifier.net import trained_model
 from knee.evidence.uncertainty import prediction_limits
 from knee.intake import record_builder
-from knee.prediction import batch_prediction
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
@@ -241,7 +241,7 @@ def test_a_users_mistake_is_one_message(
     films = tmp_path / "films"
     write_films(films)
     (tmp_path / "model").mkdir()
-    facts = dict.fromkeys(batch_prediction.FACTS, "") | {
+    facts = dict.fromkeys(trained_model.NEEDED, "") | {
         "classes": NAMES,
         "preprocessing": {"side_pixels": SIDE, "fit": "squash", "crop_borders": False},
     }
