@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from knee.promotion import candidates, model_card, subgroups
+from knee.promotion import candidates, model_card
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.statistics.bootstrap import Bootstrap
-from knee.storage import artifacts, json_files
+from knee.storage import artifacts
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Paths:
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Write the cards of `settings.model.backbones` to the folder `cards_out`."""
     table = records_table.read_records(paths.records)
-    comparison = json_files.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
-    audit = json_files.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
+    comparison = artifacts.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
+    audit = artifacts.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
     with artifacts.staged_folder(paths.cards_out) as folder:
         for name in settings.model.backbones:
             facts = _facts(settings, name, table, comparison, audit, paths)
@@ -58,7 +58,7 @@ def _facts(
     chosen = settings.evaluate
     candidate = candidates.read_candidate(name, paths.models / name, paths.metrics / name)
     predictions = candidate.predictions
-    folds = json_files.read_json(paths.metrics / name / "cross_validation.json", ("status",))
+    folds = artifacts.read_json(paths.metrics / name / "cross_validation.json", ("status",))
     return {
         "training": candidate.training,
         "test": candidate.test,
@@ -66,10 +66,10 @@ def _facts(
         "folds": folds if folds["status"] == "done" else None,
         "folds_missing": folds.get("reason", ""),
         **model_card.ranking(comparison, name),
-        "explanation": json_files.read_json_if_present(
+        "explanation": artifacts.read_json_if_present(
             paths.metrics / name / "explanation_headline.json"
         ),
-        "subgroups": subgroups.figures(
+        "subgroups": model_card.figures(
             predictions[predictions["subset"] == "test"],
             table,
             candidate.training["classes"],

@@ -27,7 +27,7 @@ from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
 from knee.statistics.bootstrap import Bootstrap
-from knee.storage import artifacts, json_files, row_files
+from knee.storage import artifacts, row_files
 from knee.storage.arrays import Maps
 
 TITLES = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
@@ -106,7 +106,7 @@ def _read(
     )
     training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
-    json_files.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
+    artifacts.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
     held = predictions.held_out(table, split_table.read_split(paths.split))
     test = held[held["subset"] == "test"].reset_index(drop=True)
     shown = test.iloc[

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from knee.copies import copy_check, copy_groups, grouping
+from knee.copies import copy_check, copy_groups
 from knee.intake import archives, label_sheet, labels, patients, record_builder
 from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
@@ -41,7 +41,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
-    same = grouping.CopyRules(
+    same = copy_groups.CopyRules(
         search(ingest), file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     )
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
@@ -51,7 +51,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         labels.check_classes(listing)
         frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
     frame = record_builder.add_facts(frame, listing.facts, pattern, origin_pattern, key)
-    frame = grouping.add_groups(frame, fingerprints, same)
+    frame = copy_groups.add_groups(frame, fingerprints, same)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())

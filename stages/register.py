@@ -20,7 +20,7 @@ from knee.promotion import candidates, champion_decision, description, gates
 from knee.run import command, parameters
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
-from knee.storage import artifacts, json_files
+from knee.storage import artifacts
 
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
@@ -82,8 +82,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         )
         for name in read
     }
-    audit = json_files.read_json_if_present(paths.metrics / "audit.json")
-    comparison = json_files.read_json_if_present(paths.comparison / "comparison.json")
+    audit = artifacts.read_json_if_present(paths.metrics / "audit.json")
+    comparison = artifacts.read_json_if_present(paths.comparison / "comparison.json")
     seen = [
         gates.split(best.training["split_protocol"]),
         gates.audit(cast(AuditFacts | None, audit)),

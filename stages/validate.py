@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from knee.records import reasons, records_table
+from knee.records import records_table
 from knee.run import command, parameters
 from knee.run.errors import UserError
 from knee.storage import artifacts
@@ -66,7 +66,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 
 def _log_set_aside(table: pd.DataFrame) -> None:
     """A table of why files are not used, rejected ones first."""
-    found = reasons.reasons(table)
+    found = records_table.reasons(table)
     if found:
         log.info("%-12s %6s  %-*s  %s", "set aside", "files", LONGEST, "reason", "for example")
     for one in found[:SHOWN]:

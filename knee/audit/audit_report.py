@@ -18,7 +18,7 @@ import pandas as pd
 
 from knee.audit import audit_charts, audit_pictures
 from knee.drawing.html import render
-from knee.records import reasons
+from knee.records import records_table
 from knee.records.records_table import USED
 from knee.storage.arrays import Pixels
 
@@ -165,15 +165,15 @@ def _number(row: Any) -> str:
     return f"record {row.record}"
 
 
-def _reasons(records: pd.DataFrame, *, named: bool) -> list[reasons.Reason]:
+def _reasons(records: pd.DataFrame, *, named: bool) -> list[records_table.Reason]:
     if named:
-        return reasons.reasons(records)
+        return records_table.reasons(records)
     aside = records[records["status"] != USED]
     nameless = aside.assign(
         reason=[_without_name(row) for row in aside.itertuples()],
         source=[_number(row) for row in aside.itertuples()],
     )
-    return reasons.reasons(nameless)
+    return records_table.reasons(nameless)
 
 
 def _without_name(row: Any) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.audit.shortcuts import Fitted, Shortcut
-from knee.splits.folds import Folds, repeated_folds
+from knee.splits.cross_validation import Folds, repeated_folds
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap, only
 from knee.statistics.scores import Outcomes, certain

@@ -9,8 +9,7 @@ from pathlib import Path
 from knee.health.result import Result, plural
 from knee.health.storage import md5_of
 from knee.storage import provenance
-from knee.storage.artifacts import ArtifactError
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import ArtifactError, read_json
 
 WEIGHTS = "weights"
 HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -16,7 +16,7 @@ from typing import Any, Final
 from knee.intake import patients
 from knee.intake.spreadsheet import SheetError, read_rows
 from knee.reading.dicom_header import NO_PATIENT, OLDEST_YEARS
-from knee.records.t_scores import who_class
+from knee.records.records_table import who_class
 from knee.run import messages
 
 COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "origin")

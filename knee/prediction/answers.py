@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.classifier.features import engines
-from knee.classifier.inference.compiled import CompiledNet
 from knee.classifier.inference.gradient_worker import GradientProcess
+from knee.classifier.inference.predictor import CompiledNet
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import request_images, request_limits
+from knee.prediction import request_images
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
 
@@ -78,7 +78,7 @@ class Answers:
                 trained.net.resolve(),
                 trained.training["model_sha256"],
                 graph,
-                request_limits.EXPLAIN_SECONDS,
+                request_images.EXPLAIN_SECONDS,
             )
             begun.callback(self._gradients.close)
             self._pool = begun.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
@@ -95,9 +95,9 @@ class Answers:
         Raises:
             RefusedError: an image cannot be used; the message names its number, from 1.
         """
-        if not 1 <= len(images) <= request_limits.IMAGES:
+        if not 1 <= len(images) <= request_images.IMAGES:
             raise request_images.RefusedError(
-                f"expected 1-{request_limits.IMAGES} images in a request, got {len(images)}"
+                f"expected 1-{request_images.IMAGES} images in a request, got {len(images)}"
             )
         begun = [self._pool.submit(self._outputs, *pair) for pair in enumerate(images, 1)]
         try:

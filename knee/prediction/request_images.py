@@ -5,17 +5,27 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from knee.prediction import request_limits
 from knee.reading import prepare
 from knee.reading.canonical_image import Canonical
 from knee.reading.decoded import UnreadableImage, check_size
 from knee.run.errors import UserError
 from knee.storage.arrays import Pixels
+
+# Limits of one request.
+BODY_BYTES: Final = 32 << 20  # base64 of a 24 MB file: a 12-bit image of 12 megapixels
+FILE_BYTES: Final = 24 << 20  # of one uploaded file
+MEGAPIXELS: Final = 64.0  # of one image, as in stages.predict
+IMAGES: Final = 16  # in one request
+BODY_SECONDS: Final = 30.0  # until the whole body has to be here
+DRAIN_SECONDS: Final = 5.0  # in which the rest of a body that is too large may pass
+ANSWER_SECONDS: Final = 120.0  # until the answer has to be there
+CONNECTIONS: Final = 32  # at once, and with them the bodies in memory; further ones get 503
+EXPLAIN_SECONDS: Final = 60.0  # for one Grad-CAM map
 
 
 class RefusedError(UserError):
@@ -49,8 +59,8 @@ def file_bytes(text: str) -> bytes:
     Raises:
         RefusedError: it is no base64, or too large.
     """
-    if len(text) > request_limits.BODY_BYTES:
-        raise RefusedError(f"larger than {request_limits.FILE_BYTES >> 20} MiB")
+    if len(text) > BODY_BYTES:
+        raise RefusedError(f"larger than {FILE_BYTES >> 20} MiB")
     try:
         content = text.translate({10: None, 13: None}).encode("ascii")
         return _small(base64.b64decode(content, validate=True))
@@ -59,8 +69,8 @@ def file_bytes(text: str) -> bytes:
 
 
 def _small(content: bytes) -> bytes:
-    if len(content) > request_limits.FILE_BYTES:
-        raise RefusedError(f"larger than {request_limits.FILE_BYTES >> 20} MiB")
+    if len(content) > FILE_BYTES:
+        raise RefusedError(f"larger than {FILE_BYTES >> 20} MiB")
     return content
 
 

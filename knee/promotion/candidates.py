@@ -10,8 +10,7 @@ import pandas as pd
 
 from knee.evidence.evaluation.json_contents import EvaluationReport, TrainingRecord
 from knee.evidence.evaluation.predictions import read_predictions
-from knee.storage.artifacts import ArtifactError, read_bytes
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import ArtifactError, read_bytes, read_json
 
 SHARED_FACTS = ("classes", "data_fingerprint", "split_fingerprint", "split_protocol", "synthetic")
 

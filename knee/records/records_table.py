@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -116,3 +117,35 @@ def _check_columns(columns: Iterable[str], where: str) -> None:
         raise RecordsError(
             f"{where} is not a records table: missing columns {missing}, unknown columns {unknown}"
         )
+
+
+def who_class(t_score: float, classes: Sequence[str]) -> str:
+    """Return which of three `classes` has this T-score.
+
+    Normal from -1.0 up, osteoporosis from -2.5 down, osteopenia between. Source: WHO Technical
+    Report Series 843 (1994).
+    """
+    return classes[0 if t_score >= -1.0 else 2 if t_score <= -2.5 else 1]
+
+
+NAMED: Final = 3  # of them, a reason, in its table
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason why files are not used, their number, and the first of them."""
+
+    status: str
+    reason: str
+    count: int
+    examples: tuple[str, ...]
+
+
+def reasons(records: pd.DataFrame) -> list[Reason]:
+    """Return the reasons why files are not used: of rejected files first, then by frequency."""
+    aside = records[records["status"] != USED]
+    grouped = [
+        Reason(str(status), str(reason), len(part), tuple(part["source"].head(NAMED)))
+        for (status, reason), part in aside.groupby(["status", "reason"], sort=True)
+    ]
+    return sorted(grouped, key=lambda one: (one.status != REJECTED, -one.count, one.reason))

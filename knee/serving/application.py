@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knee.drawing import html
-from knee.prediction import request_limits
+from knee.prediction import request_images
 from knee.prediction.answers import Answered, Answers, notes
 from knee.prediction.request_images import RefusedError
 from knee.serving import request_bodies
@@ -55,14 +55,14 @@ def application(answers: Answers) -> ASGIApp:
     """Return the application that serves `answers`; docs/serving.md describes its addresses."""
 
     async def invocations(request: Request) -> Response:
-        body = await request_bodies.read(request, "application/json", request_limits.BODY_BYTES)
+        body = await request_bodies.read(request, "application/json", request_images.BODY_BYTES)
         question = await asyncio.to_thread(request_bodies.parse, body)
         answered = await _answered(answers, question.images, explain=question.explain)
         return JSONResponse({"predictions": [each.as_json() for each in answered]})
 
     async def image(request: Request) -> Response:
         content = await request_bodies.read(
-            request, "application/octet-stream", request_limits.FILE_BYTES
+            request, "application/octet-stream", request_images.FILE_BYTES
         )
         try:
             (answered,) = await _answered(answers, [content], explain=True)
@@ -135,9 +135,9 @@ def _host_name(address: str) -> str:
 
 
 async def _answered(answers: Answers, images: Sequence[object], *, explain: bool) -> list[Answered]:
-    """Answer in a thread, within `request_limits.ANSWER_SECONDS`."""
+    """Answer in a thread, within `request_images.ANSWER_SECONDS`."""
     try:
-        async with asyncio.timeout(request_limits.ANSWER_SECONDS):
+        async with asyncio.timeout(request_images.ANSWER_SECONDS):
             return await asyncio.to_thread(answers.answer, images, explain=explain)
     except TimeoutError:
         raise HTTPException(504, "the answer took too long") from None
@@ -170,7 +170,7 @@ def _page(answers: Answers) -> str:
         **answers.model,
         notes=notes(answers.training),
         level=f"{100 * level:g}" if level else "",
-        largest_bytes=request_limits.FILE_BYTES,
+        largest_bytes=request_images.FILE_BYTES,
     )
 
 

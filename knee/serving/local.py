@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from knee.prediction import request_limits
+from knee.prediction import request_images
 from knee.prediction.answers import Answers
 from knee.run.errors import UserError
 from knee.serving import loading
@@ -56,7 +56,7 @@ def serve(model: str, port: int) -> None:
     """Serve `model`, a name as `loading.trained_model` takes it, until the process is to end."""
     log.info("loading %s", model)
     with (
-        loading.trained_model(model, request_limits.MEGAPIXELS) as trained,
+        loading.trained_model(model, request_images.MEGAPIXELS) as trained,
         contextlib.closing(Answers(trained)) as answers,
     ):
         log.info("its page for one image: http://%s:%d", ADDRESS, port)
@@ -70,7 +70,7 @@ def run(served: ASGIApp, port: int) -> None:
         host=ADDRESS,
         port=port,
         workers=1,
-        limit_concurrency=request_limits.CONNECTIONS,
+        limit_concurrency=request_images.CONNECTIONS,
         server_header=False,
         proxy_headers=False,
         ws="none",

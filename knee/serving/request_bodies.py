@@ -15,7 +15,7 @@ from typing import Any, Final
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from knee.prediction import request_limits
+from knee.prediction import request_images
 from knee.prediction.request_images import RefusedError
 
 EXPECTED: Final = (
@@ -40,7 +40,7 @@ class Question:
 
 
 async def read(request: Request, content_type: str = "", largest_bytes: int = 0) -> bytes:
-    """Read the whole body, at most `largest_bytes` and within `request_limits.BODY_SECONDS`.
+    """Read the whole body, at most `largest_bytes` and within `request_images.BODY_SECONDS`.
 
     The rest of a body that is too large passes unread for a while: a client that still sends would
     not read the answer.
@@ -60,7 +60,7 @@ async def read(request: Request, content_type: str = "", largest_bytes: int = 0)
         stated.isdecimal() and len(stated) <= LENGTH_DIGITS and int(stated) <= largest_bytes
     )
     content = bytearray()
-    seconds = request_limits.DRAIN_SECONDS if is_too_large else request_limits.BODY_SECONDS
+    seconds = request_images.DRAIN_SECONDS if is_too_large else request_images.BODY_SECONDS
     try:
         async with asyncio.timeout(seconds) as limit:
             async for chunk in request.stream():
@@ -69,7 +69,7 @@ async def read(request: Request, content_type: str = "", largest_bytes: int = 0)
                     is_too_large = True
                     content.clear()
                     limit.reschedule(
-                        asyncio.get_running_loop().time() + request_limits.DRAIN_SECONDS
+                        asyncio.get_running_loop().time() + request_images.DRAIN_SECONDS
                     )
     except TimeoutError:
         if not is_too_large:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,3 +94,30 @@ def naming(path: Path) -> Iterator[None]:
 def as_csv(table: pd.DataFrame) -> str:
     """Text quoted, so that no file's name can break a row; numbers bare."""
     return str(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+
+
+def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the JSON object in the file `path`, which has at least these `keys`.
+
+    Raises:
+        ArtifactError: it is missing, damaged, no object, or lacks a key.
+    """
+    try:
+        value = json.loads(read_bytes(path))
+    except ValueError as error:
+        if isinstance(error, ArtifactError):
+            raise
+        raise ArtifactError(
+            f"{path} is not JSON ({error}): delete it and run `dvc repro`"
+        ) from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path}: expected a JSON object; run `dvc repro`")
+    missing = [name for name in keys if name not in value]
+    if missing:
+        raise ArtifactError(f"{path} has no key {missing[0]}: run `dvc repro` to make it again")
+    return value
+
+
+def read_json_if_present(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in the file `path`, None where there is no such file."""
+    return read_json(path) if path.exists() else None

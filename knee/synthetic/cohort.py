@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from knee.records.t_scores import who_class
+from knee.records.records_table import who_class
 from knee.run.errors import UserError
 from knee.storage import artifacts
 from knee.synthetic.anatomy import bone_quality, physique

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from knee.storage.artifacts import ArtifactError
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import ArtifactError, read_json
 
 EXECUTION_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from knee.storage import provenance
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import read_json
 from knee.tracking.evidence import Evidence
 from knee.tracking.store import Store, patient_upload, quiet
 

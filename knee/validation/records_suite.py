@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from knee.records.reasons import reasons
-from knee.records.records_table import COLUMNS, QUARANTINED, REJECTED, USED
+from knee.records.records_table import COLUMNS, QUARANTINED, REJECTED, USED, reasons
 from knee.validation.suites import Index, Suite, Table, expect, run
 
 if TYPE_CHECKING:

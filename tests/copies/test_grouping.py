@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from knee.copies import copy_check, copy_groups, grouping
+from knee.copies import copy_check, copy_groups
 from knee.copies.copy_groups import Fingerprints
 from knee.records import file_names
 from knee.run import parameters
 from knee.storage.arrays import Pixels
 from tests.copies.pictures import changed, picture
 
-SAME = grouping.CopyRules(
+SAME = copy_groups.CopyRules(
     copy_groups.CopySearch(
         32, 8, 0.9, 10_000, copy_check.CopyThresholds(0.976, 0.968, 0.35, 0.8, 0.97), slack=0.01
     ),
@@ -49,7 +49,7 @@ def test_names_pixels_and_patients_join_and_nothing_else() -> None:
             ("b/7.png", "", picture(3)),
         ]
     )
-    found = grouping.add_groups(frame, fingerprints, SAME)
+    found = copy_groups.add_groups(frame, fingerprints, SAME)
     assert found["picture"].tolist() == [0, 0, 1, -1, 1, 2, 2, 1, 3]
     assert found["group"].tolist() == [0, 0, 1, -1, 1, 0, 0, 1, 2]
     assert frame["picture"].tolist() == [-1] * 9  # the argument is left alone
@@ -64,8 +64,8 @@ def test_a_family_is_compared_by_its_source_not_by_a_copy() -> None:
             ("b/2.png", "", changed(picture(0), "jpeg 60")),
         ]
     )
-    assert grouping.add_groups(frame, fingerprints, SAME)["picture"].tolist() == [0, 0, 0]
-    assert len(np.unique(grouping.add_groups(frame, fingerprints, SAME)["group"])) == 1
+    assert copy_groups.add_groups(frame, fingerprints, SAME)["picture"].tolist() == [0, 0, 0]
+    assert len(np.unique(copy_groups.add_groups(frame, fingerprints, SAME)["group"])) == 1
 
 
 def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings() -> None:
@@ -75,4 +75,4 @@ def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings()
     frame, fingerprints = table(
         [(f"a/knee ({number}).png", "", picture(number)) for number in range(4)]
     )
-    assert grouping.add_groups(frame, fingerprints, same)["picture"].tolist() == [0, 1, 2, 3]
+    assert copy_groups.add_groups(frame, fingerprints, same)["picture"].tolist() == [0, 1, 2, 3]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from knee.intake.label_sheet import Sheet, read_sheet
 from knee.intake.patients import hashed
 from knee.intake.spreadsheet import SheetError
-from knee.records.t_scores import who_class
+from knee.records.records_table import who_class
 
 WHO = ("Normal", "Osteopenia", "Osteoporosis")
 

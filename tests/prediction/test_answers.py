@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from knee.drawing import contact_sheets
-from knee.prediction import request_images, request_limits
+from knee.prediction import request_images
 from tests import films as drawn
 from tests.reading import dicom_files
 from tests.stages.test_predict import NAMES, main, rows, write_model
@@ -145,7 +145,7 @@ def test_a_refusal_names_the_images_number(answers: Answers) -> None:
     content = files()["a.png"]
     with pytest.raises(request_images.RefusedError, match=r"^image 2: "):
         answers.answer([content, content[:100], content])
-    for count in (0, request_limits.IMAGES + 1):
+    for count in (0, request_images.IMAGES + 1):
         with pytest.raises(request_images.RefusedError, match="images in a request"):
             answers.answer([content] * count)
 

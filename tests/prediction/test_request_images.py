@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from knee.prediction import request_images, request_limits
+from knee.prediction import request_images
 from knee.reading import prepare
 from knee.reading.canonical_image import Canonical
 from tests import films as drawn
@@ -89,7 +89,7 @@ def test_what_is_no_image_is_refused_without_being_quoted(image: Any) -> None:
 
 
 def test_a_file_above_the_limit_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_limits, "FILE_BYTES", 1000)
+    monkeypatch.setattr(request_images, "FILE_BYTES", 1000)
     for image in (b"x" * 1001, text(b"x" * 1001)):
         with pytest.raises(request_images.RefusedError, match="larger than"):
             request_images.canonical_pixels(image, CANONICAL)

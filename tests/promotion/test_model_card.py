@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from knee.promotion import model_card, subgroups
+from knee.promotion import model_card
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from tests import browser
@@ -139,7 +139,7 @@ def test_subgroups_are_those_with_images_enough() -> None:
     records = pd.DataFrame({"record": number, "side": "", "origin": "site"})
     records["sex"] = np.where(number < 22, "F", "M")
     records["age_years"] = np.where(number < 12, 70.0, np.nan)
-    found = subgroups.figures(test, records, ["a", "b"], Bootstrap(20, 0.9, 0))
+    found = model_card.figures(test, records, ["a", "b"], Bootstrap(20, 0.9, 0))
     assert [(one["name"], one["records"]) for one in found] == [
         ("sex F", 22),
         ("origin site", 24),

@@ -13,7 +13,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from knee.prediction import request_limits
+from knee.prediction import request_images
 from knee.serving import request_bodies
 from knee.serving.application import application
 from tests import films as drawn
@@ -127,7 +127,7 @@ def test_what_cannot_be_answered_is_refused_before_the_model(
 def test_a_body_without_a_length_is_read_up_to_the_limit_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(request_limits, "BODY_BYTES", 10)
+    monkeypatch.setattr(request_images, "BODY_BYTES", 10)
     stand_in = StandIn()
     status, said, _ = ask(served(stand_in), ASKED, "POST", JSON, [b"1234567"] * 100)
     assert status == 413
@@ -176,7 +176,7 @@ def test_a_broken_model_is_a_plain_500(
 
 
 def test_waiting_for_the_model_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_limits, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(request_images, "ANSWER_SECONDS", 0.01)
     end = threading.Event()
     threading.Timer(0.5, end.set).start()
     assert ask(served(Broken(lambda: end.wait(60))), ASKED, "POST", JSON, [BODY])[0] == 504
@@ -186,8 +186,8 @@ def test_waiting_for_the_model_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 def test_waiting_for_a_body_is_bounded(
     monkeypatch: pytest.MonkeyPatch, length: str, status: int
 ) -> None:
-    monkeypatch.setattr(request_limits, "BODY_SECONDS", 0.01)
-    monkeypatch.setattr(request_limits, "DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(request_images, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(request_images, "DRAIN_SECONDS", 0.01)
 
     async def silent() -> Any:
         await asyncio.sleep(60)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from PIL import Image
 
-from knee.prediction import request_limits
+from knee.prediction import request_images
 from knee.serving.application import application
 from tests import browser
 from tests import films as drawn
@@ -67,7 +67,7 @@ def test_an_image_is_answered_with_what_the_model_saw(page: Any) -> None:
         (400, BYTES, b""),
         (400, BYTES, b"JANE DOE"),
         (400, BYTES, drawn.png(1)[:300]),
-        (413, {**BYTES, "content-length": str(request_limits.FILE_BYTES + 1)}, b"x"),
+        (413, {**BYTES, "content-length": str(request_images.FILE_BYTES + 1)}, b"x"),
         (415, {"content-type": "text/plain"}, b"x"),
         (415, {"content-type": "multipart/form-data"}, b"x"),
         (421, {**BYTES, "host": "elsewhere.example"}, b"x"),

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.splits.folds import repeated_folds
+from knee.splits.cross_validation import repeated_folds
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=6, max_size=60))

@@ -23,7 +23,7 @@ import pytest
 
 import knee
 from knee import tracking
-from knee.prediction import request_limits
+from knee.prediction import request_images
 from knee.serving import local
 from tests import films as drawn
 from tests.reading import dicom_files
@@ -184,7 +184,7 @@ MALFORMED: dict[str, tuple[int, bytes | str | None, dict[str, str]]] = {
     "compressed": (415, GOOD, {**JSON, "content-encoding": "gzip"}),
     "foreign host": (421, GOOD, {**JSON, "host": f"{SECRET}.example"}),
     "foreign page": (403, GOOD, {**JSON, "origin": f"http://{SECRET}.example"}),
-    "too large": (413, b" " * (request_limits.BODY_BYTES + 1), JSON),
+    "too large": (413, b" " * (request_images.BODY_BYTES + 1), JSON),
     "no body": (400, "", JSON),
     "not JSON": (400, SECRET, JSON),
     "not UTF-8": (400, b"\xff\xfe{}", JSON),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from knee.records.t_scores import who_class
+from knee.records.records_table import who_class
 from knee.synthetic.cohort import SampleError, draw_t_scores, write_sample
 from knee.synthetic.faults import CLASSES
 from knee.synthetic.sample_sheet import CELL, contact_sheet

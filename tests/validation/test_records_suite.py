@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from knee.records import reasons
+from knee.records import records_table
 from knee.validation import records_suite
 from tests.records.tables import records
 
@@ -188,10 +188,10 @@ def test_reasons_are_grouped_with_rejected_ones_first() -> None:
     table.loc[:4, ["status", "reason"]] = ["quarantined", "two labels"]
     table.loc[5:6, ["status", "reason"]] = ["rejected", "too large"]
     table.loc[7:9, ["status", "reason"]] = ["rejected", "truncated"]
-    found = [(one.status, one.reason, one.count) for one in reasons.reasons(table)]
+    found = [(one.status, one.reason, one.count) for one in records_table.reasons(table)]
     rejected = [("rejected", "truncated", 3), ("rejected", "too large", 2)]
     assert found == [*rejected, ("quarantined", "two labels", 5)]
-    first = reasons.reasons(table)[0].examples
+    first = records_table.reasons(table)[0].examples
     assert first == ("class1/0007.png", "class0/0008.png", "class1/0009.png")
 
 

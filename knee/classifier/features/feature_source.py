@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.storage.arrays import Integers
-from knee.storage.artifacts import ArtifactError
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import ArtifactError, read_json
 from knee.storage.row_files import RowFile, Values
 
 FEATURES = "features.npy"

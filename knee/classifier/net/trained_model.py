@@ -15,8 +15,7 @@ from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import PredictionLimits
 from knee.reading.canonical_image import Canonical
 from knee.storage import provenance
-from knee.storage.artifacts import ArtifactError
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import ArtifactError, read_json
 
 if TYPE_CHECKING:
     import keras

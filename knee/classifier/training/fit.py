@@ -7,16 +7,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source
 from knee.classifier.training.checkpoints import Progress, TrainingState
 from knee.classifier.training.inputs import Augmentation, padded_batches, targets, training_batches
-from knee.classifier.training.optimizer import FusedAdam
 from knee.storage.arrays import Integers
 
 log = logging.getLogger(__name__)
@@ -255,4 +255,31 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
             row["val_loss"],
             row["val_accuracy"],
             time.perf_counter() - self._started,
+        )
+
+
+class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras is untyped here
+    """The update of `keras.optimizers.Adam`, by TensorFlow's kernel; same variables, same formula.
+
+    On several devices Keras' own update runs: the kernel knows nothing of mirrored variables.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Change `variable` and its two moments by `gradient`."""
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations.value + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
+            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.cast(gradient, variable.dtype),
         )

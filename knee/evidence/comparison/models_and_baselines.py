@@ -24,8 +24,7 @@ from knee.statistics import paired_comparison, scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.statistics.paired_comparison import MODEL, SHORTCUT, NamedPredictions
 from knee.storage.arrays import Features, Floats, Images, Integers
-from knee.storage.artifacts import ArtifactError, read_bytes
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import ArtifactError, read_bytes, read_json
 
 CROSS_VALIDATION: Final = ("record", "group", "origin", "repeat", "fold", "class_index")
 TEST: Final = ("record", "group", "subset", "class_index")

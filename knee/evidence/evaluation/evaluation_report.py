@@ -17,8 +17,7 @@ from knee.evidence.evaluation.json_contents import SplitMetrics, TrainingRecord
 from knee.statistics import curves
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage.arrays import Integers
-from knee.storage.artifacts import ArtifactError
-from knee.storage.json_files import read_json
+from knee.storage.artifacts import ArtifactError, read_json
 
 HISTORY: Final = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 BOUNDED: Final = ("accuracy", "macro_f1")  # in DVC's table with their intervals
