@@ -39,6 +39,9 @@ class CompiledNet:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(count):
             self._idle.put(compiled.create_infer_request())
+        # OpenVINO's bindings set NumPy up at their first array: two threads that begin together
+        # wait for each other for ever.
+        self(np.zeros((side_pixels, side_pixels), np.uint8))
 
     def __call__(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(outputs,) of `pixels`, uint8 (side, side)."""
