@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.classifier.features import engines
+from knee.classifier.inference.compiled import CompiledNet
 from knee.classifier.inference.gradient_worker import GradientProcess
-from knee.classifier.inference.predictor import CompiledNet
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import request_images
