@@ -19,7 +19,9 @@ import pytest
 from tests.tracking.runs import empty_store
 
 ROOT = Path(__file__).parents[2]
-CODE = sorted([*(ROOT / "stages").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
+CODE = sorted(
+    file for top in ("knee", "stages", "benchmarks") for file in (ROOT / top).rglob("*.py")
+)
 LOCKS = sorted(ROOT.glob("requirements*.txt"))
 PICKLING = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 RUNNING_TEXT = {"eval", "exec", "compile", "__import__"}
