@@ -1,8 +1,4 @@
-r"""Audit the data: copies, conflicts, leakage, and what predicts the label without being bone.
-
-python -m stages.audit --records RECORDS.csv --pixels PIXELS.npy --split SPLIT.csv \
-    --audit-out AUDIT.json --shortcuts-out SHORTCUTS.json --report-out AUDIT.html \
-    --public-report-out PUBLIC.html
+"""Audit the data: copies, conflicts, leakage, and what predicts the label without being bone.
 
 AUDIT.json has what fits DVC's table, SHORTCUTS.json all about the shortcuts. AUDIT.html has file
 names and stays on this machine; PUBLIC.html has none and goes to MLflow.
@@ -10,6 +6,7 @@ names and stays on this machine; PUBLIC.html has none and goes to MLflow.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,31 +18,28 @@ from knee.run import command, parameters
 from knee.splits import split_table
 from knee.storage import artifacts, row_files
 
-ERRORS = (
-    records_table.RecordsError,
-    split_table.SplitError,
-    file_names.LineageError,
-    artifacts.ArtifactError,
-)
 log = logging.getLogger(__name__)
 
 
-def run(
-    settings: parameters.Params,
-    *,
-    records_in: Path,
-    pixels_in: Path,
-    split_in: Path,
-    audit_out: Path,
-    shortcuts_out: Path,
-    report_out: Path,
-    public_report_out: Path,
-) -> None:
-    """Audit `records_in` by `settings.audit`."""
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    records: Path = command.flag("records table of ingest")
+    pixels: Path = command.flag("canonical pixels of ingest")
+    split: Path = command.flag("split table of split")
+    audit_out: Path = command.flag("JSON file of what fits DVC's table")
+    shortcuts_out: Path = command.flag("JSON file of all about the shortcuts")
+    report_out: Path = command.flag("HTML report with file names: stays on this machine")
+    public_report_out: Path = command.flag("HTML report without file names: goes to MLflow")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Audit `records` by `settings.audit`."""
     asked = settings.audit
-    table, split = records_table.read_records(records_in), split_table.read_split(split_in)
+    table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
     pixels = row_files.read_pixels(
-        pixels_in, table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
+        paths.pixels, table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
     )
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
@@ -77,16 +71,16 @@ def run(
     limits = audit_report.Limits(
         conflicts=asked.conflicts_shown,
         groups=asked.groups_shown,
-        films=asked.films_shown,
+        images=asked.films_shown,
         thumbnail_pixels=asked.thumbnail_pixels,
         megabytes=asked.report_megabytes,
     )
     report, public = audit_report.pages(subject, limits)
-    artifacts.write_json(audit_out, audit_facts.headline(facts))
-    artifacts.write_json(shortcuts_out, audit_facts.shortcut_details(facts))
-    artifacts.write_text(report_out, report)
-    artifacts.write_text(public_report_out, public)
-    _log(facts, report_out)
+    artifacts.write_json(paths.audit_out, audit_facts.headline(facts))
+    artifacts.write_json(paths.shortcuts_out, audit_facts.shortcut_details(facts))
+    artifacts.write_text(paths.report_out, report)
+    artifacts.write_text(paths.public_report_out, public)
+    _log(facts, paths.report_out)
 
 
 def _log(facts: Mapping[str, Any], report: Path) -> None:
@@ -108,15 +102,7 @@ def _log(facts: Mapping[str, Any], report: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--records", type=Path, required=True, dest="records_in")
-    parser.add_argument("--pixels", type=Path, required=True, dest="pixels_in")
-    parser.add_argument("--split", type=Path, required=True, dest="split_in")
-    parser.add_argument("--audit-out", type=Path, required=True)
-    parser.add_argument("--shortcuts-out", type=Path, required=True)
-    parser.add_argument("--report-out", type=Path, required=True)
-    parser.add_argument("--public-report-out", type=Path, required=True)
-    return command.run("audit", parser.parse_args(argv), command.by_keyword(run), ERRORS)
+    return command.main("audit", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-r"""Compare the backbones with each other and with what needs no bone, on the same records.
-
-python -m stages.compare --records RECORDS.csv --pixels PIXELS.npy --split SPLIT.csv \
-    --features FOLDER --metrics FOLDER --comparison-out FOLDER [--also NAME=OUT_OF_FOLD.csv]
+"""Compare the backbones with each other and with what needs no bone, on the same records.
 
 FOLDER gets comparison.json, figures.csv, differences.csv, comparison.html and pictures. --also adds
 the cross-validation of another experiment on the same records and folds.
@@ -10,6 +7,7 @@ the cross-validation of another experiment on the same records and folds.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,25 +24,38 @@ from knee.evidence.evaluation import predictions
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
-from knee.statistics import paired_comparison, scores
+from knee.statistics import paired_comparison
 from knee.storage import artifacts, json_files, row_files
 from knee.storage.artifacts import read_bytes
 
-ERRORS = (
-    records_table.RecordsError,
-    split_table.SplitError,
-    artifacts.ArtifactError,
-    artifacts.ArtifactError,
-    contenders.ContenderError,
-    artifacts.ArtifactError,
-    artifacts.ArtifactError,
-    scores.ScoreError,
-)
 ROWS_AT_ONCE = 256
 log = logging.getLogger(__name__)
 
 
-def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
+def _named(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=OUT_OF_FOLD.csv")
+    return name, Path(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    records: Path = command.flag("records table of ingest")
+    pixels: Path = command.flag("canonical pixels of ingest")
+    split: Path = command.flag("split table of split")
+    features: Path = command.flag("folder with a folder of embed for each backbone")
+    metrics: Path = command.flag("folder with the figures and predictions of each backbone")
+    comparison_out: Path = command.flag("folder of comparison.json, tables, charts and the page")
+    also: tuple[tuple[str, Path], ...] = command.repeated_flag(
+        "NAME=OUT_OF_FOLD.csv: the cross-validation of another experiment on the same folds",
+        _named,
+    )
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
     """Compare the backbones of `settings.model.backbones`; write the folder `comparison_out`."""
     chosen = settings.compare
     protocol = paired_comparison.Protocol(
@@ -75,7 +86,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
 
 
 def _baselines(
-    used: pd.DataFrame, paths: argparse.Namespace, names: Sequence[str]
+    used: pd.DataFrame, paths: Paths, names: Sequence[str]
 ) -> dict[str, shortcuts.Shortcut]:
     pixels = row_files.read_pixels(paths.pixels, used["pixel_row"].to_numpy())
     pooled = {}
@@ -97,7 +108,7 @@ def _pooled(source: feature_source.Source, rows: npt.NDArray[np.int64]) -> npt.N
 
 
 def _cross_validated(
-    paths: argparse.Namespace,
+    paths: Paths,
     names: Sequence[str],
     baselines: Mapping[str, shortcuts.Shortcut],
     position: Mapping[int, int],
@@ -181,20 +192,9 @@ def _log(facts: Mapping[str, Any]) -> None:
             log.info(text, evidence, one["model"], f"within {within}", surely, one["other"])
 
 
-def _named(text: str) -> tuple[str, Path]:
-    name, separator, path = text.partition("=")
-    if not (name and separator and path):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=OUT_OF_FOLD.csv")
-    return name, Path(path)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    for name in ("records", "pixels", "split", "features", "metrics", "comparison-out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--also", type=_named, action="append", default=[])
-    return command.run("compare", parser.parse_args(argv), run, ERRORS)
+    return command.main("compare", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,4 @@
-r"""Cross-validate one backbone's recipe: repeated folds that keep groups whole.
-
-python -m stages.cross_validate --backbone mobilenet --features FOLDER --pixels PIXELS.npy \
-    --records RECORDS.csv --split SPLIT.csv --checkpoints FOLDER \
-    --cross-validation-out CROSS_VALIDATION.json --headline-out HEADLINE.json \
-    --predictions-out OUT_OF_FOLD.csv --heads-out HEADS_OUT_OF_FOLD.csv \
-    --plot-out CROSS_VALIDATION.png
+"""Cross-validate one backbone's recipe: repeated folds that keep groups whole.
 
 Each fold trains afresh what train would train, with the parameters of train. Where that is the
 whole backbone, nothing runs unless cross_validate.whole_backbone is true, and the outputs say so.
@@ -14,7 +8,7 @@ A killed run goes on after its last finished fold when the same command is given
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import logging
 import shutil
 from collections.abc import Sequence
@@ -36,15 +30,6 @@ from knee.splits.cross_validation import Fold
 from knee.statistics import scores
 from knee.storage import artifacts, provenance
 
-ERRORS = (
-    records_table.RecordsError,
-    split_table.SplitError,
-    file_names.LineageError,
-    scores.ScoreError,
-    design.DesignError,
-    artifacts.ArtifactError,
-    cross_validation.CrossValidationError,
-)
 SECTIONS = ("oversample", "train")  # beside the head: that a fold and the training have in common
 TOO_DEAR = (
     "the whole backbone is trained: that would be folds x repeats such trainings; "
@@ -53,8 +38,25 @@ TOO_DEAR = (
 log = logging.getLogger(__name__)
 
 
-def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
-    """Cross-validate `paths.backbone`; write figures, predictions and a chart."""
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    backbone: str = command.flag("name of the backbone")
+    features: Path = command.flag("folder of embed")
+    pixels: Path = command.flag("canonical pixels of ingest")
+    records: Path = command.flag("records table of ingest")
+    split: Path = command.flag("split table of split")
+    checkpoints: Path = command.flag("folder for finished folds")
+    cross_validation_out: Path = command.flag("JSON file of all figures")
+    headline_out: Path = command.flag("JSON file of what fits DVC's table")
+    predictions_out: Path = command.flag("out-of-fold predictions, CSV")
+    heads_out: Path = command.flag("the same of the heads of cross_validate.heads")
+    plot_out: Path = command.flag("PNG of the folds")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Cross-validate `backbone`; write figures, predictions and a chart."""
     chosen = settings.cross_validate
     table = records_table.read_records(paths.records)
     kept = _kept(settings, table, split_table.read_split(paths.split))
@@ -98,7 +100,7 @@ def _kept(settings: parameters.Params, table: pd.DataFrame, split: pd.DataFrame)
 
 def _facts(
     settings: parameters.Params,
-    paths: argparse.Namespace,
+    paths: Paths,
     head: parameters.Head,
     classes: list[str],
     kept: pd.DataFrame,
@@ -130,7 +132,7 @@ def _facts(
 
 def _results(
     settings: parameters.Params,
-    paths: argparse.Namespace,
+    paths: Paths,
     head: parameters.Head,
     facts: dict[str, Any],
     source: feature_source.Source,
@@ -159,7 +161,7 @@ def _results(
 
 
 def _write(
-    paths: argparse.Namespace,
+    paths: Paths,
     report: dict[str, Any],
     predicted: pd.DataFrame,
     others: Sequence[pd.DataFrame],
@@ -174,7 +176,7 @@ def _write(
     artifacts.write_json(paths.cross_validation_out, report)
 
 
-def _write_nothing_ran(paths: argparse.Namespace, facts: dict[str, Any]) -> None:
+def _write_nothing_ran(paths: Paths, facts: dict[str, Any]) -> None:
     log.info("%s is not cross-validated: %s", paths.backbone, TOO_DEAR)
     none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
     report = out_of_fold.not_run(facts, TOO_DEAR)
@@ -183,13 +185,7 @@ def _write_nothing_ran(paths: argparse.Namespace, facts: dict[str, Any]) -> None
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--backbone", required=True)
-    for name in ("features", "pixels", "records", "split", "checkpoints"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("cross-validation", "headline", "predictions", "heads", "plot"):
-        parser.add_argument(f"--{name}-out", type=Path, required=True)
-    return command.run("cross_validate", parser.parse_args(argv), run, ERRORS)
+    return command.main("cross_validate", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

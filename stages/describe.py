@@ -1,14 +1,11 @@
-r"""Write each backbone's model card, as Markdown and as one page of HTML.
-
-python -m stages.describe --records RECORDS.csv --models FOLDER --metrics FOLDER \
-    --comparison FOLDER --cards-out FOLDER
+"""Write each backbone's model card, as Markdown and as one page of HTML.
 
 FOLDER of the cards gets BACKBONE.md and BACKBONE.html; registration logs them with the model.
 """
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,20 +16,24 @@ import pandas as pd
 from knee.promotion import candidates, model_card, subgroups
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.statistics import scores
 from knee.storage import artifacts, json_files
 
-ERRORS = (
-    records_table.RecordsError,
-    artifacts.ArtifactError,
-    artifacts.ArtifactError,
-    scores.ScoreError,
-)
 log = logging.getLogger(__name__)
 
 
-def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
-    """Write the cards of `settings.model.backbones` to the folder `paths.cards_out`."""
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    records: Path = command.flag("records table of ingest")
+    models: Path = command.flag("folder with a folder of train for each backbone")
+    metrics: Path = command.flag("folder with the figures of each backbone")
+    comparison: Path = command.flag("folder of compare")
+    cards_out: Path = command.flag("folder of BACKBONE.md and BACKBONE.html")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Write the cards of `settings.model.backbones` to the folder `cards_out`."""
     table = records_table.read_records(paths.records)
     comparison = json_files.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
     audit = json_files.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
@@ -51,7 +52,7 @@ def _facts(
     table: pd.DataFrame,
     comparison: dict[str, Any],
     audit: dict[str, Any],
-    paths: argparse.Namespace,
+    paths: Paths,
 ) -> dict[str, Any]:
     chosen = settings.evaluate
     candidate = candidates.read_candidate(name, paths.models / name, paths.metrics / name)
@@ -63,7 +64,7 @@ def _facts(
         "audit": audit,
         "folds": folds if folds["status"] == "done" else None,
         "folds_missing": folds.get("reason", ""),
-        **model_card.rivals(comparison, name),
+        **model_card.ranking(comparison, name),
         "explanation": json_files.read_json_if_present(
             paths.metrics / name / "explanation_headline.json"
         ),
@@ -81,10 +82,7 @@ def _facts(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    for name in ("records", "models", "metrics", "comparison", "cards-out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return command.run("describe", parser.parse_args(argv), run, ERRORS)
+    return command.main("describe", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

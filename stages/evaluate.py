@@ -1,9 +1,4 @@
-r"""Judge one trained backbone on the test subset, which nothing has read before.
-
-python -m stages.evaluate --backbone mobilenet --records RECORDS.csv --pixels PIXELS.npy \
-    --split SPLIT.csv --split-metrics SPLIT.json --model FOLDER --history HISTORY.csv \
-    --test-out TEST.json --headline-out HEADLINE.json --predictions-out PREDICTIONS.csv \
-    --plots-out FOLDER
+"""Judge one trained backbone on the test subset, which nothing has read before.
 
 Predictions are of val and test: val is what registration chooses by. Every figure, table and
 picture is of test alone. The training's MLflow run is completed with them.
@@ -11,7 +6,7 @@ picture is of test alone. The training's MLflow run is completed with them.
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,20 +32,28 @@ from knee.synthetic import non_radiographs
 if TYPE_CHECKING:
     import keras
 
-ERRORS = (
-    records_table.RecordsError,
-    split_table.SplitError,
-    scores.ScoreError,
-    saved.ModelFileError,
-    artifacts.ArtifactError,
-    prediction_limits.CautionError,
-    artifacts.ArtifactError,
-)
 log = logging.getLogger(__name__)
 
 
-def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
-    """Judge `paths.backbone`; write figures, predictions and the folder `plots_out`."""
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    backbone: str = command.flag("name of the backbone")
+    records: Path = command.flag("records table of ingest")
+    pixels: Path = command.flag("canonical pixels of ingest")
+    split: Path = command.flag("split table of split")
+    split_metrics: Path = command.flag("figures of split")
+    model: Path = command.flag("folder of train")
+    history: Path = command.flag("history of train")
+    test_out: Path = command.flag("JSON file of all figures")
+    headline_out: Path = command.flag("JSON file of what fits DVC's table")
+    predictions_out: Path = command.flag("predictions of val and test, CSV")
+    plots_out: Path = command.flag("folder of charts and their tables")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Judge `backbone`; write figures, predictions and the folder `plots_out`."""
     table = records_table.read_records(paths.records)
     training = evaluation_report.read_training(
         paths.model / "training.json",
@@ -186,13 +189,7 @@ def _picture(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--backbone", required=True)
-    for name in ("records", "pixels", "split", "split-metrics", "model", "history"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("test-out", "headline-out", "predictions-out", "plots-out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return command.run("evaluate", parser.parse_args(argv), run, ERRORS)
+    return command.main("evaluate", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,4 @@
-r"""Explain what one trained backbone says of test images, and check the explanations.
-
-python -m stages.explain --backbone mobilenet --records RECORDS.csv --pixels PIXELS.npy \
-    --split SPLIT.csv --split-metrics SPLIT.json --bone-masks FOLDER --model FOLDER \
-    --test TEST.json --explanation-out EXPLANATION.json --headline-out HEADLINE.json \
-    --picture-out MAPS.png
+"""Explain what one trained backbone says of test images, and check the explanations.
 
 Grad-CAM and occlusion of the predicted class; docs/explanation.md says what is measured of them.
 The training's MLflow run is completed with it. Nothing here chooses anything.
@@ -11,7 +6,7 @@ The training's MLflow run is completed with it. Nothing here chooses anything.
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,26 +25,32 @@ from knee.evidence.explanation import bone_masks, explanation_report
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
-from knee.statistics import scores
 from knee.storage import artifacts, json_files, row_files
 from knee.storage.arrays import Maps
 
-ERRORS = (
-    records_table.RecordsError,
-    split_table.SplitError,
-    scores.ScoreError,
-    saved.ModelFileError,
-    artifacts.ArtifactError,
-    bone_masks.MaskError,
-    occlusion.OcclusionError,
-    artifacts.ArtifactError,
-)
 TITLES = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
 log = logging.getLogger(__name__)
 
 
-def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
-    """Explain images of `paths.backbone`; write figures, their headline and a picture."""
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    backbone: str = command.flag("name of the backbone")
+    records: Path = command.flag("records table of ingest")
+    pixels: Path = command.flag("canonical pixels of ingest")
+    split: Path = command.flag("split table of split")
+    split_metrics: Path = command.flag("figures of split")
+    bone_masks: Path = command.flag("folder of bone masks; conf/no_bone_masks: none")
+    model: Path = command.flag("folder of train")
+    test: Path = command.flag("figures of evaluate")
+    explanation_out: Path = command.flag("JSON file of all figures")
+    headline_out: Path = command.flag("JSON file of what fits DVC's table")
+    picture_out: Path = command.flag("PNG of the maps")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Explain images of `backbone`; write figures, their headline and a picture."""
     chosen = settings.explain
     training, facts, shown = _read(chosen, paths)
     rows = shown["pixel_row"].to_numpy()
@@ -89,7 +90,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
 
 
 def _read(
-    chosen: parameters.Explain, paths: argparse.Namespace
+    chosen: parameters.Explain, paths: Paths
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """The training's record, what the report says of its origin, and the chosen test records."""
     table = records_table.read_records(paths.records)
@@ -152,13 +153,7 @@ def _picture(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--backbone", required=True)
-    for name in ("records", "pixels", "split", "split-metrics", "bone-masks", "model", "test"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("explanation-out", "headline-out", "picture-out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return command.run("explain", parser.parse_args(argv), run, ERRORS)
+    return command.main("explain", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Source files -> the records table and the canonical pixels, each file read once.
 
-    python -m stages.ingest --images PATH --sheet SHEET --records-out FILE.csv --pixels-out FILE.npy
-
 PATH is a folder, or a zip or tar of one. Classes are its sub-folders, or come from SHEET (CSV or
 .xlsx; conf/no_sheet.csv is none). Every file has a row in the table: used, quarantined (the same
 picture stands under several labels), or rejected with the reason.
@@ -9,37 +7,33 @@ picture stands under several labels), or rejected with the reason.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from knee.copies import copy_check, copy_groups, grouping
-from knee.intake import archives, label_sheet, labels, patients, record_builder, spreadsheet
-from knee.reading import source_files
+from knee.intake import archives, label_sheet, labels, patients, record_builder
 from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
 from knee.records.records_table import write_records
 from knee.run import command, parameters
 
-USER_ERRORS = (
-    archives.ArchiveError,
-    source_files.FolderError,
-    spreadsheet.SheetError,
-    patients.PatternError,
-    file_names.LineageError,
-)
 log = logging.getLogger(__name__)
 
 
-def run(
-    settings: parameters.Params,
-    *,
-    images_in: Path,
-    sheet_in: Path,
-    records_out: Path,
-    pixels_out: Path,
-) -> None:
-    """Take in every file of `images_in`."""
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    images: Path = command.flag("folder of images, or a zip or tar of one")
+    sheet: Path = command.flag("label sheet, CSV or .xlsx; conf/no_sheet.csv: none")
+    records_out: Path = command.flag("records table, CSV, one row a file")
+    pixels_out: Path = command.flag("canonical pixels, .npy")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Take in every file of `images`."""
     data, ingest = settings.data, settings.ingest
     pattern = patients.compile_pattern(data.patient_pattern)
     origin_pattern = patients.compile_origin_pattern(data.origin_pattern)
@@ -51,15 +45,15 @@ def run(
         search(ingest), file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     )
     limits = archives.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
-    sheet = label_sheet.read_sheet(sheet_in, data.classes, key)
-    with archives.opened(images_in, limits, data.classes, flat=sheet.labelled) as opened:
+    sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
+    with archives.opened(paths.images, limits, data.classes, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
-        frame, prints = record_builder.take_in(listing, canonical, key, pixels_out)
+        frame, prints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
     frame = record_builder.add_facts(frame, listing.facts, pattern, origin_pattern, key)
     frame = grouping.add_pictures(frame, prints, same)
     frame = conflicts.resolve(frame, ingest.conflicts)
-    write_records(frame, records_out)
+    write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
     log.info("%d files: %s; %d pictures", len(frame), counts, frame["picture"].max() + 1)
 
@@ -84,12 +78,7 @@ def search(ingest: parameters.Ingest) -> copy_groups.Search:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--images", type=Path, required=True, dest="images_in")
-    parser.add_argument("--sheet", type=Path, required=True, dest="sheet_in")
-    parser.add_argument("--records-out", type=Path, required=True)
-    parser.add_argument("--pixels-out", type=Path, required=True)
-    return command.run("ingest", parser.parse_args(argv), command.by_keyword(run), USER_ERRORS)
+    return command.main("ingest", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

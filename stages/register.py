@@ -1,7 +1,4 @@
-r"""Register the backbone that is best on validation; make it champion if it deserves it.
-
-python -m stages.register --models models --metrics metrics --comparison reports/comparison \
-    --cards reports/model_cards --registration-out reports/registration.json
+"""Register the backbone that is best on validation; make it champion if it deserves it.
 
 The choice never looks at test figures. What a champion has to pass is written on the version,
 passed or failed; `python -m stages.promote` is a person's way past it. Without MLflow nothing is
@@ -10,7 +7,7 @@ registered and nothing is lost.
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +20,6 @@ from knee.run import command, parameters
 from knee.statistics import scores
 from knee.storage import artifacts, json_files
 
-ERRORS = (
-    artifacts.ArtifactError,
-    champion_decision.PredictionsError,
-    scores.ScoreError,
-    artifacts.ArtifactError,
-    tracking.TrackingError,
-)
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
 SHOWN = ("accuracy", "macro_f1")  # test figures of the closing table
@@ -43,19 +33,22 @@ REPORTS = (
 logger = logging.getLogger(__name__)
 
 
-def run(
-    settings: parameters.Params,
-    *,
-    models_in: Path,
-    metrics_in: Path,
-    comparison_in: Path,
-    cards_in: Path,
-    registration_out: Path,
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    models: Path = command.flag("folder with a folder of train for each backbone")
+    metrics: Path = command.flag("folder with the figures of each backbone")
+    comparison: Path = command.flag("folder of compare")
+    cards: Path = command.flag("folder of describe")
+    registration_out: Path = command.flag("JSON file: which version was registered, and why")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
     """Register the best of `settings.model.backbones` and write `registration_out`."""
     chosen = settings.register
     read = {
-        name: candidates.read_candidate(name, models_in / name, metrics_in / name)
+        name: candidates.read_candidate(name, paths.models / name, paths.metrics / name)
         for name in settings.model.backbones
     }
     candidates.check_shared(list(read.values()))
@@ -75,38 +68,38 @@ def run(
     best = read[champion_decision.best(selection)]
     reports = {
         f"{place}/{path.name}": path
-        for place, folder in (("pipeline", metrics_in), ("comparison", comparison_in))
+        for place, folder in (("pipeline", paths.metrics), ("comparison", paths.comparison))
         for path in sorted(folder.iterdir())
         if path.suffix in REPORTS
     }
     runs = {
         name: tracking.require_published(
             tracking.collect(
-                models_in / name, metrics_in / name, {**reports, **_card(cards_in, name)}
+                paths.models / name, paths.metrics / name, {**reports, **_card(paths.cards, name)}
             )
         )
         for name in read
     }
     seen = [
         gates.split(best.training["split_protocol"]),
-        gates.audit(json_files.read_json_if_present(metrics_in / "audit.json")),
+        gates.audit(json_files.read_json_if_present(paths.metrics / "audit.json")),
         gates.shortcuts(
-            json_files.read_json_if_present(comparison_in / "comparison.json"),
+            json_files.read_json_if_present(paths.comparison / "comparison.json"),
             best.backbone,
             chosen.minimum_probability,
         ),
         gates.calibration(best.test, chosen.maximum_calibration_error),
     ]
     registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection, seen)
-    baselines = candidates.read_baselines(metrics_in)
+    baselines = candidates.read_baselines(paths.metrics)
     _log_table(read, selection, chosen.selection_metric, baselines)
     logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
-    artifacts.write_json(registration_out, dict(sorted(registered.items())))
+    artifacts.write_json(paths.registration_out, dict(sorted(registered.items())))
 
 
-def _kept_without_mlflow(settings: parameters.Params, paths: argparse.Namespace) -> None:
+def _kept_without_mlflow(settings: parameters.Params, paths: Paths) -> None:
     try:
-        run(settings, **vars(paths))
+        run(settings, paths)
     except tracking.TrackingError as error:
         raise tracking.TrackingError(f"{error}\n{KEPT}") from error
 
@@ -208,13 +201,7 @@ def _log_table(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--models", type=Path, required=True, dest="models_in")
-    parser.add_argument("--metrics", type=Path, required=True, dest="metrics_in")
-    parser.add_argument("--comparison", type=Path, required=True, dest="comparison_in")
-    parser.add_argument("--cards", type=Path, required=True, dest="cards_in")
-    parser.add_argument("--registration-out", type=Path, required=True)
-    return command.run("register", parser.parse_args(argv), _kept_without_mlflow, ERRORS)
+    return command.main("register", __doc__, Paths, _kept_without_mlflow, argv)
 
 
 if __name__ == "__main__":

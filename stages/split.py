@@ -1,10 +1,8 @@
-"""Records -> subsets train, val, test and folds: grouped, official, or random (leaky).
-
-python -m stages.split --records RECORDS.csv --split-out SPLIT.csv --metrics-out SPLIT.json
-"""
+"""Records -> subsets train, val, test and folds: grouped, official, or random (leaky)."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +12,21 @@ from knee.run import command, parameters
 from knee.splits import protocols, split_table
 from knee.storage import artifacts
 
-ERRORS = (records_table.RecordsError, split_table.SplitError, file_names.LineageError)
 log = logging.getLogger(__name__)
 
 
-def run(
-    settings: parameters.Params, *, records_in: Path, split_out: Path, metrics_out: Path
-) -> None:
-    """Split `records_in` by `settings.split`."""
-    table, chosen = records_table.read_records(records_in), settings.split
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    records: Path = command.flag("records table of ingest")
+    split_out: Path = command.flag("split table, CSV: subset and fold of each record")
+    metrics_out: Path = command.flag("JSON file of the figures")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Split `records` by `settings.split`."""
+    table, chosen = records_table.read_records(paths.records), settings.split
     wanted = {
         name: getattr(chosen, name) for name in ("validation_share", "test_share", "folds", "seed")
     }
@@ -38,8 +42,8 @@ def run(
     else:
         split = protocols.grouped_split(table, originals, **wanted)
     facts = split_table.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)
-    artifacts.write_text(split_out, split.to_csv(index=False))
-    artifacts.write_json(metrics_out, facts)
+    artifacts.write_text(paths.split_out, split.to_csv(index=False))
+    artifacts.write_json(paths.metrics_out, facts)
     for name, counts in facts["subsets"].items():
         log.info("%-6s %s", name, ", ".join(f"{key} {value}" for key, value in counts.items()))
     log.info(
@@ -52,11 +56,7 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--records", type=Path, required=True, dest="records_in")
-    parser.add_argument("--split-out", type=Path, required=True)
-    parser.add_argument("--metrics-out", type=Path, required=True)
-    return command.run("split", parser.parse_args(argv), command.by_keyword(run), ERRORS)
+    return command.main("split", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

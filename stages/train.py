@@ -1,8 +1,4 @@
-r"""Train one backbone's classifier on the train subset; the val subset chooses the epoch.
-
-python -m stages.train --backbone mobilenet --features FOLDER --pixels PIXELS.npy \
-    --records RECORDS.csv --split SPLIT.csv --rows TRAIN_ROWS.csv --checkpoints FOLDER \
-    --model-out FOLDER --history-out HISTORY.csv
+"""Train one backbone's classifier on the train subset; the val subset chooses the epoch.
 
 Every run of this command is one MLflow run, live while it trains. A killed training goes on from
 its last epoch when the same command is given again.
@@ -10,7 +6,6 @@ its last epoch when the same command is given again.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
 import uuid
@@ -22,7 +17,7 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.features import feature_source
-from knee.classifier.net import backbones, design, model_outputs, saved
+from knee.classifier.net import design, model_outputs, saved
 from knee.classifier.training import fit, observe, training
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.evidence.uncertainty import prediction_limits
@@ -35,14 +30,25 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger(__name__)
-ERRORS = (
-    backbones.BackboneError,
-    artifacts.ArtifactError,
-)
 
 
-def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
-    """Train `paths.backbone`; write the folder `paths.model_out` and `paths.history_out`."""
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    backbone: str = command.flag("name of the backbone")
+    features: Path = command.flag("folder of embed")
+    pixels: Path = command.flag("canonical pixels of ingest")
+    records: Path = command.flag("records table of ingest")
+    split: Path = command.flag("split table of split")
+    rows: Path = command.flag("training rows of oversample")
+    checkpoints: Path = command.flag("folder for the state of an unfinished training")
+    model_out: Path = command.flag("folder of model.keras and training.json")
+    history_out: Path = command.flag("CSV file: losses and accuracies of each epoch")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Train `backbone`; write the folder `model_out` and `history_out`."""
     table = records_table.read_records(paths.records)
     classes = records_table.class_names(table)
     rows = pd.read_csv(paths.rows)
@@ -71,9 +77,7 @@ def run(settings: parameters.Params, paths: argparse.Namespace) -> None:
     checkpoints.clear()
 
 
-def _facts(
-    settings: parameters.Params, classes: list[str], paths: argparse.Namespace
-) -> dict[str, Any]:
+def _facts(settings: parameters.Params, classes: list[str], paths: Paths) -> dict[str, Any]:
     """What this training is, for its checkpoint's key, its record and MLflow."""
     backbone = dataclasses.asdict(design.read_design(paths.features))
     sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
@@ -136,13 +140,7 @@ def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
-    parser = command.parser(__doc__)
-    parser.add_argument("--backbone", required=True)
-    for name in ("features", "pixels", "records", "split", "rows", "checkpoints"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("model-out", "history-out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return command.run("train", parser.parse_args(argv), run, ERRORS)
+    return command.main("train", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Check the records against Great Expectations suites; bad data stops the pipeline here.
 
-python -m stages.validate --records RECORDS.csv --metrics-out VALIDATION.json --docs-out FOLDER
-
 FOLDER/index.html is the report for people. The exit status is 1 where an expectation fails.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,21 +27,25 @@ class ValidationError(UserError):
     """The data fail an expectation."""
 
 
-ERRORS = (records_table.RecordsError, ValidationError)
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    records: Path = command.flag("records table of ingest")
+    metrics_out: Path = command.flag("JSON file of the figures")
+    docs_out: Path = command.flag("folder of the report; index.html is its first page")
 
 
-def run(
-    settings: parameters.Params, *, records_in: Path, metrics_out: Path, docs_out: Path
-) -> None:
-    """Check `records_in`; write the figures first, then fail if an expectation does."""
-    table, asked = records_table.read_records(records_in), settings.validate
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Check `records`; write the figures first, then fail if an expectation does."""
+    table, asked = records_table.read_records(paths.records), settings.validate
     limits = records_suite.Thresholds(
         minimum_images_per_class=asked.minimum_images_per_class,
         maximum_rejected_share=asked.maximum_rejected_share,
         maximum_quarantined_share=asked.maximum_quarantined_share,
         maximum_conflicting_share=asked.maximum_conflicting_share,
     )
-    with artifacts.staged_folder(docs_out) as docs:
+    with artifacts.staged_folder(paths.docs_out) as docs:
         outcomes = records_suite.check(table, limits, docs)
     facts = {
         "success": all(outcome["success"] for outcome in outcomes),
@@ -50,13 +53,15 @@ def run(
         **records_suite.counts(table),
         **suites.summary(outcomes),
     }
-    artifacts.write_json(metrics_out, facts)
+    artifacts.write_json(paths.metrics_out, facts)
     _log_set_aside(table)
-    remedy = f"Mend the data, or the thresholds in conf/config.yaml. Report: {docs_out}/index.html"
+    remedy = (
+        f"Mend the data, or the thresholds in conf/config.yaml. Report: {paths.docs_out}/index.html"
+    )
     complaint = suites.complaint(outcomes, remedy)
     if complaint:
         raise ValidationError(complaint)
-    log.info("all %d expectations met: report in %s/index.html", len(outcomes), docs_out)
+    log.info("all %d expectations met: report in %s/index.html", len(outcomes), paths.docs_out)
 
 
 def _log_set_aside(table: pd.DataFrame) -> None:
@@ -77,11 +82,7 @@ def _log_set_aside(table: pd.DataFrame) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    parser = command.parser(__doc__)
-    parser.add_argument("--records", type=Path, required=True, dest="records_in")
-    parser.add_argument("--metrics-out", type=Path, required=True)
-    parser.add_argument("--docs-out", type=Path, required=True)
-    return command.run("validate", parser.parse_args(argv), command.by_keyword(run), ERRORS)
+    return command.main("validate", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

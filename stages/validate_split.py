@@ -1,13 +1,11 @@
-r"""Check the split against Great Expectations suites; a split that leaks stops the pipeline here.
-
-python -m stages.validate_split --records RECORDS.csv --split SPLIT.csv \
-    --metrics-out SPLIT_VALIDATION.json --docs-out FOLDER
+"""Check the split against Great Expectations suites; a split that leaks stops the pipeline here.
 
 FOLDER/index.html is the report for people. The exit status is 1 where an expectation fails.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,19 +24,19 @@ class SplitValidationError(UserError):
     """The split fails an expectation."""
 
 
-ERRORS = (records_table.RecordsError, split_table.SplitError, SplitValidationError)
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage reads and writes."""
+
+    records: Path = command.flag("records table of ingest")
+    split: Path = command.flag("split table of split")
+    metrics_out: Path = command.flag("JSON file of the figures")
+    docs_out: Path = command.flag("folder of the report; index.html is its first page")
 
 
-def run(
-    settings: parameters.Params,
-    *,
-    records_in: Path,
-    split_in: Path,
-    metrics_out: Path,
-    docs_out: Path,
-) -> None:
-    """Check `split_in`; write the figures first, then fail if an expectation does."""
-    table, split = records_table.read_records(records_in), split_table.read_split(split_in)
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Check `split`; write the figures first, then fail if an expectation does."""
+    table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
     asked, limits = settings.split, settings.validate
     wanted = split_suite.Wanted(
         protocol=asked.protocol,
@@ -48,7 +46,7 @@ def run(
         minimum_images_per_class=limits.minimum_subset_images_per_class,
         maximum_share_error=limits.maximum_share_error,
     )
-    with artifacts.staged_folder(docs_out) as docs:
+    with artifacts.staged_folder(paths.docs_out) as docs:
         outcomes = split_suite.check(split, table, wanted, docs)
     facts = {
         "success": all(outcome["success"] for outcome in outcomes),
@@ -58,9 +56,10 @@ def run(
         **split_suite.counts(split),
         **suites.summary(outcomes),
     }
-    artifacts.write_json(metrics_out, facts)
+    artifacts.write_json(paths.metrics_out, facts)
     remedy = (
-        f"Mend conf/split, or the thresholds in conf/config.yaml. Report: {docs_out}/index.html"
+        "Mend conf/split, or the thresholds in conf/config.yaml. "
+        f"Report: {paths.docs_out}/index.html"
     )
     complaint = suites.complaint(outcomes, remedy)
     if complaint:
@@ -68,18 +67,15 @@ def run(
     left_out = len(facts["not_asked"])
     kind = f"{asked.protocol} split" + (", which is LEAKY" if facts["leaky"] else "")
     note = f"; {left_out} not asked of a {kind}" if left_out else ""
-    log.info("all %d expectations met%s: %s/index.html", len(outcomes) - left_out, note, docs_out)
+    log.info(
+        "all %d expectations met%s: %s/index.html", len(outcomes) - left_out, note, paths.docs_out
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the stage."""
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    parser = command.parser(__doc__)
-    parser.add_argument("--records", type=Path, required=True, dest="records_in")
-    parser.add_argument("--split", type=Path, required=True, dest="split_in")
-    parser.add_argument("--metrics-out", type=Path, required=True)
-    parser.add_argument("--docs-out", type=Path, required=True)
-    return command.run("validate_split", parser.parse_args(argv), command.by_keyword(run), ERRORS)
+    return command.main("validate_split", __doc__, Paths, run, argv)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ def program() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def overflow(page: Path, width: int = 390) -> int:
+    """Pixels by which a page is wider than the screen of a phone."""
+    with Browser(width, 800, phone=True) as shown:
+        shown.open(page.resolve().as_uri())
+        assert not shown.faults
+        return int(shown.value("document.documentElement.scrollWidth")) - width
+
+
 class Browser:
     """One page in a browser; a context manager."""
 

@@ -77,13 +77,8 @@ def taken_in(
     images: Path, out: Path, configuration: parameters.Params, sheet: Path = NO_SHEET
 ) -> pd.DataFrame:
     """The records of `images`, by source."""
-    ingest.run(
-        configuration,
-        images_in=images,
-        sheet_in=sheet,
-        records_out=out / "records.csv",
-        pixels_out=out / "pixels.npy",
-    )
+    paths = ingest.Paths(images, sheet, out / "records.csv", out / "pixels.npy")
+    ingest.run(configuration, paths)
     return read_records(out / "records.csv").set_index("source", drop=False)
 
 

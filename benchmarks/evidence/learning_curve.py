@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.evidence import probes
 from benchmarks.evidence.finished_run import FinishedRun
-from knee.drawing import charts
+from knee.drawing import charts, palette
 from knee.splits.cross_validation import Fold
 from knee.statistics import bootstrap
 from knee.storage.arrays import AnyFloats, Integers
@@ -109,7 +109,7 @@ def chart(found: dict[str, dict[str, Any]], target: float, subtitle: str, out: P
     figure, axes = charts.new_figure("Would more pictures help?", subtitle, (7.6, 4.8))
     line = np.geomspace(30, 10_000, 200)
     for number, (name, one) in enumerate(found.items()):
-        colour, shift = charts.COLOURS[number], 1 + 0.03 * number
+        colour, shift = palette.OKABE_ITO[number], 1 + 0.03 * number
         sizes = np.array([point["pictures"] for point in one["points"]]) * shift
         ends = [[point[key] for point in one["points"]] for key in ("low", "high")]
         axes.vlines(sizes, *ends, color=colour, alpha=0.5)
@@ -118,7 +118,7 @@ def chart(found: dict[str, dict[str, Any]], target: float, subtitle: str, out: P
         law = one["power_law"]
         fitted = law["level"] - law["scale"] * line ** -law["exponent"]
         axes.plot(line, fitted, color=colour, linestyle="--")
-    axes.axhline(target, color=charts.GRAY, linestyle=":", label=f"aim, {target:g}")
+    axes.axhline(target, color=palette.GRAY, linestyle=":", label=f"aim, {target:g}")
     axes.set(xscale="log", ylim=(0.4, 0.9), xlabel="training pictures", ylabel="macro-F1")
     axes.legend(loc="lower right", frameon=False)
     charts.save_figure(figure, out)

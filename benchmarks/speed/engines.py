@@ -29,10 +29,10 @@ def measure(weights: Path, images: int) -> dict[str, Any]:
 
 
 def _backbone(name: str, weights: Path, images: int, peak: float) -> dict[str, Any]:
-    from knee.classifier.net import cut
+    from knee.classifier.net import fine_tuning
     from knee.classifier.net.design import BackboneDesign
 
-    frozen = cut.frozen_part(BackboneDesign(name, SIDE, str(weights), "head"))
+    frozen = fine_tuning.frozen_backbone(BackboneDesign(name, SIDE, str(weights), "head"))
     work = 2 * multiplications(frozen) / 1e9
     pixels = np.random.default_rng(0).integers(0, 256, (images, SIDE, SIDE), np.uint8)
     runs = _engines(frozen)

@@ -65,7 +65,6 @@ class Workspace:
             "embed",
             f"--backbone={backbone}",
             f"--pixels={self.path('pixels.npy')}",
-            f"--partial={self.path('partial')}",
             f"--features-out={self.path('features') / backbone}",
         )
 

@@ -1,4 +1,4 @@
-"""The drawings of the audit's report: outlines of distributions, positions of bars.
+"""The outlines of distributions in the report of the audit.
 
 An outline is an SVG path in a box of 100 x 100 that is stretched to its place; all text stands
 beside it in HTML, so that it can be read at any width.
@@ -34,7 +34,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Distribution:
-    """One quantity by class."""
+    """The distributions of one quantity, one a class."""
 
     title: str
     unit: str
@@ -44,17 +44,17 @@ class Distribution:
 
 
 def distributions(kept: pd.DataFrame, pixels: Pixels) -> list[Distribution]:
-    """Brightness, contrast, size and shape of one record a picture, by class.
+    """Return brightness, contrast, size and shape by class, of one record of each copy group.
 
     Args:
         kept: rows of the records table.
         pixels: uint8 (rows, side, side), read at `kept.pixel_row`.
     """
-    films = [np.array(pixels[row]) for row in kept["pixel_row"]]
+    images = [np.array(pixels[row]) for row in kept["pixel_row"]]
     area = (kept["width"] * kept["height"]).clip(lower=1)
     quantities: list[tuple[str, str, Any]] = [
-        ("Mean brightness", "gray level, 0-255", [film.mean() for film in films]),
-        ("Contrast", "standard deviation of the gray levels", [film.std() for film in films]),
+        ("Mean brightness", "gray level, 0-255", [image.mean() for image in images]),
+        ("Contrast", "standard deviation of the gray levels", [image.std() for image in images]),
         ("Width", "px", kept["width"]),
         ("Height", "px", kept["height"]),
         ("Width over height", "", kept["width"] / kept["height"].clip(lower=1)),
@@ -72,7 +72,7 @@ def distributions(kept: pd.DataFrame, pixels: Pixels) -> list[Distribution]:
 def distribution(
     title: str, unit: str, values: Floats, indices: npt.NDArray[np.int64], labels: Sequence[str]
 ) -> Distribution:
-    """Outlines of `values` (records,), one a class, all on one axis and of one area."""
+    """Return the outlines of `values` (records,), one a class, on one axis and of one area."""
     low, high = (float(end) for end in np.percentile(values, OUTSIDE))
     if values.min() == values.max():
         return Distribution(title, unit, (), (), _number(low))
@@ -95,13 +95,8 @@ def distribution(
     return Distribution(title, unit, ticks, drawn, "")
 
 
-def percent(value: float | None) -> float:
-    """0-1 -> 0-100 for a style attribute; 0 for what is not defined."""
-    return round(100 * min(max(value or 0.0, 0.0), 1.0), 2)
-
-
 def _steps(heights: Floats) -> str:
-    """A histogram's outline; heights 0-1."""
+    """Return a histogram's outline as an SVG path; heights 0-1."""
     width = 100 / len(heights)
     parts = ["M0 100"]
     for number, height in enumerate(heights):

@@ -1,4 +1,4 @@
-"""Charts of one backbone's test figures, as PNG files whose bytes depend on the data alone."""
+"""Charts of a model's figures, as PNG files whose bytes depend on the data alone."""
 
 from __future__ import annotations
 
@@ -6,36 +6,34 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
+from knee.drawing.palette import BLUE, GRAY, OKABE_ITO, ORANGE
 from knee.storage import artifacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart with every kind of colour vision (https://jfly.uni-koeln.de/color/)
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")
-GRAY = "#777777"
-DOTS_PER_INCH = 110
-LONGEST_SUBTITLE = 120  # letters
-TITLE_POINTS = 19  # down to the lower end of the title, at the top
-WIDEST_LETTER = 0.54  # of the font's size, on average over a subtitle with capitals
+DOTS_PER_INCH: Final = 110
+LONGEST_SUBTITLE: Final = 120  # letters
+TITLE_POINTS: Final = 19  # from the upper edge down to the lower end of the title
+WIDEST_LETTER: Final = 0.54  # of the font's size, on average over a subtitle with capitals
 
 
 def confusion_matrix(
     confusion: pd.DataFrame, class_names: Sequence[str], subtitle: str, out: Path
 ) -> None:
-    """Counts and row shares.
+    """Draw a confusion matrix: counts, and their shares of each row.
 
     Args:
         confusion: columns actual and predicted, one row an image.
         class_names: in the order of the axes.
-        subtitle: says what was judged.
-        out: PNG file.
+        subtitle: what was evaluated.
+        out: the PNG file.
     """
     names = list(class_names)
     table = pd.crosstab(confusion["actual"], confusion["predicted"])
@@ -49,7 +47,7 @@ def confusion_matrix(
             text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
             colour = "white" if shares[row, column] > 0.55 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour)
-    labels = [plain(name) for name in names]
+    labels = [plain_label(name) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=20 if len(names) > 3 else 0)
     axes.set_yticks(range(len(names)), labels)
     axes.set(xlabel="predicted", ylabel="actual")
@@ -58,7 +56,7 @@ def confusion_matrix(
 
 
 def roc(table: pd.DataFrame, subtitle: str, out: Path) -> None:
-    """One curve a class: columns class, false_positive_rate, true_positive_rate."""
+    """Draw one ROC curve a class; columns class, false_positive_rate, true_positive_rate."""
     figure, axes = new_figure("ROC, each class against the rest", subtitle, (5.6, 5.2))
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="chance")
     _curves(axes, table, "false_positive_rate", "true_positive_rate")
@@ -68,7 +66,7 @@ def roc(table: pd.DataFrame, subtitle: str, out: Path) -> None:
 
 
 def precision_recall(table: pd.DataFrame, subtitle: str, out: Path) -> None:
-    """One curve a class against the rest; columns class, recall, precision."""
+    """Draw one curve a class against the rest; columns class, recall, precision."""
     figure, axes = new_figure("Precision and recall, each class against the rest", subtitle)
     _curves(axes, table, "recall", "precision")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.04))
@@ -79,19 +77,19 @@ def precision_recall(table: pd.DataFrame, subtitle: str, out: Path) -> None:
 def reliability(
     table: pd.DataFrame, subtitle: str, out: Path, *, before: pd.DataFrame | None = None
 ) -> None:
-    """Accuracy over confidence; columns confidence, accuracy, count of each bin.
+    """Draw accuracy over confidence.
 
     Args:
-        table: of the calibrated probabilities.
-        subtitle: says what was judged.
-        out: PNG file.
-        before: the same of the probabilities before calibration, a second line.
+        table: columns confidence, accuracy, count of each bin, of the calibrated probabilities.
+        subtitle: what was evaluated.
+        out: the PNG file.
+        before: the same table of the probabilities before calibration, as a second line.
     """
     figure, axes = new_figure("Reliability: is 80 % sure right in 80 %?", subtitle, (5.6, 5.2))
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="perfectly calibrated")
     if before is not None:
-        _reliability_line(axes, before, COLOURS[1], "before calibration")
-    _reliability_line(axes, table, COLOURS[0], "this model")
+        _reliability_line(axes, before, ORANGE, "before calibration")
+    _reliability_line(axes, table, BLUE, "this model")
     axes.set(
         xlabel="confidence (area of a dot: number of images)",
         ylabel="share that is right",
@@ -106,15 +104,22 @@ def reliability(
 def learning_curves(
     history: pd.DataFrame, best_epoch: int | None, subtitle: str, out: Path
 ) -> None:
-    """Loss and accuracy over the epochs; columns epoch, loss, val_loss, accuracy, val_accuracy."""
+    """Draw loss and accuracy over the epochs.
+
+    Args:
+        history: columns epoch, loss, val_loss, accuracy, val_accuracy.
+        best_epoch: the chosen one, counted from 0; None or -1 if there is none.
+        subtitle: what was trained.
+        out: the PNG file.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, left = new_figure("Learning curves", subtitle, (9.0, 4.4), columns=2)
     right = figure.axes[1]
     epochs = history["epoch"] + 1
     for axes, name in ((left, "loss"), (right, "accuracy")):
-        axes.plot(epochs, history[name], color=COLOURS[0], marker=".", label="train")
-        axes.plot(epochs, history[f"val_{name}"], color=COLOURS[1], marker=".", label="validation")
+        axes.plot(epochs, history[name], color=BLUE, marker=".", label="train")
+        axes.plot(epochs, history[f"val_{name}"], color=ORANGE, marker=".", label="validation")
         if best_epoch is not None and best_epoch >= 0:
             axes.axvline(best_epoch + 1, color=GRAY, linestyle=":", label="chosen epoch")
         axes.set(xlabel="epoch", ylabel=name)
@@ -124,7 +129,7 @@ def learning_curves(
 
 
 def folds(report: Mapping[str, Any], subtitle: str, out: Path) -> None:
-    """Figures of the single folds beside the pooled one; `report`: cross_validation.json."""
+    """Draw the figures of each fold beside the pooled one; `report`: cross_validation.json."""
     names = {"macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy"}
     figure, axes = new_figure("Cross-validation: the folds, and all of them", subtitle)
     axes.axhline(1 / len(report["classes"]), color=GRAY, linestyle=":", label="chance")
@@ -139,21 +144,21 @@ def folds(report: Mapping[str, Any], subtitle: str, out: Path) -> None:
     save_figure(figure, out)
 
 
-def plain(text: str, longest: int = 28) -> str:
-    """`text` for Matplotlib: shortened, with dollar signs that start no formula."""
+def plain_label(text: str, longest: int = 28) -> str:
+    """Return `text` for Matplotlib: shortened, with dollar signs that start no formula."""
     short = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return short.replace("\\", "/").replace("$", r"\$")
 
 
 def _dots(axes: Axes, report: Mapping[str, Any], names: Sequence[str]) -> None:
-    """A dot a fold, side by side within their repeat; the pooled figure with its interval."""
+    """Draw a dot a fold, the repeats side by side, and the pooled figure with its interval."""
     table = pd.DataFrame(report["per_fold"])
     middle = (report["repeats"] * report["folds"] - 1) / 2
     for _, part in table.groupby("repeat"):
         offset = (part["repeat"] * report["folds"] + part["fold"] - middle) / (4 * middle + 1)
         for place, name in enumerate(names):
             label = f"repeat {int(part['repeat'].iloc[0]) + 1}" if place == 0 else None
-            colour = COLOURS[int(part["repeat"].iloc[0]) % len(COLOURS)]
+            colour = OKABE_ITO[int(part["repeat"].iloc[0]) % len(OKABE_ITO)]
             axes.scatter(place + offset, part[name], s=28, color=colour, alpha=0.8, label=label)
     for place, name in enumerate(names):
         bounds, label = report["confidence_interval"][name], "pooled, with interval"
@@ -171,27 +176,27 @@ def _reliability_line(axes: Axes, table: pd.DataFrame, colour: str, label: str) 
 
 def _curves(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     for number, (name, curve) in enumerate(table.groupby("class", sort=False)):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(curve[x], curve[y], color=colour, linewidth=2, label=plain(str(name)))
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        axes.plot(curve[x], curve[y], color=colour, linewidth=2, label=plain_label(str(name)))
 
 
 def new_figure(
     title: str, subtitle: str, size: tuple[float, float] = (6.4, 4.8), columns: int = 1
 ) -> tuple[Figure, Axes]:
-    """A figure with its title and what was judged; the first of its axes in a row."""
+    """Return a figure with its title and subtitle, and the first of its axes in a row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     axes: Any = figure.subplots(1, columns, squeeze=False)[0]
-    line = plain(subtitle, LONGEST_SUBTITLE)
+    line = plain_label(subtitle, LONGEST_SUBTITLE)
     points = min(9.0, 72 * 0.96 * size[0] / (WIDEST_LETTER * max(len(line), 1)))
     figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold", x=0.02, ha="left")
     below = 1 - TITLE_POINTS / 72 / size[1]  # whatever the figure's height
     figure.text(0.02, below, line, fontsize=points, color=GRAY, ha="left", va="top")
-    for one in axes:
-        one.grid(visible=True, color="#e6e6e6")
-        one.set_axisbelow(True)
-        one.spines[["top", "right"]].set_visible(False)
+    for panel in axes:
+        panel.grid(visible=True, color="#e6e6e6")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
     return figure, axes[0]
 
 

@@ -1,4 +1,4 @@
-"""Sheets of films that a person looks at: the worst mistakes, and where the evidence lay.
+"""Contact sheets of radiographs: the worst mistakes, and heat maps of the evidence.
 
 They show record numbers, never file names: the sheets leave the machine with MLflow.
 """
@@ -8,20 +8,22 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from knee.drawing import palette
 from knee.storage import artifacts
 from knee.storage.arrays import Pixels
 
-TILE = 196  # px, side of a film on a sheet
+TILE: Final = 196  # px, side of an image on a sheet
 CAPTION, MARGIN, HEADER = 38, 10, 62  # px
-DENSEST = 0.65  # opacity of the greatest heat, 0-1
+DENSEST: Final = 0.65  # opacity of the greatest heat, 0-1
 BACKGROUND, TEXT, FAINT = "#111418", "#f2f2f2", "#9aa4ad"
-RIGHT, WRONG = "#56B4E9", "#E69F00"  # blue and orange: told apart with every colour vision
+RIGHT, WRONG = palette.SKY_BLUE, palette.ORANGE
 
 
 def worst_mistakes(
@@ -32,15 +34,15 @@ def worst_mistakes(
     subtitle: str,
     out: Path,
 ) -> None:
-    """The wrong predictions of which the model was most sure, surest first.
+    """Draw the wrong predictions with the highest probabilities, highest first.
 
     Args:
         pixels: uint8 (rows, side, side), in the order of `predictions`.
         predictions: columns record, label, predicted and `probability_<class>` of each class.
         class_names: in any order.
-        count: at most this many films.
-        subtitle: says what was judged.
-        out: PNG file.
+        count: at most this many images.
+        subtitle: what was evaluated.
+        out: the PNG file.
     """
     sure = predictions[[f"probability_{name}" for name in class_names]].max(axis=1)
     wrong = np.flatnonzero(predictions["label"].ne(predictions["predicted"]).to_numpy())
@@ -64,14 +66,14 @@ def grad_cam_panel(
     subtitle: str,
     out: Path,
 ) -> None:
-    """Each film beside itself under the heat of its predicted class.
+    """Draw each image beside itself under the Grad-CAM heat of its predicted class.
 
     Args:
         pixels: uint8 (rows, side, side).
         heat: (rows, side, side) in 0-1.
         predictions: columns record, label and predicted of the same rows.
-        subtitle: says what was judged.
-        out: PNG file.
+        subtitle: what was evaluated.
+        out: the PNG file.
     """
     title = "Grad-CAM: evidence for the predicted class (actual > predicted)"
     _write(_beside_each_other(pixels, [heat], predictions, title, subtitle, 3), out)
@@ -84,16 +86,16 @@ def explanations(
     subtitle: str,
     out: Path,
 ) -> None:
-    """Each film beside itself under the heat of every method.
+    """Draw each image beside itself under the heat of every attribution method.
 
     Args:
         pixels: uint8 (rows, side, side).
         heat: {method: (rows, side, side) in 0-1}, from left to right.
         predictions: columns record, label and predicted of the same rows.
-        subtitle: says what was judged.
-        out: PNG file.
+        subtitle: what was evaluated.
+        out: the PNG file.
     """
-    methods = " | ".join(["film", *heat])
+    methods = " | ".join(["image", *heat])
     title = f"{methods}: evidence for the predicted class (actual > predicted)"
     heats = list(heat.values())
     _write(_beside_each_other(pixels, heats, predictions, title, subtitle, 3), out)
@@ -107,14 +109,14 @@ def _beside_each_other(
     subtitle: str,
     columns: int,
 ) -> Image.Image:
-    """A sheet of films, each in a strip with itself under each of `heats`."""
+    """Return a sheet of strips: an image, then the same under each of `heats`."""
     strips, captions, colours = [], [], []
     for row in range(len(pixels)):
         tiles = [_tile(pixels[row]), *(overlay(pixels[row], heat[row], TILE) for heat in heats)]
         strip = Image.new("RGB", (len(tiles) * TILE, TILE))
         for number, tile in enumerate(tiles):
             strip.paste(tile, (number * TILE, 0))
-            if number:  # a seam, or a dark film and the next run into one
+            if number:  # a seam, or a dark image and the next run into one
                 ImageDraw.Draw(strip).line([(number * TILE, 0), (number * TILE, TILE)], BACKGROUND)
         strips.append(strip)
         line = predictions.iloc[row]
@@ -137,25 +139,25 @@ def _short(text: str, longest: int = 14) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _tile(film: Pixels, side_pixels: int = TILE) -> Image.Image:
+def _tile(image: Pixels, side_pixels: int = TILE) -> Image.Image:
     size = (side_pixels, side_pixels)
-    return Image.fromarray(film).convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return Image.fromarray(image).convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def overlay(film: Pixels, heat: npt.NDArray[np.floating], side_pixels: int) -> Image.Image:
-    """The film, covered the more the hotter it is: where there is no heat it stays as it was.
+def overlay(image: Pixels, heat: npt.NDArray[np.floating], side_pixels: int) -> Image.Image:
+    """Return an image under its heat map; where there is no heat it stays as it was.
 
     Args:
-        film: uint8 (side, side).
+        image: uint8 (side, side).
         heat: (side, side) in 0-1.
-        side_pixels: of the picture.
+        side_pixels: of the result.
     """
     from matplotlib import colormaps
 
     warm = Image.fromarray((colormaps["inferno"](heat)[..., :3] * 255).astype(np.uint8))
     opacity = Image.fromarray((heat * DENSEST * 255).astype(np.uint8))
     size = (side_pixels, side_pixels)
-    return Image.composite(warm.resize(size), _tile(film, side_pixels), opacity.resize(size))
+    return Image.composite(warm.resize(size), _tile(image, side_pixels), opacity.resize(size))
 
 
 def _sheet(

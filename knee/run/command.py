@@ -8,76 +8,104 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from knee.run import locks, parameters, termination
+from knee.run.errors import UserError
 
-Work = Callable[[parameters.Params, argparse.Namespace], None]
-ALWAYS: tuple[type[Exception], ...] = (
-    parameters.ParamsError,
-    locks.BusyError,
-    termination.OrphanError,
-    OSError,
-)
+Paths = TypeVar("Paths")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MAKE_ROOM = "free some space and run `dvc repro` again: what is finished is kept"
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that knows --params."""
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument("--params", type=Path, default=Path("params.yaml"))
-    return made
+def flag(explanation: str) -> Any:
+    """Declare a flag of a stage: a field of its frozen dataclass of paths.
+
+    The field's name gives the flag's (`split_metrics`: --split-metrics), its type (`Path` or
+    `str`) the value's, `explanation` the line of --help. Names that end in _out are outputs.
+
+    Example:
+        @dataclasses.dataclass(frozen=True)
+        class Paths:
+            records: Path = command.flag("records table")
+            split_out: Path = command.flag("subset and fold of each record")
+    """
+    return dataclasses.field(metadata={"explanation": explanation})
 
 
-def by_keyword(run: Callable[..., None]) -> Work:
-    """For a `run` that takes each path as an argument of its own."""
-    return lambda settings, arguments: run(settings, **vars(arguments))
+def repeated_flag(explanation: str, parse: Callable[[str], Any]) -> Any:
+    """Declare a flag that may be given several times; the field is the tuple of parsed values."""
+    return dataclasses.field(default=(), metadata={"explanation": explanation, "parse": parse})
 
 
-def run(
+def main(
     name: str,
-    arguments: argparse.Namespace,
-    work: Work,
-    errors: tuple[type[Exception], ...] = (),
+    description: str | None,
+    paths: type[Paths],
+    work: Callable[[parameters.Params, Paths], None],
+    argv: Sequence[str] | None,
 ) -> int:
-    """Do the `work` of a stage; called with the parameters and all other `arguments`.
+    """Parse the command line of a stage and do its work.
 
     Args:
         name: of the stage.
-        arguments: of a `parser`. Those whose names end in _out are outputs; `backbone`, if there
-            is one, tells the items of a stage apart.
-        work: what the stage does.
-        errors: its user's mistakes, beside those of the parameters and of the file system.
+        description: what --help says above the flags.
+        paths: the stage's dataclass of `flag` fields; `backbone`, if there is one, tells the items
+            of a stage apart.
+        work: what the stage does, called with the parameters and the given paths.
+        argv: the words after the command's name; None takes those of the process.
 
     Returns:
         The exit status.
     """
+    given, params = _parse(description, paths, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     termination.follow_dvc()
     try:
-        settings = parameters.load(arguments.params)
-        del arguments.params
-        with termination.raised(), _alone(name, arguments):
-            work(settings, arguments)
-    except ALWAYS + errors as error:
-        said = _plain(error) if isinstance(error, OSError) else error
-        sys.stderr.write(f"{name}: {said}\n")
+        settings = parameters.load(params)
+        with termination.raised(), _exclusive_run(name, vars(given)):
+            work(settings, given)
+    except (UserError, OSError) as error:
+        message = _plain(error) if isinstance(error, OSError) else error
+        sys.stderr.write(f"{name}: {message}\n")
         return 1
     return 0
 
 
+def _parse(
+    description: str | None, paths: type[Paths], argv: Sequence[str] | None
+) -> tuple[Paths, Path]:
+    """The paths of the command line, and that of the parameters."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    types = typing.get_type_hints(paths)
+    for field in dataclasses.fields(typing.cast(Any, paths)):
+        options: dict[str, Any] = {"help": field.metadata["explanation"]}
+        if "parse" in field.metadata:
+            options |= {"type": field.metadata["parse"], "action": "append", "default": []}
+        else:
+            options |= {"type": types[field.name], "required": True}
+        parser.add_argument(f"--{field.name.replace('_', '-')}", **options)
+    explanation = "the parameters; default: params.yaml"
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help=explanation)
+    values = vars(parser.parse_args(argv))
+    params: Path = values.pop("params")
+    tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return paths(**{**values, **tuples}), params
+
+
 @contextlib.contextmanager
-def _alone(name: str, arguments: argparse.Namespace) -> Iterator[None]:
-    """Nothing else makes the same outputs meanwhile, and dvc waits for them."""
-    values = vars(arguments)
+def _exclusive_run(name: str, values: dict[str, Any]) -> Iterator[None]:
+    """Hold the lock of this stage's outputs, and stop if the dvc that started us has gone."""
     output = next(path for key, path in values.items() if key.endswith("_out")).absolute()
     item = f"{name}@{values['backbone']}" if "backbone" in values else name
     project = next((root for root in output.parents if (root / ".dvc").is_dir()), None)

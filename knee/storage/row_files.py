@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import weakref
 from collections.abc import Iterator
@@ -23,11 +24,15 @@ class RowWriter:
     """A .npy file under construction: rows arrive one by one or in blocks.
 
     Attributes:
-        rows: written so far, over all views.
+        rows: written so far.
     """
 
     def __init__(
-        self, stream: BinaryIO, row_shape: tuple[int, ...], dtype: npt.DTypeLike, views: int = 0
+        self,
+        stream: BinaryIO,
+        row_shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        axes: tuple[int, ...] | None = None,
     ) -> None:
         """Begin the file.
 
@@ -35,11 +40,11 @@ class RowWriter:
             stream: opened for writing, at its start.
             row_shape: of one row.
             dtype: of the values.
-            views: 0 makes an array (rows, ...), else (views, rows, ...): all rows of one view
-                come before those of the next.
+            axes: sizes of all axes before those of a row, such as (views, images); None is one
+                axis as long as the number of rows will be.
         """
         self.rows = 0
-        self._stream, self._row_shape, self._views = stream, row_shape, views
+        self._stream, self._row_shape, self._axes = stream, row_shape, axes
         self._dtype = np.dtype(dtype)
         self._write_header()
 
@@ -49,8 +54,6 @@ class RowWriter:
         Raises:
             ValueError: another shape or dtype.
         """
-        if row.shape != self._row_shape:
-            raise ValueError(self._expected(row))
         self.extend(row[np.newaxis])
         return self.rows - 1
 
@@ -61,39 +64,47 @@ class RowWriter:
             ValueError: another shape or dtype.
         """
         if rows.shape[1:] != self._row_shape or rows.dtype != self._dtype:
-            raise ValueError(self._expected(rows))
+            raise ValueError(
+                f"expected {self._dtype} {self._row_shape}, got {rows.dtype} {rows.shape[1:]}"
+            )
         self._stream.write(np.ascontiguousarray(rows).data)
         self.rows += len(rows)
 
     def close(self) -> None:
-        """Write the number of rows into the header."""
+        """Complete the header.
+
+        Raises:
+            ValueError: another number of rows than was announced.
+        """
+        if self._axes is not None and self.rows != math.prod(self._axes):
+            raise ValueError(f"expected {math.prod(self._axes)} rows, got {self.rows}")
         self._stream.seek(0)
         self._write_header()
 
-    def _expected(self, values: Values) -> str:
-        return f"expected {self._dtype} {self._row_shape}, got {values.dtype} {values.shape}"
-
     def _write_header(self) -> None:
         # NumPy pads the header so that a growing first axis never changes its length.
-        rows = (self._views, self.rows // self._views) if self._views else (self.rows,)
+        axes = (self.rows,) if self._axes is None else self._axes
         header = {
             "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": (*rows, *self._row_shape),
+            "shape": (*axes, *self._row_shape),
         }
         np.lib.format.write_array_header_1_0(self._stream, header)
 
 
 @contextlib.contextmanager
 def written_rows(
-    path: Path, row_shape: tuple[int, ...], dtype: npt.DTypeLike, views: int = 0
+    path: Path,
+    row_shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    axes: tuple[int, ...] | None = None,
 ) -> Iterator[RowWriter]:
-    """A writer of the file `path`, which is there only once it is whole; see `RowWriter`.
+    """A `RowWriter` of the file `path`, which is there only once it is whole.
 
     After an exception nothing is left, and what was at `path` before is still there.
     """
     with artifacts.staged_file(path) as staged, staged.open("wb") as stream:
-        writer = RowWriter(stream, row_shape, dtype, views)
+        writer = RowWriter(stream, row_shape, dtype, axes)
         yield writer
         writer.close()
 

@@ -1,66 +1,38 @@
-"""Great Expectations: suites over frames, run without a server, with pages for people.
+"""Suites of Great Expectations over frames, run without a server, with pages for people.
 
-What is expected of records and of a split is in `expected_records` and `expected_split`. Great
-Expectations is imported where it is used: it takes seconds. It asks no server: its analytics are
-switched off, and the report's pages may load nothing and run nothing.
+What is expected of records and of a split is in `records_suite` and `split_suite`. Great
+Expectations is imported where it is used: it takes seconds. Its analytics are switched off, and
+the pages are the project's own: Great Expectations' load scripts and do not escape file names.
 """
 
 from __future__ import annotations
 
-import copy
-import html
 import logging
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from knee.drawing.html import render
+
 if TYPE_CHECKING:
-    from great_expectations.core import ExpectationSuiteValidationResult as Result
+    from great_expectations.core import ExpectationSuiteValidationResult as SuiteResult
+    from great_expectations.core import ExpectationValidationResult as Result
     from great_expectations.expectations import Expectation
 
-EXAMPLES: Final = 5  # rows named for a failed expectation
-LOADED: Final = re.compile(r"<script\b.*?</script>|<(?:link|img)\b[^>]*>", re.S | re.I)
-ELSEWHERE: Final = re.compile(r"(\.\./)+(expectations/)?")  # pages of one folder here
-HEAD: Final = """<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
-table { border-collapse: collapse; margin: .6rem 0; width: 100% }
-td, th { border: 1px solid #ddd; padding: .3rem .6rem; text-align: left; vertical-align: top }
-td { overflow-wrap: anywhere } .met, .failed, td a { white-space: nowrap }
-nav.navbar, .modal, footer, button, .card-header, .card-header + .card-body { display: none }
-.text-success, .met { color: #0072B2 } .text-danger, .failed { color: #D55E00 }
-.fa-check-circle::before { content: "met" } .fa-times::before { content: "FAILED" }
-</style>"""
-INDEX: Final = """<!doctype html>
-<html lang="en"><head><title>{{ title }}</title>HEAD</head><body>
-<h1>{{ title }}</h1>
-{% for line in lines %}<p>{{ line }}</p>{% endfor %}
-<table><tr><th>expectation</th><th>result</th><th>for example</th><th>details</th></tr>
-{% for one in outcomes %}<tr><td>{{ one.expectation }}</td>
-{% if one.asked %}<td class="{{ 'met' if one.success else 'failed' }}">
-{{- 'met' if one.success else 'FAILED' }}</td>
-<td>{{ one.examples | join('; ') }}</td><td><a href="{{ one.suite }}.html">{{ one.suite }}</a></td>
-{% else %}<td>not asked</td><td></td><td></td>{% endif %}
-</tr>{% endfor %}</table>
-{% for table in tables %}<h2>{{ table.title }}</h2>
-<table><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>{% endfor %}</body></html>
-""".replace("HEAD", HEAD)
+EXAMPLES: Final = 5  # rows named for a failed expectation in figures, messages and the index
+LISTED: Final = 20  # rows named on the page of a suite
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Expectations of one frame.
+    """The expectations of one frame.
 
     Attributes:
-        frame: what they look at.
+        frame: the rows that are checked.
         key: the column that names a row in examples.
         expectations: made by `expect`.
         asked: False: listed as not asked for, and not run.
@@ -83,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Index:
-    """What the index page says besides the outcomes: a title, lines of text, tables."""
+    """The title, lines of text and tables of the index page, besides the outcomes."""
 
     title: str
     lines: Sequence[str]
@@ -91,7 +63,7 @@ class Index:
 
 
 def expect(kind: str, sentence: str, **arguments: Any) -> Expectation:
-    """Great Expectations' `Expect<kind>`, which reports call by `sentence`."""
+    """Return Great Expectations' `Expect<kind>`, which reports call by `sentence`."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
     from great_expectations import expectations
 
@@ -111,39 +83,33 @@ def run(suites: Mapping[str, Suite], docs: Path | None, index: Index) -> list[di
         One entry an expectation: suite, expectation (a sentence), asked, success, examples (what
         fails). One that was not asked for counts as a success.
     """
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    # It announces a temporary site that it never makes.
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    source = context.data_sources.add_pandas("radiographs")
+    version, validate = _engine()
     outcomes: list[dict[str, Any]] = []
-    for name, one in suites.items():
-        if not one.asked:
-            outcomes += [_outcome(name, e.meta, asked=False) for e in one.expectations]
+    for name, suite in suites.items():
+        if not suite.asked:
+            outcomes += [_outcome(name, e.meta, asked=False) for e in suite.expectations]
             continue
-        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-        suite = context.suites.add(
-            gx.ExpectationSuite(name=name, expectations=list(one.expectations))
-        )
-        definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
-        result = context.validation_definitions.add(definition).run(
-            batch_parameters={"dataframe": one.frame},
-            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [one.key]},
-        )
-        outcomes += _outcomes(name, result, one.key)
+        results = validate(name, suite).results
+        outcomes += [
+            {
+                **_outcome(name, one.expectation_config.meta),
+                "success": bool(one.success),
+                "examples": _examples(one, suite.key, EXAMPLES),
+            }
+            for one in results
+        ]
         if docs is not None:
-            (docs / f"{name}.html").write_text(_page(result), encoding="utf-8")
+            details = [_details(one, suite.key) for one in results]
+            page = render("validation/suite.html.j2", suite=name, details=details, version=version)
+            (docs / f"{name}.html").write_text(page, encoding="utf-8")
     if docs is not None:
-        (docs / "index.html").write_text(_index(index, outcomes), encoding="utf-8")
+        page = render("validation/index.html.j2", index=index, outcomes=outcomes)
+        (docs / "index.html").write_text(page, encoding="utf-8")
     return outcomes
 
 
 def summary(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The content of a metrics file: success, counts, and what failed or was not asked for."""
+    """Return the content of a metrics file: counts, and what failed or was not asked for."""
     failed = [one for one in outcomes if not one["success"]]
     keys = ("suite", "expectation", "examples")
     asked = [one for one in outcomes if one["asked"]]
@@ -155,7 +121,7 @@ def summary(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
-    """What failed, with examples, and then `remedy`; None if nothing did."""
+    """Return a message of what failed, with examples and `remedy`; None if nothing did."""
     failed = [one for one in outcomes if not one["success"]]
     if not failed:
         return None
@@ -167,18 +133,31 @@ def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
     return "\n".join([*lines, remedy])
 
 
-def _outcomes(suite: str, result: Result, key: str) -> list[dict[str, Any]]:
-    def failing(one: Any) -> list[dict[str, Any]]:
-        return one.result.get("unexpected_index_list") or []
+def _engine() -> tuple[str, Callable[[str, Suite], SuiteResult]]:
+    """Return Great Expectations' version, and what validates a suite in a context in memory."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    return [
-        {
-            **_outcome(suite, one.expectation_config.meta),
-            "success": bool(one.success),
-            "examples": [_example(row, key) for row in failing(one)[:EXAMPLES]],
-        }
-        for one in result.results
-    ]
+    # It announces a temporary site that it never makes.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    source = context.data_sources.add_pandas("radiographs")
+
+    def validate(name: str, suite: Suite) -> SuiteResult:
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+        expectations = gx.ExpectationSuite(name=name, expectations=list(suite.expectations))
+        definition = gx.ValidationDefinition(
+            name=name, data=batch, suite=context.suites.add(expectations)
+        )
+        keys = [suite.key]
+        return context.validation_definitions.add(definition).run(
+            batch_parameters={"dataframe": suite.frame},
+            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": keys},
+        )
+
+    return gx.__version__, validate
 
 
 def _outcome(suite: str, meta: Mapping[str, Any], *, asked: bool = True) -> dict[str, Any]:
@@ -192,41 +171,47 @@ def _outcome(suite: str, meta: Mapping[str, Any], *, asked: bool = True) -> dict
     }
 
 
+def _details(one: Result, key: str) -> dict[str, Any]:
+    """Return what the page of a suite says of one expectation."""
+    rule = one.expectation_config
+    return {
+        "expectation": rule.meta["sentence"],
+        "success": bool(one.success),
+        "observed": _observed(one),
+        "examples": _examples(one, key, LISTED),
+        "rule": rule.type,
+        "arguments": {
+            name: _text(value) for name, value in rule.kwargs.items() if name != "batch_id"
+        },
+    }
+
+
+def _observed(one: Result) -> str:
+    """Return a value of the whole table, or how many rows fail, or why it could not be checked."""
+    found = one.result
+    if "observed_value" in found:
+        return _text(found["observed_value"])
+    if "element_count" in found:
+        return (
+            f"{found['unexpected_count']} of {found['element_count']} rows unexpected, "
+            f"{found['missing_count']} empty"
+        )
+    told = one.exception_info
+    faults = [told] if "exception_message" in told else told.values()
+    return "; ".join(sorted({str(fault["exception_message"]) for fault in faults}))
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple | set) else str(value)
+
+
+def _examples(one: Result, key: str, most: int) -> list[str]:
+    """Return the files, classes or shares that fail, each with the value it fails by."""
+    rows = one.result.get("unexpected_index_list") or []
+    return [_example(row, key) for row in rows[:most]]
+
+
 def _example(row: Mapping[str, Any], key: str) -> str:
-    """The file, class or share that fails, and the value it fails by."""
     others = {name: value for name, value in row.items() if name != key}
     texts = [f"{n} {round(v, 6) if isinstance(v, float) else v}" for n, v in others.items()]
     return f"{row[key]}: {', '.join(texts)}" if texts else str(row[key])
-
-
-def _page(result: Result) -> str:
-    """Great Expectations' own page of one suite; it does not escape file names itself."""
-    from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
-
-    shown = copy.deepcopy(result)
-    for one in shown.results:
-        one.result = _escaped(one.result)
-    document = ValidationResultsPageRenderer(run_info_at_end=True).render(shown)
-    page = ELSEWHERE.sub("", LOADED.sub("", DefaultJinjaPageView().render(document)))
-    return page.replace("<head>", f"<head>{HEAD}", 1)
-
-
-def _index(index: Index, outcomes: Sequence[Mapping[str, Any]]) -> str:
-    from jinja2 import Environment
-
-    template = Environment(autoescape=True).from_string(INDEX)
-    return template.render(
-        title=index.title, lines=index.lines, tables=index.tables, outcomes=outcomes
-    )
-
-
-def _escaped(value: Any) -> Any:
-    """`value` with all text in it, keys apart, safe to stand in HTML."""
-    if isinstance(value, str):
-        return html.escape(value)
-    if isinstance(value, Mapping):
-        return {name: _escaped(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escaped(inner) for inner in value]
-    return value

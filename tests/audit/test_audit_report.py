@@ -8,6 +8,7 @@ import html
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from PIL import Image
 from knee.audit import audit_charts, audit_facts, audit_pictures, audit_report, shortcut_scores
 from knee.records.file_names import compile_patterns
 from knee.storage.arrays import Pixels
+from tests import browser
 from tests.records.tables import records
 
 NO_NAMES = compile_patterns([])
 
-LIMITS = audit_report.Limits(conflicts=10, groups=3, films=8, thumbnail_pixels=48, megabytes=2.0)
+LIMITS = audit_report.Limits(conflicts=10, groups=3, images=8, thumbnail_pixels=48, megabytes=2.0)
 PROTOCOL = shortcut_scores.Protocol(
     folds=3, repeats=1, permutations=9, alarm_level=0.2, draws=50, level=0.95, seed=0
 )
@@ -31,7 +33,7 @@ PATIENT = "0123456789abcdef"
 
 
 def table(count: int = 40) -> pd.DataFrame:
-    """Films of two classes; 0 and 1 are one picture under both labels, 2 and 4 are copies."""
+    """Records of two classes; 0 and 1 are one radiograph under both labels, 2 and 4 are copies."""
     frame = records([n % 2 for n in range(count)], list(range(count)))
     frame["picture"] = frame["picture"].replace({1: 0, 4: 2})
     frame["group"] = frame["picture"]
@@ -42,7 +44,7 @@ def table(count: int = 40) -> pd.DataFrame:
     return frame
 
 
-def films(count: int = 40, side: int = 64) -> Pixels:
+def images(count: int = 40, side: int = 64) -> Pixels:
     """Noise, darker and lighter by class."""
     noise = np.random.default_rng(0).integers(0, 100, (count, side, side))
     return (noise + 60 * (np.arange(count) % 2)[:, np.newaxis, np.newaxis]).astype(np.uint8)
@@ -54,7 +56,7 @@ def subject(frame: pd.DataFrame | None = None, **changes: Any) -> audit_report.S
     split = pd.DataFrame({"record": frame["record"], "subset": "train", "fold": 0})
     split.loc[split.index % 4 > 1, "subset"] = "test"
     split = split.assign(group=frame["group"])
-    pixels = films(len(frame))
+    pixels = images(len(frame))
     facts = audit_facts.facts(frame, split, NO_NAMES, split_protocol="grouped", synthetic=False)
     facts |= audit_facts.shortcut_facts(frame, split, pixels, used, PROTOCOL, 1000)
     originals = np.ones(len(frame), np.bool_)
@@ -103,6 +105,13 @@ def test_the_report_loads_and_runs_nothing(made: tuple[str, str]) -> None:
         assert not re.search(r"https?:|url\(|@import", page)
 
 
+@pytest.mark.skipif(browser.program() is None, reason="Chromium is not installed")
+def test_a_page_with_long_names_fits_a_phone(made: tuple[str, str], tmp_path: Path) -> None:
+    for name, page in zip(("named", "public"), made, strict=True):
+        (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
+        assert browser.overflow(tmp_path / f"{name}.html") == 0
+
+
 def test_hostile_file_names_are_text(made: tuple[str, str]) -> None:
     named, public = made
     assert (
@@ -135,7 +144,7 @@ def test_a_reason_that_holds_a_name_loses_it_in_the_public_report() -> None:
     assert "the file and the file: the file is odd" in public
 
 
-def test_conflicts_come_first_with_films_and_labels_side_by_side(made: tuple[str, str]) -> None:
+def test_conflicts_come_first_with_images_and_labels_side_by_side(made: tuple[str, str]) -> None:
     page = made[0]
     assert page.index('id="conflicts"') < page.index('id="copies"') < page.index('id="shortcuts"')
     part = page[page.index('id="conflicts"') : page.index('id="copies"')]
@@ -148,20 +157,20 @@ def test_figures_stand_in_plain_words(made: tuple[str, str]) -> None:
     text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", made[0], flags=re.S)
     text = " ".join(text.split())
     assert "40 files" in text
-    assert "38 different pictures" in text
-    assert re.search(r"\b1 of these pictures stand under more than one label", text)
+    assert "38 different radiographs" in text
+    assert re.search(r"\b1 of these radiographs stands under more than one label", text)
 
 
 def test_synthetic_data_and_a_leaky_split_are_shouted() -> None:
     loud = subject(synthetic=True, split_protocol="random")
     for page in audit_report.pages(loud, LIMITS):
         assert '<p class="shout">SYNTHETIC DATA.' in page
-        assert '<p class="shout">LEAKY SPLIT IN USE.' in page
+        assert '<p class="shout">LEAKY SPLIT.' in page
     assert '<p class="shout">' not in audit_report.pages(subject(), LIMITS)[0]
 
 
 def test_the_report_keeps_to_its_size_and_says_what_is_missing() -> None:
-    tight = dataclasses.replace(LIMITS, megabytes=0.02, films=40)
+    tight = dataclasses.replace(LIMITS, megabytes=0.02, images=40)
     page = audit_report.pages(subject(), tight)[0]
     thumbnails = re.findall(r'src="(data:[^"]+)"', page)
     assert sum(len(uri) for uri in set(thumbnails)) <= 0.02 * audit_report.MEGABYTE
@@ -170,7 +179,7 @@ def test_the_report_keeps_to_its_size_and_says_what_is_missing() -> None:
 
 
 def test_thumbnails_are_the_canonical_pixels_reduced() -> None:
-    pixels = films(2)
+    pixels = images(2)
     thumbnails = audit_pictures.Thumbnails(pixels, 32, 100_000)
     uri = thumbnails.of(1)
     content = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
@@ -187,7 +196,10 @@ def test_the_same_data_make_the_same_page(made: tuple[str, str]) -> None:
 def test_data_without_conflicts_copies_or_shortcuts_say_so() -> None:
     frame = records([0, 1], [0, 1])
     page = audit_report.pages(subject(frame), LIMITS)[0]
-    for sentence in ("No picture stands under two labels", "Every file is a picture of its own"):
+    for sentence in (
+        "No radiograph stands under two labels",
+        "Every file is a radiograph of its own",
+    ):
         assert sentence in page
     assert "Not measured" in page
     assert "every file is used" in page

@@ -60,7 +60,7 @@ def test_hostile_and_long_class_names_are_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_sheet_of_few_or_no_films_is_still_a_picture(tmp_path: Path, count: int) -> None:
+def test_a_sheet_of_few_or_no_images_is_still_an_image(tmp_path: Path, count: int) -> None:
     table = predictions(["a", "b"], 4).assign(label="a", predicted="a").iloc[:count]
     pixels = np.zeros((count, 8, 8), np.uint8)
     sheets: list[Callable[[Path], None]] = [
@@ -69,8 +69,8 @@ def test_a_sheet_of_few_or_no_films_is_still_a_picture(tmp_path: Path, count: in
     ]
     for sheet in sheets:
         sheet(tmp_path / "sheet.png")
-        with Image.open(tmp_path / "sheet.png") as picture:
-            assert picture.width >= 640
+        with Image.open(tmp_path / "sheet.png") as file:
+            assert file.width >= 640
 
 
 def test_the_surest_mistakes_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

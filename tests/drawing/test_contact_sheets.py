@@ -1,4 +1,4 @@
-"""What a person has to be able to read off the sheets of films."""
+"""What a person has to be able to read off the contact sheets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TILE, MARGIN, HEADER = contact_sheets.TILE, contact_sheets.MARGIN, contact_sheet
 FRAME = 3  # px, the coloured outline and its neighbour
 
 
-def film(value: int, count: int = 1) -> npt.NDArray[np.uint8]:
+def image(value: int, count: int = 1) -> npt.NDArray[np.uint8]:
     return np.full((count, 16, 16), value, np.uint8)
 
 
@@ -32,20 +32,20 @@ def predictions(label: str, predicted: str, chance: float = 0.9, count: int = 1)
 
 
 def panel(heat: npt.NDArray[np.float64], out: Path, label: str = "a") -> npt.NDArray[np.int64]:
-    """The pixels of a panel of one gray film under `heat`, (height, width, 3)."""
-    contact_sheets.grad_cam_panel(film(100), heat[np.newaxis], predictions(label, "b"), "x", out)
-    with Image.open(out) as picture:
-        return np.asarray(picture.convert("RGB"), np.int64)
+    """The pixels of a panel of one gray image under `heat`, (height, width, 3)."""
+    contact_sheets.grad_cam_panel(image(100), heat[np.newaxis], predictions(label, "b"), "x", out)
+    with Image.open(out) as file:
+        return np.asarray(file.convert("RGB"), np.int64)
 
 
 def halves(sheet: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The first pair of a panel: the film and the film under its heat, without the outline."""
+    """The first pair of a panel: the image and the image under its heat, without the outline."""
     rows = slice(HEADER + FRAME, HEADER + TILE - FRAME)
     left = sheet[rows, MARGIN + FRAME : MARGIN + TILE - FRAME]
     return left, sheet[rows, MARGIN + TILE + FRAME : MARGIN + 2 * TILE - FRAME]
 
 
-def test_a_film_without_heat_is_shown_unchanged(tmp_path: Path) -> None:
+def test_an_image_without_heat_is_shown_unchanged(tmp_path: Path) -> None:
     plain, covered = halves(panel(np.zeros((16, 16)), tmp_path / "panel.png"))
     assert (plain == 100).all()
     assert (covered == 100).all()
@@ -79,9 +79,9 @@ def test_right_predictions_are_no_mistakes_and_the_count_is_kept(tmp_path: Path)
         table = predictions("a", "b", count=12)
         table["predicted"] = ["b"] * wrong + ["a"] * (12 - wrong)
         out = tmp_path / "sheet.png"
-        contact_sheets.worst_mistakes(film(9, 12), table, ["a", "b"], count, "x", out)
-        with Image.open(out) as picture:
-            sizes.append((picture.height - HEADER - MARGIN) // TILE)
+        contact_sheets.worst_mistakes(image(9, 12), table, ["a", "b"], count, "x", out)
+        with Image.open(out) as file:
+            sizes.append((file.height - HEADER - MARGIN) // TILE)
     assert sizes == [0, 1, 3, 2]
 
 
@@ -91,25 +91,25 @@ def test_source_file_names_do_not_change_a_sheet(tmp_path: Path) -> None:
     for name, source in (("one", "Jane Doe.png"), ("two", "x.png")):
         shown = table.assign(source=source)
         out = tmp_path / f"{name}.png"
-        contact_sheets.worst_mistakes(film(50), shown, ["a", "b"], 3, "x", out)
+        contact_sheets.worst_mistakes(image(50), shown, ["a", "b"], 3, "x", out)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_sheets_carry_no_metadata(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
-    contact_sheets.worst_mistakes(film(50), predictions("a", "b"), ["a", "b"], 3, "x", out)
-    with Image.open(out) as picture:
-        assert picture.info == {}
+    contact_sheets.worst_mistakes(image(50), predictions("a", "b"), ["a", "b"], 3, "x", out)
+    with Image.open(out) as file:
+        assert file.info == {}
 
 
-def test_explanations_stand_beside_their_film_in_the_order_of_the_methods(tmp_path: Path) -> None:
+def test_explanations_stand_beside_their_image_in_the_order_of_the_methods(tmp_path: Path) -> None:
     left, right = np.zeros((2, 1, 16, 16))
     left[0, :4, :4], right[0, 12:, 12:] = 1, 1
     out = tmp_path / "maps.png"
     heat = {"Grad-CAM": left, "occlusion": right}
-    contact_sheets.explanations(film(100), heat, predictions("a", "b"), "x", out)
-    with Image.open(out) as picture:
-        sheet = np.asarray(picture.convert("RGB"), np.int64)[HEADER : HEADER + TILE]
+    contact_sheets.explanations(image(100), heat, predictions("a", "b"), "x", out)
+    with Image.open(out) as file:
+        sheet = np.asarray(file.convert("RGB"), np.int64)[HEADER : HEADER + TILE]
     tiles = [
         sheet[FRAME:-FRAME, MARGIN + n * TILE + FRAME : MARGIN + (n + 1) * TILE - FRAME]
         for n in range(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from knee.promotion import model_card, subgroups
 from knee.statistics import scores
+from tests import browser
 
 BOUNDS = {name: {"low": 0.1, "high": 0.9} for name in scores.HEADLINE}
 FIGURES = dict.fromkeys(scores.HEADLINE, 0.5)
@@ -60,7 +62,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         },
         "folds": None,
         "folds_missing": "too dear",
-        "rivals": [{"name": "border", "value": 0.4, "probability": 0.97}],
+        "ranking": [{"name": "border", "value": 0.4, "probability": 0.97}],
         "compared": "test",
         "metric": "macro_f1",
         "explanation": None,
@@ -104,7 +106,14 @@ def test_names_from_outside_cannot_become_markup_and_paths_stay_here() -> None:
     assert page.count("<table>") >= 5
 
 
-def test_rivals_are_ranked_and_seen_from_this_model() -> None:
+@pytest.mark.skipif(browser.program() is None, reason="Chromium is not installed")
+def test_a_card_fits_a_phone(tmp_path: Path) -> None:
+    page = tmp_path / "card.html"
+    page.write_text(model_card.html(model_card.markdown(facts())), encoding="utf-8")
+    assert browser.overflow(page) == 0
+
+
+def test_others_are_ranked_and_seen_from_this_model() -> None:
     figures = {name: {"macro_f1": {"value": value}} for name, value in (("a", 0.5), ("b", 0.7))}
     pair = {"model": "a", "other": "b", "probability_better": 0.2}
     comparison = {
@@ -114,14 +123,14 @@ def test_rivals_are_ranked_and_seen_from_this_model() -> None:
             "test": {"overall": {"figures": figures, "differences": [pair]}},
         },
     }
-    of_b = model_card.rivals(comparison, "b")
+    of_b = model_card.ranking(comparison, "b")
     assert of_b["compared"] == "test"
-    assert [one["name"] for one in of_b["rivals"]] == ["b", "a"]
-    assert of_b["rivals"][1]["probability"] == pytest.approx(0.8)
-    assert model_card.rivals(comparison, "c")["rivals"] == []
+    assert [one["name"] for one in of_b["ranking"]] == ["b", "a"]
+    assert of_b["ranking"][1]["probability"] == pytest.approx(0.8)
+    assert model_card.ranking(comparison, "c")["ranking"] == []
 
 
-def test_subgroups_are_those_with_films_enough() -> None:
+def test_subgroups_are_those_with_images_enough() -> None:
     number = np.arange(24)
     test = pd.DataFrame({"record": number, "group": number, "class_index": number % 2})
     test["probability_a"] = np.where(number % 2 == 0, 0.9, 0.2)

@@ -2,62 +2,112 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from knee.run import command, locks, parameters
+from knee.run.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
 
-class MistakeError(ValueError):
+class MistakeError(UserError):
     """Of a stage's user."""
 
 
-def arguments(folder: Path, **more: str) -> argparse.Namespace:
-    given = command.parser("x").parse_args(["--params", str(ROOT / "params.yaml")])
-    return argparse.Namespace(**vars(given), **more, rows_out=folder / "rows.csv")
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    rows_out: Path = command.flag("training rows")
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemPaths:
+    backbone: str = command.flag("name")
+    rows_out: Path = command.flag("training rows")
+
+
+def words(folder: Path, **more: str) -> list[str]:
+    given = {"params": ROOT / "params.yaml", "rows-out": folder / "rows.csv", **more}
+    return [f"--{name}={value}" for name, value in given.items()]
 
 
 def test_a_stage_gets_its_parameters_and_paths(tmp_path: Path) -> None:
     seen = []
 
-    def run(settings: parameters.Params, *, rows_out: Path) -> None:
-        seen.append((settings.train.seed, rows_out))
+    def run(settings: parameters.Params, paths: Paths) -> None:
+        seen.append((settings.train.seed, paths))
 
-    assert command.run("split", arguments(tmp_path), command.by_keyword(run)) == 0
-    assert seen == [(parameters.load(ROOT / "params.yaml").train.seed, tmp_path / "rows.csv")]
+    assert command.main("split", "x", Paths, run, words(tmp_path)) == 0
+    seed = parameters.load(ROOT / "params.yaml").train.seed
+    assert seen == [(seed, Paths(tmp_path / "rows.csv"))]
+
+
+def test_help_explains_each_flag_and_a_missing_one_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main("train", "Train.", ItemPaths, nothing, ["--help"])
+    assert "--rows-out ROWS_OUT" in (shown := capsys.readouterr().out)
+    assert "training rows" in shown
+    with pytest.raises(SystemExit):
+        command.main("train", "Train.", ItemPaths, nothing, ["--backbone=a"])
+    assert "required: --rows-out" in capsys.readouterr().err
+
+
+def test_a_repeated_flag_becomes_a_tuple(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Several:
+        rows_out: Path = command.flag("training rows")
+        also: tuple[int, ...] = command.repeated_flag("numbers", int)
+
+    seen: list[tuple[int, ...]] = []
+
+    def run(_: parameters.Params, paths: Several) -> None:
+        seen.append(paths.also)
+
+    for more in ([], ["--also=1", "--also=2"]):
+        assert command.main("split", "x", Several, run, [*words(tmp_path), *more]) == 0
+    assert seen == [(), (1, 2)]
+
+
+def nothing(*_: object) -> None:
+    """A stage that makes nothing."""
 
 
 def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*_: object) -> None:
         raise MistakeError("records.csv: no such column")
 
-    assert command.run("split", arguments(tmp_path), run, (MistakeError,)) == 1
+    assert command.main("split", "x", Paths, run, words(tmp_path)) == 1
     assert capsys.readouterr().err == "split: records.csv: no such column\n"
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     def run(*_: object) -> None:
-        raise MistakeError
+        raise ValueError
 
-    with pytest.raises(MistakeError):
-        command.run("split", arguments(tmp_path), run)
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no message
+        command.main("split", "x", Paths, run, words(tmp_path))
 
 
 def test_a_full_disk_is_one_line_that_names_the_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(_: parameters.Params, paths: argparse.Namespace) -> None:
+    def run(_: parameters.Params, paths: Paths) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(paths.rows_out))
 
-    assert command.run("split", arguments(tmp_path), run) == 1
+    assert command.main("split", "x", Paths, run, words(tmp_path)) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"split: {tmp_path / 'rows.csv'}: No space left on device: free some")
     assert said.count("\n") == 1
+
+
+def start(run: Callable[[parameters.Params, ItemPaths], None], folder: Path, backbone: str) -> int:
+    return command.main("train", "x", ItemPaths, run, words(folder, backbone=backbone))
 
 
 def test_two_items_of_a_stage_run_at_once_but_one_item_does_not(
@@ -69,12 +119,12 @@ def test_two_items_of_a_stage_run_at_once_but_one_item_does_not(
 
     def outer(*_: object) -> None:
         for backbone in ("mobilenet", "xception"):
-            codes.append(command.run("train", arguments(tmp_path, backbone=backbone), inner))
+            codes.append(start(inner, tmp_path, backbone))
 
-    def inner(_: parameters.Params, paths: argparse.Namespace) -> None:
+    def inner(_: parameters.Params, paths: ItemPaths) -> None:
         paths.rows_out.touch()
 
-    assert command.run("train", arguments(tmp_path, backbone="mobilenet"), outer) == 0
+    assert start(outer, tmp_path, "mobilenet") == 0
     assert codes == [1, 0]
     assert "train@mobilenet is being made by process" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
@@ -93,6 +143,6 @@ def test_the_lock_lies_in_the_private_folder_of_the_project_or_its_copy(
         found.extend(tmp_path.rglob("*.lock"))
 
     outputs = project / "data"
-    assert command.run("split", arguments(outputs), run) == 0
+    assert command.main("split", "x", Paths, run, words(outputs)) == 0
     assert found == [project / ".dvc" / "tmp" / "stages" / "split.lock"]
     assert not list(tmp_path.rglob("*.lock"))

@@ -91,7 +91,7 @@ def test_models_shortcuts_and_probes_are_judged_on_both_kinds_of_evidence(
     assert (differences["model"] == "mobilenet").all()
     assert (tmp_path / "out" / "test.png").read_bytes().startswith(b"\x89PNG")
     (verdict,) = found["evidence"]["test"]["overall"]["best_shortcut"]
-    word = "is\nsurely" if verdict["significant"] else "is\nnot surely"
+    word = "is\nsignificantly" if verdict["significant"] else "is\nnot significantly"
     assert (
         f"{word} better than the best shortcut"
         in (tmp_path / "out" / "comparison.html").read_text()

@@ -1,4 +1,4 @@
-"""The embed stage: where it does nothing, what it writes, and what it keeps after a kill."""
+"""The embed stage: where it does nothing, and what it writes."""
 
 from __future__ import annotations
 
@@ -35,24 +35,17 @@ def pixels(tmp_path: Path) -> Path:
 
 
 def run(chosen: parameters.Params, pixels: Path, out: Path) -> None:
-    embed.run(
-        chosen,
-        backbone="mobilenet",
-        pixels_in=pixels,
-        partial=out.parent / "partial",
-        features_out=out,
-    )
+    embed.run(chosen, embed.Paths(backbone="mobilenet", pixels=pixels, features_out=out))
 
 
 def test_where_all_is_trained_only_the_design_is_written(pixels: Path, tmp_path: Path) -> None:
     run(settings(), pixels, tmp_path / "features")
     assert [path.name for path in (tmp_path / "features").iterdir()] == ["design.json"]
-    assert not (tmp_path / "partial").exists()
 
 
 def test_where_all_is_trained_no_engine_is_imported(pixels: Path, tmp_path: Path) -> None:
     arguments = ["--backbone", "mobilenet", "--pixels", str(pixels)]
-    arguments += ["--partial", str(tmp_path / "p"), "--features-out", str(tmp_path / "f")]
+    arguments += ["--features-out", str(tmp_path / "f")]
     program = f"""
 import sys
 from stages import embed
@@ -78,7 +71,7 @@ def refuse(*_, **__):
     raise AssertionError("the network is asked")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 sys.path.insert(0, {str(ROOT)!r})
-from tests import test_embed
+from tests.stages import test_embed
 chosen = test_embed.settings(train_from="conv_pw_2", engine="openvino")
 test_embed.run(chosen, pathlib.Path({str(pixels)!r}), pathlib.Path({str(tmp_path)!r}) / "features")
 assert "tensorflow" not in sys.modules
@@ -100,7 +93,6 @@ assert "openvino_telemetry.main" not in sys.modules
     origin = json.loads((tmp_path / "features" / "embedding.json").read_text())
     assert origin["views"] == ["image", "mirror"]
     assert origin["engine"] == "openvino"
-    assert not list((tmp_path / "partial").iterdir())
 
 
 def test_a_file_that_is_no_array_is_one_message(
@@ -108,7 +100,7 @@ def test_a_file_that_is_no_array_is_one_message(
 ) -> None:
     (tmp_path / "pixels.npy").write_bytes(b"none")
     arguments = ["--params", str(ROOT / "params.yaml"), "--backbone", "mobilenet"]
-    arguments += ["--pixels", str(tmp_path / "pixels.npy"), "--partial", str(tmp_path / "p")]
+    arguments += ["--pixels", str(tmp_path / "pixels.npy")]
     assert embed.main([*arguments, "--features-out", str(tmp_path / "f")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("embed: ")

@@ -100,16 +100,14 @@ def table(subset: str, right: float, start: int, rows: int = 20) -> pd.DataFrame
     )
 
 
+def paths(root: Path, out: Path) -> register.Paths:
+    folders = {name: root / name for name in ("models", "metrics", "comparison", "cards")}
+    return register.Paths(**folders, registration_out=out)
+
+
 def run_stage(root: Path, *backbones: str, **changes: Any) -> dict[str, Any]:
     out = root / "reports" / "registration.json"
-    register.run(
-        settings(*backbones, **changes),
-        models_in=root / "models",
-        metrics_in=root / "metrics",
-        comparison_in=root / "comparison",
-        cards_in=root / "cards",
-        registration_out=out,
-    )
+    register.run(settings(*backbones, **changes), paths(root, out))
     registered: dict[str, Any] = json.loads(out.read_text())
     return registered
 
@@ -283,13 +281,7 @@ def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -
     write_backbone(root, "mobilenet", 0.7, 0.5)
     write_backbone(root, "xception", 0.9, 0.5)
     out = root / "registration.json"
-    places = {
-        "models_in": root / "models",
-        "metrics_in": root / "metrics",
-        "comparison_in": root / "comparison",
-        "cards_in": root / "cards",
-    }
-    register.run(with_metric(metric), **places, registration_out=out)
+    register.run(with_metric(metric), paths(root, out))
     registered = json.loads(out.read_text())
     assert (registered["backbone"], registered["selection"]["metric"]) == ("xception", metric)
 
@@ -298,16 +290,10 @@ def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -
 def test_an_error_or_an_unknown_figure_cannot_choose(root: Path, metric: str) -> None:
     write_backbone(root, "mobilenet", 0.7, 0.5)
     write_backbone(root, "xception", 0.9, 0.5)
-    places = {
-        "models_in": root / "models",
-        "metrics_in": root / "metrics",
-        "comparison_in": root / "comparison",
-        "cards_in": root / "cards",
-    }
     with pytest.raises(
         parameters.ParamsError, match=f"selection_metric: '{metric}' is none of acc"
     ):
-        register.run(with_metric(metric), **places, registration_out=root / "registration.json")
+        register.run(with_metric(metric), paths(root, root / "registration.json"))
 
 
 @pytest.fixture

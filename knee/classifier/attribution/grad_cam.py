@@ -17,7 +17,7 @@ from knee.classifier.net.assembly import split_at_feature_map
 
 @dataclass(frozen=True)
 class Halves:
-    """A classifier, cut where its head begins.
+    """A classifier in two halves: up to its feature map, and from there on.
 
     Attributes:
         frozen: raw pixels (batch, side, side, 1), 0-255 -> input of `upper`.

@@ -21,7 +21,7 @@ IMAGE, MIRROR, AUGMENTED = "image", "mirror", "augmented"  # kinds of views
 
 @dataclass(frozen=True)
 class Source:
-    """What the trained part reads.
+    """The inputs of a training: features of a frozen backbone, or pixels.
 
     Attributes:
         values: (views, rows, ...), uint8 pixels (views, rows, side, side) or float16 features.

@@ -1,4 +1,4 @@
-"""Backbone + head -> the part that stays frozen, the part that is trained, and the whole model."""
+"""Backbone and head: the frozen layers, the trained ones, and the whole model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import keras
 from keras import layers
 
 from knee.classifier.net import backbones, heads
-from knee.classifier.net.cut import split
 from knee.classifier.net.design import BackboneDesign
+from knee.classifier.net.fine_tuning import split_backbone
 
 FEATURE_MAP = "feature_map"  # layer whose output the head reads, and Grad-CAM explains
 
@@ -34,9 +34,9 @@ def build(
 ) -> Parts:
     """The classifier of `classes` classes; call it inside the strategy's scope.
 
-    `adapt_norms`: see `cut.split`.
+    `adapt_norms`: see `fine_tuning.split_backbone`.
     """
-    frozen, upper = split(design, adapt_norms=adapt_norms)
+    frozen, upper = split_backbone(design, adapt_norms=adapt_norms)
     features = keras.Input(frozen.output.shape[1:], name="features")
     hidden = features if upper is None else upper(features)
     hidden = layers.Activation("linear", name=FEATURE_MAP)(hidden)

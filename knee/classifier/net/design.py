@@ -1,4 +1,4 @@
-"""What fixes the frozen part of a classifier; importable without TensorFlow."""
+"""The design of a frozen backbone; importable without TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class DesignError(UserError):
 
 @dataclass(frozen=True)
 class BackboneDesign:
-    """What fixes the frozen part.
+    """All that decides what a frozen backbone computes.
 
     Attributes:
         name: row of the table of backbones.
         side_pixels: side of the square input.
         weights: "none", "imagenet" or a folder with `<backbone>.h5`.
         train_from: "auto" (all without weights, else head), "head", "all", a layer's name or
-            several of them, parted by spaces, of which one is this backbone's.
+            several of them, separated by spaces, of which one is this backbone's.
         unit_scaling: scale pixels to 0-1 instead of what the backbone was pretrained on.
     """
 
@@ -36,15 +36,15 @@ class BackboneDesign:
     unit_scaling: bool = False
 
     @property
-    def cut(self) -> str:
-        """`train_from` with "auto" resolved."""
+    def depth(self) -> str:
+        """The fine-tuning depth: `train_from` with "auto" resolved."""
         if self.train_from != "auto":
             return self.train_from
         return "all" if self.weights == "none" else "head"
 
 
 def write_design(design: BackboneDesign, folder: Path) -> None:
-    """Record in `folder` which frozen part its features come from."""
+    """Record in `folder` which frozen backbone its features come from."""
     text = json.dumps(dataclasses.asdict(design), indent=2, sort_keys=True)
     (folder / DESIGN).write_text(text + "\n", encoding="utf-8")
 

@@ -22,7 +22,7 @@ def with_features(model: keras.Model) -> keras.Model:
     """Raw pixels -> (batch, classes + channels), float32, sharing the variables of `model`.
 
     Args:
-        model: a whole classifier: its last two layers are the frozen and the trained part.
+        model: a whole classifier: its last two layers are the frozen backbone and the head.
     """
     frozen, trained = model.layers[-2:]
     return keras.Model(
@@ -43,7 +43,7 @@ def apply_temperature(model: keras.Model, temperature: float) -> None:
 
 
 def joint_outputs(trained: keras.Model) -> Any:
-    """The trained part with the averaged feature map beside its probabilities."""
+    """Return the head with the averaged feature map beside its probabilities."""
     pool = layers.GlobalAveragePooling2D(dtype="float32", name="average")
     features = pool(trained.get_layer(FEATURE_MAP).output)
     rows = layers.Concatenate(dtype="float32", name="rows")([trained.output, features])

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -31,6 +31,19 @@ class Progress:
     best_epoch: int = -1
     best_loss: float = float("inf")
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+class TrainingState(Protocol):
+    """What `fit` keeps after each epoch: `Checkpoints` on disk, or `BestWeights` in memory."""
+
+    def save(self, model: keras.Model, progress: Progress) -> None:
+        """Keep the state after an epoch."""
+
+    def restore(self, model: keras.Model) -> Progress:
+        """Load the last state into `model`; an empty `Progress` where there is none."""
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Load the weights of the best epoch into `model`."""
 
 
 class Checkpoints:
@@ -108,8 +121,8 @@ class Checkpoints:
                 shutil.rmtree(stale, ignore_errors=True)
 
 
-class InMemory(Checkpoints):
-    """For a training of seconds, which starts afresh after a crash: no file is written."""
+class BestWeights:
+    """The best weights in memory, for a training of seconds: after a crash it starts afresh."""
 
     def __init__(self) -> None:
         self._best: list[Any] = []
@@ -120,7 +133,7 @@ class InMemory(Checkpoints):
             self._best = [np.array(variable) for variable in model.variables]
 
     def restore(self, model: keras.Model) -> Progress:
-        """Nothing has been done before."""
+        """Return an empty `Progress`: nothing has been done before."""
         del model
         return Progress()
 
@@ -128,10 +141,6 @@ class InMemory(Checkpoints):
         """Give `model` the weights of the best epoch."""
         for variable, value in zip(model.variables, self._best, strict=True):
             variable.assign(value)
-
-    def clear(self) -> None:
-        """Forget the weights."""
-        self._best = []
 
 
 def _state(model: keras.Model) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Training of the trained part: one call of `keras.Model.fit`, all decisions in one callback."""
+"""Training of a head and of fine-tuned layers: one call of `keras.Model.fit`, one callback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.classifier.features.feature_source import Source
-from knee.classifier.training.checkpoints import Checkpoints, Progress
+from knee.classifier.training.checkpoints import Progress, TrainingState
 from knee.classifier.training.inputs import Augmentation, padded_batches, targets, training_batches
 from knee.classifier.training.optimizer import FusedAdam
 from knee.storage.arrays import Integers
@@ -76,6 +76,25 @@ class Subset:
     class_indices: Integers
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads.
+
+    Attributes:
+        source: pixels or features of all records.
+        training: rows trained on.
+        validation: rows that choose the epoch; never the test subset.
+        classes: number of classes.
+        class_weights: (classes,) factors on the loss.
+    """
+
+    source: Source
+    training: Subset
+    validation: Subset
+    classes: int
+    class_weights: npt.NDArray[np.float32]
+
+
 def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
     """Adam and cross-entropy; call it inside the strategy's scope."""
     model.compile(
@@ -92,29 +111,21 @@ def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
 
 def fit(
     model: keras.Model,
-    source: Source,
-    training: Subset,
-    validation: Subset,
+    data: TrainingData,
     optimisation: Optimisation,
     augmentation: Augmentation,
+    checkpoints: TrainingState,
     *,
-    classes: int,
-    class_weights: npt.NDArray[np.float32],
-    checkpoints: Checkpoints,
     on_epoch: EpochReport | None = None,
     one_by_one: bool = False,
 ) -> Progress:
     """Train `model` in place, leave it with the weights of the chosen epoch.
 
     Args:
-        model: compiled trained part.
-        source: pixels or features of all records.
-        training: rows trained on.
-        validation: rows that choose the epoch; never the test subset.
+        model: compiled, from what `data.source` holds to probabilities.
+        data: rows and classes.
         optimisation: how.
         augmentation: random changes of training rows.
-        classes: number of classes.
-        class_weights: (classes,) factors on the loss.
         checkpoints: where the state is kept after each epoch, and found after a crash.
         on_epoch: called after each epoch with the epoch (from 0) and its row of the history.
         one_by_one: come back to Python after each step. How many run as one is traced into the
@@ -129,19 +140,21 @@ def fit(
         log.info("resuming after epoch %d of %d", progress.epochs_done, optimisation.epochs)
     if remaining and not _exhausted(progress, optimisation):
         batches = training_batches(
-            source,
-            training.rows,
-            training.class_indices,
-            targets=targets(classes, optimisation.soft_label_deviation),
+            data.source,
+            data.training.rows,
+            data.training.class_indices,
+            targets=targets(data.classes, optimisation.soft_label_deviation),
             batch_size=optimisation.batch_size,
             epochs=remaining,
             seed=optimisation.seed,
             augmentation=augmentation,
-            class_weights=class_weights,
+            class_weights=data.class_weights,
         )
-        checked = padded_batches(source, validation.rows, optimisation.batch_size)
-        callback = _EpochEnd(optimisation, progress, checked, validation, checkpoints, on_epoch)
-        steps = max(len(training.rows) // optimisation.batch_size, 1)
+        checked = padded_batches(data.source, data.validation.rows, optimisation.batch_size)
+        callback = _EpochEnd(
+            optimisation, progress, checked, data.validation, checkpoints, on_epoch
+        )
+        steps = max(len(data.training.rows) // optimisation.batch_size, 1)
         alone = model.distribute_strategy.num_replicas_in_sync == 1  # the loop fails on several
         if alone and not one_by_one:
             model.steps_per_execution = steps_at_once(steps)
@@ -191,7 +204,7 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
         progress: Progress,
         checked: object,
         validation: Subset,
-        checkpoints: Checkpoints,
+        checkpoints: TrainingState,
         on_epoch: EpochReport | None,
     ) -> None:
         super().__init__()

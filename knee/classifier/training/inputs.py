@@ -56,7 +56,7 @@ class Augmentation:
 
 
 def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Integers:
-    """Positions 0..rows-1 shuffled for `epoch`, cut to whole batches.
+    """Return positions 0..rows-1 shuffled for `epoch`, as many as fill whole batches.
 
     A partial last batch is left out (another remainder in every epoch): batches of one size keep
     the gradient's scale and never leave a replica without work.

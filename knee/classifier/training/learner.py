@@ -1,4 +1,4 @@
-"""The trained part of a classifier, built and traced once, trained again and again."""
+"""A head, and backbone layers above the fine-tuning depth, built once and trained many times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from knee.classifier.features.feature_source import Source
 from knee.classifier.training import fit, inputs, training
-from knee.classifier.training.checkpoints import InMemory
+from knee.classifier.training.checkpoints import BestWeights
 from knee.storage.arrays import Integers
 
 
@@ -68,18 +68,21 @@ class Learner:
             seed: of the weights, the order, noise and augmentation.
         """
         self._start_afresh(seed)
-        trained, checked = fit.Subset(*training_rows), fit.Subset(*validation)
+        weights = training.class_weights(training_rows[1], self._plan)
+        data = fit.TrainingData(
+            self._source,
+            fit.Subset(*training_rows),
+            fit.Subset(*validation),
+            self._plan.classes,
+            weights,
+        )
         with _quiet():
             progress = fit.fit(
                 self._model,
-                self._source,
-                trained,
-                checked,
+                data,
                 dataclasses.replace(self._plan.optimisation, seed=seed),
                 self._plan.augmentation,
-                classes=self._plan.classes,
-                class_weights=training.class_weights(trained.class_indices, self._plan),
-                checkpoints=InMemory(),
+                BestWeights(),
                 one_by_one=True,
             )
         batches = inputs.padded_batches(self._source, held_out, self._plan.optimisation.batch_size)

@@ -19,7 +19,7 @@ MAXIMUM_IMAGES: Final = 4096  # whose features say where the training images lie
 
 
 def observe(model: keras.Model, source: Source, rows: Integers) -> Observed:
-    """What the trained part of `model` makes of `rows` of what it was trained from."""
+    """Return probabilities and features of `rows` of the source that `model` was trained from."""
     trained = model.layers[-1]
     joint = joint_outputs(trained)
     forward = tf.function(lambda batch: joint(batch, training=False))

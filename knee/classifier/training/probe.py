@@ -7,19 +7,18 @@ backbone give is computed once per row and view, into a file: the probe costs on
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from knee.classifier.features.feature_source import Source
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
-from knee.storage import artifacts
 from knee.storage.arrays import Integers
 from knee.storage.artifacts import ArtifactError
-from knee.storage.row_files import RowFile
+from knee.storage.row_files import RowFile, written_rows
 
 BATCH_IMAGES = 16
 
@@ -27,65 +26,52 @@ BATCH_IMAGES = 16
 def train_head(
     trunk: keras.Model,
     head: keras.Model,
-    source: Source,
-    training: fit.Subset,
-    validation: fit.Subset,
+    data: fit.TrainingData,
     optimisation: fit.Optimisation,
     augmentation: inputs.Augmentation,
-    *,
-    classes: int,
-    class_weights: npt.NDArray[np.float32],
     checkpoints: Checkpoints,
 ) -> float:
     """Train the compiled `head` in place on what `trunk` gives; return its validation loss.
 
     Args:
-        trunk: input of `source` -> feature map; left as it is.
+        trunk: what `data.source` holds -> feature map; left as it is.
         head: feature map -> probabilities; ends with the weights of its best epoch.
-        source: what `trunk` reads, all rows.
-        training: rows trained on.
-        validation: rows that choose the epoch.
+        data: rows and classes.
         optimisation: of the head.
         augmentation: what features can have: mixup, and the flip where there is a mirrored view.
-        classes: number of classes.
-        class_weights: (classes,) factors on the loss.
         checkpoints: of the probe, and where the features lie meanwhile.
     """
-    rows = np.unique(np.concatenate([training.rows, validation.rows]))
+    rows = np.unique(np.concatenate([data.training.rows, data.validation.rows]))
     path = checkpoints.folder / "probe-features.npy"
-    _write_features(trunk, source, rows, path)
-    features = Source(RowFile(path, has_views=True), pixels=False, kinds=source.kinds)
-    progress = fit.fit(
-        head,
-        features,
-        fit.Subset(np.searchsorted(rows, training.rows), training.class_indices),
-        fit.Subset(np.searchsorted(rows, validation.rows), validation.class_indices),
-        optimisation,
-        augmentation,
-        classes=classes,
-        class_weights=class_weights,
-        checkpoints=checkpoints,
+    _write_features(trunk, data.source, rows, path)
+
+    def renumbered(subset: fit.Subset) -> fit.Subset:
+        return fit.Subset(np.searchsorted(rows, subset.rows), subset.class_indices)
+
+    features = dataclasses.replace(
+        data,
+        source=Source(RowFile(path, has_views=True), pixels=False, kinds=data.source.kinds),
+        training=renumbered(data.training),
+        validation=renumbered(data.validation),
     )
+    progress = fit.fit(head, features, optimisation, augmentation, checkpoints)
     path.unlink()
     return progress.best_loss
 
 
 def _write_features(trunk: keras.Model, source: Source, rows: Integers, path: Path) -> None:
-    """Outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shape = (len(source.kinds), len(rows), *trunk.output.shape[1:])
-    with artifacts.naming(path), path.open("wb") as stream:
-        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(stream, header)
+    """Write the outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
+    axes = (len(source.kinds), len(rows))
+    with written_rows(path, trunk.output.shape[1:], np.float16, axes) as file:
         for view in range(len(source.kinds)):
             for start in range(0, len(rows), BATCH_IMAGES):
                 batch = rows[start : start + BATCH_IMAGES]
                 values = source.take(np.full_like(batch, view), batch).astype(np.float32)
                 images = values[..., np.newaxis] if source.pixels else values
-                found = np.asarray(trunk.predict_on_batch(images)).astype(np.float16)
-                if not np.isfinite(found).all():
+                features = np.asarray(trunk.predict_on_batch(images)).astype(np.float16)
+                if not np.isfinite(features).all():
                     raise ArtifactError(
                         "the backbone's features exceed what float16 holds: check the weights, or "
                         "fine-tune without a probe (train.probe_epochs=0)"
                     )
-                stream.write(found.data)
+                file.extend(features)

@@ -53,7 +53,7 @@ class Plan:
     @property
     def probes(self) -> bool:
         """Whether the head is trained alone first: before pretrained layers are fine-tuned."""
-        fine_tunes = self.backbone.weights != "none" and self.backbone.cut != "head"
+        fine_tunes = self.backbone.weights != "none" and self.backbone.depth != "head"
         return self.probe is not None and fine_tunes
 
 
@@ -101,19 +101,11 @@ def train(
     """Train and return the whole model (raw pixels -> probabilities) and its history."""
     parts, learner = build(plan)
     weights = class_weights(training.class_indices, plan)
+    data = fit.TrainingData(source, training, validation, plan.classes, weights)
     if plan.probes and not checkpoints.found:
-        _probe(plan, parts.trained, source, training, validation, weights, checkpoints)
+        _probe(plan, parts.trained, data, checkpoints)
     progress = fit.fit(
-        learner,
-        source,
-        training,
-        validation,
-        plan.optimisation,
-        plan.augmentation,
-        classes=plan.classes,
-        class_weights=weights,
-        checkpoints=checkpoints,
-        on_epoch=on_epoch,
+        learner, data, plan.optimisation, plan.augmentation, checkpoints, on_epoch=on_epoch
     )
     return parts.whole, progress
 
@@ -131,31 +123,15 @@ def build(plan: Plan) -> tuple[assembly.Parts, keras.Model]:
 
 
 def _probe(
-    plan: Plan,
-    trained: keras.Model,
-    source: Source,
-    training: fit.Subset,
-    validation: fit.Subset,
-    weights: npt.NDArray[np.float32],
-    checkpoints: Checkpoints,
+    plan: Plan, trained: keras.Model, data: fit.TrainingData, checkpoints: Checkpoints
 ) -> None:
     assert plan.probe is not None  # nosec B101  # its caller has looked
     log.info("first the head alone, on features of the untouched backbone")
     with devices.strategy(plan.devices).scope():
         trunk, head = assembly.split_at_feature_map(trained)
         fit.compile_model(head, plan.probe)
-    loss = probe.train_head(
-        trunk,
-        head,
-        source,
-        training,
-        validation,
-        plan.probe,
-        plan.augmentation,
-        classes=plan.classes,
-        class_weights=weights,
-        checkpoints=checkpoints.nested("probe"),
-    )
+    nested = checkpoints.nested("probe")
+    loss = probe.train_head(trunk, head, data, plan.probe, plan.augmentation, nested)
     log.info("fine-tuning starts from the head's val_loss %.4f", loss)
 
 

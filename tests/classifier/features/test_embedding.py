@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +52,11 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "CHUNK_IMAGES", 4)
 
 
-def embed(
-    pixels: row_files.RowFile, folder: Path, net: Means, key: str = "key", augmented: int = 1
-) -> bytes:
+def embed(pixels: row_files.RowFile, folder: Path, net: Means, augmented: int = 1) -> bytes:
     """The bytes of the features file."""
     folder.mkdir(exist_ok=True)
     views = Views(mirrored=True, augmented=augmented)
-    embedding.embed(net, pixels, views, folder / "partial", key, folder / "features.npy")
+    embedding.embed(net, pixels, views, folder / "features.npy")
     return (folder / "features.npy").read_bytes()
 
 
@@ -77,62 +74,14 @@ def test_features_are_those_of_each_view(pixels: row_files.RowFile, tmp_path: Pa
     assert not np.array_equal(values[2], values[0])
 
 
-@pytest.mark.parametrize("dies_after", [0, 1, 5, 7, 17])
-def test_a_killed_embedding_goes_on_from_its_last_chunk_and_ends_the_same(
-    pixels: row_files.RowFile, tmp_path: Path, dies_after: int
-) -> None:
-    whole = embed(pixels, tmp_path / "whole", Means())
-    with pytest.raises(KilledError):
-        embed(pixels, tmp_path / "killed", Means(dies_after))
-    again = Means()
-    assert embed(pixels, tmp_path / "killed", again) == whole
-    at_most = dies_after * embedding.CHUNK_IMAGES
-    assert 3 * ROWS - at_most <= again.seen <= 3 * ROWS - at_most + 3 * embedding.CHUNK_IMAGES
-    assert again.seen < 3 * ROWS or dies_after == 0
-
-
-def test_bytes_behind_the_mark_are_computed_again(
+def test_a_killed_embedding_leaves_nothing_and_the_next_starts_afresh(
     pixels: row_files.RowFile, tmp_path: Path
 ) -> None:
     whole = embed(pixels, tmp_path / "whole", Means())
     with pytest.raises(KilledError):
         embed(pixels, tmp_path / "killed", Means(6))
-    partial = tmp_path / "killed" / "partial" / "features-key.npy"
-    with partial.open("ab") as stream:
-        stream.write(b"\xff" * 37)  # a chunk that the kill cut
+    assert not list((tmp_path / "killed").iterdir())
     assert embed(pixels, tmp_path / "killed", Means()) == whole
-
-
-def test_a_file_that_lost_its_end_is_completed(pixels: row_files.RowFile, tmp_path: Path) -> None:
-    whole = embed(pixels, tmp_path / "whole", Means())
-    with pytest.raises(KilledError):
-        embed(pixels, tmp_path / "killed", Means(6))
-    partial = tmp_path / "killed" / "partial" / "features-key.npy"
-    partial.write_bytes(partial.read_bytes()[:-9])
-    assert embed(pixels, tmp_path / "killed", Means()) == whole
-
-
-def test_unfinished_features_of_another_key_are_discarded(
-    pixels: row_files.RowFile, tmp_path: Path
-) -> None:
-    with pytest.raises(KilledError):
-        embed(pixels, tmp_path / "one", Means(6), key="old")
-    net = Means()
-    embed(pixels, tmp_path / "one", net, key="new")
-    assert net.seen == 3 * ROWS
-    assert list((tmp_path / "one" / "partial").iterdir()) == []
-
-
-def test_two_embeddings_at_once_are_refused(tmp_path: Path) -> None:
-    first = embedding.PartialFeatures(tmp_path, "key", (1, 4, 2))
-    with pytest.raises(artifacts.ArtifactError, match="is in use"):
-        embedding.PartialFeatures(tmp_path, "key", (1, 4, 2))
-    assert first.rows_done == 0
-
-
-def test_a_mark_that_is_no_mark_counts_for_nothing(tmp_path: Path) -> None:
-    (tmp_path / "features-key.json").write_text(json.dumps(["7"]))
-    assert embedding.PartialFeatures(tmp_path, "key", (1, 4, 2)).rows_done == 0
 
 
 def test_features_beyond_float16_are_an_error(pixels: row_files.RowFile, tmp_path: Path) -> None:

@@ -29,49 +29,49 @@ def test_the_whole_equals_the_frozen_part_and_the_trained_part(
 
 
 def test_only_layers_above_the_cut_are_trained(tiny: BackboneDesign) -> None:
-    from knee.classifier.net import cut
+    from knee.classifier.net import fine_tuning
 
     for train_from, expected in (("all", 6), ("two", 2)):
-        _, upper = cut.split(dataclasses.replace(tiny, train_from=train_from))
+        _, upper = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from=train_from))
         assert upper is not None
         assert len(upper.trainable_weights) == expected
-    frozen, upper = cut.split(dataclasses.replace(tiny, train_from="head"))
+    frozen, upper = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="head"))
     assert upper is None
     assert not frozen.trainable_weights
 
 
 def test_auto_trains_all_without_weights_and_the_head_with_them(tiny: BackboneDesign) -> None:
-    assert tiny.cut == "all"
-    assert dataclasses.replace(tiny, weights="imagenet").cut == "head"
+    assert tiny.depth == "all"
+    assert dataclasses.replace(tiny, weights="imagenet").depth == "head"
 
 
 @pytest.mark.usefixtures("tiny")
 def test_batch_norms_keep_their_statistics_only_where_they_are_fixed() -> None:
-    from knee.classifier.net import backbones, cut
+    from knee.classifier.net import backbones, fine_tuning
 
     base = backbones.build("tiny", SIDE, "none")
-    cut._set_norms(base, fixed=True)
+    fine_tuning._set_norms(base, fixed=True)
     assert not base.get_layer("norm").trainable
-    cut._set_norms(base, fixed=False)
+    fine_tuning._set_norms(base, fixed=False)
     assert base.get_layer("norm").trainable
-    assert base.get_layer("norm").momentum == cut.NORM_MOMENTUM
+    assert base.get_layer("norm").momentum == fine_tuning.NORM_MOMENTUM
 
 
 def test_an_unknown_layer_is_named_with_the_known_ones(tiny: BackboneDesign) -> None:
-    from knee.classifier.net import backbones, cut
+    from knee.classifier.net import backbones, fine_tuning
 
     with pytest.raises(backbones.BackboneError, match=r"train_from.*'three'.*one, norm, two"):
-        cut.split(dataclasses.replace(tiny, train_from="three"))
+        fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="three"))
 
 
 def test_of_several_layers_a_backbone_takes_its_own(tiny: BackboneDesign) -> None:
-    from knee.classifier.net import backbones, cut
+    from knee.classifier.net import backbones, fine_tuning
 
-    _, upper = cut.split(dataclasses.replace(tiny, train_from="conv_dw_6 two"))
+    _, upper = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="conv_dw_6 two"))
     assert upper is not None
     assert [layer.name for layer in upper.layers[1:]] == ["two"]
     with pytest.raises(backbones.BackboneError, match="tiny has several layers 'one two'"):
-        cut.split(dataclasses.replace(tiny, train_from="one two"))
+        fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="one two"))
 
 
 def test_an_unknown_backbone_is_named_with_the_known_ones() -> None:

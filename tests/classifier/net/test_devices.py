@@ -34,6 +34,11 @@ values[0, :, :, :, 0] += 2 * classes[:, None, None]
 source = feature_source.Source(values, pixels=False)
 images = random.integers(0, 256, (11, 8, 8), np.uint8)
 rows = np.arange(45)
+train, held_out = slice(0, 33), slice(33, 44)
+data = fit.TrainingData(
+    source, fit.Subset(rows[train], classes[train]), fit.Subset(rows[held_out], classes[held_out]),
+    classes=3, class_weights=np.ones(3, np.float32),
+)
 
 def trained(chosen, folder):
     devices.make_deterministic(1)
@@ -43,12 +48,8 @@ def trained(chosen, folder):
         hidden = layers.Dense(8, activation="relu")(layers.Flatten()(pixels))
         model = keras.Model(pixels, layers.Dense(3, activation="softmax")(hidden))
         fit.compile_model(model, plan)
-    progress = fit.fit(
-        model, source, fit.Subset(rows[:33], classes[:33]),
-        fit.Subset(rows[33:44], classes[33:44]),
-        plan, inputs.Augmentation(), classes=3, class_weights=np.ones(3, np.float32),
-        checkpoints=Checkpoints(folder / "checkpoints", "key"),
-    )
+    state = Checkpoints(folder / "checkpoints", "key")
+    progress = fit.fit(model, data, plan, inputs.Augmentation(), state)
     held = inputs.padded_batches(source, rows[33:44], 8)
     predicted = model.predict(held, verbose=0)[:11]
     saved.save_model(model, folder / "model.keras")

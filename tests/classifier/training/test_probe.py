@@ -42,14 +42,14 @@ def plan(design: BackboneDesign, epochs: int = 3, learning_rate: float = 0.001) 
 def train(chosen: Any, films: Films, folder: Path, on_epoch: Any = None) -> tuple[Any, Any]:
     """A training on what the frozen part of `chosen` gives, mirror images included."""
     from knee.classifier.features import feature_source
-    from knee.classifier.net import cut, devices
+    from knee.classifier.net import devices, fine_tuning
     from knee.classifier.training import fit, training
     from knee.classifier.training.checkpoints import Checkpoints
 
     views = np.stack([films.pixels, films.pixels[:, :, ::-1]])[..., None].astype(np.float32)
     devices.make_deterministic(1)  # the frozen layers' random weights, too, whatever ran before
-    frozen = cut.frozen_part(chosen.backbone)
-    if chosen.backbone.cut == "all":
+    frozen = fine_tuning.frozen_backbone(chosen.backbone)
+    if chosen.backbone.depth == "all":
         source = feature_source.Source(films.pixels[None], pixels=True)
     else:
         values = np.stack([np.asarray(frozen(view)) for view in views]).astype(np.float16)

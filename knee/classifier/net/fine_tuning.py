@@ -1,7 +1,7 @@
-"""Where a backbone is cut: what lies below stays frozen and is computed once per image.
+"""The fine-tuning depth: layers below it stay frozen, and run once per image.
 
 With "head" the whole backbone is frozen, with "all" nothing is, with a layer's name the backbone
-is frozen below that layer. Of several names, parted by spaces, each backbone takes its own.
+is frozen below that layer. Of several names, separated by spaces, each backbone takes its own.
 """
 
 from __future__ import annotations
@@ -15,44 +15,46 @@ from knee.classifier.net.design import BackboneDesign
 NORM_MOMENTUM = 0.9  # Keras' 0.99 lags behind in a training of some hundred steps
 
 
-def frozen_part(design: BackboneDesign) -> keras.Model:
-    """Raw pixels (batch, side, side, 1) -> features at the cut; the pixels if that is "all".
+def frozen_backbone(design: BackboneDesign) -> keras.Model:
+    """Return the model of raw pixels (batch, side, side, 1) to features at the fine-tuning depth.
+
+    Where all is trained these are the pixels themselves.
 
     Raises:
         backbones.BackboneError: unknown backbone or layer, or missing weights.
     """
-    return split(design)[0]
+    return split_backbone(design)[0]
 
 
-def split(
+def split_backbone(
     design: BackboneDesign, *, adapt_norms: bool = False
 ) -> tuple[keras.Model, keras.Model | None]:
-    """The frozen part, and what of the backbone is trained above it (None: nothing).
+    """Return the frozen layers, and the backbone's trained layers above them (None: no layer).
 
     Args:
-        design: which backbone, cut where.
-        adapt_norms: let the pretrained batch norms above the cut learn, too; else they keep the
-            statistics and scales that they came with.
+        design: which backbone, and its fine-tuning depth.
+        adapt_norms: let the pretrained batch norms of trained layers learn, too; else they keep
+            the statistics and scales that they came with.
     """
     base = backbones.build(design.name, design.side_pixels, design.weights)
-    cut = _cut_tensor(base, design)
+    depth = _depth_tensor(base, design)
     pixels = keras.Input((design.side_pixels, design.side_pixels, 1), name="pixels")
     scaled = _scaled(pixels, design)
     if _channels_first():
-        lower = keras.Model(base.input, layers.Permute((2, 3, 1))(cut), name="lower")
+        lower = keras.Model(base.input, layers.Permute((2, 3, 1))(depth), name="lower")
         return keras.Model(pixels, lower(scaled), name="frozen"), None
     fixed_norms = design.weights != "none" and not adapt_norms
-    if cut is base.input:
+    if depth is base.input:
         _set_norms(base, fixed=fixed_norms)
         untouched = layers.Activation("linear", name="untouched")(pixels)
         upper = keras.Model(pixels, base(scaled), name=f"{design.name}_upper")
         return keras.Model(pixels, untouched, name="frozen"), upper
-    lower = keras.Model(base.input, cut, name=f"{design.name}_lower")
+    lower = keras.Model(base.input, depth, name=f"{design.name}_lower")
     frozen = keras.Model(pixels, lower(scaled), name="frozen")
     frozen.trainable = False
-    if cut is base.output:
+    if depth is base.output:
         return frozen, None
-    upper = keras.Model(cut, base.output, name=f"{design.name}_upper")
+    upper = keras.Model(depth, base.output, name=f"{design.name}_upper")
     _set_norms(upper, fixed=fixed_norms)
     return frozen, upper
 
@@ -68,21 +70,21 @@ def _scaled(pixels: keras.KerasTensor, design: BackboneDesign) -> keras.KerasTen
 
 
 def _channels_first() -> bool:
-    """Whether layers are built for OpenVINO, which runs the frozen part alone."""
+    """Whether layers are built for OpenVINO, which runs the frozen backbone alone."""
     return bool(keras.config.image_data_format() == "channels_first")
 
 
-def _cut_tensor(base: keras.Model, design: BackboneDesign) -> keras.KerasTensor:
-    if design.cut == "all":
+def _depth_tensor(base: keras.Model, design: BackboneDesign) -> keras.KerasTensor:
+    if design.depth == "all":
         return base.input
-    if design.cut == "head":
+    if design.depth == "head":
         return base.output
-    own = [layer for layer in base.layers[1:] if layer.name in design.cut.split()]
+    own = [layer for layer in base.layers[1:] if layer.name in design.depth.split()]
     if len(own) == 1:
         return own[0].input
     found = "several layers" if own else "no layer"
     raise backbones.BackboneError(
-        f"model.train_from: {design.name} has {found} {design.cut!r}; give auto, head, all "
+        f"model.train_from: {design.name} has {found} {design.depth!r}; give auto, head, all "
         f"or one of {', '.join(layer.name for layer in base.layers[1:])}"
     )
 
