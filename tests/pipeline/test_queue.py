@@ -52,7 +52,18 @@ def kill_the_worker_of_a_training(project: Project) -> float:
 
 
 def wait_for_queue(project: Project, finished: int) -> None:
+    """Until no experiment of the queue runs and so many have succeeded."""
     deadline = time.monotonic() + 1200
-    while project.dvc("queue", "status").count("Success") < finished:
+    while running(project) or project.dvc("queue", "status").count("Success") < finished:
         assert time.monotonic() < deadline, project.dvc("queue", "status")
-        time.sleep(3)
+        time.sleep(0.5)
+
+
+def running(project: Project) -> bool:
+    """Whether an experiment of the queue runs: to ask DVC takes seconds of a processor."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if "exec-run" in words and any(str(project.folder) in word for word in words):
+                return True
+    return False
