@@ -89,7 +89,7 @@ bench: setup .venv/bench-pins ## measure speed on an idle machine: make bench DA
 hostile: setup ## damaged and hostile files through the readers, about ten minutes: make hostile HOSTILE="--parts corpora"
 	python -m benchmarks.hostile_files.run $(HOSTILE)
 
-lock: ## pin the newest versions again (needs uv)
+lock: ## pin the newest versions again, engines as in pyproject.toml (needs uv)
 	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu pyproject.toml -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu pyproject.toml -o requirements-gpu.txt

@@ -1,6 +1,6 @@
 """Explain what one trained backbone says of test images, and check the explanations.
 
-Grad-CAM and occlusion of the predicted class; docs/explanation.md says what is measured of them.
+Grad-CAM and occlusion of the predicted class; docs/judging.md says what is measured of them.
 The training's MLflow run is completed with it. Nothing here chooses anything.
 """
 

@@ -10,7 +10,7 @@ probabilities in their second or third digit.
 
 Beside the probabilities stand the prediction set (the classes that the model cannot exclude) and
 out_of_distribution, how unlike the training radiographs an image is: above 1 the prediction is not
-to be used, which is_out_of_distribution and warning say too. docs/calibration.md explains them.
+to be used, which is_out_of_distribution and warning say too. docs/judging.md explains them.
 """
 
 from __future__ import annotations

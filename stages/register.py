@@ -55,7 +55,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     rules = champion_decision.Rules(
         classes=next(iter(read.values())).training["classes"],
         metric=chosen.selection_metric,
-        score=_score(chosen.selection_metric),
+        score=scores.metric(chosen.selection_metric),
         minimum_common_groups=chosen.minimum_common_groups,
         minimum_probability=chosen.minimum_probability,
         draws=chosen.bootstrap_draws,
@@ -169,13 +169,6 @@ def _decide(
     return champion_decision.decide(
         best.predictions, predictions.read_predictions(content), rules, seen
     )
-
-
-def _score(metric: str) -> champion_decision.Score:
-    if metric not in scores.LARGER_IS_BETTER:
-        known = ", ".join(scores.LARGER_IS_BETTER)
-        raise parameters.ParamsError(f"register.selection_metric: {metric!r} is none of {known}")
-    return scores.metric(metric)
 
 
 def _log_table(

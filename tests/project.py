@@ -18,7 +18,7 @@ from tests.shared import made_once
 from tests.tracking.runs import empty_store
 
 ROOT = Path(__file__).parents[1]
-CODE = ("stages", "knee", "conf", "dvc.yaml", ".dvcignore", ".gitignore")
+CODE = ("stages", "knee", "conf", "dvc.yaml", "pyproject.toml", ".dvcignore", ".gitignore")
 FIGURES = ("metrics/mobilenet/test.json", "metrics/mobilenet/history.csv", "data/records.csv")
 
 

@@ -1,4 +1,4 @@
-"""The results of a run as Markdown, for a terminal and for docs/hostile_files.md.
+"""The results of a run as Markdown, part by part; docs/operations.md has them in one table.
 
 python -m benchmarks.hostile_files.tables [FILE.json]
 """

@@ -49,7 +49,17 @@ TINY = (
 )
 
 
-CODE = ("stages", "conf", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config")
+CODE = (
+    "knee",
+    "stages",
+    "conf",
+    "dvc.yaml",
+    "params.yaml",
+    "pyproject.toml",
+    ".dvcignore",
+    ".gitignore",
+    ".dvc/config",
+)
 
 
 class Clone:

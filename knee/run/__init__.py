@@ -1,1 +1,1 @@
-"""What every command does alike: parameters, locks, termination, worker processes."""
+"""What every command does alike: parameters, locks, termination."""

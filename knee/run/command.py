@@ -68,7 +68,6 @@ def main(
     """
     given, params = _parse(description, paths, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    termination.follow_dvc()
     try:
         settings = parameters.load(params)
         with termination.raised(), _exclusive_run(name, vars(given)):
@@ -115,7 +114,7 @@ def _exclusive_run(name: str, values: dict[str, Any]) -> Iterator[None]:
         file = project / ".dvc" / "tmp" / "stages" / f"{item}.lock"
     with locks.held(file, item):
         if project is not None:
-            termination.check_dvc(project, output)
+            termination.follow_dvc(project, output)
         yield
 
 

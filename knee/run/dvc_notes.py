@@ -1,4 +1,4 @@
-"""What dvc notes about its work, and what a kill can leave half-written of it.
+"""The notes of dvc about its work, and the repair of those that a kill left half-written.
 
 python -m knee.run.dvc_notes
 
@@ -9,18 +9,20 @@ first.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from knee.run import locks
+
+GUARD: Final = "rwlock.lock"  # dvc's own, in .dvc/tmp, while it writes its list
+MAIN_LOCK: Final = "lock"  # likewise, while it writes dvc.lock
 log = logging.getLogger(__name__)
 
 
 def starter(project: Path, output: Path) -> int | None:
-    """The process of the dvc that makes `output`; None where dvc has noted none."""
+    """Return the number of the dvc process that makes `output`; None where dvc has noted none."""
     try:
         notes = (project / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8")
         return int(json.loads(notes)["write"][str(output)]["pid"])
@@ -29,31 +31,27 @@ def starter(project: Path, output: Path) -> int | None:
 
 
 def mend(project: Path) -> list[str]:
-    """Remove what dvc cannot read; returns what was removed, in words.
+    """Remove what dvc cannot read; return what was removed, in words.
 
     Without dvc.lock dvc takes what has been computed from its cache of runs: nothing runs twice.
+
+    Raises:
+        locks.BusyError: another dvc is at work, and may be writing just now.
     """
     mended: list[str] = []
     if not (project / ".dvc").is_dir():
         return mended
     private = project / ".dvc" / "tmp"
-    with _guarded(private):
+    with locks.held(private / GUARD, "dvc's list of writers", keep=True):
         if not _is_json(private / "rwlock"):
             (private / "rwlock").unlink()
             mended.append(".dvc/tmp/rwlock was half-written: removed")
     if not _is_lock_file(project / "dvc.lock"):
-        (project / "dvc.lock").replace(private / "dvc.lock.damaged")
-        mended.append("dvc.lock was half-written: moved to .dvc/tmp/dvc.lock.damaged")
+        with locks.held(private / MAIN_LOCK, "the project", keep=True):
+            if not _is_lock_file(project / "dvc.lock"):  # it is not just being written
+                (project / "dvc.lock").replace(private / "dvc.lock.damaged")
+                mended.append("dvc.lock was half-written: moved to .dvc/tmp/dvc.lock.damaged")
     return mended
-
-
-@contextlib.contextmanager
-def _guarded(private: Path) -> Iterator[None]:
-    """No dvc writes its rwlock meanwhile."""
-    private.mkdir(parents=True, exist_ok=True)
-    with (private / "rwlock.lock").open("a", encoding="utf-8") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        yield
 
 
 def _is_json(path: Path) -> bool:
@@ -83,8 +81,12 @@ def _is_lock_file(path: Path) -> bool:
 def main() -> int:
     """Mend the project of the working directory."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for said in mend(Path.cwd()):
-        log.warning("%s", said)
+    try:
+        for said in mend(Path.cwd()):
+            log.warning("%s", said)
+    except locks.BusyError as error:
+        log.error("%s", error)
+        return 1
     return 0
 
 

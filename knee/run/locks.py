@@ -1,4 +1,7 @@
-"""One process at a time on the same outputs: a lock that the system frees when its holder ends."""
+"""One process at a time: locks on files, which the system frees when their holder ends.
+
+They are advisory locks of the whole file (flock), as DVC's own.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from knee.run.errors import UserError
 
-GRACE_SECONDS = 10.0  # for a process that was told to end and is cleaning up
-PAUSE_SECONDS = 0.1
+GRACE_SECONDS: Final = 10.0  # for a process that was told to end and is cleaning up
+PAUSE_SECONDS: Final = 0.1
+PROC_LOCKS: Final = Path("/proc/locks")
 
 
 class BusyError(UserError):
@@ -20,13 +25,17 @@ class BusyError(UserError):
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
+def held(
+    path: Path, what: str, grace_seconds: float = GRACE_SECONDS, *, keep: bool = False
+) -> Iterator[None]:
     """Hold the lock file `path`, which exists meanwhile and tells the process's number.
 
     Args:
         path: the same for all who must not run at once.
         what: is locked, for the message.
         grace_seconds: how long to try.
+        keep: leave the file; for files that other programs lock, too. Else it is removed, and the
+            folders that were made for it.
 
     Raises:
         BusyError: another process holds it, and does not end in time.
@@ -35,9 +44,9 @@ def held(path: Path, what: str, grace_seconds: float = GRACE_SECONDS) -> Iterato
     deadline = time.monotonic() + grace_seconds
     while (descriptor := _try(path)) is None:
         if time.monotonic() > deadline:
+            number = holder(path) or _noted(path) or "(number not known)"
             raise BusyError(
-                f"{what} is being made by process {_holder(path)}: wait for it, or end it "
-                f"(lock {path})"
+                f"{what} is in use by process {number}: wait for it, or end it (lock {path})"
             )
         time.sleep(PAUSE_SECONDS)
     try:
@@ -45,11 +54,29 @@ def held(path: Path, what: str, grace_seconds: float = GRACE_SECONDS) -> Iterato
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits sees that it is gone
+        if not keep:
+            path.unlink(missing_ok=True)  # while it is held: who waits sees that it is gone
         os.close(descriptor)
         with contextlib.suppress(OSError):  # not empty
-            for folder in missing:
+            for folder in [] if keep else missing:
                 folder.rmdir()
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that holds a lock on `path`: 0 if unknown, None if nobody does.
+
+    Linux lists locks, so that looking never gets in the way of a process that takes one.
+    """
+    if not path.exists():
+        return None
+    if PROC_LOCKS.exists():
+        return _listed_holder(path)
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _noted(path)
+    return None
 
 
 def _try(path: Path) -> int | None:
@@ -66,8 +93,23 @@ def _try(path: Path) -> int | None:
     return None
 
 
-def _holder(path: Path) -> str:
+def _noted(path: Path) -> int:
+    """The number of the process that wrote itself into `path`; 0 if there is none."""
     try:
-        return path.read_text(encoding="ascii").strip() or "(number not known)"
+        return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return "(number not known)"
+        return 0
+
+
+def _listed_holder(path: Path) -> int | None:
+    facts = path.stat()
+    for line in PROC_LOCKS.read_text(encoding="ascii").splitlines():
+        words = line.split()
+        if len(words) < 6 or "->" in words:  # "->": one that waits
+            continue
+        major, minor, inode = words[-3].split(":")
+        device = (int(major, 16) << 8 | int(minor, 16)) if major else 0
+        own = os.major(facts.st_dev) << 8 | os.minor(facts.st_dev)
+        if int(inode) == facts.st_ino and device in (own, 0):
+            return int(words[4])
+    return None

@@ -1,280 +1,384 @@
-"""params.yaml -> frozen dataclasses; the only reader of that file.
+"""params.yaml -> frozen sections; the only reader of that file.
 
-`load(Path("params.yaml"))` gives one `Params`. A missing key, an unknown key, a value of the
-wrong type or outside its range raises `ParamsError`, which names the key by its dotted path.
+`load(Path("params.yaml"))` gives one `Params`. Missing and unknown keys, wrong types and values
+outside their range raise `ParamsError`, which names all of them by their dotted paths.
 Edit `conf/`, not `params.yaml`: the latter is composed from the former by
 
 python -m knee.run.parameters --conf conf --out params.yaml
+
+and `--explain` lists every key, with what it may be and what it does.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import json
 import re
-import typing
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, Self
 
 import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
+from knee.run import parameter_errors
 from knee.run.errors import UserError
+from knee.run.parameter_types import (
+    LARGEST_SEED,
+    LARGEST_SIDE_PIXELS,
+    Backbones,
+    Count,
+    Deviation,
+    Downloads,
+    Draws,
+    Epochs,
+    EpochsOrNone,
+    FileName,
+    Folds,
+    Generators,
+    Layers,
+    LearningRate,
+    Level,
+    Metric,
+    Mixup,
+    Names,
+    OriginPattern,
+    PathText,
+    PatientPattern,
+    Patterns,
+    RegisteredName,
+    Repeats,
+    Seed,
+    Share,
+    ShareBelowOne,
+    Shown,
+    SidePixels,
+    Weights,
+)
+
+BACKBONE_CHANNELS: Final = 1024  # of MobileNet's feature map; Xception's has twice as many
+STRICT: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-@dataclasses.dataclass(frozen=True)
+class ParamsError(UserError):
+    """Keys of params.yaml are missing, unknown or have values that cannot be used."""
+
+
+def about(text: str, *, ge: float | None = None, le: float | None = None) -> Any:
+    """Describe a parameter, which is at least `ge` and at most `le`."""
+    return Field(description=text, ge=ge, le=le)
+
+
+def _check_seeds(key: str, seed: int, folds: int, repeats: int) -> None:
+    """Folds are seeded with `seed` and the numbers after it."""
+    if seed + folds * repeats > LARGEST_SEED + 1:
+        raise ValueError(f"{key}: {seed} leaves no seeds for {folds * repeats} folds below 2^32")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Data:
     """Which radiographs, and what their classes mean."""
 
-    name: str  # short identifier, part of the registered model's name
-    path: str  # folder with one sub-folder a class, or an archive (zip, tar) of one
-    sheet: str  # CSV or Excel sheet with path, label and more; conf/no_sheet.csv: none
-    bone_masks: str  # folder of PNG masks, white is bone; conf/no_bone_masks: none
-    generators: tuple[str, ...]  # ("sample",) where the sample is generated, else empty
-    downloads: tuple[str, ...]  # ("kaggle",) where the data set is downloaded, else empty
-    dataset: str  # Kaggle's owner/name/versions/number, or ""
-    synthetic: bool  # True marks every result as synthetic
-    classes: tuple[str, ...]  # ordinal scale, least to most severe; empty: sorted folder names
-    parts: tuple[str, ...]  # folders above the class folders: official subsets; empty: none
-    patient_pattern: str  # regular expression on the file stem, groups "patient" and "side"; or ""
-    origin_pattern: str  # likewise: group "origin", or the name of the group that matches; or ""
+    name: RegisteredName = about("part of the registered model's name")
+    path: PathText = about("folder of class folders, or an archive (zip, tar) of one")
+    sheet: PathText = about("CSV or Excel sheet of labels; conf/no_sheet.csv: none")
+    bone_masks: PathText = about("PNG masks, white is bone; conf/no_bone_masks: none")
+    generators: Generators = about("[sample] where the sample is generated, else empty")
+    downloads: Downloads = about("[kaggle] where the data set is downloaded, else empty")
+    dataset: str = about('Kaggle\'s owner/name/versions/number, or ""')
+    synthetic: bool = about("marks every result as synthetic")
+    classes: Names = about("ordinal scale, least to most severe; empty: sorted folder names")
+    parts: Names = about("folders above the class folders: official subsets; empty: none")
+    patient_pattern: PatientPattern = about(
+        'of the file stem, with groups "patient" and "side"; or ""'
+    )
+    origin_pattern: OriginPattern = about('group "origin", or the name of the group; or ""')
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.classes) == 1:
+            raise ValueError(f"classes: {self.classes[0]!r} alone is nothing to choose from")
+        if self.downloads and not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", self.dataset):
+            raise ValueError(f"dataset: {self.dataset!r} is no owner/name/versions/number")
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Sample:
     """The generator of synthetic radiographs."""
 
-    patients: int  # >= 12
-    size_pixels: int  # longer side of a generated close-up
-    seed: int
+    patients: int = about("one or two images each", ge=12, le=100_000)
+    size_pixels: int = about("longer side of a generated close-up", ge=96, le=LARGEST_SIDE_PIXELS)
+    seed: Seed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Ingest:
     """Files -> records table and canonical pixels."""
 
-    image_size_pixels: int  # side of the square canonical image
-    fit: Literal["letterbox", "squash", "crop"]
-    crop_borders: bool  # cut uniform margins off before fitting
-    hash_radius_bits: int  # of 256: candidates for the same picture
-    look_alikes: int  # candidates an image by its blurred middle, in any pose
-    look_alike_correlation: float  # of the blurred middles, from which on a pair is a candidate
-    turned_search_images: int  # with more images, look-alikes are searched upright and mirrored
-    copy_correlation: float  # of the aligned detail, 96 x 96, that confirms a candidate
-    local_correlation: float  # the same, lower quartile of 8 x 8 blocks
-    marked_copy_correlation: float  # both again, for a copy with a line or label of its own
-    marked_local_correlation: float
-    copy_overlap: float  # 0-1 of the picture that both images show
-    member_slack: float  # how much less a member needs against its group's most linked image
-    lineage_patterns: tuple[str, ...]  # regular expressions cut from a stem to find its source
-    copy_patterns: tuple[str, ...]  # likewise, where that source is in the same folder
-    conflicts: Literal["quarantine", "majority", "keep"]
-    maximum_megapixels: float  # larger images are rejected unread
-    maximum_archive_files: int  # an archive with more is refused
-    maximum_archive_gigabytes: float  # unpacked; a larger archive is refused
+    image_size_pixels: SidePixels = about("side of the square canonical image")
+    fit: Literal["letterbox", "squash", "crop"] = about("how an image is made square")
+    crop_borders: bool = about("cut uniform margins off before fitting")
+    hash_radius_bits: int = about("distance of candidates for copies", ge=0, le=256)
+    look_alikes: int = about(
+        "candidates per image by its blurred middle, in any pose", ge=1, le=256
+    )
+    look_alike_correlation: Share = about("of the blurred middles of candidates")
+    turned_search_images: int = about("more are searched upright and mirrored only", ge=0, le=10**9)
+    copy_correlation: Share = about("of a candidate's aligned detail, 96 x 96 pixels")
+    local_correlation: Share = about("the same, lower quartile of 8 x 8 blocks")
+    marked_copy_correlation: Share = about("both again, for a copy with a line or label of its own")
+    marked_local_correlation: Share = about("likewise")
+    copy_overlap: Share = about("of the content that both images show")
+    member_slack: Share = about("less needed against a group's most linked image")
+    lineage_patterns: Patterns = about("regular expressions cut from a stem to find its source")
+    copy_patterns: Patterns = about("likewise, where that source is in the same folder")
+    conflicts: Literal["quarantine", "majority", "keep"] = about("copies under several labels")
+    maximum_megapixels: float = about("larger images are rejected unread", ge=0.001, le=10_000)
+    maximum_archive_files: int = about("at most", ge=1, le=10**9)
+    maximum_archive_gigabytes: float = about("unpacked size, at most", ge=0.001, le=100_000)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Validate:
     """Thresholds of the Great Expectations suite."""
 
-    minimum_images_per_class: int
-    maximum_rejected_share: float  # 0-1 of all files
-    maximum_quarantined_share: float  # 0-1 of all files
-    maximum_conflicting_share: float  # 0-1 of all pictures: those under several labels
-    minimum_subset_images_per_class: int  # in each of train, val and test
-    maximum_share_error: float  # 0-1: of a subset's records, from split's wanted share
+    minimum_images_per_class: Count = about("of used images")
+    maximum_rejected_share: Share = about("of all files")
+    maximum_quarantined_share: Share = about("of all files")
+    maximum_conflicting_share: Share = about("of all copy groups: those under several labels")
+    minimum_subset_images_per_class: Count = about("in each subset")
+    maximum_share_error: Share = about("of a subset's records, from the share that split asks for")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Split:
     """Protocol and shares of the subsets."""
 
-    protocol: Literal["grouped", "random", "official"]  # random is leaky: for comparison only
-    validation_share: float  # 0-1
-    test_share: float  # 0-1
-    folds: int  # folds of the fold column
-    seed: int
+    protocol: Literal["grouped", "random", "official"] = about("random is leaky")
+    validation_share: Level = about("of the records")
+    test_share: Level = about("of the records")
+    folds: Folds = about("of the fold column")
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share leave nothing to train on")
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Audit:
     """How far shortcuts get, and the report."""
 
-    folds: int  # of the grouped cross-validation, >= 2
-    repeats: int  # of the cross-validation, each with other folds
-    permutations: int  # of labels between groups, for the p-value
-    alarm_level: float  # 0-1: largest p-value of an alarm
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    most_pictures: int  # in the cross-validation; more are thinned out at random
-    conflicts_shown: int
-    groups_shown: int  # the largest ones
-    films_shown: int  # of each class; of one picture a quarter of that
-    thumbnail_pixels: int  # longer side
-    report_megabytes: float  # at most
-    seed: int
+    folds: Folds = about("of the grouped cross-validation")
+    repeats: Repeats = about("of the cross-validation, each with other folds")
+    permutations: int = about("of labels between groups, for the p-value", ge=1, le=100_000)
+    alarm_level: Level = about("largest p-value of an alarm")
+    bootstrap_draws: Draws = about("for intervals")
+    interval_level: Level = about("share of draws between the interval's ends")
+    most_pictures: int = about("copy groups at most; more are subsampled", ge=30, le=1_000_000)
+    conflicts_shown: Shown = about("copy groups under several labels")
+    groups_shown: Shown = about("copy groups, the largest ones")
+    films_shown: Shown = about("images per class; of a copy group a quarter")
+    thumbnail_pixels: int = about("longer side", ge=16, le=1024)
+    report_megabytes: float = about("size of the page, at most", ge=0.01, le=1000)
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_seeds("seed", self.seed, self.folds, self.repeats)
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Oversample:
     """Repetition of training rows."""
 
-    method: Literal["random", "none"]
-    seed: int
+    method: Literal["random", "none"] = about("random: as often as the largest class")
+    seed: Seed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Embed:
-    """Features of the frozen part."""
+    """Features of the frozen backbone."""
 
-    engine: Literal["auto", "tensorflow", "openvino"]  # auto: TensorFlow on GPUs, else OpenVINO
-    precision: Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 in OpenVINO where it is fast
-    mirrored_view: bool  # also of the mirrored images, for the horizontal flip in training
-    augmented_views: int  # of randomly changed images, for training to draw from
-    seed: int  # of the augmented views
+    engine: Literal["auto", "tensorflow", "openvino"] = about("auto: the fastest here")
+    precision: Literal["auto", "float32", "bfloat16"] = about("auto: bfloat16 where fast")
+    mirrored_view: bool = about("also of mirrored images, for the flip in training")
+    augmented_views: int = about("of randomly changed images", ge=0, le=100)
+    seed: Seed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
     """Backbones, and how much of them is trained."""
 
-    backbones: tuple[str, ...]
-    train_from: str  # auto | head | all | name of the first trained layer, of each backbone
-    pixel_scaling: Literal["backbone", "unit"]  # unit: 0-1, as in the published recipe
+    backbones: Backbones = about("one model each")
+    train_from: Layers = about("auto, head, all, or the first trained layer of each backbone")
+    pixel_scaling: Literal["backbone", "unit"] = about("unit: 0-1, as published")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Head:
     """What sits on the backbone's feature map."""
 
-    design: Literal["default", "published"]
-    squeeze_excitation: bool
-    squeeze_ratio: int
-    projection_channels: int  # 1 x 1 convolution before attention; 0: none
-    attention: bool
-    attention_heads: int
-    dense_units: int  # 0: none
-    dropout: float  # 0-1
-    gaussian_noise: float  # standard deviation, on pooled features; 0: none
+    design: Literal["default", "published"] = about("published: that recipe's blocks")
+    squeeze_excitation: bool = about("gates on the channels")
+    squeeze_ratio: int = about("channels / width of the squeeze", ge=1, le=2048)
+    projection_channels: int = about("1 x 1 convolution before attention; 0: none", ge=0, le=4096)
+    attention: bool = about("self-attention over the positions of the feature map")
+    attention_heads: int = about("each has channels / heads", ge=1, le=128)
+    dense_units: int = about("of the hidden dense layer; 0: none", ge=0, le=65_536)
+    dropout: ShareBelowOne = about("of units, in training")
+    gaussian_noise: float = about("standard deviation, on pooled features; 0: none", ge=0, le=10)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.design == "published":
+            if not self.dense_units:
+                raise ValueError("dense_units: the published design has a dense layer, 0 is none")
+            return self
+        channels = self.projection_channels or BACKBONE_CHANNELS
+        if self.attention and channels % self.attention_heads:
+            raise ValueError(
+                f"attention_heads: {self.attention_heads} do not divide {channels} channels"
+            )
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Augmentation:
     """Random changes of training images; never a vertical flip."""
 
-    horizontal_flip: bool
-    rotation_degrees: float  # largest, either way
-    translation_share: float  # largest, of the side
-    zoom_share: float  # largest, either way
-    brightness: float  # largest shift, in shares of 255
-    contrast: float  # largest change of the factor 1
-    mixup: float  # 0-1: concentration of the Beta distribution of shares; 0: nothing is mixed
+    horizontal_flip: bool = about("mirror half of the images")
+    rotation_degrees: float = about("largest, either way", ge=0, le=180)
+    translation_share: ShareBelowOne = about("largest, of the side")
+    zoom_share: ShareBelowOne = about("largest, either way")
+    brightness: Share = about("largest shift, in shares of 255")
+    contrast: Share = about("largest change of the factor 1")
+    mixup: Mixup = about("concentration of the Beta distribution of shares; 0: nothing is mixed")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Train:
     """Optimisation."""
 
-    epochs: int
-    batch_size: int  # global, over all devices
-    learning_rate: float
-    schedule: Literal["constant", "cosine"]
-    warmup_epochs: int
-    weight_decay: float  # decoupled; 0 is plain Adam
-    label_smoothing: float  # 0-1
-    soft_label_deviation: float  # classes: of soft ordinal labels; 0: one-hot
-    probe_epochs: int  # of the head alone, before pretrained layers are trained; 0: none
-    probe_learning_rate: float
-    early_stopping_patience: int  # epochs; 0: never stops early
-    keep_epoch: Literal["best", "last"]  # best: of the lowest validation loss
-    adapt_batch_norms: bool  # statistics and scales, of pretrained layers that are trained
-    class_weights: bool
-    mixed_precision: Literal["none", "bfloat16", "float16"]
-    devices: int  # GPUs to use; 0: all that are visible
-    seed: int
+    epochs: Epochs = about("at most")
+    batch_size: int = about("global, over all devices", ge=1, le=4096)
+    learning_rate: LearningRate = about("peak of the schedule")
+    schedule: Literal["constant", "cosine"] = about("after the warm-up")
+    warmup_epochs: EpochsOrNone = about("of linear rise")
+    weight_decay: float = about("decoupled; 0: plain Adam", ge=0, le=1)
+    label_smoothing: ShareBelowOne = about("share given to all classes alike")
+    soft_label_deviation: Deviation = about("in classes, of soft ordinal labels; 0: one-hot")
+    probe_epochs: EpochsOrNone = about("of the head alone, before fine-tuning; 0: none")
+    probe_learning_rate: LearningRate = about("of the head alone")
+    early_stopping_patience: EpochsOrNone = about("epochs without a better one; 0: never stops")
+    keep_epoch: Literal["best", "last"] = about("best: of the lowest validation loss")
+    adapt_batch_norms: bool = about("of pretrained layers that are trained")
+    class_weights: bool = about("weigh rare classes more in the loss")
+    mixed_precision: Literal["none", "bfloat16", "float16"] = about("none: float32")
+    devices: int = about("GPUs to use; 0: all that are visible", ge=0, le=64)
+    seed: Seed
     augmentation: Augmentation
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs: {self.warmup_epochs} of {self.epochs} epochs")
+        return self
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CrossValidate:
     """Repeated grouped folds."""
 
-    folds: int  # >= 2; fewer where a class has fewer groups
-    repeats: int  # each with other folds
-    subset: Literal["all", "development"]  # development: without the test subset
-    validation_share: float  # 0-1 of a fold's training records: they choose the epoch
-    whole_backbone: bool  # also where that is trained: folds x repeats full trainings
-    heads: dict[str, Head]  # other heads, by name, trained in the same folds for compare
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    seed: int  # of folds, validation parts and draws; audit's: the same folds as its shortcuts
+    folds: Folds = about("fewer where a class has fewer groups")
+    repeats: Repeats = about("each with other folds")
+    subset: Literal["all", "development"] = about("development: without the test subset")
+    validation_share: Level = about("of a fold's training records: they choose the epoch")
+    whole_backbone: bool = about("also where it is trained, folds x repeats times")
+    heads: dict[FileName, Head] = about("further heads, by name, to compare in the same folds")
+    bootstrap_draws: Draws = about("for intervals")
+    interval_level: Level = about("share of draws between the interval's ends")
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_seeds("seed", self.seed, self.folds, self.repeats)
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Caution:
-    """What a trained model is to know about its own limits, from the validation subset."""
+    """What a trained model knows about its own uncertainty, from the validation subset."""
 
-    calibration: Literal["temperature", "none"]
-    set_level: float  # 0-1: frequency with which a prediction set is to hold the true class
-    familiar_quantile: float  # 0-1 of validation images that are not called unlike the others
+    calibration: Literal["temperature", "none"] = about("of the probabilities")
+    set_level: Level = about("frequency with which a prediction set is to hold the true class")
+    familiar_quantile: Level = about("of validation images that are not called unlike the others")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Evaluate:
     """Intervals and pictures."""
 
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    worst_mistakes: int  # images on the contact sheet
-    explained_images: int  # images on the Grad-CAM panel
-    strangers_per_kind: int  # non-radiographs of each kind that unlikeness is tried on; 0: none
-    seed: int
+    bootstrap_draws: Draws = about("for intervals")
+    interval_level: Level = about("share of draws between the interval's ends")
+    worst_mistakes: Shown = about("images on the contact sheet")
+    explained_images: Shown = about("images on the Grad-CAM panel")
+    strangers_per_kind: int = about("non-radiographs, to try the OOD score", ge=0, le=1000)
+    seed: Seed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Compare:
     """Models beside baselines."""
 
-    metric: Literal["macro_f1", "balanced_accuracy", "accuracy"]  # of the differences
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    minimum_origin_groups: int  # fewer are not compared within an origin
-    seed: int
+    metric: Literal["macro_f1", "balanced_accuracy", "accuracy"] = about("of the differences")
+    bootstrap_draws: Draws = about("p is at least 2 / draws")
+    interval_level: Level = about("share of draws between the interval's ends")
+    minimum_origin_groups: int = about("fewer are not compared", ge=2, le=1_000_000)
+    seed: Seed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Explain:
     """Explanations of test images, and the checks of them."""
 
-    images: int  # test images that are explained and measured
-    images_shown: int  # of each class, on the picture
-    patch_share: float  # side of the gray patch / side of the image, above 0 to 1
-    stride_share: float  # distance of its positions / side of the image, above 0 to 1
-    most_forward_passes: int  # of images through the backbone, for occlusion
-    bootstrap_draws: int
-    interval_level: float  # 0-1
-    seed: int
+    images: Count = about("test images that are explained and measured")
+    images_shown: Shown = about("of each class, on the picture")
+    patch_share: float = about("side of the gray patch / of the image", ge=0.01, le=1)
+    stride_share: float = about("step of the patch / side of the image", ge=0.01, le=1)
+    most_forward_passes: int = about("of occluded images, at most", ge=1, le=10**9)
+    bootstrap_draws: Draws = about("for intervals")
+    interval_level: Level = about("share of draws between the interval's ends")
+    seed: Seed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Register:
     """Choice and promotion."""
 
-    model_name: str
-    selection_metric: str  # of the validation subset, larger is better
-    minimum_common_groups: int  # test groups shared with the champion, to compare at all
-    minimum_probability: float  # 0-1: of being better than the champion, and than each shortcut
-    maximum_calibration_error: float  # 0-1: the lower end of its interval, at most
-    bootstrap_draws: int
-    seed: int
+    model_name: RegisteredName = about("in MLflow's registry")
+    selection_metric: Metric = about("of the validation subset")
+    minimum_common_groups: Count = about("test groups shared with the champion, to compare at all")
+    minimum_probability: Share = about("of being better than the champion, and than each shortcut")
+    maximum_calibration_error: Share = about("lower end of its interval, at most")
+    bootstrap_draws: Draws = about("for intervals")
+    seed: Seed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Params:
     """The whole of params.yaml."""
 
-    weights: str  # none | imagenet | a folder with <backbone>.h5
+    weights: Weights = about("none, imagenet or a folder with <backbone>.h5")
     data: Data
     sample: Sample
     ingest: Ingest
@@ -293,92 +397,47 @@ class Params:
     compare: Compare
     register: Register
 
-
-Section = TypeVar("Section")
-
-
-class ParamsError(UserError):
-    """A key of params.yaml is missing, unknown or has a value that cannot be used."""
-
-
-SHARES = (
-    "ingest.copy_correlation",
-    "ingest.local_correlation",
-    "ingest.look_alike_correlation",
-    "ingest.marked_copy_correlation",
-    "ingest.marked_local_correlation",
-    "ingest.copy_overlap",
-    "ingest.member_slack",
-    "validate.maximum_rejected_share",
-    "validate.maximum_quarantined_share",
-    "validate.maximum_conflicting_share",
-    "validate.maximum_share_error",
-    "audit.alarm_level",
-    "audit.interval_level",
-    "split.validation_share",
-    "split.test_share",
-    "head.dropout",
-    "train.label_smoothing",
-    "train.augmentation.mixup",
-    "caution.set_level",
-    "caution.familiar_quantile",
-    "evaluate.interval_level",
-    "compare.interval_level",
-    "register.minimum_probability",
-    "register.maximum_calibration_error",
-    "cross_validate.interval_level",
-    "cross_validate.validation_share",
-    "explain.patch_share",
-    "explain.stride_share",
-    "explain.interval_level",
-)
-POSITIVE = (
-    "sample.patients",
-    "sample.size_pixels",
-    "ingest.image_size_pixels",
-    "ingest.look_alikes",
-    "ingest.maximum_megapixels",
-    "ingest.maximum_archive_files",
-    "ingest.maximum_archive_gigabytes",
-    "split.folds",
-    "audit.folds",
-    "audit.repeats",
-    "audit.permutations",
-    "audit.bootstrap_draws",
-    "audit.most_pictures",
-    "audit.thumbnail_pixels",
-    "audit.report_megabytes",
-    "head.squeeze_ratio",
-    "head.attention_heads",
-    "train.epochs",
-    "train.batch_size",
-    "train.learning_rate",
-    "evaluate.bootstrap_draws",
-    "compare.bootstrap_draws",
-    "register.bootstrap_draws",
-    "cross_validate.bootstrap_draws",
-    "cross_validate.folds",
-    "cross_validate.repeats",
-    "explain.images",
-    "explain.images_shown",
-    "explain.patch_share",
-    "explain.stride_share",
-    "explain.most_forward_passes",
-    "explain.bootstrap_draws",
-)
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        folds = self.cross_validate
+        _check_seeds("train.seed", self.train.seed, folds.folds, folds.repeats)
+        return self
 
 
 def load(path: Path) -> Params:
-    """Read and check `path`; raise `ParamsError` with the dotted path of what is wrong."""
+    """Read and check `path`.
+
+    Raises:
+        ParamsError: it names every wrong key by its dotted path.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist: run from the project's root") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not YAML: {error}") from error
-    params = _build(Params, values, "")
-    _check_ranges(params)
-    return params
+    return check(values)
+
+
+def check(values: Any) -> Params:
+    """Check what a params.yaml holds; raise `ParamsError` as `load` does."""
+    try:
+        # As JSON: there even strict types take lists for tuples and mappings for sections.
+        return TypeAdapter(Params).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        found = error.errors()
+        if len(found) > 1:  # a list whose entries are wrong counts as too short, too
+            found = [one for one in found if one["type"] != "too_short" or not one["input"]]
+        wrong = [parameter_errors.in_words(one, known_keys()) for one in found]
+        raise ParamsError("\n  ".join(wrong)) from error
+    except (TypeError, ValueError) as error:  # keys that are no text, mappings within themselves
+        raise ParamsError(f"params.yaml: {error}") from error
+
+
+@functools.cache
+def known_keys() -> dict[str, Mapping[str, Any]]:
+    """Every dotted key with its JSON schema."""
+    return parameter_errors.keys(TypeAdapter(Params).json_schema())
 
 
 def compose(conf: Path, out: Path) -> None:
@@ -392,86 +451,35 @@ def compose(conf: Path, out: Path) -> None:
     out.write_text(text, encoding="utf-8")
 
 
+def explain() -> str:
+    """A line per parameter: key, what it may be, what it does."""
+    return "".join(
+        f"{key:48} {parameter_errors.allowed(schema):50} {schema['description']}\n"
+        for key, schema in known_keys().items()
+        if "description" in schema
+    )
+
+
 def as_dictionary(section: Any) -> dict[str, Any]:
     """A section as plain values, for records and MLflow."""
     return dataclasses.asdict(section)
 
 
-def _build(section: type[Section], values: Any, prefix: str) -> Section:
-    if not isinstance(values, dict):
-        raise ParamsError(f"{prefix or 'params.yaml'}: expected a mapping, found {values!r}")
-    hints = typing.get_type_hints(section)
-    for unknown in sorted(set(values) - set(hints), key=str):
-        raise ParamsError(f"unknown key {_join(prefix, str(unknown))}; known: {', '.join(hints)}")
-    for missing in [name for name in hints if name not in values]:
-        raise ParamsError(f"missing key {_join(prefix, missing)}")
-    return section(
-        **{name: _convert(hint, values[name], _join(prefix, name)) for name, hint in hints.items()}
-    )
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, key)
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ParamsError(f"{key}: {value!r} is none of {', '.join(typing.get_args(hint))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ParamsError(f"{key}: expected a list, found {value!r}")
-        return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ParamsError(f"{key}: expected a mapping, found {value!r}")
-        inner = typing.get_args(hint)[1]
-        return {_name(one, key): _convert(inner, value[one], f"{key}.{one}") for one in value}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise ParamsError(f"{key}: expected {hint.__name__}, found {value!r}")
-    return value
-
-
-def _name(name: Any, key: str) -> str:
-    """`name` if it can be part of a file's name."""
-    if not (isinstance(name, str) and re.fullmatch(r"\w[\w-]{0,63}", name)):
-        raise ParamsError(f"{key}: {name!r} is no name: use letters, digits, _ and -")
-    return name
-
-
-def _check_ranges(params: Params) -> None:
-    for key in SHARES:
-        if not 0 <= _get(params, key) <= 1:
-            raise ParamsError(f"{key}: {_get(params, key)} is outside 0-1")
-    for key in POSITIVE:
-        if _get(params, key) <= 0:
-            raise ParamsError(f"{key}: {_get(params, key)} is not positive")
-    if params.split.validation_share + params.split.test_share >= 1:
-        raise ParamsError("split.validation_share + split.test_share leave nothing to train on")
-    if not params.model.backbones:
-        raise ParamsError("model.backbones is empty: name at least one backbone")
-
-
-def _get(params: Params, key: str) -> Any:
-    value: Any = params
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compose params.yaml."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--conf", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    """Compose params.yaml, or explain it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--conf", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--explain", action="store_true")
     arguments = parser.parse_args(argv)
-    compose(arguments.conf, arguments.out)
+    if arguments.explain:
+        sys.stdout.write(explain())
+    elif arguments.conf and arguments.out:
+        compose(arguments.conf, arguments.out)
+    else:
+        parser.error("give --conf and --out, or --explain")
     return 0
 
 

@@ -7,25 +7,22 @@ the outputs of a later run.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import psutil
 
 from knee.run import dvc_notes
 from knee.run.errors import UserError
 
-STATUS = 128 + signal.SIGTERM
-CLEAN_UP_SECONDS = 20.0  # further signals are ignored: a killed group is told twice
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+STATUS: Final = 128 + signal.SIGTERM
+CLEAN_UP_SECONDS: Final = 20.0  # further signals are ignored: a killed group is told twice
 
 
 class Terminated(SystemExit):
@@ -38,7 +35,7 @@ class OrphanError(UserError):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in the main thread, so that what is under way is cleaned up.
+    """Raise `Terminated` in the main thread on SIGTERM, so that what is under way is cleaned up.
 
     Within another such block it changes nothing, nor where the program has a handler of its own.
     """
@@ -61,40 +58,28 @@ def raised() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def follow_dvc() -> None:
-    """Get SIGTERM at once when the dvc that started this process ends (Linux); else do nothing."""
-    if sys.platform != "linux" or "DVC_STAGE" not in os.environ:
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before the system was asked
-        os.kill(os.getpid(), signal.SIGTERM)
+def follow_dvc(root: Path, output: Path) -> None:
+    """End like on SIGTERM when the dvc ends that started this process; without dvc do nothing.
 
-
-def check_dvc(root: Path, output: Path) -> None:
-    """Make sure that the dvc which wrote itself down for `output` is an ancestor of this process.
-
-    Importing its libraries takes a stage seconds in which dvc may have ended, and another begun.
+    That dvc wrote itself down for `output`. It has to be an ancestor of this process: while the
+    libraries of a stage are imported it may have ended, and another begun.
 
     Args:
         root: the project, whose dvc notes what it runs in .dvc/tmp/rwlock.
         output: of this stage.
 
     Raises:
-        OrphanError: it is not.
+        OrphanError: it has ended already.
     """
     starter = dvc_notes.starter(root, output)
-    if "DVC_STAGE" not in os.environ or starter is None:
+    if starter is None or "DVC_STAGE" not in os.environ:
         return
-    ancestors = [process.pid for process in psutil.Process().parents()]
-    if starter not in ancestors:
+    dvc = next((one for one in psutil.Process().parents() if one.pid == starter), None)
+    if dvc is None:
         raise OrphanError("the dvc that started this is gone: run `dvc repro` again")
-    if ancestors[0] != starter and hasattr(os, "pidfd_open"):  # a shell stands between
-        threading.Thread(target=_end_after, args=(os.pidfd_open(starter),), daemon=True).start()
+    threading.Thread(target=_end_after, args=(dvc,), daemon=True).start()
 
 
-def _end_after(descriptor: int) -> None:
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
-    waiting.poll()
+def _end_after(dvc: psutil.Process) -> None:
+    dvc.wait()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -36,10 +36,10 @@ def run(tmp_path: Path) -> Path:
     split = {"record": table["record"], "subset": subset, "fold": 0, "group": pictures}
     pd.DataFrame(split).to_csv(folder / "split.csv", index=False)
     made = table[["record"]].assign(predicted=table["label"][1])  # class 1 for every film
-    (tmp_path / "metrics" / "tiny").mkdir(parents=True)
-    made.to_csv(tmp_path / "metrics" / "tiny" / "predictions.csv", index=False)
+    (tmp_path / "metrics" / "mobilenet").mkdir(parents=True)
+    made.to_csv(tmp_path / "metrics" / "mobilenet" / "predictions.csv", index=False)
     text = (ROOT / "params.yaml").read_text().replace("protocol: grouped", "protocol: random")
-    text = text.replace("  - mobilenet\n", "  - tiny\n").replace("  - xception\n", "")
+    text = text.replace("  - xception\n", "")
     (tmp_path / "params.yaml").write_text(text)
     return tmp_path
 
@@ -49,10 +49,10 @@ def test_memory_is_judged_apart_where_labels_contradict_each_other(
 ) -> None:
     memory.main([f"--data-run={run}", f"--results-out={tmp_path / 'memory.json'}"])
     found = json.loads((tmp_path / "memory.json").read_text())
-    tiny = {name: (part["files"], part["accuracy"]) for name, part in found["tiny"].items()}
-    assert tiny["all"] == (4, 0.25)
-    assert tiny["contradicted pictures"] == (2, 0.5)
-    assert tiny["pictures under one label"] == (2, 0)
+    model = {name: (part["files"], part["accuracy"]) for name, part in found["mobilenet"].items()}
+    assert model["all"] == (4, 0.25)
+    assert model["contradicted pictures"] == (2, 0.5)
+    assert model["pictures under one label"] == (2, 0)
     assert found[memory.PIXELS]["answered"] == {"files": 2, "accuracy": 0.5}
     assert found[memory.PICTURE]["pictures under one label"]["accuracy"] == 1
     assert found[memory.PICTURE]["contradicted pictures"]["files"] == 2

@@ -6,6 +6,8 @@ import ast
 import importlib
 import re
 import shlex
+import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,11 @@ ROOT = Path(__file__).parents[2]
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 NAMES = sorted(STAGES)
 CODE = ("knee/", "stages/")
+PLUMBING = {  # no byte of an output depends on it
+    "knee/__init__.py": "offers the library to notebooks",
+    "knee/run": "starts, locks and ends commands, and hands parameters over",
+}
+LOCAL_FIRST = ("train", "evaluate", "explain")  # MLflow gets what is on disk, and may be away
 
 
 def body(stage: str) -> dict[str, Any]:
@@ -56,40 +63,64 @@ def imports(file: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def closure(file: Path) -> set[Path]:
-    """`file` and everything of this project that it imports, directly or not."""
+def plumbing(stage: str) -> tuple[Path, ...]:
+    """Files and folders that change no output of a stage."""
+    tracking = ("knee/tracking",) if stage in LOCAL_FIRST else ()
+    return tuple(ROOT / path for path in (*PLUMBING, *tracking))
+
+
+@cache
+def needed(stage: str) -> frozenset[Path]:
+    """The stage's command and what it imports, directly or not, but for the plumbing."""
+    skipped = plumbing(stage)
     seen: set[Path] = set()
-    waiting = {file}
+    waiting = {ROOT / "stages" / f"{stage}.py"}
     while waiting:
         current = waiting.pop()
         seen.add(current)
-        waiting |= set(imports(current)) - seen
-    return seen
+        used = {file for file in imports(current) if not below(file, skipped)}
+        waiting |= used - seen
+    return frozenset(seen)
+
+
+def below(file: Path, places: Iterable[Path]) -> bool:
+    """Whether `file` is one of the places or lies in one."""
+    return any(file == place or place in file.parents for place in places)
+
+
+def listed(stage: str) -> list[Path]:
+    """The code that dvc.yaml lists for a stage."""
+    return [ROOT / path for path in paths(body(stage)["deps"]) if path.startswith(CODE)]
 
 
 @pytest.mark.parametrize("stage", NAMES)
 def test_every_imported_module_is_a_dependency(stage: str) -> None:
-    """Except knee/run: what starts, locks and ends a command changes no output."""
-    listed = [ROOT / path for path in paths(body(stage)["deps"]) if path.startswith(CODE)]
-    needed = closure(ROOT / "stages" / f"{stage}.py")
-    needed = {file for file in needed if ROOT / "knee" / "run" not in file.parents}
-    empty = {file for file in needed if file.name == "__init__.py" and not imports(file)}
-    missing = sorted(
-        str(file.relative_to(ROOT))
-        for file in needed - empty
-        if not any(file == dep or dep in file.parents for dep in listed)
-    )
-    assert not missing
+    empty = {file for file in needed(stage) if file.name == "__init__.py" and not imports(file)}
+    missing = [file for file in needed(stage) - empty if not below(file, listed(stage))]
+    assert not sorted(str(file.relative_to(ROOT)) for file in missing)
 
 
 @pytest.mark.parametrize("stage", NAMES)
 def test_every_code_dependency_is_imported(stage: str) -> None:
-    needed = closure(ROOT / "stages" / f"{stage}.py")
-    listed = [path for path in paths(body(stage)["deps"]) if path.startswith(CODE)]
-    for path in listed:
-        file = ROOT / path
-        assert file.exists(), path
-        assert file in needed or any(file in used.parents for used in needed), path
+    for place in listed(stage):
+        assert any(below(file, [place]) for file in needed(stage)), place
+
+
+@pytest.mark.parametrize("stage", LOCAL_FIRST)
+def test_tracking_comes_last_or_gives_nothing_to_the_outputs(stage: str) -> None:
+    """Where the code hands something to MLflow, nothing that comes back is written."""
+    source = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    assigned = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.AugAssign | ast.Return)
+    ]
+    calls = [
+        inner
+        for node in assigned
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Attribute) and getattr(inner.value, "id", "") == "tracking"
+    ]
+    assert not calls
 
 
 @pytest.mark.parametrize("stage", NAMES)
@@ -140,13 +171,36 @@ def test_no_output_lies_inside_another() -> None:
 
 
 @pytest.mark.parametrize("stage", NAMES)
-def test_parameters_of_a_stage_exist_in_params_yaml(stage: str) -> None:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for key in body(stage).get("params", []):
-        found = values
-        for part in key.split("."):
-            assert part in found, key
-            found = found[part]
+def test_parameters_of_a_stage_exist_in_their_file(stage: str) -> None:
+    for entry in body(stage).get("params", []):
+        for file, keys in (entry if isinstance(entry, dict) else {"params.yaml": [entry]}).items():
+            text = (ROOT / file).read_text(encoding="utf-8")
+            values = tomllib.loads(text) if file.endswith(".toml") else yaml.safe_load(text)
+            for key in keys:
+                found = values
+                for part in key.split("."):
+                    assert part in found, key
+                    found = found[part]
+
+
+def test_what_computes_depends_on_the_engines() -> None:
+    engines = {"pyproject.toml": ["project.optional-dependencies.cpu"]}
+    assert [name for name in NAMES if engines in body(name).get("params", [])] == [
+        "cross_validate",
+        "embed",
+        "train",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "lock"), [("cpu", "requirements.txt"), ("gpu", "requirements-gpu.txt")]
+)
+def test_the_engines_are_pinned_as_in_the_lock_file(extra: str, lock: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = set(re.findall(r"^[\w-]+==[\w.]+", (ROOT / lock).read_text(), flags=re.MULTILINE))
+    for requirement in project["optional-dependencies"][extra]:
+        pin = re.sub(r"\[.*?\]", "", requirement).split(";")[0].strip()
+        assert pin in locked, requirement
 
 
 def test_no_stage_that_trains_or_chooses_data_reads_test_predictions() -> None:

@@ -1,4 +1,4 @@
-"""Promises of docs/security.md that no other test holds, and that each promise there has a test."""
+"""Promises of docs/operations.md that no other test holds; each promise there has a test."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_every_pin_has_its_hashes_and_no_address(lock: Path) -> None:
 
 
 def test_every_promise_of_the_docs_has_a_test_that_exists() -> None:
-    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and "`tests/" in line]
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
     assert len(rows) > 15

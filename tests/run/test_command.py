@@ -126,7 +126,7 @@ def test_two_items_of_a_stage_run_at_once_but_one_item_does_not(
 
     assert start(outer, tmp_path, "mobilenet") == 0
     assert codes == [1, 0]
-    assert "train@mobilenet is being made by process" in capsys.readouterr().err
+    assert "train@mobilenet is in use by process" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
-from knee.run import dvc_notes
+from knee.run import dvc_notes, locks
 
 LOCK = """schema: '2.0'
 stages:
@@ -73,3 +75,16 @@ def test_the_starter_of_an_output_is_the_dvc_that_noted_it(project: Path) -> Non
     mine = {"pid": 7, "cmd": "dvc repro"}
     notes.write_text(json.dumps({"write": {str(project / "out"): mine}, "read": {}}))
     assert dvc_notes.starter(project, project / "out") == 7
+
+
+def test_what_a_living_dvc_may_be_writing_is_left_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "dvc.lock").write_text(LOCK[:20])
+    monkeypatch.setattr(locks, "held", functools.partial(locks.held, grace_seconds=0))
+    with (project / ".dvc" / "tmp" / "lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(locks.BusyError, match="the project is in use"):
+            dvc_notes.mend(project)
+    assert (project / "dvc.lock").read_text() == LOCK[:20]
+    assert "dvc.lock" in dvc_notes.mend(project)[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -79,3 +82,53 @@ def test_an_exception_frees_the_lock(lock: Path) -> None:
     assert not lock.parent.exists()
     with locks.held(lock, "sample", grace_seconds=0):
         pass
+
+
+def test_a_file_that_others_lock_too_is_left_there(tmp_path: Path) -> None:
+    lock = tmp_path / "rwlock.lock"
+    with locks.held(lock, "dvc's list", keep=True), lock.open() as other:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        inode = lock.stat().st_ino
+    assert lock.stat().st_ino == inode
+    with lock.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_lock_has_a_holder_while_it_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    if not listed:
+        monkeypatch.setattr(locks, "PROC_LOCKS", tmp_path / "none")
+    elif not locks.PROC_LOCKS.exists():
+        pytest.skip("no list of locks here")
+    lock = tmp_path / "lock"
+    assert locks.holder(lock) is None
+    with locks.held(lock, "x", keep=True):
+        assert locks.holder(lock) == os.getpid()
+        assert locks.holder(lock) == os.getpid()  # looking took nothing away
+    assert locks.holder(lock) is None
+
+
+def test_a_foreign_lock_has_a_holder_without_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PROC_LOCKS", tmp_path / "none")
+    with (tmp_path / "lock").open("w") as stream:
+        assert locks.holder(tmp_path / "lock") is None
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert locks.holder(tmp_path / "lock") == 0
+
+
+def test_a_suspended_holder_is_named_after_a_bounded_wait(
+    lock: Path, holder: subprocess.Popen[str]
+) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    with (
+        pytest.raises(locks.BusyError, match=rf"process {holder.pid}: wait for it, or end it"),
+        locks.held(lock, "train@mobilenet", grace_seconds=0.3),
+    ):
+        pass
+    assert 0.3 <= time.monotonic() - started < 20

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +16,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from knee.run import parameters
+from knee.run import parameter_types, parameters
+from knee.statistics import scores
 
 ROOT = Path(__file__).parents[2]
 CHOICES = [
@@ -28,10 +35,16 @@ def composed(*overrides: str) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+@cache
+def defaults() -> str:
+    """The default configuration as JSON."""
+    return json.dumps(composed())
+
+
 @pytest.fixture
 def values() -> dict[str, Any]:
     """The default configuration."""
-    return composed()
+    return dict(json.loads(defaults()))
 
 
 def load(values: dict[str, Any], folder: Path) -> parameters.Params:
@@ -68,31 +81,223 @@ def test_the_published_experiment_is_leaky_and_says_so(tmp_path: Path) -> None:
     assert read.train.early_stopping_patience == 5
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("train.epochs", "many", "train.epochs: expected int"),
-        ("train.epochs", 0, "train.epochs: 0 is not positive"),
-        ("train.augmentation.contrast", None, "train.augmentation.contrast: expected float"),
-        ("train.augmentation.mixup", 2.0, "train.augmentation.mixup: 2.0 is outside 0-1"),
-        ("split.test_share", 1.5, "split.test_share: 1.5 is outside 0-1"),
-        ("split.protocol", "lucky", "split.protocol: 'lucky' is none of grouped, random"),
-        ("split.protokoll", 1, "unknown key split.protokoll"),
-        ("model.backbones", [], "model.backbones is empty"),
-        ("model.backbones", "xception", "model.backbones: expected a list"),
-    ],
-)
-def test_a_bad_value_is_named_by_its_dotted_path(
-    values: dict[str, Any], tmp_path: Path, key: str, value: object, message: str
-) -> None:
-    section = values
+def changed(values: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    """A copy of `values` with another value of a dotted key."""
+    copy = json.loads(json.dumps(values))
+    section = copy
     *parents, last = key.split(".")
     for parent in parents:
         section = section[parent]
     section[last] = value
+    return dict(copy)
+
+
+NOT_A_NAME = ("", " knees", "knees ", "a/b", "a|b", 'a"b', "a'b", "a\nb", "a\\b")
+WRONG = [
+    ("train.epochs", "many", "train.epochs: 'many' is not a whole number (at least 1, at most"),
+    ("train.epochs", "5", "'5' is not a whole number (at least 1, at most 10000): write 5"),
+    ("train.epochs", 5.0, "train.epochs: 5.0 is not a whole number"),
+    ("train.epochs", 10**12, "1000000000000 is not"),
+    ("train.epochs", True, "train.epochs: True is not a whole number"),
+    ("train.epochs", None, "train.epochs: None is not a whole number"),
+    ("train.learning_rate", "1e-3", "'1e-3' is not a number (at least"),
+    ("train.learning_rate", "1e-3", "at most 1): write 0.001"),
+    ("train.learning_rate", math.nan, "train.learning_rate: nan is not a number"),
+    ("train.learning_rate", math.inf, "train.learning_rate: inf is not a number"),
+    ("train.warmup_epochs", -1, "train.warmup_epochs: -1 is not"),
+    ("train.warmup_epochs", 8, "train.warmup_epochs: 8 of 7 epochs"),
+    ("train.soft_label_deviation", 1e-200, "is neither 0 nor at least"),
+    ("train.augmentation.mixup", 2.0, "train.augmentation.mixup: 2.0 is not a number (at least 0"),
+    ("train.augmentation.mixup", 1e-9, "train.augmentation.mixup: 1e-09 is neither 0 nor at least"),
+    ("train.label_smoothing", 1, "train.label_smoothing: 1 is not a number (at least 0, below 1)"),
+    ("train.seed", 2**32, "train.seed: 4294967296 is not"),
+    ("train.seed", 2**32 - 1, "train.seed: 4294967295 leaves no seeds for 15 folds"),
+    ("audit.seed", 2**32 - 1, "audit.seed: 4294967295 leaves no seeds"),
+    ("audit.alarm_level", 0, "audit.alarm_level: 0 is not a number (above 0, below 1)"),
+    ("audit.interval_level", 1, "audit.interval_level: 1 is not a number (above 0, below 1)"),
+    ("audit.bootstrap_draws", 10**12, "audit.bootstrap_draws: 1000000000000 is not"),
+    ("caution.set_level", 0, "caution.set_level: 0 is not"),
+    ("ingest.hash_radius_bits", 257, "ingest.hash_radius_bits: 257 is not"),
+    ("ingest.image_size_pixels", 8192, "ingest.image_size_pixels: 8192 is not"),
+    ("ingest.lineage_patterns", [""], "ingest.lineage_patterns: '' is not text (characters: at"),
+    ("ingest.lineage_patterns", ["("], "ingest.lineage_patterns: '(' is no regular expression"),
+    ("ingest.copy_patterns", ["a", "a"], "has 'a' twice"),
+    ("data.patient_pattern", "[", "data.patient_pattern: '[' is no regular expression"),
+    ("data.patient_pattern", "P(.)", "data.patient_pattern: 'P(.)' has no group (?P<patient>...)"),
+    ("data.origin_pattern", "P(.)", "data.origin_pattern: 'P(.)' has no named group"),
+    ("data.path", "", "data.path: '' is no path"),
+    ("data.path", "???", "for example -S data.path=/path/to/images"),
+    ("data.path", "/films/$(id)", "is no path"),
+    ("data.path", "~/films", "is no path"),
+    ("data.classes", ["Normal"], "data.classes: 'Normal' alone is nothing to choose from"),
+    ("data.classes", ["Normal", "normal"], "data.classes: ['Normal', 'normal'] has 'normal' twice"),
+    ("data.classes", [0, 1], "data.classes: 0 is not text"),
+    ("data.downloads", ["kaggle"], "data.dataset: '' is no owner/name/versions/number"),
+    ("split.test_share", 1.5, "split.test_share: 1.5 is not a number (above 0, below 1)"),
+    ("split.test_share", 0.85, "validation_share + test_share leave nothing to train on"),
+    ("split.protocol", "lucky", "'lucky' is none of grouped, random, official"),
+    ("model.backbones", [], "model.backbones: [] is not a list of mobilenet, xception (at"),
+    ("model.backbones", "xception", "'xception' is not a list"),
+    ("model.backbones", ["resnet"], "model.backbones: 'resnet' is none of mobilenet, xception"),
+    ("model.backbones", ["xception", "xception"], "has 'xception' twice"),
+    ("model.train_from", "Head", "model.train_from: 'Head' is none of auto, head, all"),
+    ("weights", "None", "weights: 'None' is none of none, imagenet"),
+    ("weights", "", "weights: '' is none of none, imagenet"),
+    ("head.attention_heads", 7, "head.attention_heads: 7 do not divide 64 channels"),
+    ("head.dropout", 1, "head.dropout: 1 is not a number (at least 0, below 1)"),
+    ("cross_validate.heads", {"a/b": {}}, "cross_validate.heads: 'a/b' is no name"),
+    (
+        "register.selection_metric",
+        "brier",
+        "register.selection_metric: 'brier' is none of accuracy",
+    ),
+    ("sample", 3, "sample: 3 is not a mapping"),
+    *(("register.model_name", name, "is no name") for name in NOT_A_NAME),
+    *(("data.classes", ["a", name], "is no name") for name in NOT_A_NAME),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), WRONG)
+def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(
+    values: dict[str, Any], key: str, value: object, message: str
+) -> None:
     with pytest.raises(parameters.ParamsError) as caught:
-        load(values, tmp_path)
+        parameters.check(changed(values, key, value))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("train.epoch", ": did you mean train.epochs?"),
+        ("trian", ": did you mean train?"),
+        ("head.label_smoothing", ": did you mean train.label_smoothing?"),
+        ("sample.q", "; known: patients, size_pixels, seed"),
+    ],
+)
+def test_an_unknown_key_is_told_the_nearest_one(
+    values: dict[str, Any], key: str, nearest: str
+) -> None:
+    with pytest.raises(parameters.ParamsError) as caught:
+        parameters.check(changed(values, key, 1))
+    assert str(caught.value) == f"unknown key {key}{nearest}"
+
+
+@pytest.mark.parametrize("data", ["folder", "osteoporosis", "kellgren_lawrence"])
+def test_a_data_set_without_its_path_says_how_to_give_it(data: str) -> None:
+    with pytest.raises(parameters.ParamsError, match=r"give -S data\.path=/path/to/images"):
+        parameters.check(composed(f"data={data}"))
+
+
+@pytest.mark.parametrize("text", ["2020-01-01: 3", "&a {b: *a}", "- 1", "", "a: ]", "\x00"])
+def test_what_is_no_mapping_of_sections_is_one_error(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(parameters.ParamsError):
+        parameters.load(file)
+
+
+def test_all_wrong_values_are_listed_at_once(values: dict[str, Any]) -> None:
+    wrong = changed(changed(values, "train.epochs", 0), "sample.seed", -1)
+    with pytest.raises(parameters.ParamsError, match=r"^sample\.seed: .*\n  train\.epochs: "):
+        parameters.check(wrong)
+
+
+KEYS = parameters.known_keys()
+STRANGE: tuple[Any, ...] = (
+    math.nan,
+    math.inf,
+    -math.inf,
+    -1,
+    0,
+    1,
+    10**30,
+    0.5,
+    1e-300,
+    "",
+    "5",
+    None,
+    True,
+    [],
+    {},
+)
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if "NAME" not in key])
+def test_what_is_accepted_lies_in_the_range_that_is_documented(
+    values: dict[str, Any], key: str
+) -> None:
+    for value in STRANGE:
+        try:
+            parameters.check(changed(values, key, value))
+        except parameters.ParamsError as error:
+            assert key.rpartition(".")[0] in str(error)  # noqa: PT017
+        else:
+            assert fits(value, KEYS[key]), (key, value)
+
+
+def fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether `value` is what the schema says, for the keywords that are used."""
+    kinds: dict[str, Any] = {
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "string": str,
+        "array": list,
+    }
+    kind = schema.get("type", "object")
+    if not isinstance(value, kinds.get(kind, dict)) or isinstance(value, bool) != (
+        kind == "boolean"
+    ):
+        return False
+    if kind not in ("integer", "number"):
+        return "enum" not in schema or value in schema["enum"]
+    return (
+        math.isfinite(value)
+        and value >= schema.get("minimum", -math.inf)
+        and value > schema.get("exclusiveMinimum", -math.inf)
+        and value <= schema.get("maximum", math.inf)
+        and value < schema.get("exclusiveMaximum", math.inf)
+    )
+
+
+def test_every_number_has_two_limits_and_every_key_an_explanation() -> None:
+    for key, schema in KEYS.items():
+        if schema.get("type") in ("integer", "number"):
+            assert any("inimum" in word for word in schema), key
+            assert any("aximum" in word for word in schema), key
+        assert "description" in schema or "$ref" in schema, key
+
+
+def test_the_explanation_has_a_line_for_each_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parameters.main(["--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "train.epochs" in {line.split()[0] for line in lines}
+    assert [line.split()[0] for line in lines] == [
+        key for key, schema in KEYS.items() if "description" in schema
+    ]
+
+
+def test_the_metrics_that_may_choose_are_those_that_are_computed() -> None:
+    assert parameter_types.METRICS == scores.LARGER_IS_BETTER
+
+
+def test_the_backbones_are_those_of_the_classifiers_table() -> None:
+    source = (ROOT / "knee" / "classifier" / "net" / "backbones.py").read_text(encoding="utf-8")
+    (table,) = [
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "BACKBONES"
+    ]
+    assert isinstance(table, ast.Dict)
+    names = tuple(key.value for key in table.keys if isinstance(key, ast.Constant))
+    assert names == parameter_types.BACKBONES
+
+
+def test_sections_are_frozen(values: dict[str, Any], tmp_path: Path) -> None:
+    read = load(values, tmp_path)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read.train.epochs = 3  # type: ignore[misc]
 
 
 def test_a_missing_key_is_named(values: dict[str, Any], tmp_path: Path) -> None:
@@ -104,14 +309,6 @@ def test_a_missing_key_is_named(values: dict[str, Any], tmp_path: Path) -> None:
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(parameters.ParamsError, match="run from the project's root"):
         parameters.load(tmp_path / "params.yaml")
-
-
-def test_shares_that_leave_nothing_to_train_on_are_refused(
-    values: dict[str, Any], tmp_path: Path
-) -> None:
-    values["split"] |= {"validation_share": 0.5, "test_share": 0.5}
-    with pytest.raises(parameters.ParamsError, match="leave nothing to train on"):
-        load(values, tmp_path)
 
 
 def test_the_recipe_of_grades_goes_with_its_data(tmp_path: Path) -> None:

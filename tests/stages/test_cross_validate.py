@@ -213,14 +213,14 @@ def test_a_whole_backbone_is_trained_where_asked_and_development_predicts_no_tes
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("folds", 1, "cross_validate.folds is 1: at least 2"),
-        ("folds", -1, "cross_validate.folds: -1 is not positive"),
-        ("validation_share", 0, "cross_validate.validation_share is 0"),
+        ("folds", 1, "cross_validate.folds: 1 is not a whole number"),
+        ("folds", -1, "cross_validate.folds: -1 is not a whole number"),
+        ("validation_share", 0, "cross_validate.validation_share: 0 is not a number"),
         ("subset", "test", "cross_validate.subset: 'test' is none of all, development"),
-        ("whole_backbone", "yes", "cross_validate.whole_backbone: expected bool"),
+        ("whole_backbone", "yes", "cross_validate.whole_backbone: 'yes' is not true or false"),
         ("heads", {"linear": {}}, "missing key cross_validate.heads.linear.design"),
         ("heads", {"../up": {}}, "cross_validate.heads: '../up' is no name"),
-        ("heads", ["linear"], "cross_validate.heads: expected a mapping"),
+        ("heads", ["linear"], "cross_validate.heads: ['linear'] is not a mapping"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_one_message(

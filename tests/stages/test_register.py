@@ -286,16 +286,6 @@ def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -
     assert (registered["backbone"], registered["selection"]["metric"]) == ("xception", metric)
 
 
-@pytest.mark.parametrize("metric", ["log_loss", "expected_calibration_error", "brier"])
-def test_an_error_or_an_unknown_figure_cannot_choose(root: Path, metric: str) -> None:
-    write_backbone(root, "mobilenet", 0.7, 0.5)
-    write_backbone(root, "xception", 0.9, 0.5)
-    with pytest.raises(
-        parameters.ParamsError, match=f"selection_metric: '{metric}' is none of acc"
-    ):
-        register.run(with_metric(metric), paths(root, root / "registration.json"))
-
-
 @pytest.fixture
 def arguments(root: Path) -> list[str]:
     write_backbone(root, "mobilenet", 0.9, 0.5)
