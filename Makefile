@@ -60,16 +60,16 @@ doctor: setup ## check the project's health; make doctor MEND=1 mends what can b
 ui: setup ## the MLflow UI on http://127.0.0.1:5000
 	python -m knee.tracking ui
 
-serve: setup ## the champion on http://127.0.0.1:5001 by MLflow's scoring server (docs/serving.md)
+serve: setup ## the champion on http://127.0.0.1:5001 (docs/serving.md)
 	python -m stages.serve
 
-demo: setup ## a page for one film on http://127.0.0.1:8501
+demo: setup ## a page for one image on http://127.0.0.1:8501
 	python -m stages.demo
 
 serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests
 	python -m benchmarks.speed.serve_load $(LOAD)
 
-replay: setup ## write the MLflow runs that waited for a server
+replay: setup ## publish finished trainings that MLflow has not got
 	python -m knee.tracking replay
 
 params: setup ## compose params.yaml from conf/ again

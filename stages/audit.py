@@ -16,6 +16,7 @@ from knee.audit import audit_facts, audit_report, shortcut_scores
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.splits import split_table
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, row_files
 
 log = logging.getLogger(__name__)
@@ -45,15 +46,14 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
     originals = audit_facts.originals(table, patterns)
-    kept = split_table.one_a_picture(table, originals)
-    protocol = shortcut_scores.Protocol(
+    kept = split_table.one_of_each_copy_group(table, originals)
+    protocol = shortcut_scores.ShortcutProtocol(
         folds=asked.folds,
         repeats=asked.repeats,
         permutations=asked.permutations,
         alarm_level=asked.alarm_level,
-        draws=asked.bootstrap_draws,
-        level=asked.interval_level,
         seed=asked.seed,
+        bootstrap=Bootstrap(asked.bootstrap_draws, asked.interval_level, asked.seed),
     )
     facts = {
         **audit_facts.facts(
@@ -76,7 +76,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         megabytes=asked.report_megabytes,
     )
     report, public = audit_report.pages(subject, limits)
-    artifacts.write_json(paths.audit_out, audit_facts.headline(facts))
+    artifacts.write_json(paths.audit_out, audit_facts.dvc_metrics(facts))
     artifacts.write_json(paths.shortcuts_out, audit_facts.shortcut_details(facts))
     artifacts.write_text(paths.report_out, report)
     artifacts.write_text(paths.public_report_out, public)

@@ -22,12 +22,13 @@ from knee.classifier.net import design
 from knee.classifier.training import fold_training
 from knee.drawing import charts
 from knee.evidence.evaluation import evaluation_report, out_of_fold
-from knee.evidence.evaluation.fold_results import FoldResults, Result
+from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
 from knee.splits.cross_validation import Fold
 from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, provenance
 
 SECTIONS = ("oversample", "train")  # beside the head: that a fold and the training have in common
@@ -60,11 +61,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     chosen = settings.cross_validate
     table = records_table.read_records(paths.records)
     kept = _kept(settings, table, split_table.read_split(paths.split))
-    protocol = cross_validation.Protocol(
+    protocol = cross_validation.CrossValidationProtocol(
         chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
     )
     folds = cross_validation.plan_folds(kept, protocol)
-    facts = _facts(settings, paths, settings.head, records_table.class_names(table), kept, folds)
+    facts = _facts(settings, paths, records_table.class_names(table), kept, folds)
     source = feature_source.open_source(paths.features, paths.pixels)
     if source.pixels and not chosen.whole_backbone:
         _write_nothing_ran(paths, facts)
@@ -72,20 +73,13 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     results = _results(settings, paths, settings.head, facts, source, kept, folds)
     predicted = out_of_fold.table(kept, folds, results, facts["classes"])
     others = []
-    for name, head in settings.cross_validate.heads.items():
-        its = _facts(settings, paths, head, facts["classes"], kept, folds)
-        found = _results(settings, paths, head, its, source, kept, folds, name)
+    for name, head in chosen.heads.items():
+        of_head = {**facts, "parameters": _parameters(settings, paths, head)}
+        found = _results(settings, paths, head, of_head, source, kept, folds, name)
         others.append(out_of_fold.table(kept, folds, found, facts["classes"]).assign(head=name))
-    report = out_of_fold.report(
-        predicted,
-        folds,
-        results,
-        facts,
-        draws=chosen.bootstrap_draws,
-        level=chosen.interval_level,
-        seed=chosen.seed,
-    )
-    _write(paths, report, predicted, others, evaluation_report.headline(report))
+    bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
+    report = out_of_fold.report(predicted, folds, results, facts, bootstrap)
+    _write(paths, report, predicted, others, evaluation_report.dvc_metrics(report))
     log.info("%s", "\n".join([out_of_fold.subtitle(report), *scores.lines(report)]))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
 
@@ -101,16 +95,12 @@ def _kept(settings: parameters.Params, table: pd.DataFrame, split: pd.DataFrame)
 def _facts(
     settings: parameters.Params,
     paths: Paths,
-    head: parameters.Head,
     classes: list[str],
     kept: pd.DataFrame,
     folds: Sequence[Fold],
 ) -> dict[str, Any]:
     """What was cross-validated and how; all that decides a fold but split and features."""
     chosen = settings.cross_validate
-    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
-    sections["head"] = parameters.as_dictionary(head)
-    backbone = vars(design.read_design(paths.features))
     leakage = cross_validation.leakage(kept, folds)
     return {
         "backbone": paths.backbone,
@@ -126,8 +116,16 @@ def _facts(
         "seed": chosen.seed,
         "interval_level": chosen.interval_level,
         "data_fingerprint": provenance.fingerprint(paths.records),
-        "parameters": provenance.flatten({"backbone": backbone, **sections}),
+        "parameters": _parameters(settings, paths, settings.head),
     }
+
+
+def _parameters(settings: parameters.Params, paths: Paths, head: parameters.Head) -> dict[str, Any]:
+    """Those of a fold's training, flat."""
+    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    sections["head"] = parameters.as_dictionary(head)
+    backbone = vars(design.read_design(paths.features))
+    return provenance.flatten({"backbone": backbone, **sections})
 
 
 def _results(
@@ -139,7 +137,7 @@ def _results(
     kept: pd.DataFrame,
     folds: Sequence[Fold],
     name: str = "",
-) -> list[Result]:
+) -> list[FoldResult]:
     """The results of all folds with `head`, called `name` where it is not the one of train."""
     state = {
         **facts,
@@ -180,7 +178,7 @@ def _write_nothing_ran(paths: Paths, facts: dict[str, Any]) -> None:
     log.info("%s is not cross-validated: %s", paths.backbone, TOO_DEAR)
     none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
     report = out_of_fold.not_run(facts, TOO_DEAR)
-    _write(paths, report, none, (), out_of_fold.headline_not_run(facts))
+    _write(paths, report, none, (), out_of_fold.dvc_metrics_not_run(facts))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

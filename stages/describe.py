@@ -16,6 +16,7 @@ import pandas as pd
 from knee.promotion import candidates, model_card, subgroups
 from knee.records import records_table
 from knee.run import command, parameters
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, json_files
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,7 @@ def _facts(
             predictions[predictions["subset"] == "test"],
             table,
             candidate.training["classes"],
-            draws=chosen.bootstrap_draws,
-            level=chosen.interval_level,
-            seed=chosen.seed,
+            Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed),
         ),
         "level": chosen.interval_level,
     }

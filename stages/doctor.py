@@ -16,117 +16,75 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from knee.health import (
-    cache,
-    configuration,
-    leftovers,
-    locks,
-    machine,
-    runs,
-    space,
-    versions,
-    weights,
-    workspace,
-)
-from knee.health.project import Project, open_project
+from knee.health import machine, runs, space, storage, weights
+from knee.health.project import Output, Project, open_project
 from knee.health.result import HealthError, Result, guarded, healthy, summary, text
 from knee.run import parameters
-from knee.tracking.pending import pending_folder
 
 Look = tuple[str, Callable[[], Result]]
 PIPELINE, SETTINGS, WORK = "pipeline", "params.yaml", "work"
 
 
 def looks(project: Project, settings: parameters.Params | None, *, mend: bool) -> list[Look]:
-    """Checks and their names, in the order in which they have to mend."""
-    found: list[Look] = [
-        (locks.LOCKS, partial(locks.check_locks, project, mend=mend)),
-        (locks.TASKS, partial(locks.check_queue, project, mend=mend)),
-    ]
+    """Return checks and their names, in the order in which they have to mend."""
+    locks = [project.root / "requirements.txt", project.root / "requirements-gpu.txt"]
+    asked: list[Look] = []
     try:
-        found += _of_outputs(project, settings, mend=mend)
+        outputs = project.outputs()
+        if settings is not None:
+            asked = _of_settings(project, settings, outputs)
     except HealthError as error:
-        found.append((PIPELINE, partial(Result, PIPELINE, "fault", str(error))))
-    found += [
-        (configuration.REMOTES, partial(configuration.check_remotes, project, mend=mend)),
-        (configuration.SITE_CACHE, partial(configuration.check_site_cache, project, mend=mend)),
+        asked = [(PIPELINE, partial(Result, PIPELINE, "fault", str(error)))]
+    return [
+        (storage.CACHE, partial(storage.check_cache, project, mend=mend)),
+        *asked,
+        (storage.REMOTES, partial(storage.check_remotes, project, mend=mend)),
+        (storage.SITE_CACHE, partial(storage.check_site_cache, project, mend=mend)),
         (runs.STORE, partial(runs.check_store, mend=mend)),
         (runs.RUNS, partial(runs.check_runs, mend=mend)),
-        (runs.WAITING, partial(runs.check_waiting, mend=mend)),
-        (versions.PYTHON, partial(versions.check_python, project.root / "pyproject.toml")),
-        (
-            versions.PACKAGES,
-            partial(
-                versions.check_packages,
-                [project.root / "requirements.txt", project.root / "requirements-gpu.txt"],
-            ),
-        ),
+        (runs.MISSING, partial(runs.check_missing, mend=mend)),
+        (machine.PYTHON, partial(machine.check_python, project.root / "pyproject.toml")),
+        (machine.PACKAGES, partial(machine.check_packages, locks)),
         (machine.MACHINE, machine.check_machine),
     ]
-    if settings is not None:
-        embed = settings.embed
-        engine = partial(machine.check_engine, embed.engine, embed.precision)
-        found.append((machine.ENGINE, engine))
-    return found
 
 
-def _of_outputs(project: Project, settings: parameters.Params | None, *, mend: bool) -> list[Look]:
-    """Checks of what dvc.yaml and dvc.lock say; `HealthError` if they cannot be read."""
-    outputs, steps = project.outputs(), project.steps()
-    found: list[Look] = [
-        (cache.CACHE, partial(cache.check_cache, project, outputs, mend=mend)),
-        (cache.RECORDED, partial(cache.check_recorded, project, outputs, mend=mend)),
-        (workspace.WORKSPACE, partial(workspace.check_workspace, project, outputs, mend=mend)),
-        (
-            leftovers.LEFTOVERS,
-            partial(
-                leftovers.check_leftovers, project, outputs, steps, pending_folder(), mend=mend
-            ),
-        ),
-    ]
-    if settings is None:
-        return found
+def _of_settings(
+    project: Project, settings: parameters.Params, outputs: Sequence[Output]
+) -> list[Look]:
+    """Checks of what params.yaml asks for."""
     frozen = settings.model.train_from not in ("all", "auto") or (
         settings.model.train_from == "auto" and settings.weights != "none"
     )
+    films = Path(settings.data.path)
     plan = space.Plan(
-        images=space.images_known(project.root, steps),
+        images=space.images_known(outputs, project.root / films),
         side_pixels=settings.ingest.image_size_pixels,
         views=1 + settings.embed.mirrored_view + settings.embed.augmented_views,
         backbones=settings.model.backbones if frozen else (),
     )
-    needed = space.estimated_bytes(outputs, plan)
     disks = {"the project": project.root, "DVC's cache": project.temporary.parent}
-    disks |= {"DVC's cache": project.cache} if project.cache.exists() else {}
-    disks |= {"temporary files": Path(tempfile.gettempdir())} if _unpacks(settings) else {}
+    if project.cache.exists():
+        disks["DVC's cache"] = project.cache
+    if films.is_file():  # an archive is unpacked into the folder of temporary files
+        disks["temporary files"] = Path(tempfile.gettempdir())
+    needed = space.estimated_bytes(outputs, plan)
     records = {
-        step.flag("--backbone"): project.root / step.flag("--features-out") / "embedding.json"
-        for step in steps
-        if step.flag("--features-out")
+        output.stage.removeprefix("embed@"): output.path / "embedding.json"
+        for output in outputs
+        if output.stage.startswith("embed@") and (output.path / "embedding.json").is_file()
     }
+    asked = (settings.weights, settings.model.backbones, records, project.root)
+    engine = (settings.embed.engine, settings.embed.precision)
     return [
-        *found,
         (space.SPACE, partial(space.check_space, needed, plan, disks)),
-        (
-            weights.WEIGHTS,
-            partial(
-                weights.check_weights,
-                settings.weights,
-                settings.model.backbones,
-                {name: path for name, path in records.items() if path.is_file()},
-                project.root,
-            ),
-        ),
+        (weights.WEIGHTS, partial(weights.check_weights, *asked)),
+        (machine.ENGINE, partial(machine.check_engine, *engine)),
     ]
 
 
-def _unpacks(settings: parameters.Params) -> bool:
-    """Whether films come out of an archive, into the folder of temporary files."""
-    return Path(settings.data.path).is_file()
-
-
 def run(root: Path, params_in: Path, *, mend: bool) -> list[Result]:
-    """All results of the project in `root`, printed one by one.
+    """Run all checks of the project in `root` and print their results one by one.
 
     Raises:
         HealthError: `root` is no DVC project.

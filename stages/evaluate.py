@@ -1,32 +1,36 @@
 """Judge one trained backbone on the test subset, which nothing has read before.
 
 Predictions are of val and test: val is what registration chooses by. Every figure, table and
-picture is of test alone. The training's MLflow run is completed with them.
+chart is of test alone. The training's MLflow run is completed with them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from knee import tracking
 from knee.classifier.attribution import grad_cam
 from knee.classifier.net import devices, model_outputs, saved
+from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import charts, contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions
-from knee.evidence.uncertainty import prediction_limits, uncertainty_report
+from knee.evidence.evaluation.json_contents import TrainingRecord
+from knee.evidence.uncertainty import uncertainty_report
+from knee.evidence.uncertainty.prediction_limits import Observed, PredictionLimits
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
 from knee.statistics import curves, scores
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, row_files
+from knee.storage.arrays import Floats, Pixels
 from knee.synthetic import non_radiographs
 
 if TYPE_CHECKING:
@@ -54,99 +58,86 @@ class Paths:
 
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Judge `backbone`; write figures, predictions and the folder `plots_out`."""
+    chosen = settings.evaluate
     table = records_table.read_records(paths.records)
-    training = evaluation_report.read_training(
-        paths.model / "training.json",
+    trained = TrainedModel.read(paths.model)
+    trained.check_origin(
         paths.backbone,
         records_table.class_names(table),
         records=paths.records,
         split=paths.split,
     )
+    training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
     held = predictions.held_out(table, split_table.read_split(paths.split))
     rows = held["pixel_row"].to_numpy()
     pixels = row_files.read_pixels(paths.pixels, rows)[rows]
     history = evaluation_report.read_history(paths.history)
-    devices.make_deterministic(settings.evaluate.seed)
-    model = saved.load_model(paths.model / "model.keras", training["model_sha256"])
-    limits = prediction_limits.read(paths.model, training)
-    joint = model_outputs.with_features(model)
-    both = model_outputs.split_outputs(saved.predict(joint, pixels), len(limits.classes))
-    predicted = predictions.predictions(held, both.probabilities, training["classes"])
-    predicted["prediction_set"] = limits.sets(
-        predictions.probabilities_of(predicted, training["classes"])
-    )
-    predicted["out_of_distribution"] = limits.scores(both.features)
+    devices.make_deterministic(chosen.seed)
+    model = trained.load()
+    observe = _observer(model, len(training["classes"]))
+    predicted = _predictions(held, observe(pixels), trained)
     is_test = predicted["subset"] == "test"
     test = predicted[is_test].reset_index(drop=True)
-    chosen = settings.evaluate
-    report = evaluation_report.report(
-        test,
-        training,
-        split_metrics,
-        draws=chosen.bootstrap_draws,
-        level=chosen.interval_level,
-        seed=chosen.seed,
-    )
-    films = pixels[is_test.to_numpy()]
-    strange = _strangers(chosen, joint, films, limits)
-    _add_caution(report, settings, test, training, strange)
+    images = pixels[is_test.to_numpy()]
+    bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
+    report = evaluation_report.report(test, training, split_metrics, bootstrap)
+    if len(settings.data.classes) > uncertainty_report.STEPS:  # a scale, not names in some order
+        outcomes = predictions.outcomes(test, training["classes"])
+        share, interval = uncertainty_report.gross_errors(outcomes, bootstrap.level)
+        report["off_by_two"] = share
+        report["confidence_interval"]["off_by_two"] = interval
+    ood_scores = _out_of_distribution_scores(chosen, observe, images, trained.limits)
+    report |= uncertainty_report.report(test, training, *ood_scores, bootstrap)
     artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))
     subtitle = evaluation_report.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
-        _chart(test, training, history, subtitle, folder)
-        _picture(chosen, model, films, test, training["classes"], subtitle, folder)
+        _draw_charts(test, training, history, subtitle, folder)
+        _draw_images(chosen, model, images, test, training["classes"], subtitle, folder)
     artifacts.write_json(paths.test_out, report)
-    artifacts.write_json(paths.headline_out, evaluation_report.headline(report))
+    artifacts.write_json(paths.headline_out, evaluation_report.dvc_metrics(report))
     log.info("%s", "\n".join([subtitle, *scores.lines(report)]))
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
 
 
-def _strangers(
+def _observer(model: keras.Model, classes: int) -> Callable[[Pixels], Observed]:
+    """Probabilities and features of pixels (images, side, side), by one pass each."""
+    joint = model_outputs.with_features(model)
+    return lambda pixels: model_outputs.split_outputs(saved.predict(joint, pixels), classes)
+
+
+def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) -> pd.DataFrame:
+    """The table predictions.csv: probabilities, prediction sets and out-of-distribution scores."""
+    classes = trained.training["classes"]
+    table = predictions.predictions(held, observed.probabilities, classes)
+    table["prediction_set"] = trained.limits.sets(predictions.probabilities_of(table, classes))
+    table["out_of_distribution"] = trained.limits.scores(observed.features)
+    return table
+
+
+def _out_of_distribution_scores(
     chosen: parameters.Evaluate,
-    joint: keras.Model,
-    films: npt.NDArray[np.uint8],
-    limits: prediction_limits.Caution,
-) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.float64]]]:
-    """Unlikeness of drawn pictures, and of some test films as they must not come, by kind."""
+    observe: Callable[[Pixels], Observed],
+    images: Pixels,
+    limits: PredictionLimits,
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Scores of synthetic non-radiographs, and of test images made invalid, by kind."""
     count = chosen.strangers_per_kind
-    if not count or limits.unlikeness is None:
+    if not count or limits.novelty is None:
         return {}, {}
-    drawn = non_radiographs.strangers(films.shape[1], count, chosen.seed)
-    spoiled = non_radiographs.disturbed(films[:: max(len(films) // count, 1)][:count])
-    pictures = np.concatenate([*drawn.values(), *spoiled.values()])
-    observed = model_outputs.split_outputs(saved.predict(joint, pictures), len(limits.classes))
-    found = limits.scores(observed.features)
-    ends = np.cumsum([len(images) for images in (*drawn.values(), *spoiled.values())])
-    parts = np.split(found, ends[:-1])
-    return (
-        dict(zip(drawn, parts[: len(drawn)], strict=True)),
-        dict(zip(spoiled, parts[len(drawn) :], strict=True)),
-    )
+    drawn = non_radiographs.draw_all(images.shape[1], count, chosen.seed)
+    corrupted = non_radiographs.corrupted(images[:: max(len(images) // count, 1)][:count])
+    together = {**drawn, **corrupted}
+    found = limits.scores(observe(np.concatenate([*together.values()])).features)
+    ends = np.cumsum([len(pixels) for pixels in together.values()])
+    parts = dict(zip(together, np.split(found, ends[:-1]), strict=True))
+    return {kind: parts[kind] for kind in drawn}, {kind: parts[kind] for kind in corrupted}
 
 
-def _add_caution(
-    report: dict[str, Any],
-    settings: parameters.Params,
+def _draw_charts(
     test: pd.DataFrame,
-    training: dict[str, Any],
-    strange: tuple[dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.float64]]],
-) -> None:
-    chosen = settings.evaluate
-    draws = uncertainty_report.Draws(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
-    if len(settings.data.classes) > uncertainty_report.STEPS:  # a scale, not names in some order
-        gross = uncertainty_report.gross_errors(test, training, draws)
-        report["off_by_two"] = gross["off_by_two"]
-        report["confidence_interval"]["off_by_two"] = gross["interval"]
-    report["calibration"] = uncertainty_report.calibrated(test, training, draws)
-    report["conformal"] = uncertainty_report.conformal_sets(test, training, draws)
-    report["out_of_distribution"] = uncertainty_report.unlikeness(test, training, *strange, draws)
-
-
-def _chart(
-    test: pd.DataFrame,
-    training: dict[str, Any],
+    training: TrainingRecord,
     history: pd.DataFrame,
     subtitle: str,
     folder: Path,
@@ -158,18 +149,16 @@ def _chart(
     charts.confusion_matrix(tables["confusion"], training["classes"], subtitle, confusion_out)
     charts.roc(tables["roc"], subtitle, folder / "roc.png")
     charts.precision_recall(tables["precision_recall"], subtitle, folder / "precision_recall.png")
-    raw = curves.reliability(
-        test["class_index"].to_numpy(), uncertainty_report.before(test, training)
-    )
-    charts.reliability(tables["reliability"], subtitle, folder / "reliability.png", before=raw)
+    before = curves.reliability(uncertainty_report.before_calibration(test, training))
+    charts.reliability(tables["reliability"], subtitle, folder / "reliability.png", before=before)
     curves_out = folder / "learning_curves.png"
     charts.learning_curves(history, training["best_epoch"], subtitle, curves_out)
 
 
-def _picture(
+def _draw_images(
     chosen: parameters.Evaluate,
     model: keras.Model,
-    pixels: npt.NDArray[np.uint8],
+    pixels: Pixels,
     test: pd.DataFrame,
     class_names: Sequence[str],
     subtitle: str,
@@ -180,7 +169,7 @@ def _picture(
     contact_sheets.worst_mistakes(
         pixels, test, class_names, chosen.worst_mistakes, subtitle, mistakes
     )
-    rows = evaluation_report.explained(test, chosen.explained_images, chosen.seed)
+    rows = evaluation_report.rows_to_explain(test, chosen.explained_images, chosen.seed)
     shown = test.iloc[rows].reset_index(drop=True)
     classes = predictions.probabilities_of(shown, class_names).argmax(axis=1)
     heat = grad_cam.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255

@@ -18,13 +18,15 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.attribution import grad_cam, occlusion, randomisation
-from knee.classifier.net import devices, saved
+from knee.classifier.net import devices
+from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.explanation import bone_masks, explanation_report
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, json_files, row_files
 from knee.storage.arrays import Maps
 
@@ -50,9 +52,10 @@ class Paths:
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
-    """Explain images of `backbone`; write figures, their headline and a picture."""
+    """Explain images of `backbone`; write figures and a picture of maps."""
     chosen = settings.explain
-    training, facts, shown = _read(chosen, paths)
+    trained, facts, shown = _read(chosen, paths)
+    classes = trained.training["classes"]
     rows = shown["pixel_row"].to_numpy()
     pixels = row_files.read_pixels(paths.pixels, rows)[rows]
     bone = bone_masks.read_masks(
@@ -65,56 +68,60 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     )
     patch = occlusion.Patch(chosen.patch_share, chosen.stride_share)
     devices.make_deterministic(chosen.seed)
-    model = grad_cam.halves(saved.load_model(paths.model / "model.keras", training["model_sha256"]))
-    chances = model.probabilities(pixels)
-    predicted = predictions.predictions(shown, chances, training["classes"])
-    maps, redrawn = _maps(chosen, model, pixels, chances.argmax(axis=1), patch)
-    groups = shown["group"].to_numpy()
+    model = grad_cam.halves(trained.load())
+    probabilities = model.probabilities(pixels)
+    predicted = predictions.predictions(shown, probabilities, classes)
+    maps, redrawn = _maps(chosen, model, pixels, probabilities.argmax(axis=1), patch)
     report = facts | explanation_report.report(
         shown["label"].tolist(),
-        training["classes"],
+        classes,
         maps,
         redrawn,
         bone,
         cells=patch.positions,
-        bootstrap=explanation_report.Bootstrap(
-            groups, chosen.bootstrap_draws, chosen.interval_level, chosen.seed
+        images=explanation_report.GroupedImages(
+            shown["group"].to_numpy(),
+            Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed),
         ),
     )
     _picture(chosen, pixels, maps, predicted, evaluation_report.subtitle(facts), paths.picture_out)
     artifacts.write_json(paths.explanation_out, report)
-    artifacts.write_json(paths.headline_out, explanation_report.headline(report))
-    log.info("%s: %s", evaluation_report.subtitle(facts), explanation_report.headline(report))
+    artifacts.write_json(paths.headline_out, explanation_report.dvc_metrics(report))
+    log.info("%s: %s", evaluation_report.subtitle(facts), explanation_report.dvc_metrics(report))
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.explanation_out.parent, reports))
 
 
 def _read(
     chosen: parameters.Explain, paths: Paths
-) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    """The training's record, what the report says of its origin, and the chosen test records."""
+) -> tuple[TrainedModel, dict[str, Any], pd.DataFrame]:
+    """The trained model, what the report says of its origin, and the chosen test records."""
     table = records_table.read_records(paths.records)
-    training = evaluation_report.read_training(
-        paths.model / "training.json",
+    trained = TrainedModel.read(paths.model)
+    trained.check_origin(
         paths.backbone,
         records_table.class_names(table),
         records=paths.records,
         split=paths.split,
     )
+    training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
     json_files.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
     held = predictions.held_out(table, split_table.read_split(paths.split))
     test = held[held["subset"] == "test"].reset_index(drop=True)
-    shown = test.iloc[explanation_report.chosen(test, chosen.images, chosen.seed)].reset_index(
-        drop=True
-    )
+    shown = test.iloc[
+        explanation_report.rows_to_explain(test, chosen.images, chosen.seed)
+    ].reset_index(drop=True)
     facts = {
-        **{name: training[name] for name in explanation_report.FACTS},
+        "backbone": training["backbone"],
+        "model_sha256": training["model_sha256"],
+        "synthetic": training["synthetic"],
+        "split_protocol": training["split_protocol"],
         "leaky": split_metrics["leaky"],
         "records": len(shown),
         "groups": int(shown["group"].nunique()),
     }
-    return training, facts, shown
+    return trained, facts, shown
 
 
 def _maps(

@@ -41,31 +41,31 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
-    same = grouping.SamePicture(
+    same = grouping.CopyRules(
         search(ingest), file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     )
-    limits = archives.Limits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
+    limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
     with archives.opened(paths.images, limits, data.classes, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
-        frame, prints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
+        frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
     frame = record_builder.add_facts(frame, listing.facts, pattern, origin_pattern, key)
-    frame = grouping.add_pictures(frame, prints, same)
+    frame = grouping.add_groups(frame, fingerprints, same)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
-    log.info("%d files: %s; %d pictures", len(frame), counts, frame["picture"].max() + 1)
+    log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)
 
 
-def search(ingest: parameters.Ingest) -> copy_groups.Search:
-    """Where copies are looked for, by the section `ingest` of the parameters."""
-    return copy_groups.Search(
+def search(ingest: parameters.Ingest) -> copy_groups.CopySearch:
+    """Return the settings of the search for copies, by the section `ingest` of the parameters."""
+    return copy_groups.CopySearch(
         ingest.hash_radius_bits,
         ingest.look_alikes,
         ingest.look_alike_correlation,
         ingest.turned_search_images,
-        copy_check.Copy(
+        copy_check.CopyThresholds(
             ingest.copy_correlation,
             ingest.local_correlation,
             ingest.copy_overlap,

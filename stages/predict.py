@@ -19,72 +19,44 @@ import argparse
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from knee import tracking
 from knee.classifier.features import engines
+from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import batch_prediction
 from knee.reading import prepare, source_files
-from knee.reading.canonical_image import Canonical
 from knee.run import parameters
-from knee.storage import artifacts, json_files
-
-USER_ERRORS = (
-    parameters.ParamsError,
-    tracking.TrackingError,
-    engines.EngineError,
-    artifacts.ArtifactError,
-    source_files.FolderError,
-    prediction_limits.CautionError,
-    OSError,
-)
+from knee.run.errors import UserError
+from knee.serving import loading
+from knee.statistics.bootstrap import Bootstrap
+from knee.storage import artifacts
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Classify `chosen.paths`; 1 if none of them could be used."""
     engine = engines.choose(chosen.engine, chosen.precision)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder, name, version = _model(chosen, Path(temporary))
-        training = json_files.read_json(folder / "training.json", batch_prediction.FACTS)
-        canonical = Canonical(
-            **training["preprocessing"], maximum_megapixels=chosen.maximum_megapixels
-        )
-        limits = prediction_limits.read(folder, training)
-        sources = _sources(chosen, training["classes"])
-        from knee.classifier.inference.predictor import Predictor  # Keras: not for a user's mistake
-
-        predictor = Predictor(folder / "model.keras", training["model_sha256"], engine)
-        table = batch_prediction.classify(sources, canonical, predictor, limits)
-    table = table.assign(model=name, version=version)
+    name = loading.champion_unless_named(chosen.model, chosen.params)
+    with loading.trained_model(name, chosen.maximum_megapixels) as trained:
+        sources = _sources(chosen, trained.classes)
+        model = batch_prediction.Model(trained, engine)
+    table = model.classify(sources)
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]
     if chosen.labels and len(usable):
-        sys.stdout.write(json.dumps(_figures(usable, training, chosen), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_figures(usable, trained.training, chosen), indent=2) + "\n")
     logging.info("%d of %d files classified", len(usable), len(table))
-    unlike = int((table["warning"] != "").sum())
-    if unlike:
-        logging.warning("%d of them: %s", unlike, prediction_limits.WARNING)
+    warned = int((table["warning"] != "").sum())
+    if warned:
+        logging.warning("%d of them: %s", warned, prediction_limits.WARNING)
     return 0 if len(usable) else 1
 
 
-def _model(chosen: argparse.Namespace, temporary: Path) -> tuple[Path, str, str]:
-    """Folder, name and version of the model."""
-    if chosen.model and not chosen.model.startswith("models:"):
-        return Path(chosen.model), chosen.model, ""
-    uri = chosen.model
-    if not uri:
-        uri = tracking.champion_uri(parameters.load(chosen.params).register.model_name)
-    fetched = tracking.fetch_model(uri, temporary)
-    return fetched.folder, fetched.name, fetched.version
-
-
-def _sources(chosen: argparse.Namespace, classes: Sequence[str]) -> list[source_files.Source]:
+def _sources(chosen: argparse.Namespace, classes: Sequence[str]) -> list[source_files.SourceFile]:
     if chosen.labels:
         if len(chosen.paths) != 1:
             raise source_files.FolderError("--labels: give one folder with a sub-folder a class")
@@ -104,15 +76,13 @@ def _write(table: pd.DataFrame, out: Path | None, *, labels: bool) -> None:
 
 
 def _figures(
-    usable: pd.DataFrame, training: dict[str, Any], chosen: argparse.Namespace
+    usable: pd.DataFrame, training: TrainingRecord, chosen: argparse.Namespace
 ) -> dict[str, Any]:
     settings = parameters.load(chosen.params).evaluate
     return batch_prediction.figures(
         usable,
         training,
-        draws=settings.bootstrap_draws,
-        level=settings.interval_level,
-        seed=settings.seed,
+        Bootstrap(settings.bootstrap_draws, settings.interval_level, settings.seed),
     )
 
 
@@ -133,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return run(chosen)
-    except USER_ERRORS as error:
+    except (UserError, OSError) as error:
         sys.stderr.write(f"predict: {error}\n")
         return 1
 

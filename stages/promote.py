@@ -16,8 +16,9 @@ from pathlib import Path
 
 from knee import tracking
 from knee.run import parameters
+from knee.run.errors import UserError
 
-LONGEST_REASON = 1000  # letters
+MAXIMUM_REASON_LETTERS = 1000
 log = logging.getLogger(__name__)
 
 
@@ -35,8 +36,8 @@ def _number(text: str) -> str:
 
 
 def _reason(text: str) -> str:
-    if not text.strip() or len(text) > LONGEST_REASON:
-        raise argparse.ArgumentTypeError(f"expected a reason of 1-{LONGEST_REASON} letters")
+    if not text.strip() or len(text) > MAXIMUM_REASON_LETTERS:
+        raise argparse.ArgumentTypeError(f"expected a reason of 1-{MAXIMUM_REASON_LETTERS} letters")
     return " ".join(text.split())
 
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         model_name = parameters.load(chosen.params).register.model_name
         run(model_name, chosen.version, chosen.reason, chosen.by)
-    except (parameters.ParamsError, tracking.TrackingError) as error:
+    except UserError as error:
         sys.stderr.write(f"promote: {error}\n")
         return 1
     return 0

@@ -11,24 +11,23 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from knee import tracking
 from knee.evidence.evaluation import predictions
+from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport
 from knee.promotion import candidates, champion_decision, description, gates
 from knee.run import command, parameters
 from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, json_files
 
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
 SHOWN = ("accuracy", "macro_f1")  # test figures of the closing table
-REPORTS = (
-    ".json",
-    ".html",
-    ".csv",
-    ".png",
-)  # of the pipeline: they go to MLflow, and hold no file names
+INTERVAL_LEVEL = 0.95  # of the comparison with the champion
+# Reports of the pipeline with these endings go to MLflow: they hold no file names.
+REPORTS = (".json", ".html", ".csv", ".png")
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +46,11 @@ class Paths:
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Register the best of `settings.model.backbones` and write `registration_out`."""
     chosen = settings.register
+    if chosen.selection_metric not in scores.LARGER_IS_BETTER:
+        known = ", ".join(scores.LARGER_IS_BETTER)
+        raise parameters.ParamsError(
+            f"register.selection_metric: {chosen.selection_metric!r} is none of {known}"
+        )
     read = {
         name: candidates.read_candidate(name, paths.models / name, paths.metrics / name)
         for name in settings.model.backbones
@@ -55,11 +59,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     rules = champion_decision.Rules(
         classes=next(iter(read.values())).training["classes"],
         metric=chosen.selection_metric,
-        score=scores.metric(chosen.selection_metric),
         minimum_common_groups=chosen.minimum_common_groups,
         minimum_probability=chosen.minimum_probability,
-        draws=chosen.bootstrap_draws,
-        seed=chosen.seed,
+        bootstrap=Bootstrap(chosen.bootstrap_draws, INTERVAL_LEVEL, chosen.seed),
     )
     selection = {
         name: champion_decision.subset_score(candidate.predictions, "val", rules)
@@ -80,11 +82,13 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         )
         for name in read
     }
+    audit = json_files.read_json_if_present(paths.metrics / "audit.json")
+    comparison = json_files.read_json_if_present(paths.comparison / "comparison.json")
     seen = [
         gates.split(best.training["split_protocol"]),
-        gates.audit(json_files.read_json_if_present(paths.metrics / "audit.json")),
+        gates.audit(cast(AuditFacts | None, audit)),
         gates.shortcuts(
-            json_files.read_json_if_present(paths.comparison / "comparison.json"),
+            cast(ComparisonReport | None, comparison),
             best.backbone,
             chosen.minimum_probability,
         ),

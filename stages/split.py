@@ -41,7 +41,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         split = protocols.official_split(table, originals, **wanted)
     else:
         split = protocols.grouped_split(table, originals, **wanted)
-    facts = split_table.summary(table, split, chosen.protocol, synthetic=settings.data.synthetic)
+    facts = split_table.split_metrics(
+        table, split, chosen.protocol, synthetic=settings.data.synthetic
+    )
     artifacts.write_text(paths.split_out, split.to_csv(index=False))
     artifacts.write_json(paths.metrics_out, facts)
     for name, counts in facts["subsets"].items():

@@ -10,10 +10,8 @@ import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from knee.copies import copy_check, copy_groups, hash_search
-from knee.reading import canonical_image, image_formats
+from knee.copies import copy_groups
+from knee.reading import image_formats
 from knee.run import parameters
 from knee.storage.arrays import Integers, Pixels
 from knee.synthetic import cohort
@@ -46,12 +44,9 @@ def main() -> None:
         )
 
 
-def _groups(pictures: list[Pixels], search: copy_groups.Search) -> Integers:
-    both = [hash_search.perceptual_hashes(picture) for picture in pictures]
-    upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
-    side = copy_check.REDUCED_SIDE_PIXELS
-    reduced = np.stack([canonical_image.resize(picture, side, side) for picture in pictures])
-    return copy_groups.copy_groups(upright, mirrored, reduced, search)
+def _groups(pictures: list[Pixels], search: copy_groups.CopySearch) -> Integers:
+    fingerprints = [copy_groups.Fingerprints.of(picture) for picture in pictures]
+    return copy_groups.copy_groups(fingerprints, search)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class FinishedRun:
     def folds(self, repeats: int) -> list[Fold]:
         """Those of cross_validate with so many repeats."""
         chosen = self.settings.cross_validate
-        protocol = cross_validation.Protocol(
+        protocol = cross_validation.CrossValidationProtocol(
             chosen.folds, repeats, chosen.validation_share, chosen.seed
         )
         return cross_validation.plan_folds(self.kept, protocol)

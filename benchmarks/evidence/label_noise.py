@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from knee.statistics import bootstrap
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage.arrays import AnyFloats, Integers
 
 LEVEL = 0.95  # of the intervals
@@ -146,9 +146,8 @@ def _bounded(
     figure: Callable[[AnyFloats], float], groups: Integers, draws: int, seed: int
 ) -> dict[str, float]:
     names, group_of = np.unique(groups, return_inverse=True)
-    drawn = np.concatenate([*bootstrap.draws_of_groups(group_of, len(names), draws, seed)])
-    low, high = np.quantile(
-        [figure(weights) for weights in drawn], ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    )
+    bootstrap = Bootstrap(draws, LEVEL, seed)
+    drawn = np.concatenate([*bootstrap.weights(group_of, len(names))])
+    low, high = bootstrap.ends(np.array([figure(weights) for weights in drawn]))
     value = figure(np.ones(len(groups)))
-    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}

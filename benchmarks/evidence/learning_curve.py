@@ -18,7 +18,8 @@ from benchmarks.evidence import probes
 from benchmarks.evidence.finished_run import FinishedRun
 from knee.drawing import charts, palette
 from knee.splits.cross_validation import Fold
-from knee.statistics import bootstrap
+from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage.arrays import AnyFloats, Integers
 
 METRIC = "macro_f1"
@@ -93,12 +94,13 @@ def measure(
     groups, chosen = run.kept["group"].to_numpy(np.int64), run.settings.cross_validate
     names, group_of = np.unique(groups, return_inverse=True)
     folds = run.folds(repeats)
+    bootstrap = Bootstrap(chosen.bootstrap_draws, LEVEL, chosen.seed)
     curves = []
     for size in sizes:
         made = out_of_fold(features, run.labels, groups, folds, int(size))
-        draws = bootstrap.draws_of_groups(group_of, len(names), chosen.bootstrap_draws, chosen.seed)
+        draws = bootstrap.weights(group_of, len(names))
         weights = np.concatenate([np.ones((1, len(groups))), *draws])
-        parts = [bootstrap.weighted_figures(run.labels, one, weights)[METRIC] for one in made]
+        parts = [scores.weighted_figures(run.labels, one, weights)[METRIC] for one in made]
         curves.append(np.mean(parts, axis=0))
     figures = np.stack(curves, axis=1)  # the pictures themselves, then draws of them
     return {"points": _points(sizes, figures), **_extrapolated(sizes, figures, target)}

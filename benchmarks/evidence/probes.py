@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from knee.evidence.comparison.contenders import INVERSE_PENALTY
+from knee.evidence.comparison.models_and_baselines import INVERSE_PENALTY
 from knee.storage.arrays import AnyFloats, Integers
 
 

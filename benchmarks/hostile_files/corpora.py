@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.machine import ROOT
-from knee.intake.archives import Limits, unpack
+from knee.intake.archives import ArchiveLimits, unpack
 from knee.storage import provenance
 
 PINS: Final = ROOT / "requirements.txt"
-LIMITS: Final = Limits(files=10_000, gigabytes=1)  # of one package
+LIMITS: Final = ArchiveLimits(files=10_000, gigabytes=1)  # of one package
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.hostile_files.pool import Answer, Bounds, answers, failure
-from knee.reading.source_files import Source, list_sources
+from knee.reading.source_files import SourceFile, list_sources
 
 LARGEST_SIDE: Final = 8000  # 64 megapixels
 SHOWN_FAILURES: Final = 100
@@ -65,7 +65,7 @@ def largest(temporary: Path, bounds: Bounds) -> dict[str, Any]:
         path = Path(folder) / "film"
         for name, content in _largest():
             path.write_bytes(content)
-            answer = {"file": name, **_outcome(Source("film", path, ""), bounds)}
+            answer = {"file": name, **_outcome(SourceFile("film", path, ""), bounds)}
             found.append(answer)
             kinds[name] = {
                 "status": answer.get("status", "failed"),
@@ -77,7 +77,7 @@ def largest(temporary: Path, bounds: Bounds) -> dict[str, Any]:
     return {"kinds": kinds, "failures": _failures(found, bounds)}
 
 
-def _outcome(source: Source, bounds: Bounds) -> Answer:
+def _outcome(source: SourceFile, bounds: Bounds) -> Answer:
     from benchmarks.hostile_files.worker import SIDE_PIXELS, outcome
     from knee.reading.canonical_image import Canonical
 

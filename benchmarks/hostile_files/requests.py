@@ -24,7 +24,7 @@ def serve(corpora: Path, model: str = "") -> dict[str, Any]:
 
     Args:
         corpora: folder of the files.
-        model: models:/NAME@ALIAS; "": the champion of params.yaml's registered model.
+        model: models:/NAME@ALIAS or a folder; "": the champion of params.yaml's registered model.
     """
     files = sorted(path for path in corpora.rglob("*") if path.is_file())
     known, failures = bases(corpora), list[dict[str, Any]]()
@@ -79,6 +79,4 @@ def _message(answer: bytes) -> str:
         found = json.loads(answer)
     except ValueError:
         return answer.decode("utf-8", "replace")
-    return str(
-        found.get("message", found.get("detail", found)) if isinstance(found, dict) else found
-    )
+    return str(found.get("message", found) if isinstance(found, dict) else found)

@@ -24,10 +24,10 @@ import numpy as np
 
 from benchmarks.hostile_files.bases import PATIENT, bases
 from benchmarks.hostile_files.mutations import mutated
-from knee.intake.examination import Examined, examine
+from knee.intake.record_builder import ExaminedFile, examine
 from knee.reading import dicom_worker
 from knee.reading.canonical_image import Canonical
-from knee.reading.source_files import Source
+from knee.reading.source_files import SourceFile
 from knee.records.records_table import REJECTED, USED
 
 SIDE_PIXELS: Final = 96
@@ -36,7 +36,7 @@ LONGEST_REASON: Final = 200
 KEY: Final = bytes(32)
 
 
-def outcome(source: Source, canonical: Canonical) -> dict[str, Any]:
+def outcome(source: SourceFile, canonical: Canonical) -> dict[str, Any]:
     """Of one file: its status and reason, or the error; seconds, peak megabytes of each process."""
     _reset_peaks()
     gone_before = _gone_megabytes()
@@ -61,7 +61,7 @@ def outcome(source: Source, canonical: Canonical) -> dict[str, Any]:
     }
 
 
-def broken_promise(examined: Examined, source: Source) -> str:
+def broken_promise(examined: ExaminedFile, source: SourceFile) -> str:
     """What is wrong with a record, by ingest's own contract; "" if nothing."""
     status, reason = examined.columns["status"], examined.columns["reason"]
     if status == REJECTED:
@@ -71,7 +71,7 @@ def broken_promise(examined: Examined, source: Source) -> str:
             return "the reason quotes the file"
         return "" if examined.canonical is None else "rejected, with pixels"
     pixels = examined.canonical
-    if status != USED or pixels is None or examined.prints is None:
+    if status != USED or pixels is None or examined.fingerprints is None:
         return "used, without pixels"
     if pixels.dtype != np.uint8 or pixels.shape != (SIDE_PIXELS, SIDE_PIXELS):
         return f"pixels are {pixels.dtype} {pixels.shape}"
@@ -84,7 +84,7 @@ def broken_promise(examined: Examined, source: Source) -> str:
 
 def _decoders() -> list[int]:
     """Identifiers of the waiting processes that decode DICOM pixels."""
-    return [process.pid for process in dicom_worker.waiting()]
+    return [child.process.pid for child in dicom_worker.IDLE]
 
 
 def _reset_peaks() -> None:
@@ -115,7 +115,7 @@ def _answers() -> Iterator[dict[str, Any]]:
     canonical = Canonical(SIDE_PIXELS, "letterbox", chosen.megapixels)
     known = bases(chosen.corpora)
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
-        source = Source("mutated/film", Path(folder) / "film", "mutated")
+        source = SourceFile("mutated/film", Path(folder) / "film", "mutated")
         for line in sys.stdin:
             made = mutated(int(line), known)
             source.path.write_bytes(made.content)

@@ -56,7 +56,7 @@ def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
         onnx = _onnx_session(model, pixels[:1], Path(folder) / "model.onnx")
     graph = engines.compiled_graph(model, "float32", engines.OPENVINO_BATCH)
     classes = tuple(str(number) for number in range(CLASSES))
-    limits = prediction_limits.Caution(classes, None, None)
+    limits = prediction_limits.PredictionLimits(classes, None, None)
     rates = _best(
         {
             "keras_predict": lambda: saved.predict(model, pixels),

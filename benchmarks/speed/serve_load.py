@@ -1,9 +1,9 @@
-r"""A registered model's server under load, on this machine: requests/s, latency, memory.
+r"""A trained model's server under load, on this machine: requests/s, latency, memory.
 
 python -m benchmarks.speed.serve_load [--requests 10000] [--clients 4] [--most-seconds 1800]
-    [--model models:/NAME@champion] [--out benchmarks/results/serving.json]
+    [--model models:/NAME@champion|FOLDER] [--out benchmarks/results/serving.json]
 
-Starts `python -m stages.serve`, sends PNG and JPEG films, one a request, over a few connections
+Starts `python -m stages.serve`, sends PNG and JPEG images, one a request, over a few connections
 that are kept open, then some requests for Grad-CAM and some malformed ones, and ends the server.
 Exits with 1 if a request was answered wrongly, or if resident memory, the server's and its
 processes' together, grew by more than 10 % between the first tenth of the requests and the last.
@@ -35,21 +35,21 @@ from PIL import Image
 
 from benchmarks.machine import ROOT, describe
 
-FILM_PIXELS = 512
-FILMS = 20
+IMAGE_PIXELS = 512
+IMAGES = 20
 EXPLAINED, MALFORMED = 50, 200
 START_SECONDS = 600
 MOST_GROWTH = 0.10
 BAD = b'{"dataframe_records": [{"image": [[NaN]]}]}'
 
 
-def films() -> list[bytes]:
-    """Bodies of requests: smooth gray pictures with noise, PNG and JPEG in turn."""
+def images() -> list[bytes]:
+    """Bodies of requests: smooth gray images with noise, PNG and JPEG in turn."""
     random = np.random.default_rng(0)
     bodies = []
-    for number in range(FILMS):
+    for number in range(IMAGES):
         small = Image.fromarray(random.integers(0, 200, (12, 12)).astype(np.uint8))
-        smooth = np.asarray(small.resize((FILM_PIXELS, FILM_PIXELS), Image.Resampling.BICUBIC))
+        smooth = np.asarray(small.resize((IMAGE_PIXELS, IMAGE_PIXELS), Image.Resampling.BICUBIC))
         noisy = smooth + random.normal(0, 4, smooth.shape)
         content = io.BytesIO()
         image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
@@ -141,7 +141,7 @@ def measure(
     port: int, server: psutil.Process, requests: int, clients: int, longest: float
 ) -> dict[str, Any]:
     """All figures, of a server that answers."""
-    bodies = films()
+    bodies = images()
     for body in bodies:  # nothing is measured before everything has been used once
         _, first, _ = Client(port).ask(body)
     at_start = resident(server)
@@ -156,7 +156,7 @@ def measure(
     return {
         "requests": len(load.seconds),
         "clients": clients,
-        "film_pixels": FILM_PIXELS,
+        "film_pixels": IMAGE_PIXELS,
         "model": json.loads(first)["predictions"][0]["model"],
         "statuses": {str(status): count for status, count in load.statuses.items()},
         "wrong_answers": wrong

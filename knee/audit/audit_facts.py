@@ -1,6 +1,6 @@
-"""What a data set holds besides bone: copies, conflicts, leakage, and how far shortcuts get.
+"""Facts about a data set: copies, conflicts, leakage, and how far shortcuts get.
 
-`headline` of the facts is metrics/audit.json, `shortcut_details` is metrics/shortcuts.json; the
+`dvc_metrics` of the facts is metrics/audit.json, `shortcut_details` is metrics/shortcuts.json; the
 report for people is in `audit_report`.
 """
 
@@ -30,7 +30,7 @@ PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, 
 
 
 def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:
-    """(records,) False for copies that their file names call derived."""
+    """Return (records,) False for copies that their file names call derived."""
     return file_names.originals(records["source"].tolist(), patterns)
 
 
@@ -42,22 +42,22 @@ def facts(
     split_protocol: str,
     synthetic: bool,
 ) -> dict[str, Any]:
-    """Counts, relations, leakage and origins.
+    """Return counts, relations, leakage and origins.
 
     Args:
         records: the records table.
         split: the split table of the same records.
         patterns: expressions that tell copies by their names.
         split_protocol: grouped | random.
-        synthetic: whether the films are.
+        synthetic: whether the images are.
 
     Raises:
         ArtifactError: the split is of other records.
     """
     if split["record"].tolist() != records["record"].tolist():
         raise ArtifactError("the split is not of these records: run the split stage")
-    films = records[records["pixel_row"] >= 0]
-    several = conflicting_labels(films["picture"].tolist(), films["label"].tolist())
+    images = records[records["pixel_row"] >= 0]
+    several = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
     status = records["status"]
     return {
         "synthetic": synthetic,
@@ -67,41 +67,41 @@ def facts(
         "quarantined": int((status == QUARANTINED).sum()),
         "rejected": int((status == REJECTED).sum()),
         "distinct_files": int(records.loc[records["sha256"] != "", "sha256"].nunique()),
-        "distinct_pixels": int(films["pixel_sha256"].nunique()),
-        "pictures": int(films["picture"].nunique()),
-        "groups": int(films["group"].nunique()),
+        "distinct_pixels": int(images["pixel_sha256"].nunique()),
+        "pictures": int(images["picture"].nunique()),
+        "groups": int(images["group"].nunique()),
         "conflicting_pictures": len(several),
-        "conflicting_groups": int(films.loc[films["picture"].isin(several), "group"].nunique()),
-        "copies": copies(films, patterns),
+        "conflicting_groups": int(images.loc[images["picture"].isin(several), "group"].nunique()),
+        "copies": copies(images, patterns),
         "leakage": {
             "random": random_leakage(records),
             "in_use": round(split_table.leakage(records, split), 6),
         },
-        "origins": origins(films),
+        "origins": origins(images),
     }
 
 
-def copies(films: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
-    """Files beyond the first of their picture, each counted once, by the strongest relation.
+def copies(images: pd.DataFrame, patterns: Patterns) -> dict[str, int]:
+    """Count files beyond the first of their copy group, each once, by the strongest relation.
 
     The same bytes; else the same pixels; else a name that calls it a copy; else a near copy (found
-    by its look). With the number of pictures they add up to the number of films.
+    by its look). With the number of copy groups they add up to the number of images.
     """
-    pixel_hashes = films["pixel_sha256"].tolist()
+    pixel_hashes = images["pixel_sha256"].tolist()
     pairs = list(equal_pairs(pixel_hashes))
-    pairs += equal_pairs(lineage_keys(films["source"].tolist(), patterns))
-    named = len(np.unique(components(len(films), pairs)))
-    files, distinct = films["sha256"].nunique(), films["pixel_sha256"].nunique()
+    pairs += equal_pairs(lineage_keys(images["source"].tolist(), patterns))
+    named = len(np.unique(components(len(images), pairs)))
+    files, distinct = images["sha256"].nunique(), images["pixel_sha256"].nunique()
     return {
-        "same_bytes": len(films) - files,
+        "same_bytes": len(images) - files,
         "same_pixels": files - distinct,
         "same_name": distinct - named,
-        "near_copy": named - films["picture"].nunique(),
+        "near_copy": named - images["picture"].nunique(),
     }
 
 
 def random_leakage(records: pd.DataFrame) -> float | None:
-    """Leakage of the published protocol; None where a class is too small for it."""
+    """Return the leakage of the published protocol; None where a class is too small for it."""
     try:
         split = protocols.random_split(records, folds=2, **PUBLISHED)
     except split_table.SplitError:
@@ -109,11 +109,11 @@ def random_leakage(records: pd.DataFrame) -> float | None:
     return round(split_table.leakage(records, split), 6)
 
 
-def origins(films: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Films by origin and label; the origin "" is unknown. Empty where none is known."""
-    if not (films["origin"] != "").any():
+def origins(images: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Count images by origin and label; the origin "" is unknown. Empty where none is known."""
+    if not (images["origin"] != "").any():
         return {}
-    table = pd.crosstab(films["origin"], films["label"])
+    table = pd.crosstab(images["origin"], images["label"])
     return {
         str(origin): {str(label): int(count) for label, count in row.items()}
         for origin, row in table.iterrows()
@@ -125,44 +125,47 @@ def shortcut_facts(
     split: pd.DataFrame,
     pixels: Pixels,
     kept: pd.DataFrame,
-    protocol: shortcut_scores.Protocol,
+    protocol: shortcut_scores.ShortcutProtocol,
     most_pictures: int,
 ) -> dict[str, Any]:
-    """How well each shortcut predicts the label.
+    """Score each shortcut as a predictor of the label.
 
     Args:
         records: the records table.
         split: the split in use.
         pixels: uint8 (rows, side, side).
-        kept: one used record a picture.
+        kept: one used record of each copy group.
         protocol: how to judge.
-        most_pictures: more are thinned out, by whole groups at random, for the cross-validation.
+        most_pictures: more are subsampled, by whole groups at random, for the cross-validation.
 
     Returns:
         shortcut_pictures, chance, alarms (names), and shortcuts.<name> with the figures of
         `shortcut_scores.cross_validated`, those of the split's test subset under `test`.
     """
     names = class_names(records)
-    chosen = _thinned(kept, most_pictures, protocol.seed)
-    subsets = dict(zip(split["record"], split["subset"], strict=True))
-    asked = records[records["record"].isin(chosen["record"]) | _in_subset(records, subsets)]
-    asked = asked.reset_index(drop=True)
-    labels, groups = (asked[name].to_numpy(np.int64) for name in ("class_index", "group"))
-    inside = np.flatnonzero(asked["record"].isin(chosen["record"]))
-    rows = tuple(
-        np.flatnonzero(asked["record"].map(subsets) == subset) for subset in ("train", "test")
-    )
+    chosen = _subsample_groups(kept, most_pictures, protocol.seed)
+    subset = records["record"].map(split.set_index("record")["subset"])
+    is_chosen = records["record"].isin(chosen["record"])
+    is_needed = is_chosen | subset.isin(("train", "test"))
+    needed = records[is_needed].reset_index(drop=True)
+    labels, groups = (needed[name].to_numpy(np.int64) for name in ("class_index", "group"))
+    inside = np.flatnonzero(is_chosen[is_needed])
+    train, test = (np.flatnonzero(subset[is_needed] == name) for name in ("train", "test"))
     found = {}
-    bar = tqdm(shortcuts(asked, pixels).items(), desc="audit", unit="shortcut", disable=None)
+    bar = tqdm(shortcuts(needed, pixels).items(), desc="audit", unit="shortcut", disable=None)
     for name, shortcut in bar:
-        part = shortcut_scores.part(shortcut, inside)
-        figures = shortcut_scores.cross_validated(
-            part, labels[inside], groups[inside], names, protocol
-        )
-        test = shortcut_scores.held_out(
-            shortcut, labels, groups, names, protocol, (rows[0], rows[1])
-        )
-        found[name] = {**figures, "test": test}
+        found[name] = {
+            **shortcut_scores.cross_validated(
+                shortcut_scores.part(shortcut, inside),
+                labels[inside],
+                groups[inside],
+                names,
+                protocol,
+            ),
+            "test": shortcut_scores.held_out(
+                shortcut, labels, groups, names, protocol, (train, test)
+            ),
+        }
     return {
         "shortcut_pictures": len(chosen),
         "chance": round(1 / max(1, len(names)), 6),
@@ -171,8 +174,8 @@ def shortcut_facts(
     }
 
 
-def headline(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What fits DVC's table of metrics: `facts` without lists, intervals and test figures."""
+def dvc_metrics(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fits DVC's table: `facts` without lists, intervals and test figures."""
     figures = {
         name: {key: one[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "p_value")}
         for name, one in facts["shortcuts"].items()
@@ -184,16 +187,12 @@ def headline(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shortcut_details(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is known of the shortcuts, with intervals and test figures."""
-    told = ("synthetic", "split_protocol", "shortcut_pictures", "chance", "alarms", "shortcuts")
-    return {key: facts[key] for key in told} | {"origins": facts["origins"]}
+    """Return all figures of the shortcuts, with intervals and test figures."""
+    keys = ("synthetic", "split_protocol", "shortcut_pictures", "chance", "alarms", "shortcuts")
+    return {key: facts[key] for key in keys} | {"origins": facts["origins"]}
 
 
-def _in_subset(records: pd.DataFrame, subsets: dict[int, str]) -> pd.Series[bool]:
-    return records["record"].map(subsets).isin(("train", "test"))
-
-
-def _thinned(kept: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+def _subsample_groups(kept: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     """Whole groups at random, as many as have at most `most` records together."""
     if len(kept) <= most:
         return kept

@@ -1,4 +1,4 @@
-"""How well a shortcut predicts the label: grouped cross-validation, intervals, a permutation test.
+"""Scores of shortcuts: grouped cross-validation, intervals, a permutation test.
 
 An alarm looks at balanced accuracy alone: on imbalanced classes a guess of the largest one has a
 high accuracy and means nothing. Chance is one in the number of classes.
@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from knee.audit.shortcuts import Fitted, Shortcut
 from knee.splits.folds import Folds, repeated_folds
-from knee.statistics import bootstrap, scores
+from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap, only
+from knee.statistics.scores import Outcomes, certain
 from knee.storage.arrays import Integers
 
 SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
@@ -25,26 +27,24 @@ ENOUGH_EXCEEDING: Final = 10  # permutations that do as well: it cannot become s
 
 
 @dataclasses.dataclass(frozen=True)
-class Protocol:
-    """How shortcuts are judged.
+class ShortcutProtocol:
+    """Protocol by which shortcuts are judged.
 
     Attributes:
         folds: of the cross-validation, >= 2; fewer where a class has fewer groups.
         repeats: of the cross-validation, each with other folds.
         permutations: of labels between groups of a fold, at most; they use the first repeat.
         alarm_level: an alarm needs a p-value of at most this.
-        draws: of the grouped bootstrap.
-        level: of the intervals, 0-1.
-        seed: of folds, permutations and draws.
+        seed: of folds and permutations.
+        bootstrap: of the intervals.
     """
 
     folds: int
     repeats: int
     permutations: int
     alarm_level: float
-    draws: int
-    level: float
     seed: int
+    bootstrap: Bootstrap
 
 
 def cross_validated(
@@ -52,9 +52,9 @@ def cross_validated(
     labels: Integers,
     groups: Integers,
     class_names: Sequence[str],
-    protocol: Protocol,
+    protocol: ShortcutProtocol,
 ) -> dict[str, Any]:
-    """Figures of `SHOWN` with intervals, p_value and alarm; all None where folds are impossible.
+    """Return `SHOWN` with intervals, p_value and alarm; all None where folds are impossible.
 
     Args:
         shortcut: features of the same records.
@@ -83,7 +83,7 @@ def cross_validated(
 
 
 def part(shortcut: Shortcut, rows: Integers) -> Shortcut:
-    """The same shortcut of fewer records."""
+    """Return the same shortcut of fewer records."""
     return dataclasses.replace(shortcut, features=shortcut.features[rows])
 
 
@@ -92,10 +92,10 @@ def held_out(
     labels: Integers,
     groups: Integers,
     class_names: Sequence[str],
-    protocol: Protocol,
+    protocol: ShortcutProtocol,
     rows: tuple[Integers, Integers],
 ) -> dict[str, Any]:
-    """Figures of `SHOWN` with intervals, fitted to the first and scored on the second `rows`.
+    """Return `SHOWN` with intervals, fitted to the first and scored on the second `rows`.
 
     All None where either is empty.
     """
@@ -111,7 +111,7 @@ def held_out(
 def permuted(
     labels: Integers, groups: Integers, folds: Integers, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """`labels` exchanged between whole groups of the same fold: each gets those of another one.
+    """Exchange `labels` between whole groups of the same fold: each gets those of another one.
 
     A group larger than its giver repeats the giver's labels, a smaller one takes the first. Folds
     keep their shares of the classes: they were made so for the true labels, and shuffled ones
@@ -137,14 +137,6 @@ def permuted(
     return labels[order][starts[given] + place % sizes[given]]
 
 
-def balanced_accuracy(truth: Integers, guesses: Integers) -> float:
-    """Mean recall of the classes that have records."""
-    counts = np.bincount(truth)
-    hits = np.bincount(truth[truth == guesses], minlength=len(counts))
-    present = counts > 0
-    return float((hits[present] / counts[present]).mean())
-
-
 def _bind(shortcut: Shortcut, folds: Folds) -> list[Fitted]:
     features = shortcut.features
     return [shortcut.learner(features[train], features[test]) for train, test in folds]
@@ -163,14 +155,14 @@ def _p_value(
     labels: Integers,
     groups: Integers,
     guesses: Integers,
-    protocol: Protocol,
+    protocol: ShortcutProtocol,
 ) -> float:
     """Share of permutations that do as well, the learner fitted anew to each.
 
     Stops as soon as significance is out of reach: Besag and Clifford 1991,
     https://doi.org/10.1093/biomet/78.2.301.
     """
-    observed = balanced_accuracy(labels, guesses) - 1e-9  # equal is as well
+    observed = _balanced_accuracy(labels, guesses) - 1e-9  # equal is as well
     generator = np.random.default_rng(protocol.seed)
     fold_of = np.empty(len(labels), np.int64)
     for number, (_, inside) in enumerate(folds):
@@ -178,10 +170,16 @@ def _p_value(
     exceeding = 0
     for number in range(1, protocol.permutations + 1):
         shuffled = permuted(labels, groups, fold_of, generator)
-        exceeding += balanced_accuracy(shuffled, _guess(bound, folds, shuffled)) >= observed
+        exceeding += _balanced_accuracy(shuffled, _guess(bound, folds, shuffled)) >= observed
         if exceeding == ENOUGH_EXCEEDING:
             return round(exceeding / number, 6)
     return round((exceeding + 1) / (protocol.permutations + 1), 6)
+
+
+def _balanced_accuracy(truth: Integers, guesses: Integers) -> float:
+    classes = 1 + int(max(truth.max(), guesses.max()))
+    counts = scores.confusion(truth, guesses, np.ones((1, len(truth))), classes)
+    return float(scores.balanced_accuracy(counts)[0])
 
 
 def _figures(
@@ -189,17 +187,10 @@ def _figures(
     guesses: Integers,
     groups: Integers,
     class_names: Sequence[str],
-    protocol: Protocol,
+    protocol: ShortcutProtocol,
 ) -> dict[str, Any]:
-    certain = np.eye(len(class_names))[guesses]
-    figures = scores.score(truth, certain, class_names)
-    ends = bootstrap.intervals(
-        truth, certain, groups, draws=protocol.draws, level=protocol.level, seed=protocol.seed
-    )
-    return {
-        **{name: figures[name] for name in SHOWN},
-        "confidence_interval": {name: ends[name] for name in SHOWN},
-    }
+    outcomes = Outcomes(truth, certain(guesses, len(class_names)), groups, class_names)
+    return only(protocol.bootstrap.figures(outcomes), SHOWN)
 
 
 def _undefined() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is not bone but may give the label away: what each shortcut sees, and how it guesses.
+"""Shortcuts: features that are not bone but may give the label away, and how each is learned.
 
 A shortcut is a table of features, one row a record, and a learner. A learner is bound to training
 and test rows once and then fitted to any labels of them, so that a permutation test, which fits it
@@ -37,14 +37,14 @@ NUMBERS: Final = ("width", "height", "bits", "pixel_spacing_mm", *BORDERS)
 
 @dataclass(frozen=True)
 class Shortcut:
-    """Features (records, n) and who guesses the label from them."""
+    """Features (records, n) and the learner that predicts the label from them."""
 
     features: Features
     learner: Learner
 
 
 def shortcuts(records: pd.DataFrame, pixels: Pixels) -> dict[str, Shortcut]:
-    """All shortcuts of `records`, by name; `origin` only where at least two origins are known.
+    """Return the shortcuts of `records`, by name; `origin` only where two or more are known.
 
     Args:
         records: rows of the records table that have pixels, indexed 0 to n - 1.
@@ -63,7 +63,7 @@ def shortcuts(records: pd.DataFrame, pixels: Pixels) -> dict[str, Shortcut]:
 
 
 def file_metadata(records: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """(records, n) of what the file tells without its picture; unknown spacing is -1."""
+    """Return (records, n) numbers about the file, without its pixels; unknown spacing is -1."""
     numbers = records[list(NUMBERS)].astype(np.float64).fillna(-1)
     area = (records["width"] * records["height"]).clip(lower=1)
     numbers["bytes_a_pixel"] = records["bytes"] / area
@@ -72,7 +72,7 @@ def file_metadata(records: pd.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def ring_and_whole(pixels: Pixels, rows: Integers) -> tuple[Pixels, Pixels]:
-    """The outer ring, uint8 (rows, 448), and the whole, uint8 (rows, 1024), of reduced images."""
+    """Return outer ring, uint8 (rows, 448), and whole, uint8 (rows, 1024), of reduced images."""
     side = pixels.shape[1]
     edge = max(1, round(side * RING_SHARE))
     small = max(1, round(REDUCED_SIDE_PIXELS * RING_SHARE))
@@ -89,12 +89,12 @@ def ring_and_whole(pixels: Pixels, rows: Integers) -> tuple[Pixels, Pixels]:
 
 
 def majority(_: Features, test: Features) -> Fitted:
-    """The most frequent class, whatever the record."""
+    """Predict the most frequent class, whatever the record."""
     return lambda labels: np.full(len(test), np.bincount(labels).argmax(), np.int64)
 
 
 def nearest_neighbour(train: Features, test: Features) -> Fitted:
-    """The class of the training row at the least Euclidean distance, the first of equals."""
+    """Predict the class of the training row at the least Euclidean distance, first of equals."""
     known = train.astype(np.float32)
     length = np.einsum("ij,ij->i", known, known)
     nearest = [
@@ -106,7 +106,7 @@ def nearest_neighbour(train: Features, test: Features) -> Fitted:
 
 
 def linear(train: Features, test: Features) -> Fitted:
-    """Regularised logistic regression on whitened principal components, classes weighing alike."""
+    """Fit regularised logistic regression to whitened principal components, classes balanced."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
 
@@ -121,7 +121,7 @@ def linear(train: Features, test: Features) -> Fitted:
 
 
 def tree(train: Features, test: Features) -> Fitted:
-    """A small decision tree, classes weighing alike."""
+    """Fit a small decision tree, classes weighing alike."""
     from sklearn.tree import DecisionTreeClassifier
 
     model = DecisionTreeClassifier(

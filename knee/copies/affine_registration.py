@@ -1,14 +1,19 @@
-"""Lay one picture over another: affine maps by least squares, and how well the two then agree.
+"""Affine registration of image pairs by least squares, and the agreement of registered pairs.
+
+The inverse compositional Lucas-Kanade algorithm (Baker and Matthews, "Lucas-Kanade 20 years on",
+IJCV 56(3), 2004), for a batch of pairs at once: the gradients are those of the fixed image, taken
+once; each step is solved for the fixed image and its inverse composed with the map. Gain and offset
+of the gray values are free, and pixels that one of the two does not show have no weight, so the
+Hessian is summed anew in each step.
 
 Images are float32 (pairs, side, side). A map is float64 (2, 3): it takes a place (x, y, 1) of the
 fixed image to the place of the moving image that shows the same, both from -1 to 1 between the
-outer edges, so one map holds at every size. Gain and offset of the gray values are free.
+outer edges, so one map holds at every size.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,17 +31,15 @@ FAINT: Final = 0.1  # blocks with less than this share of the strong blocks' ene
 AffineMaps = npt.NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """Images and where they say something, both float32 (pairs, side, side); seen is 0 or 1."""
 
     values: Images
     seen: Images
 
 
-@dataclasses.dataclass(frozen=True)
-class Agreement:
-    """How well two aligned images agree, one value a pair each.
+class Agreement(NamedTuple):
+    """How well registered images agree, float64 (pairs,) each.
 
     Attributes:
         whole: Pearson correlation over what both show, -1 to 1; 0 where one is constant.
@@ -50,23 +53,20 @@ class Agreement:
 
     def put(self, where: npt.NDArray[np.int64], other: Agreement) -> None:
         """Overwrite the values of the pairs `where`."""
-        for field in dataclasses.fields(Agreement):
-            getattr(self, field.name)[where] = getattr(other, field.name)
+        for mine, theirs in zip(self, other, strict=True):
+            mine[where] = theirs
 
     def better(self, other: Agreement) -> Agreement:
-        """Of each pair the one whose smaller correlation is larger."""
+        """Return the better of two registrations of each pair, by its worse correlation."""
         ours = np.minimum(self.whole, self.local) >= np.minimum(other.whole, other.local)
-        return Agreement(
-            np.where(ours, self.whole, other.whole),
-            np.where(ours, self.local, other.local),
-            np.where(ours, self.overlap, other.overlap),
-        )
+        return Agreement(*(np.where(ours, *values) for values in zip(self, other, strict=True)))
 
 
-def shown(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:
-    """The moving images in the fixed ones' places, and where they are seen: (pairs, pixels) each.
+def warp(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:
+    """Resample the moving images in the fixed ones' places, bilinearly.
 
-    Bilinear; the second is 1 or 0.
+    Returns:
+        The values, and where they are seen (1 or 0), float32 (pairs, pixels) each.
     """
     pairs, side, _ = moving.values.shape
     places = (maps.astype(np.float32) @ _places(side) + 1) * np.float32(side / 2) - np.float32(0.5)
@@ -90,16 +90,14 @@ def shown(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:
 
 
 def refine(fixed: Layer, moving: Layer, maps: AffineMaps, iterations: int) -> AffineMaps:
-    """`maps` after so many Gauss-Newton steps towards the least squared difference.
-
-    Inverse compositional: the fixed image's gradients are taken once.
-    """
+    """Return `maps` after so many Gauss-Newton steps towards the least squared difference."""
     pairs = len(fixed.values)
     descent = _steepest_descent(fixed.values)
     flat, seen = fixed.values.reshape(pairs, -1), fixed.seen.reshape(pairs, -1)
     for _ in range(iterations):
-        values, inside = shown(moving, maps)
+        values, inside = warp(moving, maps)
         inside *= seen
+        # Means are taken out of images and gradients alike: so the offset is free.
         values, target = _centred(values, inside), _centred(flat, inside)
         difference = values * _gain(values, target)[:, None] - target
         masked = descent * inside[:, None]
@@ -113,8 +111,8 @@ def refine(fixed: Layer, moving: Layer, maps: AffineMaps, iterations: int) -> Af
 
 
 def agreement(fixed: Layer, moving: Layer, maps: AffineMaps) -> Agreement:
-    """How well the aligned pairs agree; the side must be a multiple of `BLOCKS`."""
-    values, inside = shown(moving, maps)
+    """Return how well the registered pairs agree; the side must be a multiple of `BLOCKS`."""
+    values, inside = warp(moving, maps)
     target = fixed.values.reshape(len(values), -1)
     inside *= fixed.seen.reshape(len(values), -1)
     whole = _correlation(_centred(values, inside), _centred(target, inside))
@@ -123,7 +121,7 @@ def agreement(fixed: Layer, moving: Layer, maps: AffineMaps) -> Agreement:
 
 
 def inverted(maps: AffineMaps) -> AffineMaps:
-    """The maps from the moving images to the fixed ones."""
+    """Return the maps from the moving images to the fixed ones."""
     linear = maps[:, :, :2]
     determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
     safe = np.where(np.abs(determinant) > 1e-6, determinant, 1e-6)  # such a map agrees with nothing
@@ -135,21 +133,21 @@ def inverted(maps: AffineMaps) -> AffineMaps:
 
 
 def composed(outer: AffineMaps, inner: AffineMaps) -> AffineMaps:
-    """First `inner`, then `outer`."""
+    """Return the maps that apply `inner` first, then `outer`."""
     composed = outer[:, :, :2] @ inner
     composed[:, :, 2] += outer[:, :, 2]
     return composed
 
 
 def _places(side: int) -> Images:
-    """float32 (3, pixels): x, y and 1 of each pixel's centre."""
+    """The centre of each pixel as x, y and 1, float32 (3, pixels)."""
     centres = ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
     y, x = np.meshgrid(centres, centres, indexing="ij")
     return np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
 
 
 def _steepest_descent(fixed: Images) -> Images:
-    """float32 (pairs, 6, pixels): how each gray value changes with each number of the map."""
+    """Change of each gray value with each number of the map, float32 (pairs, 6, pixels)."""
     pairs, side, _ = fixed.shape
     down, across = np.gradient(fixed, axis=(1, 2))
     places = _places(side)[None]
@@ -160,16 +158,17 @@ def _steepest_descent(fixed: Images) -> Images:
 
 
 def _count(inside: Images) -> Images:
-    return np.asarray(np.maximum(inside.sum(1, keepdims=True), 1), np.float32)
+    return np.asarray(np.maximum(inside.sum(-1, keepdims=True), 1), np.float32)
 
 
 def _centred(values: Images, inside: Images) -> Images:
-    """Mean 0 inside, 0 outside."""
-    mean = (values * inside).sum(1, keepdims=True) / _count(inside)
+    """`values` with mean 0 inside, along the last axis, and 0 outside."""
+    mean = (values * inside).sum(-1, keepdims=True) / _count(inside)
     return np.asarray((values - mean) * inside, np.float32)
 
 
 def _gain(values: Images, target: Images) -> Images:
+    """The factor that fits `values` to `target` best, bounded below by the contrasts' ratio."""
     energy = np.maximum(np.einsum("ij,ij->i", values, values), 1e-9)
     fitted = np.einsum("ij,ij->i", values, target) / energy
     contrast = np.sqrt(np.einsum("ij,ij->i", target, target) / energy)
@@ -177,7 +176,7 @@ def _gain(values: Images, target: Images) -> Images:
 
 
 def _ridge(hessian: Floats) -> Floats:
-    """A little on the diagonal: where nothing is seen, nothing moves."""
+    """A small diagonal (Tikhonov), so that nothing moves where nothing is seen."""
     trace = np.trace(hessian, axis1=1, axis2=2)
     return np.asarray(np.eye(6) * (1e-3 * trace / 6 + 1e-9)[:, None, None], np.float64)
 
@@ -190,7 +189,7 @@ def _limited(step: Floats) -> AffineMaps:
 
 
 def _correlation(one: Images, two: Images) -> Floats:
-    """Of centred values along the last axis; 0 where one is constant."""
+    """The correlation of centred values along the last axis; 0 where one is constant."""
     product = (one * two).sum(-1, dtype=np.float64)
     energy = (one * one).sum(-1, dtype=np.float64) * (two * two).sum(-1, dtype=np.float64)
     return np.where(energy > 1e-6, product / np.sqrt(np.maximum(energy, 1e-12)), 0.0)
@@ -199,10 +198,8 @@ def _correlation(one: Images, two: Images) -> Floats:
 def _local_correlation(values: Images, target: Images, inside: Images, side: int) -> Floats:
     """The lower quartile of the blocks' correlations; blocks that show little do not count."""
     values, target, inside = (_blocks(one, side) for one in (values, target, inside))
-    count = np.maximum(inside.sum(2, keepdims=True), 1)
-    values = (values - (values * inside).sum(2, keepdims=True) / count) * inside
-    target = (target - (target * inside).sum(2, keepdims=True) / count) * inside
-    energy = np.maximum((values**2).sum(2), (target**2).sum(2)) / count[:, :, 0]
+    values, target = _centred(values, inside), _centred(target, inside)
+    energy = np.maximum((values**2).sum(2), (target**2).sum(2)) / _count(inside)[:, :, 0]
     strong = np.quantile(energy, 0.8, axis=1, keepdims=True)
     telling = (inside.mean(2) >= FULL_BLOCK) & (energy > FAINT * strong)
     correlation = np.where(telling, _correlation(values, target), np.inf)
@@ -213,7 +210,7 @@ def _local_correlation(values: Images, target: Images, inside: Images, side: int
 
 
 def _blocks(values: Images, side: int) -> Images:
-    """(pairs, blocks, pixels of a block)."""
+    """`values` as (pairs, blocks, pixels of a block)."""
     edge = side // BLOCKS
     parts = values.reshape(-1, BLOCKS, edge, BLOCKS, edge).swapaxes(2, 3)
     return parts.reshape(len(values), BLOCKS * BLOCKS, edge * edge)

@@ -1,7 +1,9 @@
-"""Whether two pictures are one: registered coarse to fine, then compared in their detail.
+"""The check whether two images show one radiograph: registered coarse to fine, then compared.
 
-Two knees look alike when blurred. A copy agrees in its detail (band-passed pixels) everywhere, a
-stranger does not, however well it is laid over the other.
+Two knees look alike when blurred. A copy agrees in its detail (a difference of Gaussians)
+everywhere, another radiograph does not, however well it is registered. So pairs are registered in a
+pyramid of three sizes, dropped where a coarser one fails already, and judged at the finest by their
+zero-mean normalised cross-correlation, of the whole and of blocks.
 """
 
 from __future__ import annotations
@@ -9,14 +11,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from knee.copies import affine_registration
-from knee.copies.affine_registration import AffineMaps, Agreement, Layer
+from knee.copies.affine_registration import (
+    AffineMaps,
+    Agreement,
+    Layer,
+    agreement,
+    inverted,
+    refine,
+)
 from knee.storage.arrays import Floats, Images, Pixels
 
 REDUCED_SIDE_PIXELS: Final = 96  # of the image that is registered; pooled by 4, 2 and 1
@@ -27,20 +35,20 @@ SMOOTH_PIXELS: Final = 0.7  # band of the detail: standard deviations of the two
 COARSE_PIXELS: Final = 3.0
 MARGIN_PIXELS: Final = {4: 1, 2: 2, 1: 3}  # at the frame, where a blur sees one side alone
 FILLED: Final = 12  # gray values up to this may be the black that turning or shifting leaves
-FILL_EDGE: Final = 50  # gray values: films fade into black, a filled corner is cut off
+FILL_EDGE: Final = 50  # gray values: radiographs fade into black, a filled corner is cut off
 BATCH_PAIRS: Final = 32  # fits the processor's cache
 
 
 @dataclasses.dataclass(frozen=True)
-class Copy:
-    """What a copy must hold.
+class CopyThresholds:
+    """Smallest agreement of a copy.
 
     Attributes:
         whole: smallest correlation of the aligned detail.
         local: smallest lower quartile of its correlations in 8 x 8 blocks.
-        overlap: smallest share of the picture that both show.
+        overlap: smallest share of the image that both show.
         marked_whole: smallest correlation of a copy with a line or label of its own.
-        marked_local: smallest lower quartile of such a copy: but for its marks it must agree more.
+        marked_local: smallest lower quartile of such a copy: beside its marks it must agree more.
     """
 
     whole: float
@@ -50,25 +58,23 @@ class Copy:
     marked_local: float
 
     def holds(self, agreement: Agreement) -> npt.NDArray[np.bool_]:
-        """One bool a pair."""
+        """Return bool (pairs,): which pairs are copies."""
         plain = (agreement.whole >= self.whole) & (agreement.local >= self.local)
         marked = (agreement.whole >= self.marked_whole) & (agreement.local >= self.marked_local)
         return np.asarray((plain | marked) & (agreement.overlap >= self.overlap))
 
-    def loosened(self, slack: float) -> Copy:
-        """The same with correlations smaller by `slack`."""
-        return Copy(
-            self.whole - slack,
-            self.local - slack,
-            self.overlap,
-            self.marked_whole - slack,
-            self.marked_local - slack,
-        )
+    def loosened(self, slack: float) -> CopyThresholds:
+        """Return the same with all correlations smaller by `slack`."""
+        smaller = {
+            name: value - slack
+            for name, value in dataclasses.asdict(self).items()
+            if name != "overlap"
+        }
+        return dataclasses.replace(self, **smaller)
 
 
-@dataclasses.dataclass(frozen=True)
-class Registered:
-    """Pairs laid over each other: the maps found, and how well each pair agrees then."""
+class Registered(NamedTuple):
+    """Registered pairs: their maps, float64 (pairs, 2, 3), and how well each pair agrees."""
 
     maps: AffineMaps
     agreement: Agreement
@@ -77,7 +83,7 @@ class Registered:
 def register(
     reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str = ""
 ) -> Registered:
-    """Lay the second picture of each pair over the first.
+    """Register the second image of each pair with the first.
 
     Args:
         reduced: uint8 (n, 96, 96).
@@ -87,47 +93,40 @@ def register(
     """
     starts = range(0, len(pairs), BATCH_PAIRS)
 
-    def one(start: int) -> tuple[AffineMaps, Agreement]:
+    def registered(start: int) -> Registered:
         batch = slice(start, start + BATCH_PAIRS)
         return _register(reduced[pairs[batch, 0]], reduced[pairs[batch, 1]], maps[batch])
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        bar = tqdm(pool.map(one, starts), progress, len(starts), disable=None if progress else True)
-        results = [(np.empty((0, 2, 3)), _nothing(0)), *bar]
+        batches = pool.map(registered, starts)
+        bar = tqdm(batches, progress, len(starts), disable=None if progress else True)
+        results = [Registered(np.empty((0, 2, 3)), _nothing(0)), *bar]
+    agreements = zip(*(result.agreement for result in results), strict=True)
     return Registered(
-        np.concatenate([found for found, _ in results]),
-        Agreement(
-            *(
-                np.concatenate([getattr(found, field.name) for _, found in results])
-                for field in dataclasses.fields(Agreement)
-            )
-        ),
+        np.concatenate([result.maps for result in results]),
+        Agreement(*map(np.concatenate, agreements)),
     )
 
 
-def _register(fixed: Pixels, moving: Pixels, maps: AffineMaps) -> tuple[AffineMaps, Agreement]:
-    """One batch; pairs that fail a coarser look are not looked at again."""
+def _register(fixed: Pixels, moving: Pixels, maps: AffineMaps) -> Registered:
+    """One batch; pairs that fail at a coarser size are not looked at again."""
     result = _nothing(len(maps))
     maps, whole, swapped = _coarse(fixed, moving, maps)
-    fixed, moving = (
-        np.where(swapped[:, None, None], two, one)
-        for one, two in ((fixed, moving), (moving, fixed))
-    )
+    swap = swapped[:, None, None]
+    fixed, moving = np.where(swap, moving, fixed), np.where(swap, fixed, moving)
     going = np.flatnonzero(whole >= COARSE_CORRELATION)
     for factor, iterations in ((2, ITERATIONS[1]), (1, ITERATIONS[2])):
         if not len(going):
             break
         one, two = (_level(images[going], factor) for images in (fixed, moving))
-        maps[going] = affine_registration.refine(one, two, maps[going], iterations)
-        found = affine_registration.agreement(one, two, maps[going])
+        maps[going] = refine(one, two, maps[going], iterations)
+        there = agreement(one, two, maps[going])
         if factor == 1:
-            back = affine_registration.agreement(
-                two, one, affine_registration.inverted(maps[going])
-            )
-            result.put(going, found.better(back))
-        going = going[found.whole >= MIDDLE_DETAIL]
-    maps[swapped] = affine_registration.inverted(maps[swapped])
-    return maps, result
+            back = agreement(two, one, inverted(maps[going]))
+            result.put(going, there.better(back))
+        going = going[there.whole >= MIDDLE_DETAIL]
+    maps[swapped] = inverted(maps[swapped])
+    return Registered(maps, result)
 
 
 def _coarse(
@@ -139,22 +138,15 @@ def _coarse(
     source shows nothing there; the other way round they are compared with its bones.
     """
     one, two = (_level(images, 4) for images in (fixed, moving))
-    there = affine_registration.refine(one, two, maps, ITERATIONS[0])
-    back = affine_registration.refine(two, one, affine_registration.inverted(maps), ITERATIONS[0])
-    whole, other = (
-        affine_registration.agreement(one, two, there),
-        affine_registration.agreement(two, one, back),
-    )
-    swapped = other.whole > whole.whole
-    return (
-        np.where(swapped[:, None, None], back, there),
-        np.maximum(whole.whole, other.whole),
-        swapped,
-    )
+    there = refine(one, two, maps, ITERATIONS[0])
+    back = refine(two, one, inverted(maps), ITERATIONS[0])
+    whole, whole_back = agreement(one, two, there).whole, agreement(two, one, back).whole
+    swapped = whole_back > whole
+    return np.where(swapped[:, None, None], back, there), np.maximum(whole, whole_back), swapped
 
 
 def _level(images: Pixels, factor: int) -> Layer:
-    """Pooled by `factor`; band-passed except at the coarsest, which has no detail."""
+    """The pyramid level pooled by `factor`; band-passed except the coarsest, without detail."""
     from scipy.ndimage import gaussian_filter
 
     side = images.shape[1] // factor
@@ -166,7 +158,7 @@ def _level(images: Pixels, factor: int) -> Layer:
 
 
 def _seen(pooled: Images, margin: int) -> Images:
-    """1 but for the frame and the surroundings of hard edges to black: no film made those."""
+    """1, and 0 at the frame and around hard edges to black, which no radiograph has."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     window = (1, 2 * margin + 1, 2 * margin + 1)
@@ -179,4 +171,4 @@ def _seen(pooled: Images, margin: int) -> Images:
 
 
 def _nothing(pairs: int) -> Agreement:
-    return Agreement(*(np.zeros(pairs) for _ in dataclasses.fields(Agreement)))
+    return Agreement(*np.zeros((3, pairs)))

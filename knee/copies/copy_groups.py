@@ -1,45 +1,69 @@
-"""Which images show the same picture: candidates, their own check, and groups without chains.
+"""Copy groups: images that show the same radiograph, found without chains of look-alikes.
 
-Hashes within a radius, and look-alikes in any pose, are candidates. A pair counts after its
-registration alone. A group is kept together only if each member, laid over the group's most
-connected one, agrees with that too: a chain of look-alikes never glues strangers.
+Candidates are pairs whose perceptual hashes lie within a radius, and look-alikes in any pose. A
+pair counts only after its registration. Groups are made by star clustering (Aslam, Pelekhov and
+Rus, JGAA 8(1), 2004): the image with most links is a group's
+centre, and each member, registered with the centre itself, has to agree with it. So a chain of
+look-alikes never joins different radiographs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict, deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from knee.copies import affine_registration, copy_check, hash_search, look_alikes
 from knee.copies.affine_registration import AffineMaps
+from knee.reading.canonical_image import resize
 from knee.records.components import Pair, components
 from knee.storage.arrays import Integers, Pixels
 
-ROUND_PAIRS: Final = 2048  # verified before looking again which images are one already
+ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already
+
+
+class Fingerprints(NamedTuple):
+    """What copies of an image are recognised by.
+
+    Attributes:
+        upright: perceptual hash, uint8 (32,).
+        mirrored: perceptual hash of the mirror image, uint8 (32,).
+        reduced: the image, uint8 (96, 96).
+    """
+
+    upright: Pixels
+    mirrored: Pixels
+    reduced: Pixels
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Fingerprints:
+        """Return those of an image, uint8 (height, width)."""
+        side = copy_check.REDUCED_SIDE_PIXELS
+        return cls(*hash_search.perceptual_hashes(pixels), resize(pixels, side, side))
 
 
 @dataclasses.dataclass(frozen=True)
-class Search:
-    """Where copies are looked for, and what they must hold.
+class CopySearch:
+    """Settings of the search for copies.
 
     Attributes:
         radius_bits: largest distance of the perceptual hashes, of 256.
-        neighbours: look-alikes an image that are verified.
+        neighbours: look-alikes of an image that are verified.
         similarity: smallest correlation of a look-alike's blurred disc.
         turned_images: with more images, only upright and mirrored look-alikes are searched.
-        copy: what an aligned pair must hold.
-        slack: how much less a member must hold against its group's most connected one.
+        copy: smallest agreement of a registered pair.
+        slack: how much smaller that of a member with its group's centre may be.
     """
 
     radius_bits: int
     neighbours: int
     similarity: float
     turned_images: int
-    copy: copy_check.Copy
+    copy: copy_check.CopyThresholds
     slack: float
 
 
@@ -51,29 +75,21 @@ class Links:
     maps: AffineMaps
 
 
-def copy_groups(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
-) -> Integers:
-    """The picture of each image, int64 (n,), numbered by their first images.
-
-    Args:
-        hashes: uint8 (n, 32), see `perceptual_hashes`.
-        mirrored_hashes: uint8 (n, 32), of the mirror images.
-        reduced: uint8 (n, 96, 96).
-        search: where to look, what to demand.
-    """
+def copy_groups(fingerprints: Sequence[Fingerprints], search: CopySearch) -> Integers:
+    """Return the copy group of each image, int64 (n,), numbered by their first images."""
+    hashes, mirrored_hashes, reduced = map(np.stack, zip(*fingerprints, strict=True))
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
-    links = verified(reduced, candidates, search.copy)
+    links = verify(reduced, candidates, search.copy)
     return consistent_groups(reduced, links, search)
 
 
 def find_candidates(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: Search
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: CopySearch
 ) -> Links:
-    """Pairs to verify and where to start, most promising first, each pair once."""
+    """Return the pairs to verify and the maps to start from, most promising pairs first."""
     upright = hash_search.near_pairs(hashes, hashes, search.radius_bits)
     mirrored = hash_search.near_pairs(hashes, mirrored_hashes, search.radius_bits)
-    bank = look_alikes.bank(turned=len(reduced) <= search.turned_images)
+    bank = look_alikes.pose_bank(turned=len(reduced) <= search.turned_images)
     alike = look_alikes.look_alikes(reduced, bank, search.neighbours, search.similarity)
     order = np.lexsort((alike.pairs[:, 1], alike.pairs[:, 0], -alike.similarity))
     identity = np.eye(2, 3)[None]
@@ -89,10 +105,13 @@ def find_candidates(
     return Links(pairs, maps)
 
 
-def verified(reduced: Pixels, candidates: Links, copy: copy_check.Copy) -> Links:
-    """The candidates that hold `copy`; those that others have made one already are passed over."""
+def verify(reduced: Pixels, candidates: Links, copy: copy_check.CopyThresholds) -> Links:
+    """Return the candidates that agree as `copy` demands.
+
+    Pairs that earlier rounds have linked already, directly or through others, are skipped.
+    """
     groups = np.arange(len(reduced))
-    kept: list[Pair] = []
+    linked: list[Pair] = []
     maps: list[AffineMaps] = [np.empty((0, 2, 3))]
     for start in range(0, len(candidates.pairs), ROUND_PAIRS):
         pairs = candidates.pairs[start : start + ROUND_PAIRS]
@@ -100,16 +119,16 @@ def verified(reduced: Pixels, candidates: Links, copy: copy_check.Copy) -> Links
         starts = candidates.maps[start : start + ROUND_PAIRS][apart]
         registered = copy_check.register(reduced, pairs[apart], starts, "copies")
         holds = copy.holds(registered.agreement)
-        kept += [(int(one), int(two)) for one, two in pairs[apart][holds]]
+        linked += [(int(one), int(two)) for one, two in pairs[apart][holds]]
         maps.append(registered.maps[holds])
-        groups = components(len(reduced), kept)
-    return Links(np.array(kept, np.int64).reshape(-1, 2), np.concatenate(maps))
+        groups = components(len(reduced), linked)
+    return Links(np.array(linked, np.int64).reshape(-1, 2), np.concatenate(maps))
 
 
-def consistent_groups(reduced: Pixels, links: Links, search: Search) -> Integers:
-    """Groups whose every member agrees with the most linked one, int64 (n,), by first images.
+def consistent_groups(reduced: Pixels, links: Links, search: CopySearch) -> Integers:
+    """Return groups whose members all agree with their centre, int64 (n,), by first images.
 
-    Those that do not agree with it form groups among themselves by the same rule.
+    Members that do not agree with it form groups among themselves by the same rule.
     """
     slack = search.copy.loosened(search.slack)
     joined: list[Pair] = []
@@ -117,6 +136,7 @@ def consistent_groups(reduced: Pixels, links: Links, search: Search) -> Integers
     while len(pairs):
         centres, members, starts = _spokes(len(reduced), Links(pairs, maps))
         spokes = np.stack([centres, members], axis=1)
+        # A member that is linked to its centre has been registered with it before.
         linked = _contains(spokes, np.concatenate([links.pairs, links.pairs[:, ::-1]]))
         registered = copy_check.register(reduced, spokes[~linked], starts[~linked])
         holds = linked.copy()
@@ -130,7 +150,10 @@ def consistent_groups(reduced: Pixels, links: Links, search: Search) -> Integers
 
 
 def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
-    """Each linked image's centre, itself, and the map from the centre to it along the links."""
+    """Each linked image's centre, itself, and the map from the centre to it along the links.
+
+    A breadth-first search from each centre, in the order of the number of links.
+    """
     neighbours: dict[int, list[tuple[int, AffineMaps]]] = defaultdict(list)
     backward = affine_registration.inverted(links.maps)
     for (fixed, moving), there, back in zip(
@@ -140,7 +163,7 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
         neighbours[moving].append((fixed, back))
     by_degree = sorted(neighbours, key=lambda image: (-len(neighbours[image]), image))
     seen = np.zeros(count, bool)
-    found: list[tuple[int, int, AffineMaps]] = []
+    spokes: list[tuple[int, int, AffineMaps]] = []
     for centre in by_degree:
         if seen[centre]:
             continue
@@ -152,21 +175,12 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
                 if not seen[other]:
                     seen[other] = True
                     onward = affine_registration.composed(step[None], so_far[None])[0]
-                    found.append((centre, other, onward))
+                    spokes.append((centre, other, onward))
                     waiting.append((other, onward))
-    centres, members, maps = zip(*found, strict=True)
+    centres, members, maps = zip(*spokes, strict=True)
     return np.array(centres), np.array(members), np.stack(maps)
 
 
 def _contains(pairs: Integers, among: Integers) -> npt.NDArray[np.bool_]:
     known = set(map(tuple, among.tolist()))
     return np.array([tuple(pair) in known for pair in pairs.tolist()], bool)
-
-
-@dataclasses.dataclass(frozen=True)
-class Prints:
-    """What copies are recognised by: two hashes, uint8 (32,), and uint8 (96, 96)."""
-
-    upright: Pixels
-    mirrored: Pixels
-    reduced: Pixels

@@ -1,6 +1,6 @@
-"""Which records show the same picture, and which the same patient.
+"""Copy groups and patient groups of the records: the columns `picture` and `group`.
 
-Works on the records table; how two images are compared is in `duplicates`.
+How two images are compared is in `copy_groups`.
 """
 
 from __future__ import annotations
@@ -13,32 +13,37 @@ import numpy as np
 import pandas as pd
 
 from knee.copies import copy_groups
-from knee.copies.copy_groups import Prints
+from knee.copies.copy_groups import Fingerprints
 from knee.records import file_names
 from knee.records.components import by_first, components, equal_pairs
 from knee.storage.arrays import Integers
 
 
 @dataclasses.dataclass(frozen=True)
-class SamePicture:
-    """When two files show the same picture.
+class CopyRules:
+    """Rules by which two files are copies of one radiograph.
 
     Attributes:
         search: for copies by their pixels.
         lineage: marks of copies in file names; such names join without a look at the pixels.
     """
 
-    search: copy_groups.Search
+    search: copy_groups.CopySearch
     lineage: file_names.Patterns
 
 
-def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePicture) -> pd.DataFrame:
-    """`frame` with picture and group numbers, each in the order of their first records.
+def add_groups(
+    frame: pd.DataFrame, fingerprints: Sequence[Fingerprints], same: CopyRules
+) -> pd.DataFrame:
+    """Return `frame` with copy groups and groups, each numbered in the order of first records.
 
-    Identical pixels and named copies are one picture at once; one of each such family is compared
-    with the others by its pixels.
+    Identical pixels and named copies are one family at once; one image of each family is compared
+    with the others by its pixels. A group joins the copy groups of one patient.
 
-    `prints` are those of the rows with pixels, in order of pixel_row.
+    Args:
+        frame: the records table.
+        fingerprints: of the rows with pixels, in order of pixel_row.
+        same: when two files are copies.
     """
     usable = frame[frame["pixel_row"] >= 0]
     sources = usable["source"].tolist()
@@ -46,12 +51,7 @@ def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePictur
     pairs += equal_pairs(file_names.lineage_keys(sources, same.lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, same.lineage)
-    copies = copy_groups.copy_groups(
-        np.stack([prints[index].upright for index in chosen]),
-        np.stack([prints[index].mirrored for index in chosen]),
-        np.stack([prints[index].reduced for index in chosen]),
-        same.search,
-    )
+    copies = copy_groups.copy_groups([fingerprints[index] for index in chosen], same.search)
     pictures = by_first(copies[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures
@@ -64,7 +64,7 @@ def add_pictures(frame: pd.DataFrame, prints: Sequence[Prints], same: SamePictur
 def _representatives(
     sources: Sequence[str], families: Integers, patterns: file_names.Patterns
 ) -> list[int]:
-    """For each family its first member whose name is no copy's, else its first."""
+    """The first member of each family whose name is not a copy's, else its first member."""
     stems = [PurePosixPath(source).stem for source in sources]
     derived = np.array([file_names.source_stem(stem, patterns) != stem for stem in stems])
     order = np.lexsort((np.arange(len(sources)), derived, families))

@@ -1,4 +1,10 @@
-"""Pairs of perceptual hashes within a radius: exhaustive for thousands, sampled for millions."""
+"""Perceptual hashes of images, and the search for pairs of hashes within a Hamming radius.
+
+The hash is pHash (Zauner, "Implementation and benchmarking of perceptual image hash functions",
+2010). Up to some ten thousand hashes the search is exhaustive; above it is locality-sensitive
+hashing by bit sampling (Indyk and Motwani, STOC 1998; Gionis, Indyk and Motwani, VLDB 1999), whose
+number of tables follows from the recall asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +14,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from knee.reading.canonical_image import resize
 from knee.storage.arrays import Integers, Pixels
 
+HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
+HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
 EXHAUSTIVE_HASHES: Final = 65_536  # above, `sampled_pairs`
 QUERY_HASHES: Final = 512  # times EXHAUSTIVE_HASHES: the most pairs that are ever held
 RECALL: Final = 0.995  # of `sampled_pairs`, for a pair exactly at the radius; more for nearer ones
@@ -20,8 +29,26 @@ KEPT_NEIGHBOURS: Final = 32  # later ones a hash: bounds the work among masses o
 SEED: Final = 42
 
 
+def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
+    """Return 256-bit hashes of an image and of its mirror image, uint8 (32,) each.
+
+    A bit says whether a low frequency of the cosine transform lies above the median of all.
+
+    Args:
+        pixels: uint8 (height, width).
+    """
+    import imagehash  # takes a third of a second
+
+    reduced = resize(pixels, HASHED_SIDE_PIXELS, HASHED_SIDE_PIXELS)
+    hashes = [
+        np.packbits(imagehash.phash(Image.fromarray(image), hash_size=HASH_SIDE).hash)
+        for image in (reduced, np.ascontiguousarray(reduced[:, ::-1]))
+    ]
+    return hashes[0], hashes[1]
+
+
 def near_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Integers:
-    """Pairs i < j of hashes left[i] and right[j] that differ in at most `radius_bits` bits.
+    """Return pairs i < j of hashes left[i] and right[j] that differ in at most `radius_bits` bits.
 
     Hashes are uint8 (n, bytes), pairs int64 (pairs, 2) in ascending order. Every such pair for up
     to 65,536 hashes, each with a probability of at least 0.995 above. Of a hash's later neighbours
@@ -34,11 +61,11 @@ def near_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Integers:
 
 
 def sampled_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Iterator[Integers]:
-    """Most of the pairs of `near_pairs`, some several times.
+    """Yield most of the pairs of `near_pairs`, some several times.
 
-    Hashes that agree in some random bits are compared: two at the radius agree in all of these
-    with a known probability, which sets the number of tables. In one table a hash is compared
-    with at most 32 others that share its bits.
+    In each table, hashes that agree in some random bits are compared, a hash with at most 32
+    others: two at the radius agree in all of these bits with a known probability, which sets the
+    number of tables.
     """
     bits = left.shape[1] * 8
     sampled = max(1, min(bits, round(math.log2(max(2, len(left))))))
@@ -58,7 +85,8 @@ def sampled_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Iterator[Int
 
 
 def tables(bits: int, sampled: int, radius_bits: int) -> int:
-    """How many draws of `sampled` of `bits` bits find a pair at the radius with `RECALL`."""
+    """Return how many draws of `sampled` of `bits` bits find a pair at the radius with `RECALL`."""
+    # Without replacement: each bit that is drawn is one of those that do not differ.
     agree = math.prod((bits - radius_bits - drawn) / (bits - drawn) for drawn in range(sampled))
     if agree >= 1:
         return 1
@@ -66,13 +94,23 @@ def tables(bits: int, sampled: int, radius_bits: int) -> int:
 
 
 def distances(left: Pixels, right: Pixels, pairs: Integers) -> Integers:
-    """In how many bits left[i] and right[j] differ, int64 (pairs,)."""
+    """Return in how many bits left[i] and right[j] differ, int64 (pairs,)."""
     differing = np.bitwise_count(left[pairs[:, 0]] ^ right[pairs[:, 1]])
     return np.asarray(differing.sum(axis=1, dtype=np.int64))
 
 
+def nearest(
+    first: Integers, second: Integers, distance: npt.NDArray[Any], neighbours: int
+) -> Integers:
+    """Return the places of the `neighbours` nearest `second` of each `first`, in this order."""
+    order = np.lexsort((second, distance, first))
+    _, start, count = np.unique(first[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(start, count)
+    return order[rank < neighbours]
+
+
 def load_faiss() -> Any:
-    """The package, without its notes on the processor."""
+    """Return the package faiss, without its notes on the processor."""
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     import faiss
 
@@ -85,9 +123,9 @@ def _exhaustive_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Iterator
     for start in range(0, len(left), QUERY_HASHES):
         queries = left[start : start + QUERY_HASHES]
         # faiss finds what is strictly nearer than its radius.
-        limits, _, found = index.range_search(queries, radius_bits + 1)
+        limits, _, others = index.range_search(queries, radius_bits + 1)
         one = np.repeat(np.arange(len(queries)) + start, np.diff(limits.astype(np.int64)))
-        pairs = np.stack([one, found.astype(np.int64)], axis=1)
+        pairs = np.stack([one, others.astype(np.int64)], axis=1)
         yield _nearest(pairs[pairs[:, 1] > pairs[:, 0]], left, right)
 
 
@@ -100,27 +138,6 @@ def _keys(hashes: Pixels, chosen: Integers) -> Integers:
 
 
 def _nearest(pairs: Integers, left: Pixels, right: Pixels) -> Integers:
-    """In ascending order, of each first index the `KEPT_NEIGHBOURS` nearest."""
-    order = np.lexsort((pairs[:, 1], distances(left, right, pairs), pairs[:, 0]))
-    _, first, count = np.unique(pairs[order, 0], return_index=True, return_counts=True)
-    rank = np.arange(len(pairs)) - np.repeat(first, count)
-    return pairs[np.sort(order[rank < KEPT_NEIGHBOURS])] if len(pairs) else pairs
-
-
-HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
-HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
-
-
-def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
-    """256-bit hashes of an image, uint8 (height, width), and of its mirror image, uint8 (32,) each.
-
-    The signs of the lowest frequencies of the cosine transform against their median (pHash).
-    """
-    import imagehash  # takes a third of a second
-
-    reduced = resize(pixels, HASHED_SIDE_PIXELS, HASHED_SIDE_PIXELS)
-    hashes = [
-        np.packbits(imagehash.phash(Image.fromarray(image), hash_size=HASH_SIDE).hash)
-        for image in (reduced, np.ascontiguousarray(reduced[:, ::-1]))
-    ]
-    return hashes[0], hashes[1]
+    """The pairs of each first index with its `KEPT_NEIGHBOURS` nearest, in ascending order."""
+    distance = distances(left, right, pairs)
+    return pairs[np.sort(nearest(pairs[:, 0], pairs[:, 1], distance, KEPT_NEIGHBOURS))]

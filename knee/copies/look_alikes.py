@@ -1,8 +1,10 @@
-"""Look-alikes by their blurred middle, whichever way up, mirrored, zoomed: candidates for copies.
+"""Look-alikes in any pose: turned, squashed, mirrored, zoomed or shifted candidates for copies.
 
-A picture turned about its centre keeps a round disc. Each picture is looked up in a bank of poses
-(turned, squashed, mirrored, zoomed) among the discs of all pictures as they are; the pose that
-fits best is where the registration starts.
+Matching against a bank of templates: an image turned about its centre keeps a round disc, so the
+disc of each image, blurred, is taken in every pose of the bank and looked up among the discs of all
+images as they are. Discs have mean 0 and length 1, so their inner product is their correlation, and
+faiss finds the nearest: exhaustively, or for many images in the nearest cells of an inverted file.
+The pose that fits best is where the registration starts.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from knee.copies.affine_registration import AffineMaps
-from knee.copies.hash_search import load_faiss
-from knee.storage.arrays import Images, Pixels
+from knee.copies.hash_search import load_faiss, nearest
+from knee.storage.arrays import Floats, Images, Integers, Pixels
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -30,7 +31,7 @@ DISC_RADIUS: Final = 0.9  # of half a side
 ZOOMS: Final = (1.0, 0.83, 1.2)
 SHIFTS: Final = (0.0, 0.08, -0.08, 0.16, -0.16)  # of half a side, across and down
 ANGLES_DEGREES: Final = tuple(range(15, 360, 15))
-ASPECTS: Final = (0.5, 0.75, 1.0, 1.33, 2.0)  # height to width before the picture became square
+ASPECTS: Final = (0.5, 0.75, 1.0, 1.33, 2.0)  # height to width before the image became square
 BATCH_IMAGES: Final = 64
 EXHAUSTIVE_IMAGES: Final = 20_000  # above, the nearest cells alone are searched
 SEARCHED_CELLS: Final = 24
@@ -47,13 +48,13 @@ class Candidates:
         similarity: float64 (m,), correlation of the discs, -1 to 1.
     """
 
-    pairs: npt.NDArray[np.int64]
+    pairs: Integers
     maps: AffineMaps
-    similarity: npt.NDArray[np.float64]
+    similarity: Floats
 
 
-def bank(turned: bool) -> AffineMaps:
-    """The poses, float64 (poses, 2, 3): upright ones first, all turned ones if asked for."""
+def pose_bank(turned: bool) -> AffineMaps:
+    """Return the poses, float64 (poses, 2, 3), upright ones first, with the turned ones or not."""
     upright = [_pose(0, 1, zoom, mirror) for mirror, zoom in itertools.product((1, -1), ZOOMS)]
     shifted = [
         _pose(0, 1, 1, mirror, (across, down))
@@ -70,19 +71,19 @@ def bank(turned: bool) -> AffineMaps:
 def look_alikes(
     reduced: Pixels, poses: AffineMaps, neighbours: int, similarity: float
 ) -> Candidates:
-    """For each picture its nearest others, in the best upright and the best mirrored pose of each.
+    """Return each image's nearest others, in the best upright and the best mirrored pose of each.
 
-    Exhaustive up to `EXHAUSTIVE_IMAGES` pictures.
+    Exhaustive up to `EXHAUSTIVE_IMAGES` images.
 
     Args:
         reduced: uint8 (n, side, side), the side a multiple of 32.
-        poses: see `bank`.
-        neighbours: at most about so many others a picture.
+        poses: see `pose_bank`.
+        neighbours: at most about so many others for an image.
         similarity: smallest correlation of the discs.
     """
     turning = _operator(poses)
     index = _index(np.concatenate(list(_discs(reduced, _operator(poses[:1]), 1))))
-    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Images]] = []
+    results: list[tuple[Integers, Integers, Images]] = []
     batches = tqdm(
         _discs(reduced, turning, len(poses)),
         "look-alikes",
@@ -91,17 +92,17 @@ def look_alikes(
     )
     mirrors = np.linalg.det(poses[:, :, :2]) < 0
     for number, discs in enumerate(batches):
-        nearest, who = index.search(discs, min(neighbours + 1, len(reduced)))
-        row, rank = np.nonzero(nearest >= similarity)
+        correlations, others = index.search(discs, min(neighbours + 1, len(reduced)))
+        row, rank = np.nonzero(correlations >= similarity)
         moving, pose = row // len(poses) + number * BATCH_IMAGES, row % len(poses)
-        fixed, correlation = who[row, rank], nearest[row, rank]
+        fixed, correlation = others[row, rank], correlations[row, rank]
         # A knee is nearly its own mirror image: the best pose of each kind may be the true one.
         kind = np.where(fixed == moving, -1, 2 * fixed + mirrors[pose])
         chosen = _best(moving, kind, correlation, 2 * neighbours + 1)
         chosen = chosen[kind[chosen] >= 0]
         pairs = np.stack([fixed, moving], axis=1)[chosen]
-        found.append((pairs, pose[chosen], correlation[chosen]))
-    pairs, pose, correlation = (np.concatenate(column) for column in zip(*found, strict=True))
+        results.append((pairs, pose[chosen], correlation[chosen]))
+    pairs, pose, correlation = (np.concatenate(column) for column in zip(*results, strict=True))
     kind = 2 * pairs.max(axis=1) + mirrors[pose]
     chosen = _best(pairs.min(axis=1), kind, correlation, 2 * len(reduced))
     return Candidates(pairs[chosen], poses[pose[chosen]], correlation[chosen].astype(np.float64))
@@ -114,7 +115,7 @@ def _pose(
     mirror: int,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> AffineMaps:
-    """From the pose's places to the upright picture's."""
+    """The map from the pose's places to the upright image's."""
     angle = np.deg2rad(angle_degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shape = np.diag([1.0, aspect])
@@ -123,7 +124,10 @@ def _pose(
 
 
 def _operator(poses: AffineMaps) -> sparse.csr_matrix:
-    """Sparse (poses * places, pixels): the disc of a pooled image in every pose, bilinear."""
+    """The matrix (poses * places, pixels) that takes the disc of a pooled image in every pose.
+
+    Sparse, with the weights of a bilinear interpolation.
+    """
     from scipy import sparse
 
     side = POOLED_SIDE_PIXELS
@@ -150,7 +154,7 @@ def _operator(poses: AffineMaps) -> sparse.csr_matrix:
 
 
 def _discs(reduced: Pixels, operator: sparse.csr_matrix, poses: int) -> Iterator[Images]:
-    """float32 (batch * poses, places), mean 0, length 1; 0 for a constant disc."""
+    """Yield discs by batches, float32 (batch * poses, places): mean 0, length 1, or all 0."""
     from scipy.ndimage import gaussian_filter
 
     edge = reduced.shape[1] // POOLED_SIDE_PIXELS
@@ -165,7 +169,7 @@ def _discs(reduced: Pixels, operator: sparse.csr_matrix, poses: int) -> Iterator
 
 
 def _index(discs: Images) -> Any:
-    """An index of inner products."""
+    """The index of the discs by their inner products."""
     faiss = load_faiss()
     places = discs.shape[1]
     if len(discs) <= EXHAUSTIVE_IMAGES:
@@ -181,21 +185,9 @@ def _index(discs: Images) -> Any:
     return index
 
 
-def _best(
-    one: npt.NDArray[np.int64],
-    two: npt.NDArray[np.int64],
-    similarity: Images,
-    neighbours: int,
-) -> npt.NDArray[np.int64]:
-    """Where each distinct pair is most similar; of each `one` the nearest `neighbours` alone."""
-    order = np.lexsort((-similarity, two, one))
-    order = order[_changes(one[order]) | _changes(two[order])]
-    order = order[np.lexsort((two[order], -similarity[order], one[order]))]
-    first = np.flatnonzero(_changes(one[order]))
-    rank = np.arange(len(order)) - np.repeat(first, np.diff([*first, len(order)]))
-    return order[rank < neighbours]
-
-
-def _changes(values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """True at the first value and wherever one differs from that before it."""
-    return np.concatenate([np.ones(min(1, len(values)), bool), np.diff(values) != 0])
+def _best(one: Integers, two: Integers, similarity: Images, neighbours: int) -> Integers:
+    """Places where each pair is most similar, for the nearest `neighbours` of each `one`."""
+    order: Integers = np.lexsort((-similarity, two, one))
+    changes = np.diff(one[order], prepend=-1) | np.diff(two[order], prepend=-2)
+    order = order[changes != 0]
+    return order[nearest(one[order], two[order], -similarity[order], neighbours)]

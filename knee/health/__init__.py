@@ -1,1 +1,1 @@
-"""What the doctor checks: machine, versions, cache, store of runs."""
+"""The doctor's checks: DVC's storage, the store of runs, space, weights, the machine."""

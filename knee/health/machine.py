@@ -1,17 +1,24 @@
-"""What computes here, and which engine will be used for what."""
+"""What computes here: hardware, the engine, Python, and the packages against their pins."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import platform
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from knee.classifier.features.engines import EngineError, choose
-from knee.health.result import Result, size
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
-MACHINE, ENGINE = "machine", "engine"
+from knee.classifier.features.engines import EngineError, choose
+from knee.health.result import HealthError, Result, plural, size
+
+MACHINE, ENGINE, PACKAGES, PYTHON = "machine", "engine", "packages", "Python"
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = {
     "avx2": "AVX2",
@@ -24,7 +31,7 @@ LEAST_MEMORY_BYTES = 4e9  # TensorFlow, a backbone and a batch of 16
 
 
 def check_machine() -> Result:
-    """Cores, memory, instructions and GPUs."""
+    """Check cores, memory, instructions and GPUs."""
     import psutil
 
     memory = min([psutil.virtual_memory().total, *_limits()])
@@ -46,7 +53,7 @@ def check_engine(
     engine: Literal["auto", "tensorflow", "openvino"],
     precision: Literal["auto", "float32", "bfloat16"],
 ) -> Result:
-    """What `embed.engine` and `embed.precision` mean here; TensorFlow is not started for it."""
+    """Resolve `embed.engine` and `embed.precision` on this machine, without starting TensorFlow."""
     if _gpus() and engine != "openvino":
         saying = "TensorFlow on the GPU embeds and trains, if it is built for it"
         return Result(ENGINE, "ok", f"{saying} (`make GPU=1 setup`)")
@@ -60,8 +67,74 @@ def check_engine(
     return Result(ENGINE, "ok", f"{chosen.name} in {chosen.precision} embeds ({versions})")
 
 
+def check_packages(locks: Sequence[Path]) -> Result:
+    """Compare the installed packages to the lock that fits best (processors or GPUs)."""
+    found = {lock: pins(lock) for lock in locks if lock.is_file()}
+    if not found:
+        return Result(PACKAGES, "fault", "there is no requirements.txt", "restore it from git")
+    differing = {lock: drift(pinned) for lock, pinned in found.items()}
+    best = min(differing, key=lambda lock: len(differing[lock]))
+    names = tuple(differing[best])
+    if names:
+        saying = f"{plural(len(names), 'package')} of {len(found[best])} unlike {best.name}"
+        return Result(PACKAGES, "fault", saying, "`make clean setup` installs the pins", names)
+    return Result(PACKAGES, "ok", f"{len(found[best])} as {best.name} pins them")
+
+
+def check_python(project_file: Path) -> Result:
+    """Compare this interpreter's version to `requires-python`."""
+    try:
+        wanted = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
+        versions = SpecifierSet(wanted["requires-python"])
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise HealthError(f"{project_file.name} does not say which Python it needs") from error
+    here = platform.python_version()
+    if not versions.contains(here, prereleases=True):
+        remedy = "make PYTHON=python3.12 clean setup"
+        return Result(PYTHON, "fault", f"{here}, but {versions} is needed", remedy)
+    return Result(PYTHON, "ok", f"{here} ({versions} is needed)")
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Return name -> pinned version, of the lines that hold for this machine and Python.
+
+    Raises:
+        HealthError: the file is missing or a line is no pin.
+    """
+    try:
+        lines = lock.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise HealthError(f"{lock} cannot be read: {error.strerror}") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        words = line.strip().removesuffix("\\").strip()
+        if not words or words.startswith(("#", "--")):
+            continue
+        try:
+            pin = Requirement(words)
+        except InvalidRequirement as error:
+            raise HealthError(f"{lock.name}, line {number}: {words[:60]!r} is no pin") from error
+        if pin.marker is None or pin.marker.evaluate():
+            found[str(canonicalize_name(pin.name))] = str(pin.specifier).removeprefix("==")
+    return found
+
+
+def drift(pinned: dict[str, str]) -> list[str]:
+    """Return the differences from the pins, as "name 1.2, pinned 1.3"."""
+    differing = []
+    for name, version in sorted(pinned.items()):
+        try:
+            installed = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            differing.append(f"{name} is not installed, pinned {version}")
+            continue
+        if installed != version:
+            differing.append(f"{name} {installed}, pinned {version}")
+    return differing
+
+
 def instructions() -> list[str]:
-    """Those of the processor that matter here."""
+    """Return the instruction sets of the processor that make embedding fast."""
     with contextlib.suppress(OSError):
         for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("flags"):

@@ -1,4 +1,4 @@
-"""What a check found, and the report of all of them."""
+"""The result of a check, and the report of all of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Result:
 
 
 def guarded(check: str, look: Callable[[], Result]) -> Result:
-    """The result of `look`; what it raises is a fault of that check and ends no other."""
+    """Return the result of `look`; an error is a fault of that check and ends no other."""
     try:
         return look()
     except HealthError as error:
@@ -51,12 +51,12 @@ def guarded(check: str, look: Callable[[], Result]) -> Result:
 
 
 def healthy(results: Sequence[Result]) -> bool:
-    """Whether nothing is left to do."""
+    """Return whether nothing is left to do."""
     return all(result.status != "fault" for result in results)
 
 
 def text(result: Result) -> str:
-    """A result's lines: status, check and what was found, then names and remedy."""
+    """Return a result's lines: status, check and what was found, then names and remedy."""
     head = f"{result.status:<8}{result.check:<{INDENT - 8}}"
     lines = textwrap.wrap(f"{head}{printable(result.found)}", WIDTH, subsequent_indent=" " * INDENT)
     lines += [f"{'':{INDENT}}- {printable(name)}" for name in result.names[:NAMES_SHOWN]]
@@ -75,12 +75,12 @@ def text(result: Result) -> str:
 
 
 def printable(words: str) -> str:
-    """`words` without control characters: a file's name may hold any."""
+    """Return `words` without control characters: a file's name may hold any."""
     return "".join(letter if letter.isprintable() else "?" for letter in words)
 
 
 def summary(results: Sequence[Result]) -> str:
-    """One line about all results."""
+    """Return one line about all results."""
     counts = dict.fromkeys(("ok", "mended", "fault"), 0)
     for result in results:
         counts[result.status] += 1
@@ -89,7 +89,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes as people read it: 1.5 GB."""
+    """Return a number of bytes as people read it: 1.5 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return (
@@ -100,5 +100,5 @@ def size(count: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Count and noun: 1 file, 2 files."""
+    """Return count and noun: 1 file, 2 files."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,4 +1,4 @@
-"""MLflow's store: readable, with this MLflow's tables, no run left open, none waiting."""
+"""MLflow's store: readable, with this MLflow's tables, no run left open, none missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import datetime
 import importlib.util
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,25 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from knee.health.result import HealthError, Result, plural
-from knee.tracking.pending import waiting_folders
-from knee.tracking.processes import close_stale_runs, is_alive
-from knee.tracking.publishing import replay_pending
+from knee.tracking.processes import close_stale_runs, stale_runs
+from knee.tracking.publishing import finished, missing, replay
 from knee.tracking.store import TrackingError, connect, shown_uri, tracking_uri
 
-STORE, RUNS, WAITING = "store of runs", "runs left open", "runs that wait"
+STORE, RUNS, MISSING = "store of runs", "runs left open", "trainings in MLflow"
 SQLITE = "sqlite:///"
 LOCKED_SECONDS = 5.0
-OPEN_RUNS = """
-select runs.run_uuid, tags.key, tags.value from runs
-left join tags on tags.run_uuid = runs.run_uuid
-    and tags.key in ('host', 'pid', 'process_started', 'mlflow.runName')
-where runs.status = 'RUNNING' and runs.lifecycle_stage = 'active'
-"""
-Tags = dict[str, str]
 
 
 def check_store(*, mend: bool) -> Result:
-    """The SQLite file is whole and has the tables of the installed MLflow; a server answers."""
+    """Check the SQLite file and its tables, or that a server answers."""
     file = _file()
     if file is None:
         return _server()
@@ -61,47 +52,34 @@ def check_store(*, mend: bool) -> Result:
 
 
 def check_runs(*, mend: bool) -> Result:
-    """Runs called RUNNING of a process on this machine that has ended."""
+    """Look for runs called RUNNING of a process of this machine that has ended."""
     file = _file()
     if file is not None and not file.exists():
         return Result(RUNS, "ok", "none")
-    running = _open_runs() if file is None else _open_rows(file)
-    here = socket.gethostname()
-    stale = [
-        tags
-        for tags in running
-        if tags.get("host") == here
-        and not is_alive(tags.get("pid", ""), tags.get("process_started", ""))
-    ]
+    store = connect()
+    stale = stale_runs(store)
     if not stale:
-        others = f"; {len(running)} are at work" if running else ""
-        return Result(RUNS, "ok", f"none{others}")
-    names = tuple(
-        f"{tags.get('mlflow.runName', tags['id'])} (process {tags.get('pid')})" for tags in stale
-    )
+        return Result(RUNS, "ok", "none")
+    names = tuple(f"{run.info.run_name} (process {run.data.tags['pid']})" for run in stale)
     saying = f"{plural(len(stale), 'run')} RUNNING whose process has ended"
     if not mend:
         remedy = "make doctor MEND=1 closes them as KILLED, and so does the next training"
         return Result(RUNS, "fault", saying, remedy, names)
-    closed = close_stale_runs(connect())
+    closed = close_stale_runs(store)
     return Result(RUNS, "mended", f"{saying}: {closed} closed as KILLED", names=names)
 
 
-def check_waiting(*, mend: bool) -> Result:
-    """Finished trainings that MLflow has not got yet."""
-    waiting = waiting_folders()
-    if not waiting:
-        return Result(WAITING, "ok", "none")
-    names = tuple(folder.name for folder in waiting)
-    saying = f"{plural(len(waiting), 'finished training')} not in MLflow yet"
-    if not mend:
-        return Result(WAITING, "fault", saying, "make replay", names)
-    written = replay_pending()
-    left = tuple(folder.name for folder in waiting_folders())
-    if left:
-        remedy = f"make replay, once {shown_uri()} answers; its messages name what is damaged"
-        return Result(WAITING, "fault", f"{saying}; {written} written", remedy, left)
-    return Result(WAITING, "mended", f"{saying}: {written} written", names=names)
+def check_missing(*, mend: bool) -> Result:
+    """Look for finished trainings of the project whose figures MLflow has not got."""
+    if not finished():
+        return Result(MISSING, "ok", "no training is finished")
+    names = tuple(missing())
+    if not names:
+        return Result(MISSING, "ok", "none")
+    saying = f"{plural(len(names), 'finished training')} not in MLflow yet"
+    if mend and replay():
+        return Result(MISSING, "mended", f"{saying}: written", names=names)
+    return Result(MISSING, "fault", saying, "make replay; it says what stands in the way", names)
 
 
 def _file() -> Path | None:
@@ -114,7 +92,7 @@ def _server() -> Result:
     try:
         connect()
     except TrackingError as error:
-        remedy = "start it, or mend MLFLOW_TRACKING_URI; until then runs wait in pending_runs"
+        remedy = "start it, or mend MLFLOW_TRACKING_URI; `make replay` then writes the missing runs"
         return Result(STORE, "fault", str(error), remedy)
     return Result(STORE, "ok", f"{shown_uri()} answers")
 
@@ -140,24 +118,6 @@ def _restoring(file: Path) -> str:
         f"restore a backup; or move {file.name} away, `make setup`, and `dvc repro --force "
         "register` writes the present models' runs again from their files"
     )
-
-
-def _open_rows(file: Path) -> list[Tags]:
-    """Tags of the runs that are open, by SQL: importing MLflow takes seconds."""
-    found: dict[str, Tags] = {}
-    with _reading(file) as database:
-        for run_id, key, value in database.execute(OPEN_RUNS):
-            found.setdefault(run_id, {"id": run_id})[str(key)] = str(value)
-    return list(found.values())
-
-
-def _open_runs() -> list[Tags]:
-    """The same of a server."""
-    client = connect().client
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    query = "attributes.status = 'RUNNING'"
-    runs = client.search_runs(experiments, query) if experiments else []
-    return [{"id": run.info.run_id, **run.data.tags} for run in runs]
 
 
 def _migrations() -> tuple[str, set[str]]:

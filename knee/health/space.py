@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from knee.health.project import Output, Step
+from knee.health.project import Output
 from knee.health.result import Result, size
 
 SPACE = "disk space"
@@ -25,7 +25,7 @@ FEATURE_BYTES = 2  # float16
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides how large pixels and features become.
+    """The facts that decide how large pixels and features become.
 
     Attributes:
         images: rows of the pixels; 0 if they are not known.
@@ -52,28 +52,24 @@ class Plan:
         return self.images * self.views * cells * channels * FEATURE_BYTES
 
 
-def images_known(root: Path, steps: Sequence[Step]) -> int:
-    """Rows of the pixels that ingest wrote, else files that it is to read; 0 if neither is there.
+def images_known(outputs: Sequence[Output], films: Path) -> int:
+    """Count the rows of the pixels that ingest wrote, else the files of the folder `films`.
 
-    Files in an archive are not counted.
+    Returns:
+        The number of images; 0 if neither is there. Files in an archive are not counted.
     """
-    for step in steps:
-        pixels, films = step.flag("--pixels-out"), step.flag("--images")
-        if not pixels:
-            continue
-        if (root / pixels).is_file():
+    for output in outputs:
+        if output.stage == "ingest" and output.path.suffix == ".npy" and output.path.is_file():
             try:
-                rows = np.load(root / pixels, mmap_mode="r", allow_pickle=False)
+                rows = np.load(output.path, mmap_mode="r", allow_pickle=False)
             except (ValueError, OSError, EOFError):
                 return 0
             return int(rows.shape[0]) if rows.ndim else 0
-        if films and (root / films).is_dir():
-            return sum(path.is_file() for path in (root / films).rglob("*"))
-    return 0
+    return sum(path.is_file() for path in films.rglob("*")) if films.is_dir() else 0
 
 
 def estimated_bytes(outputs: Sequence[Output], plan: Plan) -> int:
-    """Bytes that a whole run needs with all copies.
+    """Estimate the bytes that a whole run needs with all copies.
 
     Pixels and features are computed from the parameters where the number of images is known;
     all else is as large as dvc.lock says that it was.
@@ -90,7 +86,7 @@ def estimated_bytes(outputs: Sequence[Output], plan: Plan) -> int:
 
 
 def check_space(needed: int, plan: Plan, folders: Mapping[str, Path]) -> Result:
-    """Free bytes on the disks of `folders` (name -> an existing folder) against an estimate."""
+    """Compare the free bytes of the disks of `folders` (name -> existing folder) to an estimate."""
     free = {name: shutil.disk_usage(path).free for name, path in folders.items()}
     name, least = min(free.items(), key=lambda item: item[1])
     basis = f"estimated for {plan.images} images" if plan.images else "estimated from dvc.lock"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from knee.health.cache import md5_of
 from knee.health.result import Result, plural
+from knee.health.storage import md5_of
+from knee.storage import provenance
+from knee.storage.artifacts import ArtifactError
+from knee.storage.json_files import read_json
 
 WEIGHTS = "weights"
 HDF5 = b"\x89HDF\r\n\x1a\n"
+SHA256_LETTERS = 64
 # What Keras downloads for `weights: imagenet`, and its MD5 where Keras knows one.
 DOWNLOADS = {
     "mobilenet": ("mobilenet_1_0_224_tf_no_top.h5", ""),
@@ -26,7 +28,7 @@ DOWNLOADS = {
 def check_weights(
     weights: str, backbones: Sequence[str], embeddings: Mapping[str, Path], root: Path
 ) -> Result:
-    """The weights that params.yaml asks for.
+    """Check the weights that params.yaml asks for.
 
     Args:
         weights: none, imagenet, or a folder with `<backbone>.h5`, from `root` if relative.
@@ -88,10 +90,7 @@ def _damage(file: Path) -> str:
 def _made_with(record: Path, file: Path) -> bool:
     """Whether features come from this file; a record that names no file is no contradiction."""
     try:
-        recorded = str(json.loads(record.read_text(encoding="utf-8"))["weights"])
-    except (OSError, ValueError, KeyError, TypeError):
+        recorded = str(read_json(record, ["weights"])["weights"])
+    except ArtifactError:
         return True
-    if len(recorded) != hashlib.sha256().digest_size * 2:
-        return True
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == recorded
+    return len(recorded) != SHA256_LETTERS or recorded == provenance.fingerprint(file)

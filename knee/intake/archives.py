@@ -1,8 +1,11 @@
-"""A zip or tar from anywhere -> a temporary folder with its files, or a refusal.
+"""A zip or tar from anywhere to a temporary folder with its files, or a refusal.
 
 Nothing in an archive is trusted: names, links, declared sizes. One unsafe member and all of it is
 refused. Members are written one by one below a fresh folder; the unpacking of zipfile and tarfile
 themselves is never called. An archive inside the archive stays one.
+
+`opened` is the way in, `unpack` decides between zip and tar, and both hand each member to a
+`_Target`, which knows where it goes and when it is too much.
 """
 
 from __future__ import annotations
@@ -22,13 +25,21 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, cast
+from typing import BinaryIO, Final, cast
 
 from knee.run.errors import UserError
+from knee.run.messages import quoted
 
 MAXIMUM_HEADER_BYTES: Final = 1 << 20  # of a tar's extended header, which is read as a whole
+CHUNK_BYTES: Final = 1 << 20
+GIGABYTE: Final = 10**9
+# Radiographs compress up to about tenfold, blank ones in 16 bits a hundredfold; deflate's limit,
+# which bombs come near, is a thousandfold. Below the grace nothing is at stake.
+MAXIMUM_RATIO: Final = 200
+RATIO_GRACE_BYTES: Final = 100 * 10**6
+RESOURCE_FORKS: Final = "__MACOSX"  # what macOS adds to its zips: no file of the user's
 EXTENDED_HEADERS: Final = (b"x", b"g", b"X", b"L", b"K")
 OTHER_ARCHIVES: Final = (b"7z\xbc\xaf\x27\x1c", b"Rar!")
 DAMAGES: Final = (
@@ -47,8 +58,20 @@ DAMAGES: Final = (
 log = logging.getLogger(__name__)
 
 
+class ArchiveError(UserError):
+    """The archive is not opened, or not to its end; the message says why and what to do."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Opened:
+class ArchiveLimits:
+    """What an archive may hold at most: members, and gigabytes (10^9 bytes) once unpacked."""
+
+    files: int
+    gigabytes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFolder:
     """A folder with the data.
 
     Attributes:
@@ -64,9 +87,9 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(
-    path: Path, limits: Limits, classes: Sequence[str], *, flat: bool = False
-) -> Iterator[Opened]:
-    """The folder `path` itself, or the archive `path` in a folder that is gone afterwards.
+    path: Path, limits: ArchiveLimits, classes: Sequence[str], *, flat: bool = False
+) -> Iterator[DataFolder]:
+    """Yield the folder `path` itself, or the archive `path` in a folder that is gone afterwards.
 
     A single top folder in an archive is looked through, unless it is one of the `classes`, or has
     no folder in it: then it is a class. With `flat` no folder is a class.
@@ -75,19 +98,19 @@ def opened(
         ArchiveError: no archive, or one that is unsafe, too large, encrypted or damaged.
     """
     if not path.is_file():
-        yield Opened(path, path)
+        yield DataFolder(path, path)
         return
     with tempfile.TemporaryDirectory(prefix="knee-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         unpack(path, folder, limits)
         top = _top_folder(folder)
         if top and top.name not in classes and (flat or any(p.is_dir() for p in top.iterdir())):
-            yield Opened(top, path, top.name)
+            yield DataFolder(top, path, top.name)
         else:
-            yield Opened(folder, path)
+            yield DataFolder(folder, path)
 
 
-def unpack(path: Path, folder: Path, limits: Limits) -> None:
+def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
     """Write every file of the archive `path` below the empty `folder`.
 
     Raises:
@@ -98,7 +121,7 @@ def unpack(path: Path, folder: Path, limits: Limits) -> None:
             head = stream.read(512)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
-    target = Target(path, folder, limits)
+    target = _Target(path, folder, limits)
     target.check_disk(path.stat().st_size)
     try:
         if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -123,7 +146,14 @@ def _top_folder(folder: Path) -> Path | None:
     return only if only and only.is_dir() and not only.name.startswith(".") else None
 
 
-def _unpack_zip(path: Path, target: Target) -> None:
+def _damaged(path: Path, error: Exception) -> ArchiveError:
+    cause = " ".join(str(error).split())[:100] or type(error).__name__
+    return ArchiveError(
+        f"{path} is damaged, cut off or no archive ({cause}): fetch or pack it again"
+    )
+
+
+def _unpack_zip(path: Path, target: _Target) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         for member in members:  # nothing is written before all have been looked at
@@ -137,10 +167,10 @@ def _unpack_zip(path: Path, target: Target) -> None:
                 target.make_folder(name)
                 continue
             with archive.open(member) as content:
-                target.write(name, Counted(content, target))
+                target.write(name, _Counted(content.read, target).read)
 
 
-def _check_zip_member(member: zipfile.ZipInfo, target: Target) -> None:
+def _check_zip_member(member: zipfile.ZipInfo, target: _Target) -> None:
     target.place(_zip_name(member))
     if member.flag_bits & 1:
         raise ArchiveError(
@@ -152,8 +182,44 @@ def _check_zip_member(member: zipfile.ZipInfo, target: Target) -> None:
 
 
 def _zip_name(member: zipfile.ZipInfo) -> str:
-    """Some programs for Windows write the backslash."""
+    """The member's name with slashes: some programs for Windows write the backslash."""
     return member.filename.replace("\\", "/")
+
+
+def _unpack_tar(path: Path, head: bytes, target: _Target) -> None:
+    with contextlib.ExitStack() as stack:
+        stream = _Counted(stack.enter_context(_decompressed(path, head)).read, target)
+        archive = stack.enter_context(
+            tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", tarinfo=_StrictHeader)
+        )
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+            if member.isdir():
+                target.make_folder(member.name)
+                continue
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None or member.issparse():
+                target.place(member.name)
+                raise target.unsafe("is a link, a device or a sparse file")
+            target.write(member.name, content.read)
+        while stream.read(CHUNK_BYTES):
+            pass  # the checksum of what is compressed stands behind it
+        if stream.content_bytes > archive.offset:
+            raise ArchiveError(f"{path} goes on behind its end: pack its parts one by one")
+
+
+def _decompressed(path: Path, head: bytes) -> BinaryIO:
+    """The tar inside; tarfile's own detection would not say what is wrong."""
+    if head.startswith(b"\x1f\x8b"):
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if head.startswith(b"BZh"):
+        return cast(BinaryIO, bz2.open(path, "rb"))
+    if head.startswith(b"\xfd7zXZ\0"):
+        return cast(BinaryIO, lzma.open(path, "rb"))
+    if head[257:262] == b"ustar":
+        return path.open("rb")
+    advice = "unpack it yourself" if head.startswith(OTHER_ARCHIVES) else "check data.path"
+    raise ArchiveError(f"{path} is no folder and no zip, tar, tar.gz, tar.bz2 or tar.xz: {advice}")
 
 
 class _StrictHeader(tarfile.TarInfo):
@@ -175,84 +241,10 @@ class _StrictHeader(tarfile.TarInfo):
         return header
 
 
-def _unpack_tar(path: Path, head: bytes, target: Target) -> None:
-    with contextlib.ExitStack() as stack:
-        stream = Counted(stack.enter_context(_decompressed(path, head)), target)
-        archive = stack.enter_context(
-            tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", tarinfo=_StrictHeader)
-        )
-        while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
-            if member.isdir():
-                target.make_folder(member.name)
-                continue
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is None or member.issparse():
-                target.place(member.name)
-                raise target.unsafe("is a link, a device or a sparse file")
-            target.write(member.name, content)
-        while stream.read(CHUNK_BYTES):
-            pass  # the checksum of what is compressed stands behind it
-        if stream.content_bytes > archive.offset:
-            raise ArchiveError(f"{path} goes on behind its end: pack its parts one by one")
+class _Target:
+    """The empty folder for the members of one archive, and what has been counted so far."""
 
-
-def _decompressed(path: Path, head: bytes) -> BinaryIO:
-    """The tar inside; tarfile's own detection would not say what is wrong."""
-    if head.startswith(b"\x1f\x8b"):
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    if head.startswith(b"BZh"):
-        return cast(BinaryIO, bz2.open(path, "rb"))
-    if head.startswith(b"\xfd7zXZ\0"):
-        return cast(BinaryIO, lzma.open(path, "rb"))
-    if head[257:262] == b"ustar":
-        return path.open("rb")
-    advice = "unpack it yourself" if head.startswith(OTHER_ARCHIVES) else "check data.path"
-    raise ArchiveError(f"{path} is no folder and no zip, tar, tar.gz, tar.bz2 or tar.xz: {advice}")
-
-
-def _damaged(path: Path, error: Exception) -> ArchiveError:
-    what = " ".join(str(error).split())[:100] or type(error).__name__
-    return ArchiveError(
-        f"{path} is damaged, cut off or no archive ({what}): fetch or pack it again"
-    )
-
-
-# The folder that an archive's members are written to: where each goes, and when it is too much.
-
-CHUNK_BYTES: Final = 1 << 20
-GIGABYTE: Final = 10**9
-# Films compress up to about tenfold, blank ones in 16 bits a hundredfold; deflate's limit, which
-# bombs come near, is a thousandfold. Below the grace nothing is at stake.
-MAXIMUM_RATIO: Final = 200
-RATIO_GRACE_BYTES: Final = 100 * 10**6
-RESOURCE_FORKS: Final = "__MACOSX"  # what macOS adds to its zips: no file of the user's
-SHOWN_CHARACTERS: Final = 100
-
-
-class ArchiveError(UserError):
-    """The archive is not opened, or not to its end; the message says why and what to do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What an archive may hold at most: members, and gigabytes (10^9 bytes) once unpacked."""
-
-    files: int
-    gigabytes: float
-
-
-class Readable(Protocol):
-    """What gives bytes."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; none at the end."""
-
-
-class Target:
-    """An empty folder for the members of one archive, and what has been counted so far."""
-
-    def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
+    def __init__(self, archive: Path, folder: Path, limits: ArchiveLimits) -> None:
         self.archive = archive
         self.left_out = 0
         self._folder = folder
@@ -260,10 +252,10 @@ class Target:
         self._archive_bytes = archive.stat().st_size
         self._members = 0
         self._unpacked_bytes = 0
-        self._current = ""
+        self._current = ""  # name of the member at hand
 
     def place(self, name: str) -> Path | None:
-        """Where the member `name` goes; None if it is left out.
+        """Return where the member `name` goes; None if it is left out.
 
         Raises:
             ArchiveError: it would leave the folder.
@@ -279,23 +271,26 @@ class Target:
         return self._folder.joinpath(*parts)
 
     def make_folder(self, name: str) -> None:
-        """A member that is a folder."""
-        self._count_member()
-        place = self.place(name)
+        """Make the folder for a member that is one."""
+        place = self._next_place(name)
         if place is not None:
             place.mkdir(parents=True, exist_ok=True)
 
-    def write(self, name: str, content: Readable) -> None:
-        """A member that is a file; an earlier one of its name is never overwritten."""
-        self._count_member()
-        place = self.place(name)
+    def write(self, name: str, read: Callable[[int], bytes]) -> None:
+        """Write a member that is a file; an earlier one of its name is never overwritten."""
+        place = self._next_place(name)
         if place is None:
             self.left_out += 1
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("xb") as stream:
-            while chunk := content.read(CHUNK_BYTES):
+            while chunk := read(CHUNK_BYTES):
                 stream.write(chunk)
+
+    def count(self, new_bytes: int) -> None:
+        """Count bytes that were really read, whatever the archive declares."""
+        self._unpacked_bytes += new_bytes
+        self.check_size(self._unpacked_bytes)
 
     def check_disk(self, needed_bytes: int) -> None:
         """Refuse what cannot fit, before any of it is written."""
@@ -307,7 +302,7 @@ class Target:
             )
 
     def check_size(self, unpacked_bytes: int) -> None:
-        """Refuse more than the limit, and more than films can shrink."""
+        """Refuse more than the limit, and more than radiographs can shrink."""
         if unpacked_bytes > self._limits.gigabytes * GIGABYTE:
             raise ArchiveError(
                 f"{self.archive} unpacks to more than ingest.maximum_archive_gigabytes = "
@@ -315,20 +310,20 @@ class Target:
             )
         if unpacked_bytes > max(RATIO_GRACE_BYTES, MAXIMUM_RATIO * self._archive_bytes):
             raise ArchiveError(
-                f"{self.archive} unpacks to more than {MAXIMUM_RATIO} times its size, which films "
-                "never do: do not trust it; unpack it yourself if you know better"
+                f"{self.archive} unpacks to more than {MAXIMUM_RATIO} times its size, which "
+                "radiographs never do: do not trust it; unpack it yourself if you know better"
             )
 
     def unsafe(self, what: str) -> ArchiveError:
         """The refusal of the archive for its current member."""
         return ArchiveError(
-            f"{self.archive} is refused: its member {self._shown()} {what}: "
+            f"{self.archive} is refused: its member {quoted(self._current)} {what}: "
             "pack it again, with regular files only"
         )
 
     def failed(self, error: OSError) -> ArchiveError:
-        """What the file system says of the current member."""
-        member = f"{self.archive}: its member {self._shown()}"
+        """The refusal for what the file system says of the current member."""
+        member = f"{self.archive}: its member {quoted(self._current)}"
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             return ArchiveError(f"{member} is there twice (or once in other case): rename one")
         if error.errno == errno.ENAMETOOLONG:
@@ -337,36 +332,28 @@ class Target:
             return ArchiveError(f"{member}: the disk is full: set TMPDIR to one with more room")
         return ArchiveError(f"{member} cannot be unpacked: {error.strerror or error}")
 
-    def count(self, new_bytes: int) -> None:
-        """Bytes that were really read, whatever the archive declares."""
-        self._unpacked_bytes += new_bytes
-        self.check_size(self._unpacked_bytes)
-
-    def _count_member(self) -> None:
+    def _next_place(self, name: str) -> Path | None:
         self._members += 1
         if self._members > self._limits.files:
             raise ArchiveError(
                 f"{self.archive} has more than ingest.maximum_archive_files = "
                 f"{self._limits.files} members: raise it, or unpack the archive yourself"
             )
-
-    def _shown(self) -> str:
-        """The current member's name for a message: no control characters, not endless."""
-        return ascii(self._current[:SHOWN_CHARACTERS])
+        return self.place(name)
 
 
-class Counted:
+class _Counted:
     """A stream whose bytes count for a target; `content_bytes` is where only zeros are left."""
 
-    def __init__(self, stream: Readable, target: Target) -> None:
-        self._stream = stream
+    def __init__(self, read: Callable[[int], bytes], target: _Target) -> None:
+        self._read = read
         self._target = target
         self._position = 0
         self.content_bytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """As the stream, counted."""
-        chunk = self._stream.read(size)
+        """Read up to `size` bytes and add them to the target's total."""
+        chunk = self._read(size)
         self._target.count(len(chunk))
         if content := chunk.rstrip(b"\0"):
             self.content_bytes = self._position + len(content)

@@ -1,11 +1,10 @@
-"""A data set of Kaggle -> a folder of its files, and a record of what they are.
+"""The download of a Kaggle data set: a folder of its files, and a record of what they are.
 
-The version is part of the name, so that tomorrow's download is today's.
+The version is part of the name, so that a later download gives the same files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -15,10 +14,10 @@ from typing import Any, Final
 
 from knee.run.errors import UserError
 from knee.storage.artifacts import staged_folder, write_json
+from knee.storage.provenance import fingerprint
 
 INSTALL: Final = ".venv/bin/python -m pip install 'kagglehub>=0.3.13,<2'"
 HANDLE: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*(/versions/[1-9]\d*)?", re.ASCII)
-DIGEST_BYTES: Final = 1 << 20
 
 
 class DownloadError(UserError):
@@ -26,9 +25,12 @@ class DownloadError(UserError):
 
 
 def download(handle: str, files_out: Path, record_out: Path) -> int:
-    """Fetch the data set, put its files in `files_out`, name them in `record_out`; their number.
+    """Download a data set to `files_out`, write its list of files to `record_out`.
 
-    The record is JSON: the handle, and path, size in bytes and SHA-256 of every file.
+    The list is JSON: the handle, and path, size in bytes and SHA-256 of every file.
+
+    Returns:
+        The number of files.
 
     Raises:
         DownloadError: no version in `handle`, no kagglehub, no network, no such data set, or one
@@ -63,11 +65,11 @@ def _fetched(handle: str) -> Path:
     try:
         return Path(kagglehub.dataset_download(handle))
     except Exception as error:  # of requests, of kagglehub, of the file system
-        raise DownloadError(_what_failed(handle, error)) from error
+        raise DownloadError(_message(handle, error)) from error
 
 
-def _what_failed(handle: str, error: Exception) -> str:
-    """One line; the text of the exception may hold an address or a token, and is left out."""
+def _message(handle: str, error: Exception) -> str:
+    """The message, without the exception's text, which may hold an address or a token."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     kind = type(error).__name__
     if status in (401, 403) or "Unauthenticated" in kind or "Credential" in kind:
@@ -90,12 +92,12 @@ def _what_failed(handle: str, error: Exception) -> str:
 
 
 def _version(cached: Path) -> str:
-    """That folder ends with versions/NUMBER."""
+    """The version number from kagglehub's cache path, which ends with versions/NUMBER."""
     return cached.name if cached.parent.name == "versions" else "NUMBER"
 
 
 def _regular_files(folder: Path) -> Iterator[str]:
-    """Names below `folder`; nothing that leads out of it."""
+    """Names of files below `folder`; a link, which may lead out of it, is an error."""
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise DownloadError(f"{str(path)!r} is a link: the data set is not used")
@@ -106,9 +108,5 @@ def _regular_files(folder: Path) -> Iterator[str]:
 def _copied(source: Path, target: Path, name: str) -> dict[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-    digest = hashlib.sha256()
-    with target.open("rb") as stream:
-        while chunk := stream.read(DIGEST_BYTES):
-            digest.update(chunk)
     shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return {"path": shown, "bytes": target.stat().st_size, "sha256": digest.hexdigest()}
+    return {"path": shown, "bytes": target.stat().st_size, "sha256": fingerprint(target)}

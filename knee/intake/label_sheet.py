@@ -1,4 +1,4 @@
-"""The sheet beside the images: what it says about each file, checked and without patient numbers.
+"""The label sheet beside the images: its rows, checked and without patient numbers.
 
 Columns, in any order and case: path (of a file, relative to data.path), and any of label, patient,
 side, age, sex, t_score, origin. A sheet with no row below its header says nothing.
@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from knee.intake import patients
 from knee.intake.spreadsheet import SheetError, read_rows
-from knee.reading.dicom_header import NO_PATIENT, OLDEST_TOLD_YEARS
+from knee.reading.dicom_header import NO_PATIENT, OLDEST_YEARS
 from knee.records.t_scores import who_class
+from knee.run import messages
 
 COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "origin")
 EMPTY: Final = {"", "nan", "na", "n/a", "#n/a", "null", "-"}
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """What the sheet says about one file.
+    """One row of the sheet, about one file.
 
     Attributes:
         number: of the row, as a spreadsheet program counts: the header is row 1.
@@ -45,7 +46,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """All rows; `labelled` says that the sheet, and not the folders, gives the classes."""
+    """All rows; with `labelled` the sheet, not the folders, gives the classes."""
 
     path: Path
     rows: Sequence[Row]
@@ -53,7 +54,7 @@ class Sheet:
 
 
 def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
-    """The sheet at `path`; patients become keyed hashes at once.
+    """Read the sheet at `path`; patients become keyed hashes at once.
 
     Without a column label, labels come from t_score by the cut-offs of the WHO, if `classes` are
     Normal, Osteopenia, Osteoporosis.
@@ -78,12 +79,13 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
         for number, cells in _cells(lines, places, path)
     ]
     for column, numbers in unreadable.items():
-        log.warning("%s: %s cannot be read in %s: left out", path, column, _rows(numbers))
+        rows_text = f"row{'s' * (len(numbers) > 1)} {messages.listed(numbers, LISTED_ROWS)}"
+        log.warning("%s: %s cannot be read in %s: left out", path, column, rows_text)
     return Sheet(path, rows, labelled=derived or "label" in places)
 
 
 def _places(header: Sequence[str], path: Path) -> dict[str, int]:
-    """Column name to its place; never names unknown cells of what may be no header at all."""
+    """Column names to their places; unknown cells are not quoted, as it may be no header at all."""
     names = [name.strip().lower() for name in header]
     if "path" not in names:
         raise SheetError(
@@ -128,10 +130,11 @@ def _row(
         text = cells.get(column, "")
         if text.lower() in EMPTY:
             return unknown
-        found = convert(text)
-        if found is None:
+        converted = convert(text)
+        if converted is None:
             unreadable.setdefault(column, []).append(number)
-        return unknown if found is None else found
+            return unknown
+        return converted
 
     facts = {
         "patient": value("patient", lambda text: _patient(text, key), ""),
@@ -150,7 +153,7 @@ def _row(
 
 
 def _number(text: str) -> float | None:
-    """A finite number, with a point or a decimal comma; None if it is none."""
+    """A finite number, with a point or a decimal comma; None for other text."""
     try:
         number = float(text.replace("\N{MINUS SIGN}", "-").replace(",", "."))
     except ValueError:
@@ -159,19 +162,12 @@ def _number(text: str) -> float | None:
 
 
 def _age_years(text: str) -> float | None:
-    """As a number or as DICOM writes it (067Y); 90 for all above, who could be recognised by it."""
+    """Age as a number or as DICOM writes it (067Y); above 90 it would identify, and is 90."""
     years = _number(text.rstrip("Yy"))
-    return min(years, OLDEST_TOLD_YEARS) if years is not None and 0 <= years <= 150 else None
+    return min(years, OLDEST_YEARS) if years is not None and 0 <= years <= 150 else None
 
 
 def _patient(text: str, key: bytes) -> str:
-    """Keyed hash; "" for what stands for nobody, lest all of those become one patient."""
+    """Keyed hash of the number; "" for placeholders, so that they do not become one patient."""
     nobody = text != "0" and NO_PATIENT.fullmatch(text)  # studies do count from 0
     return "" if nobody else patients.hashed(text, key)
-
-
-def _rows(numbers: Sequence[int]) -> str:
-    """Rows as a message lists them."""
-    more = f" and {len(numbers) - LISTED_ROWS} more" if len(numbers) > LISTED_ROWS else ""
-    noun = "row" if len(numbers) == 1 else "rows"
-    return f"{noun} {', '.join(map(str, numbers[:LISTED_ROWS]))}{more}"

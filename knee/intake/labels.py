@@ -1,4 +1,4 @@
-"""Source files and the sheet -> which file has which class, and what else the sheet tells of it."""
+"""Labels of the source files, by the sheet or their class folders, and the sheet's other facts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from knee.intake.archives import Opened
+from knee.intake.archives import DataFolder
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.spreadsheet import SheetError
 from knee.reading import source_files
+from knee.run.messages import quoted
 
 ABSENT: Final = "the sheet's file does not exist"
 AMBIGUOUS: Final = "several files have the name in the sheet: give it with its extension"
-SHOWN_CHARACTERS: Final = 80
 CLASS_CHARACTERS: Final = 60  # results, charts and files are named after classes
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Everything that gets a record.
+    """All files that get a record.
 
     Attributes:
         shown: the folder or archive, for messages.
@@ -30,15 +30,15 @@ class Listing:
     """
 
     shown: Path
-    sources: Sequence[source_files.Source]
+    sources: Sequence[source_files.SourceFile]
     classes: Sequence[str]
     facts: Mapping[str, Mapping[str, Any]]
 
 
 def list_labelled(
-    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str] = ()
+    opened: DataFolder, sheet: Sheet, classes: Sequence[str], parts: Sequence[str] = ()
 ) -> Listing:
-    """Every file of `opened`, labelled by the sheet if it has labels, else by its class folder.
+    """Return every file of `opened`, labelled by the sheet if it has labels, else by its folder.
 
     With `parts`, official subsets, folders of these names hold everything.
 
@@ -57,10 +57,10 @@ def list_labelled(
 
 
 def check_classes(listing: Listing) -> None:
-    """Refuse a scale of one class: nothing can be told apart.
+    """Refuse a data set of one class, in which nothing can be classified.
 
     Raises:
-        FolderError: it is one.
+        FolderError: there is only one.
     """
     if len(listing.classes) < 2:
         raise source_files.FolderError(
@@ -70,46 +70,46 @@ def check_classes(listing: Listing) -> None:
 
 
 def _class_names(
-    opened: Opened, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
+    opened: DataFolder, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
 ) -> list[str]:
     if not sheet.labelled:
         return source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
     source_files.check_distinct(classes)
     if classes:
         return list(classes)
-    found = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
-    if not found:
+    labels = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
+    if not labels:
         raise SheetError(f"{sheet.path} gives no label: fill the column label, or remove it")
-    for name in found:
+    for name in labels:
         if len(name) > CLASS_CHARACTERS or not name.isprintable() or set(name) & set("/\\"):
             raise SheetError(
-                f"{sheet.path}: label {_shown(name)} cannot be the name of a class: use at most "
+                f"{sheet.path}: label {quoted(name)} cannot be the name of a class: use at most "
                 f"{CLASS_CHARACTERS} letters, without slashes"
             )
-    return found
+    return labels
 
 
 def _matched(
-    sources: Sequence[source_files.Source], sheet: Sheet, opened: Opened
-) -> tuple[dict[str, Row], list[source_files.Source]]:
+    sources: Sequence[source_files.SourceFile], sheet: Sheet, opened: DataFolder
+) -> tuple[dict[str, Row], list[source_files.SourceFile]]:
     """The row of each file that has one, by name, and the rows without a file as sources."""
     by_stem: dict[str, list[str]] = {}
     for source in sources:
         by_stem.setdefault(str(PurePosixPath(source.name).with_suffix("")), []).append(source.name)
     names = {source.name for source in sources}
     rows: dict[str, Row] = {}
-    absent: dict[str, source_files.Source] = {}
+    absent: dict[str, source_files.SourceFile] = {}
     for row in sheet.rows:
-        found = _candidates(row.path, names, by_stem, opened.top)
-        name = found[0] if len(found) == 1 else _normal(row.path)
+        files = _candidates(row.path, names, by_stem, opened.top)
+        name = files[0] if len(files) == 1 else _normal(row.path)
         _check_agreement(rows.setdefault(name, row), row, sheet)
-        if len(found) != 1:
-            absent[name] = source_files.Source(name, Path(), "", AMBIGUOUS if found else ABSENT)
+        if len(files) != 1:
+            absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if files else ABSENT)
     if sheet.rows and len(absent) == len(rows):
         raise SheetError(
             f"{sheet.path}: no path fits a file of {opened.shown}: row {sheet.rows[0].number} says "
-            f"{_shown(sheet.rows[0].path)}, the first of {len(sources)} files is "
-            f"{_shown(sources[0].name) if sources else 'none'}"
+            f"{quoted(sheet.rows[0].path)}, the first of {len(sources)} files is "
+            f"{quoted(sources[0].name) if sources else 'none'}"
         )
     return rows, list(absent.values())
 
@@ -132,18 +132,18 @@ def _normal(path: str) -> str:
 
 
 def _check_agreement(one: Row, two: Row, sheet: Sheet) -> None:
-    """Identical rows are one; repr, because an unknown number (NaN) does not equal itself."""
+    """Refuse two rows of one file that differ; by repr, since NaN (unknown) is not equal to NaN."""
     if (one.label, repr(one.facts)) != (two.label, repr(two.facts)):
         raise SheetError(
             f"{sheet.path}: rows {one.number} and {two.number} say different things about "
-            f"{_shown(two.path)}: keep one"
+            f"{quoted(two.path)}: keep one"
         )
 
 
 def _labelled(
-    source: source_files.Source, row: Row | None, sheet: Sheet, names: Sequence[str]
-) -> source_files.Source:
-    """`source` with the sheet's label, or why it has none."""
+    source: source_files.SourceFile, row: Row | None, sheet: Sheet, names: Sequence[str]
+) -> source_files.SourceFile:
+    """`source` with the sheet's label, or with the reason why it has none."""
     obstacle = source.obstacle
     if not obstacle and _is_sheet(source, sheet):
         obstacle = "the sheet itself"
@@ -155,14 +155,9 @@ def _labelled(
     elif not row.label:
         reason = "the sheet gives no label"
     else:
-        reason = "" if label else f"label {_shown(row.label)} is none of data.classes"
+        reason = "" if label else f"label {quoted(row.label)} is none of data.classes"
     return dataclasses.replace(source, label=label, obstacle=obstacle or reason)
 
 
-def _shown(text: str) -> str:
-    """Text from the user for a message: no control characters, not endless."""
-    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
-
-
-def _is_sheet(source: source_files.Source, sheet: Sheet) -> bool:
+def _is_sheet(source: source_files.SourceFile, sheet: Sheet) -> bool:
     return source.path.name == sheet.path.name and source.path.samefile(sheet.path)

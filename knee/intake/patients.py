@@ -1,4 +1,4 @@
-"""Patient, side and origin from a file's name; the patient is kept as a keyed hash only.
+"""Patient, side and origin by a file's name; the patient is kept as a keyed hash only.
 
 Pseudonymous, not anonymous: who has the key and a list of patient numbers can find each again.
 Set KNEE_PATIENT_KEY to a secret of your own; without it the key is the public one below, which
@@ -14,7 +14,8 @@ import os
 import re
 from typing import Final
 
-from knee.run.errors import UserError
+from knee.records import file_names
+from knee.records.file_names import PatternError
 
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
@@ -22,30 +23,30 @@ HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probabil
 SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
-class PatternError(UserError):
-    """data.patient_pattern or data.origin_pattern cannot be used."""
-
-
 def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """The expression of patient and side, or None for "".
+    """Return the expression of patient and side, or None for "".
 
     Raises:
         PatternError: not a regular expression, or without the group "patient".
     """
-    compiled = _compile(pattern, "data.patient_pattern")
-    if compiled and "patient" not in compiled.groupindex:
+    if not pattern:
+        return None
+    compiled = file_names.compile_pattern(pattern, "data.patient_pattern")
+    if "patient" not in compiled.groupindex:
         raise PatternError(f"data.patient_pattern {pattern!r} has no group (?P<patient>...)")
     return compiled
 
 
 def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
-    """The expression of the origin, or None for "".
+    """Return the expression of the origin, or None for "".
 
     Raises:
         PatternError: not a regular expression, or without any named group.
     """
-    compiled = _compile(pattern, "data.origin_pattern")
-    if compiled and not compiled.groupindex:
+    if not pattern:
+        return None
+    compiled = file_names.compile_pattern(pattern, "data.origin_pattern")
+    if not compiled.groupindex:
         raise PatternError(
             f"data.origin_pattern {pattern!r} has no named group: (?P<origin>...) for the origin "
             "itself, or a group named like the origin"
@@ -54,36 +55,29 @@ def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
 
 
 def key_from_environment() -> bytes:
-    """The key of the hashes."""
+    """Return the key of the hashes: KNEE_PATIENT_KEY, or the public one."""
     return (os.environ.get(KEY_VARIABLE) or PUBLIC_KEY).encode()
 
 
 def patient_and_side(stem: str, pattern: re.Pattern[str] | None, key: bytes) -> tuple[str, str]:
-    """Keyed hash of the patient and left or right, each "" if the stem does not tell."""
+    """Return the keyed hash of the patient and left or right, each "" if unknown."""
     match = pattern.search(stem) if pattern else None
     if match is None:
         return "", ""
-    found = match.groupdict(default="")
-    patient = found["patient"]
-    return hashed(patient, key) if patient else "", SIDES.get(found.get("side", "").lower(), "")
+    groups = match.groupdict(default="")
+    patient = groups["patient"]
+    return hashed(patient, key) if patient else "", SIDES.get(groups.get("side", "").lower(), "")
 
 
 def origin(stem: str, pattern: re.Pattern[str] | None) -> str:
-    """What the group "origin" matched, or the name of the first other group that matched; or ""."""
+    """Return the text of the group "origin", or the name of the first group that matched, or ""."""
     match = pattern.search(stem) if pattern else None
     if match is None:
         return ""
-    found = {name: text for name, text in match.groupdict(default="").items() if text}
-    return found.get("origin") or next(iter(found), "")
+    matched = {name: text for name, text in match.groupdict(default="").items() if text}
+    return matched.get("origin") or next(iter(matched), "")
 
 
 def hashed(patient: str, key: bytes) -> str:
-    """HMAC-SHA256 of the patient number, first 16 hexadecimal digits."""
+    """Return the first 16 hexadecimal digits of the patient number's HMAC-SHA256."""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
-
-
-def _compile(pattern: str, key: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(pattern) if pattern else None
-    except re.error as error:
-        raise PatternError(f"{key} {pattern!r}: {error}") from error

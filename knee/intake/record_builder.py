@@ -1,10 +1,11 @@
-"""Listed files -> the records table and the canonical pixels, each file read once."""
+"""Source files to the records table, the canonical pixels and fingerprints, each read once."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -12,59 +13,91 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
-from knee.copies.copy_groups import Prints
+from knee.copies.copy_groups import Fingerprints
 from knee.intake import patients
-from knee.intake.examination import Examined, examine
 from knee.intake.labels import Listing
-from knee.reading import canonical_image, source_files
-from knee.records.records_table import COLUMNS
+from knee.reading import borders, canonical_image, image_formats, source_files
+from knee.reading.canonical_image import Canonical
+from knee.reading.decoded import Decoded, UnreadableImage
+from knee.reading.source_files import SourceFile
+from knee.records.records_table import COLUMNS, REJECTED, USED
 from knee.storage import row_files
+from knee.storage.arrays import Pixels
 
 BATCH_FILES: Final = 256  # decoded images held at once
-# What a sheet, a DICOM header or a file's name may tell, and what stands for unknown.
-FACTS: Final[dict[str, Any]] = {
-    "patient": "",
-    "side": "",
-    "origin": "",
-    "sex": "",
-    "age_years": np.nan,
-    "t_score": np.nan,
-}
+UNKNOWN: Final[dict[str, Any]] = {"str": "", "int64": 0, "float64": np.nan}  # by type
+# What a sheet, a DICOM header or a file's name may tell.
+FACTS: Final = ("patient", "side", "origin", "sex", "age_years", "t_score")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExaminedFile:
+    """One file: its row of the records table and, if it is an image, pixels and fingerprints."""
+
+    columns: dict[str, Any]
+    canonical: Pixels | None = None
+    fingerprints: Fingerprints | None = None
 
 
 def take_in(
-    listing: Listing, canonical: canonical_image.Canonical, key: bytes, pixels_out: Path
-) -> tuple[pd.DataFrame, list[Prints]]:
+    listing: Listing, canonical: Canonical, key: bytes, pixels_out: Path
+) -> tuple[pd.DataFrame, list[Fingerprints]]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
     `key` is that of the patients' hashes.
 
     Returns:
-        The records table with the facts of the files' own headers, without pictures and groups
-        yet (-1), and the prints of the rows that have pixels, in order of pixel_row.
+        The records table with the facts of the files' own headers, without copy groups and patient
+        groups yet (-1), and the fingerprints of the rows with pixels, in order of pixel_row.
 
     Raises:
         FolderError: a class has no usable image.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    prints: list[Prints] = []
+    fingerprints: list[Fingerprints] = []
     with row_files.written_rows(pixels_out, 2 * (canonical.side_pixels,), np.uint8) as array:
         for number, examined in enumerate(_examine_all(listing.sources, canonical, key)):
-            row = {"record": number, "pixel_row": -1, "picture": -1, "group": -1}
-            row |= {**FACTS, **examined.columns}
-            label = row["label"]
-            row["class_index"] = listing.classes.index(label) if label else -1
-            if examined.canonical is not None and examined.prints is not None:
+            row = {**examined.columns, "record": number}
+            if row["label"]:
+                row["class_index"] = listing.classes.index(row["label"])
+            if examined.canonical is not None and examined.fingerprints is not None:
                 row["pixel_row"] = array.append(examined.canonical)
-                prints.append(examined.prints)
+                fingerprints.append(examined.fingerprints)
             for name, values in columns.items():
                 values.append(row[name])
         frame = pd.DataFrame(columns).astype(COLUMNS)
         _check_classes(frame, listing)
-    return frame, prints
+    return frame, fingerprints
+
+
+def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFile:
+    """Read one file once; whatever is wrong with it becomes its reason.
+
+    The patient that a DICOM header tells is in the columns as hashed with `key`. pixel_sha256 is of
+    the whole image; pixels and fingerprints are without its margins if these are cut off.
+    """
+    row = {name: UNKNOWN[kind] for name, kind in COLUMNS.items()}
+    row |= dict.fromkeys(("class_index", "pixel_row", "picture", "group"), -1)
+    row |= {"source": source.name, "label": source.label, "part": source.part, "status": USED}
+    try:
+        content = source_files.read(source)
+        row |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        image = image_formats.decode(content, canonical.maximum_megapixels)
+    except UnreadableImage as reason:
+        return ExaminedFile({**row, "status": REJECTED, "reason": str(reason)})
+    margins = borders.measure(image.pixels)
+    pixels = borders.crop(image.pixels, margins) if canonical.crop_borders else image.pixels
+    fingerprints = Fingerprints.of(pixels)
+    row |= {
+        "pixel_sha256": _pixel_sha256(image.pixels),
+        "perceptual_hash": fingerprints.upright.tobytes().hex(),
+        **_header_columns(image, key),
+        **{f"border_{name}": width for name, width in dataclasses.asdict(margins).items()},
+    }
+    square = canonical_image.fit(pixels, canonical.side_pixels, canonical.fit)
+    return ExaminedFile(row, square, fingerprints)
 
 
 def add_facts(
@@ -74,7 +107,7 @@ def add_facts(
     origin_pattern: re.Pattern[str] | None,
     key: bytes,
 ) -> pd.DataFrame:
-    """`frame` with what is known beside the pixels.
+    """Return `frame` with what is known beside the pixels.
 
     The sheet's `facts`, by source, come first, then those of the file's header, which `frame`
     has already, then what the patterns find in the file's name.
@@ -85,27 +118,21 @@ def add_facts(
         patient, side = patients.patient_and_side(stem, pattern, key)
         named = {"patient": patient, "side": side, "origin": patients.origin(stem, origin_pattern)}
         sheet = facts.get(row["source"], {})
-        for name, unknown in FACTS.items():
-            candidates = (where.get(name, unknown) for where in (sheet, row, named))
-            added[name].append(next((v for v in candidates if not _unknown(v)), unknown))
+        for name in FACTS:
+            unknown = UNKNOWN[COLUMNS[name]]
+            values = (facts_of.get(name, unknown) for facts_of in (sheet, row, named))
+            added[name].append(next((v for v in values if not _is_unknown(v)), unknown))
     return frame.assign(**added).astype({name: COLUMNS[name] for name in FACTS})
 
 
-def _unknown(value: Any) -> bool:
-    return bool(value == "" or value != value)
-
-
 def _examine_all(
-    sources: Sequence[source_files.Source], canonical: canonical_image.Canonical, key: bytes
-) -> Iterator[Examined]:
+    sources: Sequence[SourceFile], canonical: Canonical, key: bytes
+) -> Iterator[ExaminedFile]:
     """Every source in order, decoded in parallel: the decoders release the interpreter's lock."""
     with (
-        warnings.catch_warnings(),
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
         tqdm(total=len(sources), desc="ingest", unit="file", disable=None) as bar,
     ):
-        warnings.simplefilter("ignore")  # an image that decodes is used, whatever Pillow mumbles
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for start in range(0, len(sources), BATCH_FILES):
             batch = sources[start : start + BATCH_FILES]
             for examined in pool.map(lambda source: examine(source, canonical, key), batch):
@@ -113,8 +140,31 @@ def _examine_all(
                 yield examined
 
 
+def _header_columns(image: Decoded, key: bytes) -> dict[str, Any]:
+    """What the file itself says; after this function the patient's number is only a hash."""
+    height, width = image.pixels.shape
+    names = {field.name for field in dataclasses.fields(image)} & set(COLUMNS)
+    return {
+        **{name: getattr(image, name) for name in names},
+        "width": width,
+        "height": height,
+        "patient": patients.hashed(image.patient, key) if image.patient else "",
+    }
+
+
+def _pixel_sha256(image: Pixels) -> str:
+    """The hash of the shape as text and the gray values, row by row."""
+    digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}:".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def _is_unknown(value: Any) -> bool:
+    return bool(value == "" or value != value)
+
+
 def _check_classes(frame: pd.DataFrame, listing: Listing) -> None:
-    """A class without any usable image would vanish from everything that follows."""
+    """Refuse a class without any usable image: it would vanish from everything that follows."""
     usable = set(frame.loc[frame["pixel_row"] >= 0, "label"])
     empty = [name for name in listing.classes if name not in usable]
     if empty:

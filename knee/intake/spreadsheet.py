@@ -1,6 +1,7 @@
-"""A CSV or Excel file from a user -> rows of text.
+"""A CSV or Excel file from a user to rows of text.
 
-Nothing in the file is trusted: its size is bounded, and no formula is evaluated.
+Nothing in the file is trusted: its size is bounded, and no formula is evaluated. An Excel file, a
+zip of XML, goes to its parser only after one pass over its size and shape.
 """
 
 from __future__ import annotations
@@ -21,6 +22,16 @@ MAXIMUM_BYTES: Final = 64 * 2**20
 MAXIMUM_ROWS: Final = 1_000_000
 MAXIMUM_COLUMNS: Final = 1_000
 MAXIMUM_CELLS: Final = 10_000_000  # an Excel file can leave out the empty ones
+# Of an Excel file, before it is parsed.
+MAXIMUM_UNPACKED_BYTES: Final = 256 * 2**20
+MAXIMUM_MEMBERS: Final = 10_000
+MAXIMUM_ELEMENTS: Final = 10_000_000  # of all parts: 400,000 rows of eight columns are 7 million
+ELEMENTS_AT_ONCE: Final = 200_000  # in a row, or in a part without rows, which is held as a whole
+MAXIMUM_DEPTH: Final = 64
+MAXIMUM_ATTRIBUTES: Final = 1000
+MAXIMUM_CHARACTERS: Final = 2**20  # of an element's text; a cell holds 32,767
+STREAMED: Final = {("worksheet", "row"): 3, ("sst", "si"): 2}  # part and element: its depth
+CHUNK_BYTES: Final = 1 << 18
 SEPARATORS: Final = (",", ";", "\t")
 ZIP: Final = b"PK\x03\x04"
 OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
@@ -32,8 +43,12 @@ class SheetError(UserError):
     """The sheet cannot be used; the message names it and says what to do."""
 
 
+class PackageError(UserError):
+    """The file must not be parsed; the message says why, without quoting it."""
+
+
 def read_rows(path: Path) -> Rows:
-    """Every row of the CSV file, or of the Excel file's first sheet.
+    """Return every row of the CSV file, or of the Excel file's first sheet.
 
     Cells are text without blanks around it. A row's place in the list is its number in a
     spreadsheet program less one.
@@ -87,8 +102,8 @@ def _comma_separated(text: str, path: Path) -> Iterator[list[str]]:
         for row in reader:
             yield [cell.strip() for cell in row]
     except csv.Error as error:
-        told = str(error).replace("\t", "tab")
-        raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {told}") from error
+        cause = str(error).replace("\t", "tab")
+        raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {cause}") from error
 
 
 def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
@@ -96,7 +111,7 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
     import openpyxl  # only an Excel file needs it
 
     try:
-        check(content)
+        check_package(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
             book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
@@ -117,8 +132,28 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
         ) from error
 
 
+def check_package(content: bytes) -> None:
+    """Refuse an Excel file with XML entities, or one larger than a sheet of labels can be.
+
+    Raises:
+        PackageError: it must not be parsed.
+        BadZipFile, and whatever zipfile trips over: damaged files.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        members = package.infolist()
+        # zipfile never gives more of a member than its header says.
+        if sum(member.file_size for member in members) > MAXIMUM_UNPACKED_BYTES:
+            raise PackageError(f"unpacks to more than {MAXIMUM_UNPACKED_BYTES >> 20} MiB")
+        if len(members) > MAXIMUM_MEMBERS:
+            raise PackageError(f"has more than {MAXIMUM_MEMBERS} parts")
+        elements = 0
+        for member in members:  # whatever their names: the file itself says which are XML
+            with package.open(member) as stream:
+                elements += _PackagePart().read(stream, elements)
+
+
 def _cell(value: Any) -> str:
-    """Whole numbers without a point: a spreadsheet stores grade 2 as 2.0."""
+    """The text of a cell; whole numbers have no point: a spreadsheet stores grade 2 as 2.0."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -139,44 +174,7 @@ def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
         yield row
 
 
-# Whether an Excel file, a zip of XML, can be given to a parser: its size and shape, by one pass.
-
-MAXIMUM_UNPACKED_BYTES: Final = 256 * 2**20
-MAXIMUM_MEMBERS: Final = 10_000
-MAXIMUM_ELEMENTS: Final = 10_000_000  # of all parts: 400,000 rows of eight columns are 7 million
-ELEMENTS_AT_ONCE: Final = 200_000  # in a row, or in a part without rows, which is held as a whole
-MAXIMUM_DEPTH: Final = 64
-MAXIMUM_ATTRIBUTES: Final = 1000
-MAXIMUM_CHARACTERS: Final = 2**20  # of an element's text; a cell holds 32,767
-STREAMED: Final = {("worksheet", "row"): 3, ("sst", "si"): 2}  # part and element: its depth
-CHUNK_BYTES: Final = 1 << 18
-
-
-class PackageError(UserError):
-    """The file must not be parsed; the message says why, without quoting it."""
-
-
-def check(content: bytes) -> None:
-    """Refuse what defines XML entities, or unpacks to more than a sheet of labels can be.
-
-    Raises:
-        PackageError: it does.
-        BadZipFile, and whatever zipfile trips over: damaged files.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as package:
-        members = package.infolist()
-        # zipfile never gives more of a member than its header says.
-        if sum(member.file_size for member in members) > MAXIMUM_UNPACKED_BYTES:
-            raise PackageError(f"unpacks to more than {MAXIMUM_UNPACKED_BYTES >> 20} MiB")
-        if len(members) > MAXIMUM_MEMBERS:
-            raise PackageError(f"has more than {MAXIMUM_MEMBERS} parts")
-        elements = 0
-        for member in members:  # whatever their names: the file itself says which are XML
-            with package.open(member) as stream:
-                elements += _Part().read(stream, elements)
-
-
-class _Part:
+class _PackagePart:
     """One pass over a part of the file."""
 
     def __init__(self) -> None:
@@ -192,7 +190,7 @@ class _Part:
         self._elements = 0
 
     def read(self, stream: IO[bytes], before: int) -> int:
-        """The number of elements; `before` is that of other parts."""
+        """Return the number of elements; `before` is that of other parts."""
         # Where it is no XML, the parser that comes after this one stops, too.
         with contextlib.suppress(expat.ExpatError):
             while chunk := stream.read(CHUNK_BYTES):

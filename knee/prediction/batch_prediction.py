@@ -1,9 +1,10 @@
-"""Files and a classifier -> a table of predictions, and figures where the labels are known."""
+"""Image files and a trained model -> a table of predictions, and figures where labels are known."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -11,47 +12,81 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from knee.classifier.features.engines import Engine
+from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
-from knee.statistics import bootstrap, scores
+from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap
 
-Predictor = Callable[[npt.NDArray[np.uint8]], prediction_limits.Observed]
-FACTS: Final = (
-    "backbone",
-    "classes",
-    "model_sha256",
-    "preprocessing",
-    "split_protocol",
-    "synthetic",
-)
+Predict = Callable[[npt.NDArray[np.uint8]], prediction_limits.Observed]
 CHUNK_FILES: Final = 512  # decoded images in memory at once
 
 
-def classify(
-    sources: Sequence[source_files.Source],
-    canonical: Canonical,
-    predictor: Predictor,
-    limits: prediction_limits.Caution,
-) -> pd.DataFrame:
-    """One row a file, in order: path, label, predicted, probability_<class> of each, reason.
+class Model:
+    """A trained model, loaded to classify image files.
 
-    Between the probabilities and the reason stand median_class, for classes that are a scale, and
-    what `limits` says of the prediction: prediction_set, out_of_distribution,
-    is_out_of_distribution and warning.
+    Attributes:
+        trained: what its training recorded.
+    """
+
+    def __init__(self, trained: TrainedModel, engine: Engine) -> None:
+        """Load the net of `trained`, whose folder is not needed afterwards.
+
+        Raises:
+            ModelFileError: the net is missing, or is not the recorded one.
+        """
+        from knee.classifier.inference.predictor import Predictor  # Keras
+
+        self.trained = trained
+        self._predict = Predictor(trained.net, trained.training["model_sha256"], engine)
+
+    def predict(self, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+        """Classify the files that `paths` name, and all files below the folders among them.
+
+        Returns:
+            The table of `python -m stages.predict`, a row a file: `classify` lists its columns;
+            there is no label, and model and version are added.
+
+        Raises:
+            FolderError: a path does not exist.
+        """
+        listed = [paths] if isinstance(paths, str | Path) else paths
+        sources = prepare.sources([Path(path) for path in listed])
+        return self.classify(sources).drop(columns="label")
+
+    def classify(self, sources: Sequence[source_files.SourceFile]) -> pd.DataFrame:
+        """Classify `sources`; the table of the function `classify`, with model and version."""
+        trained = self.trained
+        table = classify(sources, trained.canonical, self._predict, trained.limits)
+        return table.assign(model=trained.name, version=trained.version)
+
+
+def classify(
+    sources: Sequence[source_files.SourceFile],
+    canonical: Canonical,
+    predict: Predict,
+    limits: prediction_limits.PredictionLimits,
+) -> pd.DataFrame:
+    """Classify files, in order.
 
     Args:
         sources: the files.
         canonical: how training's images were made canonical.
-        predictor: uint8 (n, side, side) -> probabilities (n, classes) and features.
-        limits: the model's; its classes are in the order of the probabilities.
+        predict: uint8 (n, side, side) -> probabilities (n, classes) and features.
+        limits: of the model; their classes are in the order of the probabilities.
 
     Returns:
-        Of a file that cannot be used: no prediction, NaN probabilities and the reason.
+        One row per file. Unreadable files have NaN probabilities, an empty prediction, and the
+        reason. Columns: path, label, predicted, probability_<class> of each, median_class (where
+        classes are a scale: at which half of the probability is reached), prediction_set (names
+        joined by "|"), out_of_distribution (score, above 1 is too much), is_out_of_distribution,
+        warning and reason.
     """
-    chances = np.full((len(sources), len(limits.classes)), np.nan)
-    unlike = np.full(len(sources), np.nan)
+    probabilities = np.full((len(sources), len(limits.classes)), np.nan)
+    ood_scores = np.full(len(sources), np.nan)
     reasons = [""] * len(sources)
     with tqdm(total=len(sources), desc="predict", unit="file", disable=None) as bar:
         for start in range(0, len(sources), CHUNK_FILES):
@@ -65,23 +100,21 @@ def classify(
                     usable.append(number)
                     images.append(prepared)
             if images:
-                observed = predictor(np.stack(images))
-                chances[usable] = observed.probabilities
-                unlike[usable] = limits.scores(observed.features)
+                observed = predict(np.stack(images))
+                probabilities[usable] = observed.probabilities
+                ood_scores[usable] = limits.scores(observed.features)
             bar.update(len(chunk))
-    return _table(sources, scores.rounded(chances), unlike, reasons, limits)
+    return _table(sources, scores.rounded(probabilities), ood_scores, reasons, limits)
 
 
 def figures(
-    usable: pd.DataFrame, training: Mapping[str, Any], *, draws: int, level: float, seed: int
+    usable: pd.DataFrame, training: Mapping[str, Any], bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """The figures of test.json for labelled rows of `classify`; each file is its own group."""
+    """Compute the figures of test.json for labelled rows of `classify`; a file is its own group."""
     classes = list(training["classes"])
     truth = np.array([classes.index(label) for label in usable["label"]], np.int64)
-    chances = predictions.probabilities_of(usable, classes)
-    groups = np.arange(len(truth))
-    scored = scores.score(truth, chances, classes)
-    bounds = bootstrap.intervals(truth, chances, groups, draws=draws, level=level, seed=seed)
+    probabilities = predictions.probabilities_of(usable, classes)
+    outcomes = scores.Outcomes(truth, probabilities, np.arange(len(truth)), classes)
     return {
         "backbone": training["backbone"],
         "synthetic": training["synthetic"],
@@ -90,45 +123,43 @@ def figures(
         "leakage": None,
         "records": len(usable),
         "groups": len(usable),
-        **{name: value for name, value in scored.items() if name != "per_class"},
-        "confidence_interval": bounds,
-        "per_class": scored["per_class"],
+        **bootstrap.figures(outcomes),
     }
 
 
 def as_json(table: pd.DataFrame) -> str:
-    """A list of one object a file; null for what is not there."""
+    """Return a JSON list of one object per file; null for what is not there."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return json.dumps(rows, indent=1, allow_nan=False) + "\n"
 
 
 def _table(
-    sources: Sequence[source_files.Source],
-    chances: npt.NDArray[np.float64],
-    unlike: npt.NDArray[np.float64],
+    sources: Sequence[source_files.SourceFile],
+    probabilities: npt.NDArray[np.float64],
+    ood_scores: npt.NDArray[np.float64],
     reasons: Sequence[str],
-    limits: prediction_limits.Caution,
+    limits: prediction_limits.PredictionLimits,
 ) -> pd.DataFrame:
     classes = limits.classes
-    known = np.nan_to_num(chances, nan=0.0)
-    flags = [None if np.isnan(score) else bool(score > 1) for score in unlike]
+    known = np.nan_to_num(probabilities, nan=0.0)
+    flags = [None if np.isnan(score) else bool(score > 1) for score in ood_scores]
     columns = {
         "path": [source.name for source in sources],
         "label": [source.label for source in sources],
         "predicted": _named(known.argmax(axis=1), reasons, classes),
-        **{f"probability_{name}": chances[:, n] for n, name in enumerate(classes)},
+        **{f"probability_{name}": probabilities[:, n] for n, name in enumerate(classes)},
         "median_class": _named(scores.median_class(known), reasons, classes),
-        "prediction_set": limits.sets(chances),  # NaN is in no set
-        "out_of_distribution": unlike,
+        "prediction_set": limits.sets(probabilities),  # NaN is in no set
+        "out_of_distribution": ood_scores,
         "is_out_of_distribution": pd.Series(flags, dtype=object),
-        "warning": prediction_limits.warnings(unlike),
+        "warning": prediction_limits.warnings(ood_scores),
         "reason": list(reasons),
     }
     return pd.DataFrame(columns)
 
 
 def _named(
-    chosen: npt.NDArray[np.int64], reasons: Sequence[str], classes: Sequence[str]
+    indices: npt.NDArray[np.int64], reasons: Sequence[str], classes: Sequence[str]
 ) -> list[str]:
-    """Names of the classes; none of a file that has a reason not to be used."""
-    return ["" if reason else classes[n] for n, reason in zip(chosen, reasons, strict=True)]
+    """Return the class names of `indices`; "" for a file that has a reason not to be used."""
+    return ["" if reason else classes[n] for n, reason in zip(indices, reasons, strict=True)]

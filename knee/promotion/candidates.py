@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
+from knee.evidence.evaluation.json_contents import EvaluationReport, TrainingRecord
 from knee.evidence.evaluation.predictions import read_predictions
 from knee.storage.artifacts import ArtifactError, read_bytes
 from knee.storage.json_files import read_json
@@ -27,8 +28,8 @@ class Candidate:
     """
 
     backbone: str
-    training: dict[str, Any]
-    test: dict[str, Any]
+    training: TrainingRecord
+    test: EvaluationReport
     predictions: pd.DataFrame
 
 
@@ -46,12 +47,15 @@ def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
         )
     path = metrics / "predictions.csv"
     return Candidate(
-        backbone, training, read_json(metrics / "test.json"), read_predictions(read_bytes(path))
+        backbone,
+        cast(TrainingRecord, training),
+        cast(EvaluationReport, read_json(metrics / "test.json")),
+        read_predictions(read_bytes(path)),
     )
 
 
 def read_baselines(metrics: Path) -> dict[str, dict[str, Any]]:
-    """Test figures of what is not bone, by name, from `metrics/shortcuts.json`; {} without one.
+    """Return test figures of the shortcuts, by name, from `metrics/shortcuts.json`; {} without one.
 
     Raises:
         ArtifactError: the file is damaged.

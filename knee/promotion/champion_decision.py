@@ -1,33 +1,29 @@
-"""Which backbone is registered, and whether it may take the champion's place.
+"""Choice of the backbone to register, and whether it may take the champion's place.
 
 The choice between backbones sees validation rows alone. The comparison with the champion sees
-the test pictures that both have in common.
+the test images that both have in common.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from knee.evidence.evaluation import predictions
 from knee.promotion.gates import Gate
-from knee.run.errors import UserError
-from knee.statistics import paired_comparison
+from knee.statistics import paired_comparison, scores
+from knee.statistics.bootstrap import Bootstrap
+from knee.statistics.paired_comparison import MODEL, NamedPredictions
+from knee.statistics.scores import Outcomes
+from knee.storage.artifacts import ArtifactError
 
-# (class indices (rows,), probabilities (rows, classes)) -> figure, larger is better
-Score = Callable[[npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]], float]
-
-NEEDED = ("pixel_sha256", "group", "subset", "label")
+NEEDED: Final = ("pixel_sha256", "group", "subset", "label")
 CHAMPION, CHALLENGER = "champion", "challenger"
-
-
-class PredictionsError(UserError):
-    """Predictions that lack a column, a subset, or name an unknown class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,50 +37,47 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a comparison with the champion needs.
+    """Rules of the choice and of the comparison with the champion.
 
     Attributes:
         classes: names in the order of the probabilities.
-        metric: name of the figure, for reasons.
-        score: computes it.
+        metric: of `scores.LARGER_IS_BETTER`, by which models are judged.
         minimum_common_groups: fewer common test groups are not comparable.
         minimum_probability: of being better than the champion, 0-1.
-        draws: of the paired bootstrap that gives this probability.
-        seed: of the draws.
+        bootstrap: paired, gives this probability.
     """
 
     classes: Sequence[str]
     metric: str
-    score: Score
     minimum_common_groups: int
-    minimum_probability: float = 0.9
-    draws: int = 1000
-    seed: int = 42
+    minimum_probability: float
+    bootstrap: Bootstrap
 
 
-def subset_score(predictions: pd.DataFrame, subset: str, rules: Rules) -> float:
-    """The figure of one subset's rows.
+def subset_score(table: pd.DataFrame, subset: str, rules: Rules) -> float:
+    """Return the figure of one subset's rows, NaN where it is not defined.
 
     Args:
-        predictions: columns subset, label and `probability_<class>` of every class.
+        table: predictions, columns subset, label and `probability_<class>` of every class.
         subset: `val` or `test`.
         rules: classes and figure.
 
     Raises:
-        PredictionsError: a column or the subset is missing, or a label is no class.
+        ArtifactError: a column or the subset is missing, or a label is no class.
     """
-    _check(predictions, rules.classes)
-    rows = predictions[predictions["subset"] == subset]
+    _check(table, rules.classes)
+    rows = table[table["subset"] == subset]
     if rows.empty:
-        raise PredictionsError(f"predictions have no rows of subset {subset}: run `dvc repro`")
-    return _score(rows, rows["label"], rules)
+        raise ArtifactError(f"predictions have no rows of subset {subset}: run `dvc repro`")
+    outcomes = _outcomes(rows, rules)
+    return scores.metric(rules.metric)(outcomes.truth, outcomes.probabilities)
 
 
-def best(scores: Mapping[str, float]) -> str:
-    """The name with the largest figure; the first of equals. NaN never wins."""
-    if not scores:
+def best(figures: Mapping[str, float]) -> str:
+    """Return the name with the largest figure; the first of equals. NaN never wins."""
+    if not figures:
         raise ValueError("no backbone to choose from")
-    return max(scores, key=lambda name: -math.inf if math.isnan(scores[name]) else scores[name])
+    return max(figures, key=lambda name: -math.inf if math.isnan(figures[name]) else figures[name])
 
 
 def decide(
@@ -93,9 +86,9 @@ def decide(
     rules: Rules,
     gates: Sequence[Gate] = (),
 ) -> Decision:
-    """Champion if every gate is passed, the comparison with the present champion being the last.
+    """Decide: champion if every gate is passed, the comparison with the present one the last.
 
-    Both are judged on the pictures (by pixel SHA-256) that are test rows of both, with the
+    Both are judged on the images (by pixel SHA-256) that are test rows of both, with the
     candidate's labels, which are the newer ones.
 
     Args:
@@ -105,14 +98,14 @@ def decide(
         gates: what else was looked at.
 
     Raises:
-        PredictionsError: the candidate's predictions lack something.
+        ArtifactError: the candidate's predictions lack something.
     """
     _check(candidate, rules.classes)
     return decision([*gates, _champion_gate(candidate, champion, rules)])
 
 
 def decision(gates: Sequence[Gate]) -> Decision:
-    """Champion if all are passed; the reason names what failed, or what was passed last."""
+    """Decide by `gates`; the reason names what failed, or what was passed last."""
     failed = [gate for gate in gates if not gate.passed]
     if failed:
         reason = "; ".join(f"{gate.name}: {gate.reason}" for gate in failed)
@@ -121,78 +114,72 @@ def decision(gates: Sequence[Gate]) -> Decision:
 
 
 def _champion_gate(candidate: pd.DataFrame, champion: pd.DataFrame | None, rules: Rules) -> Gate:
-    name = "champion"
     if champion is None:
-        return Gate(name, passed=True, reason="there was no champion")
-    lead = "not comparable with the champion"
-    if _classes(champion) != set(rules.classes):
-        return Gate(name, passed=False, reason=f"{lead}: it has other classes")
+        return Gate("champion", passed=True, reason="there was no champion")
+    if set(predictions.predicted_classes(champion)) != set(rules.classes):
+        return _not_comparable("it has other classes")
     try:
         _check(champion, rules.classes)
-    except PredictionsError as error:
-        return Gate(name, passed=False, reason=f"{lead}: its {error}")
+    except ArtifactError as error:
+        return _not_comparable(f"its {error}")
     return _compare(*_common(candidate, champion), rules)
 
 
 def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> Gate:
-    name, lead = "champion", "not comparable with the champion"
     groups = candidate["group"].nunique()
     if groups < max(1, rules.minimum_common_groups):
         needed = f"{rules.minimum_common_groups} are needed"
-        return Gate(name, passed=False, reason=f"{lead}: {groups} common test groups, {needed}")
-    truth = _truth(candidate["label"], rules)
-    contenders = [
-        paired_comparison.Contender(which, "model", (_chances(rows, rules),))
-        for which, rows in (("candidate", candidate), ("champion", champion))
+        return _not_comparable(f"{groups} common test groups, {needed}")
+    outcomes = _outcomes(candidate, rules)
+    compared = [
+        NamedPredictions(name, MODEL, (predictions.probabilities_of(rows, rules.classes),))
+        for name, rows in (("candidate", candidate), ("champion", champion))
     ]
-    protocol = paired_comparison.Protocol(rules.metric, rules.draws, 0.95, rules.seed)
-    found = paired_comparison.compare(truth, candidate["group"].to_numpy(), contenders, protocol)
-    new, old = (found["figures"][one.name][rules.metric]["value"] for one in contenders)
+    found = paired_comparison.compare(
+        outcomes.truth, outcomes.groups, compared, rules.metric, rules.bootstrap
+    )
+    new, old = (found["figures"][one.name][rules.metric]["value"] for one in compared)
     probability = found["differences"][0]["probability_better"]
     if new is None or old is None or probability is None:
-        return Gate(name, passed=False, reason=f"{lead}: {rules.metric} is not defined")
+        return _not_comparable(f"{rules.metric} is not defined")
     text = (
         f"better than the champion with a probability of {probability:.3f}, "
         f"{rules.minimum_probability:g} is needed: {rules.metric} {new:.4f} against {old:.4f} on "
         f"{groups} common test groups"
     )
-    return Gate(name, passed=probability >= rules.minimum_probability, reason=text)
+    return Gate("champion", passed=probability >= rules.minimum_probability, reason=text)
+
+
+def _not_comparable(why: str) -> Gate:
+    return Gate("champion", passed=False, reason=f"not comparable with the champion: {why}")
 
 
 def _common(candidate: pd.DataFrame, champion: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Test rows of pictures that both have, in the same order, each picture once."""
+    """Test rows of images that both have, in the same order, each image once."""
     new, old = (
         frame[frame["subset"] == "test"].drop_duplicates("pixel_sha256").set_index("pixel_sha256")
         for frame in (candidate, champion)
     )
-    pictures = new.index[new.index.isin(old.index)].sort_values()
-    return new.loc[pictures], old.loc[pictures]
+    images = new.index[new.index.isin(old.index)].sort_values()
+    return new.loc[images], old.loc[images]
 
 
-def _score(rows: pd.DataFrame, labels: pd.Series[Any], rules: Rules) -> float:
-    return float(rules.score(_truth(labels, rules), _chances(rows, rules)))
+def _outcomes(rows: pd.DataFrame, rules: Rules) -> Outcomes:
+    """Outcomes with the truth by name: class_index may be of another order of the classes."""
+    truth = pd.Index(rules.classes).get_indexer(pd.Index(rows["label"].astype(str)))
+    return Outcomes(
+        truth,
+        predictions.probabilities_of(rows, rules.classes),
+        rows["group"].to_numpy(np.int64),
+        rules.classes,
+    )
 
 
-def _truth(labels: pd.Series[Any], rules: Rules) -> npt.NDArray[np.int64]:
-    index = {name: number for number, name in enumerate(rules.classes)}
-    truth: npt.NDArray[np.int64] = np.array([index[str(label)] for label in labels], np.int64)
-    return truth
-
-
-def _chances(rows: pd.DataFrame, rules: Rules) -> npt.NDArray[np.float64]:
-    return rows[[f"probability_{name}" for name in rules.classes]].to_numpy(np.float64)
-
-
-def _check(predictions: pd.DataFrame, classes: Sequence[str]) -> None:
-    needed = [*NEEDED, *(f"probability_{name}" for name in classes)]
-    missing = [name for name in needed if name not in predictions.columns]
+def _check(table: pd.DataFrame, classes: Sequence[str]) -> None:
+    needed = [*NEEDED, *(f"{predictions.PREFIX}{name}" for name in classes)]
+    missing = [name for name in needed if name not in table.columns]
     if missing:
-        raise PredictionsError(f"predictions have no column {', '.join(missing)}")
-    unknown = sorted(set(predictions["label"].astype(str)) - set(classes))
+        raise ArtifactError(f"predictions have no column {', '.join(missing)}")
+    unknown = sorted(set(table["label"].astype(str)) - set(classes))
     if unknown:
-        raise PredictionsError(f"predictions have labels that are no class: {', '.join(unknown)}")
-
-
-def _classes(predictions: pd.DataFrame) -> set[str]:
-    prefix = "probability_"
-    return {n.removeprefix(prefix) for n in predictions.columns if n.startswith(prefix)}
+        raise ArtifactError(f"predictions have labels that are no class: {', '.join(unknown)}")

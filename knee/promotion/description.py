@@ -1,20 +1,21 @@
-"""What people read on a version of the registered model: its figures, and why it stands there."""
+"""Description of a version of the registered model: its figures, and why it stands there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from knee.evidence.evaluation.json_contents import EvaluationReport
 from knee.promotion import champion_decision, gates
 
 
 def description(
-    test: Mapping[str, Any],
+    test: EvaluationReport,
     selection: Mapping[str, float],
     facts: Mapping[str, Any],
     decided: champion_decision.Decision,
 ) -> str:
-    """Markdown for a model version: what it is, its figures with intervals, why it stands there.
+    """Return Markdown for a model version: what it is, its figures, why it stands there.
 
     Args:
         test: content of test.json.
@@ -47,14 +48,14 @@ def description(
 
 
 def with_interval(test: Mapping[str, Any], name: str) -> str:
-    """A figure of test.json with its interval, as text; a dash where it is undefined."""
+    """Return a figure of a report with its interval, as text; a dash where it is undefined."""
     if test.get(name) is None:
         return "-"
     return f"{test[name]:.3f}{_interval(test.get('confidence_interval', {}).get(name))}"
 
 
 def tags(seen: Sequence[gates.Gate]) -> dict[str, str]:
-    """One tag a gate, so that MLflow's list of versions shows what failed."""
+    """Return one tag a gate, so that MLflow's list of versions shows what failed."""
     return {
         f"gate.{gate.name}": f"{'passed' if gate.passed else 'FAILED'}: {gate.reason}"
         for gate in seen

@@ -1,4 +1,4 @@
-"""What a version has to pass before it may be champion; every gate says what it saw.
+"""Gates that a version has to pass before it may be champion; each says what it saw.
 
 No gate chooses a model: the choice is made on validation. They decide whether the chosen one may
 be trusted with the name, and what failed stands on the model version for people to read.
@@ -7,8 +7,9 @@ be trusted with the name, and what failed stands on the model version for people
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport, EvaluationReport
 
 EVIDENCE: Final = ("cross_validation", "test")  # the first that was judged counts
 
@@ -29,39 +30,38 @@ class Gate:
 
 
 def split(protocol: str) -> Gate:
-    """No relatives of test pictures in training, by the protocol."""
+    """Check that no relatives of test images are in training, by the protocol."""
     if protocol == "random":
         return Gate("split", passed=False, reason="its split is leaky: no figure can be believed")
     return Gate("split", passed=True, reason=f"a {protocol} split")
 
 
-def audit(facts: Mapping[str, Any] | None) -> Gate:
-    """No relatives of test pictures in training, by the audit's count; `facts`: audit.json."""
-    leakage = (facts or {}).get("leakage", {}).get("in_use")
-    if leakage is None:
+def audit(facts: AuditFacts | None) -> Gate:
+    """Check the same by the audit's count; `facts`: audit.json."""
+    if facts is None or "leakage" not in facts:
         return Gate("audit", passed=False, reason="the data were not audited")
+    leakage = facts["leakage"]["in_use"]
     text = f"{leakage:.1%} of the test films have a relative in training"
     return Gate("audit", passed=leakage == 0, reason=text)
 
 
 def shortcuts(
-    comparison: Mapping[str, Any] | None, backbone: str, minimum_probability: float
+    comparison: ComparisonReport | None, backbone: str, minimum_probability: float
 ) -> Gate:
-    """Better than everything that needs no bone, by the content of comparison.json."""
-    evidence = (comparison or {}).get("evidence", {})
+    """Check that it is better than everything that needs no bone, by comparison.json."""
+    evidence = comparison["evidence"] if comparison else {}
     judged = next((name for name in EVIDENCE if "overall" in evidence.get(name, {})), None)
     if judged is None:
         return Gate("shortcuts", passed=False, reason="it was not compared with shortcuts")
     part = evidence[judged]["overall"]
-    rivals = [
-        one
+    probabilities = [
+        (one["probability_better"] or 0.0, one["other"])
         for one in part["differences"]
         if one["model"] == backbone and part["figures"][one["other"]]["kind"] == "shortcut"
     ]
-    sure = [(one["probability_better"] or 0.0, one["other"]) for one in rivals]
-    if not sure:
+    if not probabilities:
         return Gate("shortcuts", passed=False, reason=f"{backbone} was not compared with any")
-    least, other = min(sure)
+    least, other = min(probabilities)
     text = (
         f"better than every shortcut with a probability of at least {least:.3f} ({other}, by "
         f"{judged.replace('_', ' ')}); {minimum_probability:g} is needed"
@@ -69,13 +69,14 @@ def shortcuts(
     return Gate("shortcuts", passed=least >= minimum_probability, reason=text)
 
 
-def calibration(test: Mapping[str, Any], maximum_error: float) -> Gate:
-    """The calibration error is not surely too large; `test`: test.json.
+def calibration(test: EvaluationReport, maximum_error: float) -> Gate:
+    """Check that the calibration error is not significantly too large; `test`: test.json.
 
     The lower end of its interval counts: the error of few records is mostly noise.
     """
     error = test.get("expected_calibration_error")
-    low = test.get("confidence_interval", {}).get("expected_calibration_error", {}).get("low")
+    bounds = test.get("confidence_interval", {}).get("expected_calibration_error", {})
+    low = bounds.get("low")
     if error is None or low is None:
         return Gate("calibration", passed=False, reason="the calibration error is not known")
     text = f"calibration error {error:.3f}, at least {low:.3f}; at most {maximum_error:g} is needed"

@@ -1,4 +1,4 @@
-"""Figures of the test films within groups of sex, age, side and origin."""
+"""Figures of the test images within groups of sex, age, side and origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from knee.evidence.evaluation import predictions
-from knee.statistics import bootstrap, scores
+from knee.statistics.bootstrap import Bootstrap, only
 
 AGE_BANDS: Final = ((0, 50, "age below 50"), (50, 65, "age 50 to 64"), (65, 200, "age from 65"))
 FEWEST_RECORDS: Final = 5
@@ -18,39 +18,24 @@ TEXTS: Final = ("sex", "side", "origin")
 
 
 def figures(
-    test: pd.DataFrame,
-    records: pd.DataFrame,
-    class_names: Sequence[str],
-    *,
-    draws: int,
-    level: float,
-    seed: int,
+    test: pd.DataFrame, records: pd.DataFrame, class_names: Sequence[str], bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
-    """One row a group with films enough: name, records, accuracy, macro_f1 and their intervals.
+    """Return one row a group with images enough: name, records, accuracy, macro_f1, intervals.
 
     Args:
         test: test rows of predictions.csv.
         records: the records table, which knows sex, age_years, side and origin.
         class_names: in the order of the probabilities.
-        draws: of the bootstrap over patients or pictures.
-        level: of the intervals, 0-1.
-        seed: of the draws.
+        bootstrap: of the intervals.
     """
     known = records[["record", *TEXTS, "age_years"]]
     joined = test.drop(columns=list(TEXTS), errors="ignore").merge(known, on="record")
     found = []
     for name, rows in _groups(joined):
         part = joined[rows]
-        if len(part) < FEWEST_RECORDS:
-            continue
-        truth = part["class_index"].to_numpy()
-        chances = predictions.probabilities_of(part, class_names)
-        ends = bootstrap.intervals(
-            truth, chances, part["group"].to_numpy(), draws=draws, level=level, seed=seed
-        )
-        row = {one: scores.known(scores.metric(one)(truth, chances)) for one in SHOWN}
-        bounds = {one: ends[one] for one in SHOWN}
-        found.append({"name": name, "records": len(part), **row, "confidence_interval": bounds})
+        if len(part) >= FEWEST_RECORDS:
+            judged = bootstrap.figures(predictions.outcomes(part, class_names))
+            found.append({"name": name, "records": len(part), **only(judged, SHOWN)})
     return found
 
 

@@ -1,4 +1,4 @@
-"""Margins of one gray level around a picture: black, white or gray bars burned into the film."""
+"""Borders of an image: margins of one gray level, black, white or gray bars burned into it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from knee.storage.arrays import Pixels
 # A line of a margin strays from its level by no more than JPEG's noise does.
 LARGEST_DEVIATION: Final = 24  # of one pixel, gray levels
 MEAN_DEVIATION: Final = 3.0  # over the line, gray levels
+RING_SHARE: Final = 0.125  # of the side, on each edge: the outer ring beside the inner 75 %
 FIRST_LINES: Final = 8  # looked at together, then four times as many
 
 
@@ -26,38 +27,38 @@ class Borders:
 
 
 def measure(pixels: Pixels) -> Borders:
-    """The margins of `pixels`, uint8 (height, width); none if it is uniform altogether.
+    """Return the margins of `pixels`, uint8 (height, width); none if it is uniform altogether.
 
     Each side has a level of its own. Bars within bars count together: rows first, columns between
     them, and again until nothing more comes off.
     """
-    found = Borders()
+    borders = Borders()
     while True:
-        rows = crop(pixels, found)
+        rows = crop(pixels, borders)
         top, bottom = _leading(rows), _leading(rows[::-1])
         if top + bottom >= len(rows):
             return Borders()
         columns = rows[top : len(rows) - bottom].T
         # With the same rows as in the round before, no column can have become a margin.
-        again = top or bottom or found == Borders()
+        again = top or bottom or borders == Borders()
         left, right = (_leading(columns), _leading(columns[::-1])) if again else (0, 0)
         if left + right >= len(columns):
             return Borders()
-        found = Borders(
-            found.top + top, found.bottom + bottom, found.left + left, found.right + right
+        borders = Borders(
+            borders.top + top, borders.bottom + bottom, borders.left + left, borders.right + right
         )
         if not (left or right):  # with the same columns, no row can have become one either
-            return found
+            return borders
 
 
 def crop(pixels: Pixels, borders: Borders) -> Pixels:
-    """`pixels` without its margins, as a view."""
+    """Return `pixels` without its margins, as a view."""
     height, width = pixels.shape
     return pixels[borders.top : height - borders.bottom, borders.left : width - borders.right]
 
 
 def _leading(lines: Pixels) -> int:
-    """How many lines, uint8 (lines, length), are of the first one's level, from it on."""
+    """Number of leading lines, uint8 (lines, length), of the first one's gray level."""
     first, length = lines[0], lines.shape[1]
     if int(first.max()) - int(first.min()) > 2 * LARGEST_DEVIATION:
         return 0
@@ -72,6 +73,3 @@ def _leading(lines: Pixels) -> int:
             return start + int(within.argmin())
         start, step = start + step, 4 * step
     return len(lines)
-
-
-RING_SHARE: Final = 0.125  # of the side, on each edge: the inner 75 % is blacked out

@@ -1,4 +1,4 @@
-"""Decoded pixels to the square canonical image, and the array file that holds them all."""
+"""The canonical image: decoded pixels brought to the square that a model takes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from PIL import Image
 from knee.storage.arrays import Pixels
 
 # Means of whole blocks come first where the image is at least twice as much larger: four times as
-# fast for a film of 8 megapixels, within a gray level or two, and nothing changes up to then.
+# fast for an image of 8 megapixels, within a gray level or two, and nothing changes up to then.
 REDUCING_GAP: Final = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Canonical:
-    """How an image becomes its canonical pixels.
+    """Settings by which an image becomes its canonical pixels.
 
     Attributes:
         side_pixels: of the square.
@@ -33,7 +33,7 @@ class Canonical:
 
 
 def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "crop"]) -> Pixels:
-    """`pixels`, uint8 (height, width), as uint8 (side, side); its range of values never grows.
+    """Return `pixels`, uint8 (height, width), as uint8 (side, side), without new extreme values.
 
     letterbox keeps the aspect ratio and pads with black, equally on both sides (an odd line goes
     to the right or the bottom). squash fills the square. crop keeps the aspect ratio of the largest
@@ -61,7 +61,7 @@ def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "c
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """uint8 (height, width), antialiased, without overshoot."""
+    """Return `pixels` as uint8 (height, width), antialiased, without overshoot."""
     if pixels.shape == (height, width):
         return pixels
     shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width

@@ -1,4 +1,4 @@
-"""What every reader of images hands on, and the rules that hold for all of them."""
+"""The result of every image reader, and the checks common to all formats."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Decoded:
 
 
 def check_size(width: int, height: int, maximum_megapixels: float) -> None:
-    """Refuse by the header what would be too large, before any pixel is touched.
+    """Refuse an image that is too large by its header, before any pixel is touched.
 
     Raises:
-        UnreadableImage: it is.
+        UnreadableImage: it is too large, or has no pixels.
     """
     if width < 1 or height < 1:
         raise UnreadableImage(f"{width} x {height} px is no image")
@@ -61,7 +61,7 @@ def check_size(width: int, height: int, maximum_megapixels: float) -> None:
 
 
 def stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Any range to 0-255; a constant image becomes 0."""
+    """Return `values` stretched to 0-255, uint8 of the same shape; a constant image becomes 0."""
     if not all(np.isfinite(values[rows]).all() for rows in blocks(values.shape)):
         raise UnreadableImage("holds values that are not numbers")
     low, high = float(values.min()), float(values.max())
@@ -75,14 +75,14 @@ def stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows by the million values, so that large images are never copied as a whole."""
+    """Yield slices of rows of a million values, so that large images are not copied as a whole."""
     height = shape[0]
     step = max(BLOCK_VALUES * height // max(math.prod(shape), 1), 1)
     return (slice(start, start + step) for start in range(0, height, step))
 
 
-def kind(error: Exception) -> str:
-    """The name of the error's type, which quotes nothing of the file."""
+def error_name(error: Exception) -> str:
+    """Return the name of the error's type, which quotes nothing of the file."""
     name = type(error).__name__
     return f"{type(error).__module__}.{name}" if name == "error" else name  # zlib's and struct's
 

@@ -1,4 +1,4 @@
-"""A DICOM file's bytes -> 8-bit gray pixels, and the little that is taken from its header.
+"""A DICOM file's bytes to its data set, its 8-bit gray pixels, and the little kept of its header.
 
 Only the elements in KEYWORDS are read at all: names, dates and numbers that identify a person stay
 in the file, except the patient's number, which is handed on for its keyed hash. What pydicom says
@@ -18,8 +18,9 @@ from pydicom import config, encaps, filereader, uid
 from pydicom import pixels as pydicom_pixels
 from pydicom.pixels.utils import get_expected_length
 
-from knee.reading import dicom_header, dicom_limits, dicom_lut, dicom_worker, raster
-from knee.reading.decoded import Decoded, UnreadableImage, check_size, kind
+from knee.reading import dicom_header, dicom_limits, dicom_lut
+from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name
+from knee.reading.raster import check_scans
 from knee.storage.arrays import Pixels
 
 KEYWORDS: Final = (
@@ -53,17 +54,71 @@ IN_THIS_PROCESS: Final = {
 }
 
 
-def decode(content: bytes, maximum_megapixels: float) -> Decoded:
-    """The one image in a DICOM file.
+class NeedsIsolatedDecoder(Exception):  # noqa: N818 - a request, not an error
+    """Only GDCM may decode the pixels, which damaged files can bring down."""
+
+
+def read(content: bytes, maximum_megapixels: float) -> Any:
+    """Return the data set of a file that holds one image of an allowed size.
 
     Raises:
         UnreadableImage: with the reason, which quotes nothing of the file.
     """
-    dataset = read(content, maximum_megapixels)
-    pixels = _pixels(dataset, content, maximum_megapixels)
+    _silence()
+    try:
+        dataset = _read(content, maximum_megapixels)
+        _check(dataset, maximum_megapixels)
+    except Exception as error:
+        raise _reason(error) or _damaged_header(error) from None
+    return dataset
+
+
+def pixels(dataset: Any) -> Pixels:
+    """Return the image as uint8 (rows, columns), shown as its header asks.
+
+    Raises:
+        NeedsIsolatedDecoder: no decoder that is safe in this process can.
+        UnreadableImage: the pixels cannot be decoded.
+    """
+    plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
+    if plugin is None:
+        raise NeedsIsolatedDecoder
+    try:
+        return decompressed(dataset, plugin)
+    except UnreadableImage:
+        if plugin != "pillow":
+            raise
+    raise NeedsIsolatedDecoder  # some that Pillow does not read, GDCM does
+
+
+def decompressed(dataset: Any, plugin: str = "") -> Pixels:
+    """Return the image as `pixels` does, by any decoder.
+
+    Args:
+        dataset: of `read`.
+        plugin: pydicom's name for the decoder; "" tries all there are.
+
+    Raises:
+        UnreadableImage: the pixels cannot be decoded.
+    """
+    try:
+        return _gray(dataset, plugin)
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        name = f"{_name(dataset.file_meta.TransferSyntaxUID)}: {error_name(error)}"
+        raise UnreadableImage(f"DICOM pixels cannot be decoded ({name})") from None
+
+
+def described(dataset: Any, gray: Pixels) -> Decoded:
+    """Return the image `gray` with what the header says about it.
+
+    Raises:
+        UnreadableImage: the header is damaged.
+    """
     try:
         return Decoded(
-            pixels=pixels,
+            pixels=gray,
             mode=dicom_header.photometric(dataset),
             format="DICOM",
             bits=dicom_header.bits(dataset),
@@ -76,64 +131,23 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             origin=dicom_header.origin(dataset),
         )
     except Exception as error:
-        raise UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
+        raise _damaged_header(error) from None
 
 
-def read(content: bytes, maximum_megapixels: float) -> Any:
-    """The data set of a file that holds one image of a size that is allowed.
-
-    Raises:
-        UnreadableImage: it does not.
-    """
-    _silence()
-    try:
-        dataset = _read(content, maximum_megapixels)
-        _check(dataset, maximum_megapixels)
-    except Exception as error:
-        reason = _reason_within(error)
-        raise reason or UnreadableImage(f"damaged DICOM header ({kind(error)})") from None
-    return dataset
+def _damaged_header(error: Exception) -> UnreadableImage:
+    return UnreadableImage(f"damaged DICOM header ({error_name(error)})")
 
 
-def _reason_within(error: BaseException | None) -> UnreadableImage | None:
+def _reason(error: BaseException | None) -> UnreadableImage | None:
     """The reason that pydicom has made another error of, if there is one."""
     while error is not None and not isinstance(error, UnreadableImage):
         error = error.__context__
     return error
 
 
-def _pixels(dataset: Any, content: bytes, maximum_megapixels: float) -> Pixels:
-    """uint8 (rows, columns), decoded here or in a process that can break down alone."""
-    plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
-    if plugin is not None:
-        try:
-            return gray(dataset, plugin)
-        except UnreadableImage:
-            if plugin != "pillow":  # some that Pillow does not read, GDCM does
-                raise
-    return dicom_worker.gray(content, maximum_megapixels)
-
-
-def gray(dataset: Any, plugin: str = "") -> Pixels:
-    """uint8 (rows, columns): decompressed, and shown as the header asks.
-
-    `plugin` is pydicom's name for the decoder; "" tries all there are.
-
-    Raises:
-        UnreadableImage: the pixels cannot be decoded.
-    """
-    try:
-        return _gray(dataset, plugin)
-    except UnreadableImage:
-        raise
-    except Exception as error:
-        name = _name(dataset.file_meta.TransferSyntaxUID)
-        raise UnreadableImage(f"DICOM pixels cannot be decoded ({name}: {kind(error)})") from None
-
-
 @functools.cache
 def _silence() -> None:
-    """What the libraries say about a file can quote it: none of it gets out."""
+    """Silence the libraries: their messages about a file can quote it."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     config.settings.reading_validation_mode = config.IGNORE
     try:
@@ -145,7 +159,7 @@ def _silence() -> None:
 
 
 def _read(content: bytes, maximum_megapixels: float) -> Any:
-    """The elements of KEYWORDS, with a transfer syntax whatever the file says about it."""
+    """The data set of KEYWORDS, with a transfer syntax even if the file names none."""
     stream = dicom_limits.Stream(content)
     filereader.read_preamble(stream, force=True)
     meta = filereader.read_dataset(
@@ -174,7 +188,7 @@ def _after_meta(tag: Any, _representation: str | None, _length: int) -> bool:
 
 
 def _check(dataset: Any, maximum_megapixels: float) -> None:
-    """Refuse what holds no image, several, or too large a one, before pixels are touched."""
+    """Refuse a data set without an image, with several or too large a one, before any decoding."""
     if not any(keyword in dataset for keyword in PIXELS):
         missing = "its pixels" if "Rows" in dataset else "an image, or one that is cut short"
         raise UnreadableImage(f"a DICOM file without {missing}")
@@ -202,46 +216,15 @@ def _is_supported(syntax: uid.UID) -> bool:
 def _check_codestream(dataset: Any) -> None:
     """Refuse compressed pixels of another size than the header's, or of too many scans."""
     dicom_limits.check_fragments(dataset.PixelData)
-    frame = only_frame(dataset)
+    frame = _only_frame(dataset)
     if frame.startswith(b"\xff\xd8"):
-        raster.check(frame)
+        check_scans(frame)
     size = _codestream_size(frame)
     if size is not None and size != (dataset.Columns, dataset.Rows):
         raise UnreadableImage(
             f"its header tells of {dataset.Columns} x {dataset.Rows} px, "
             f"its pixels of {size[0]} x {size[1]}"
         )
-
-
-def _gray(dataset: Any, plugin: str) -> Pixels:
-    if dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
-        stored = wide_jpeg(dataset)
-    else:
-        stored = pydicom_pixels.pixel_array(dataset, decoding_plugin=plugin)  # YBR becomes RGB here
-    palette = dicom_header.photometric(dataset) == "PALETTE COLOR"
-    if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim > (2 if palette else 3):
-        raise UnreadableImage("its pixels have not the shape that its header tells of")
-    if palette:
-        dicom_limits.check_palette(dataset)
-        stored = pydicom_pixels.apply_color_lut(stored, dataset)
-        return dicom_lut.luma(stored, 8 * stored.dtype.itemsize)
-    if stored.ndim == 3:
-        return dicom_lut.luma(stored, dicom_header.bits(dataset))
-    display = dicom_header.display(dataset)
-    return dicom_lut.shown(stored, display, dicom_header.padding(dataset, stored))
-
-
-def _name(syntax: uid.UID) -> str:
-    """The standard's keyword; never what the file has in its place."""
-    return str(syntax.keyword) if syntax in uid.AllTransferSyntaxes else "unknown"
-
-
-# Compressed pixels of a DICOM file, below what pydicom does with them.
-
-
-def only_frame(dataset: Any) -> bytes:
-    """The compressed bytes of the one frame."""
-    return bytes(next(encaps.generate_frames(dataset.PixelData, number_of_frames=1)))
 
 
 def _codestream_size(frame: bytes) -> tuple[int, int] | None:
@@ -263,12 +246,35 @@ def _codestream_size(frame: bytes) -> tuple[int, int] | None:
     return None
 
 
-def wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
-    """uint16 (rows, columns) of lossy 12-bit JPEG, for which pydicom does not ask GDCM."""
+def _only_frame(dataset: Any) -> bytes:
+    """The compressed bytes of the one frame."""
+    return bytes(next(encaps.generate_frames(dataset.PixelData, number_of_frames=1)))
+
+
+def _gray(dataset: Any, plugin: str) -> Pixels:
+    if dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
+        stored = _wide_jpeg(dataset)
+    else:
+        stored = pydicom_pixels.pixel_array(dataset, decoding_plugin=plugin)  # YBR becomes RGB here
+    palette = dicom_header.photometric(dataset) == "PALETTE COLOR"
+    if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim > (2 if palette else 3):
+        raise UnreadableImage("its pixels have not the shape that its header tells of")
+    if palette:
+        dicom_limits.check_palette(dataset)
+        stored = pydicom_pixels.apply_color_lut(stored, dataset)
+        return dicom_lut.luma(stored, 8 * stored.dtype.itemsize)
+    if stored.ndim == 3:
+        return dicom_lut.luma(stored, dicom_header.bits(dataset))
+    display = dicom_header.display(dataset)
+    return dicom_lut.render(stored, display, dicom_header.padding(dataset, stored))
+
+
+def _wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
+    """Lossy 12-bit JPEG, for which pydicom does not ask GDCM, as uint16 (rows, columns)."""
     import gdcm
 
     fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(only_frame(dataset))
+    fragment.SetByteStringValue(_only_frame(dataset))
     fragments = gdcm.SequenceOfFragments.New()
     fragments.AddFragment(fragment)
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
@@ -288,3 +294,8 @@ def wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
     image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, 0))
     decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # GDCM gives bytes as text
     return np.frombuffer(decoded, np.uint16).reshape(dataset.Rows, dataset.Columns)
+
+
+def _name(syntax: uid.UID) -> str:
+    """The standard's keyword of the transfer syntax; never the text that the file has for it."""
+    return str(syntax.keyword) if syntax in uid.AllTransferSyntaxes else "unknown"

@@ -1,4 +1,4 @@
-"""What a DICOM header tells: how to show its pixels, and the little that is kept about the film.
+"""The DICOM header: how its pixels are shown, and the little that is kept about the image.
 
 `dataset` is pydicom's. Headers err in every way: what cannot be read counts as not being there.
 """
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from knee.reading import dicom_limits
 from knee.reading.decoded import UnreadableImage
 from knee.reading.dicom_lut import Display, Lookup, Window
+from knee.run import messages
 
 PHOTOMETRICS: Final = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
@@ -24,7 +25,7 @@ PHOTOMETRICS: Final = (
 FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 SIDES: Final = {"L": "left", "R": "right"}
 SEXES: Final = {"F": "F", "M": "M"}
-OLDEST_TOLD_YEARS: Final = 90
+OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 TEXT_CHARACTERS: Final = 64  # the longest text of the value representation LO
 # What anonymisers write in place of a number: it is no patient, and certainly not always the same.
@@ -34,10 +35,10 @@ NO_PATIENT: Final = re.compile(
 
 
 def photometric(dataset: Any) -> str:
-    """What the values stand for, by one of the standard's names.
+    """Return the photometric interpretation, one of PHOTOMETRICS.
 
     Raises:
-        UnreadableImage: by none that is supported.
+        UnreadableImage: it is none of them.
     """
     name = text(dataset, "PhotometricInterpretation").upper()
     if name not in PHOTOMETRICS:
@@ -46,14 +47,14 @@ def photometric(dataset: Any) -> str:
 
 
 def bits(dataset: Any) -> int:
-    """Bits that are stored for a sample."""
+    """Return the bits that are stored for a sample."""
     allocated = int(dataset.BitsAllocated)
     stored = number(dataset, "BitsStored")
     return int(stored) if 1 <= stored <= allocated else allocated
 
 
 def display(dataset: Any) -> Display:
-    """How the stored values become gray."""
+    """Return how the stored values become gray."""
     window = Window(
         number(dataset, "WindowCenter"),
         number(dataset, "WindowWidth"),
@@ -70,7 +71,7 @@ def display(dataset: Any) -> Display:
 
 
 def padding(dataset: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which of the `stored` values stand for no part of the picture."""
+    """Return which of the `stored` values stand for no part of the image, bool of their shape."""
     value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
     if math.isnan(value):
         return np.zeros(stored.shape, np.bool_)
@@ -79,7 +80,7 @@ def padding(dataset: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 
 def pixel_spacing_mm(dataset: Any) -> float:
-    """Between the centres of neighbouring rows: in the patient, else on the detector; or NaN."""
+    """Return the spacing of rows, in mm: in the patient, else on the detector; NaN unknown."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         spacing = number(dataset, keyword)
         if spacing > 0:
@@ -88,55 +89,51 @@ def pixel_spacing_mm(dataset: Any) -> float:
 
 
 def patient(dataset: Any) -> str:
-    """The patient's number, in the clear; "" where an anonymiser left a filler."""
-    found = text(dataset, "PatientID")
-    return "" if NO_PATIENT.fullmatch(found) else found
+    """Return the patient's number in the clear; "" where an anonymiser left a filler."""
+    value = text(dataset, "PatientID")
+    return "" if NO_PATIENT.fullmatch(value) else value
 
 
 def side(dataset: Any) -> str:
-    """left, right or "": of the image, else of the examined part."""
-    for keyword in ("ImageLaterality", "Laterality"):
-        found = SIDES.get(text(dataset, keyword).upper(), "")
-        if found:
-            return found
-    return ""
+    """Return left, right or "": of the image, else of the examined part."""
+    letters = (text(dataset, keyword).upper() for keyword in ("ImageLaterality", "Laterality"))
+    return next((SIDES[letter] for letter in letters if letter in SIDES), "")
 
 
 def sex(dataset: Any) -> str:
-    """F, M or ""."""
+    """Return F, M or ""."""
     return SEXES.get(text(dataset, "PatientSex").upper(), "")
 
 
 def age_years(dataset: Any) -> float:
-    """Of the patient, NaN if unknown; above 90 it would identify, and is 90."""
+    """Return the patient's age, NaN if unknown; above 90 it would identify, and is 90."""
     match = re.fullmatch(r"(\d{1,3})([YMWD])", text(dataset, "PatientAge").upper())
     if match is None:
         return math.nan
-    return min(OLDEST_TOLD_YEARS, round(int(match[1]) * YEARS[match[2]], 2))
+    return min(OLDEST_YEARS, round(int(match[1]) * YEARS[match[2]], 2))
 
 
 def origin(dataset: Any) -> str:
-    """Manufacturer and model of the device."""
+    """Return manufacturer and model of the device."""
     maker, model = text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName")
     return model if maker and model.startswith(maker) else f"{maker} {model}".strip()
 
 
 def text(dataset: Any, keyword: str) -> str:
-    """The element's text, or its first one, in printable letters; "" if there is none."""
+    """Return the element's first text in printable letters; "" if there is none."""
     value = _first(dataset, keyword)
     if not isinstance(value, str):  # an item of a sequence would print what is in it
         return ""
-    printable = "".join(letter if letter.isprintable() else " " for letter in value)
-    return " ".join(printable.split())[:TEXT_CHARACTERS]
+    return " ".join(messages.printable(value, " ").split())[:TEXT_CHARACTERS]
 
 
 def number(dataset: Any, keyword: str) -> float:
-    """The element's number, or its first one; NaN if there is none."""
+    """Return the element's first number; NaN if there is none."""
     try:
-        found = float(_first(dataset, keyword))
+        value = float(_first(dataset, keyword))
     except (TypeError, ValueError):
         return math.nan
-    return found if math.isfinite(found) else math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def _first(dataset: Any, keyword: str) -> Any:

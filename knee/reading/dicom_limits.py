@@ -1,4 +1,4 @@
-"""What a DICOM file may hold at most, so that no file costs minutes or gigabytes to look at.
+"""Upper limits for DICOM files, so that none costs minutes or gigabytes to look at.
 
 The parser makes an object of every element and item: some kilobytes, deflated, unpack to millions
 of them. Segmented palettes can refer to their own parts, and grow without end.
@@ -34,10 +34,10 @@ class Stream(io.BytesIO):
         self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As any stream.
+        """Read up to `size` bytes.
 
         Raises:
-            UnreadableImage: it was read too often.
+            UnreadableImage: after too many reads.
         """
         self._reads += 1
         if self._reads > MAXIMUM_READS:
@@ -46,10 +46,10 @@ class Stream(io.BytesIO):
 
 
 def inflated(packed: bytes, maximum_megapixels: float) -> bytes:
-    """The deflated data set, if it is no bomb.
+    """Return the deflated data set, unpacked.
 
     Raises:
-        UnreadableImage: it is.
+        UnreadableImage: it unpacks to too much.
         zlib.error: it is damaged.
     """
     limit = int(maximum_megapixels * 1e6) * BYTES_PER_PIXEL + HEADER_BYTES
@@ -61,17 +61,17 @@ def inflated(packed: bytes, maximum_megapixels: float) -> bytes:
 
 
 def check_fragments(pixels: bytes) -> None:
-    """Refuse compressed pixels in pieces without end.
+    """Refuse compressed pixels in too many fragments.
 
     Raises:
-        UnreadableImage: they are.
+        UnreadableImage: there are more than MAXIMUM_FRAGMENTS.
     """
     if pixels.count(ITEMS[0]) > MAXIMUM_FRAGMENTS:
         raise UnreadableImage("DICOM pixels in more pieces than any film has")
 
 
 def is_table_sequence(dataset: Any, keyword: str) -> bool:
-    """Whether the sequence is there, and small enough for lookup tables."""
+    """Return whether the sequence is there, and small enough for lookup tables."""
     if keyword not in dataset:
         return False
     value = dataset.get_item(keyword).value
@@ -100,7 +100,7 @@ def check_palette(dataset: Any) -> None:
 
 
 def _entries(words: Any) -> int:
-    """How many the segments give; more than allowed if one repeats others."""
+    """Number of entries that the segments give; more than allowed if one repeats others."""
     total = at = 0
     while at + 1 < len(words) and total <= MAXIMUM_ENTRIES:
         opcode, length = int(words[at]), int(words[at + 1])

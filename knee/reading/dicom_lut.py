@@ -1,7 +1,7 @@
-"""Stored values of a DICOM image -> the 8-bit gray values that its header asks to be shown.
+"""The grayscale pipeline of DICOM: stored values to the 8-bit gray values that are shown.
 
-In the standard's order (PS3.3 C.7.6.3, C.11.1, C.11.2): modality table or rescale, then value of
-interest table or window, then inversion where low values are white. Once each.
+In the order of the standard (PS3.3 C.7.6.3, C.11.1, C.11.2): modality table or rescale, then value
+of interest table or window, then inversion where low values are white. Once each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lookup:
     entries: npt.NDArray[Any]
 
     def __call__(self, values: Floats) -> Floats:
-        """The entries for `values`, of any shape."""
+        """Return the entries for `values`, of any shape."""
         last = len(self.entries) - 1
         return np.asarray(self.entries[np.clip(np.rint(values) - self.first, 0, last).astype(int)])
 
@@ -58,7 +58,7 @@ class Window:
         return bool(least and np.isfinite(self.center) and np.isfinite(self.width))
 
     def __call__(self, values: Floats) -> Floats:
-        """0-1, PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+        """Return `values` as 0-1, by PS3.3 C.11.2.1.2 and C.11.2.1.3."""
         if self.function == "SIGMOID":
             exponent = np.clip(-4 * (values - self.center) / self.width, -700, 700)
             return np.asarray(1 / (1 + np.exp(exponent)))
@@ -71,13 +71,13 @@ class Window:
 
 @dataclasses.dataclass(frozen=True)
 class Display:
-    """How stored values are shown.
+    """Settings by which stored values are shown.
 
     Attributes:
         bits: that are stored for a value.
         signed: whether stored values can be negative.
         modality: stored value to the modality's; None: the same.
-        interest: those to gray, by a table or a window; None: all values, see `shown`.
+        interest: those to gray, by a table or a window; None: all values, see `render`.
         inverted: whether low values are white.
     """
 
@@ -88,8 +88,8 @@ class Display:
     inverted: bool = False
 
 
-def shown(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bool_]) -> Pixels:
-    """uint8, like `stored` (height, width) in shape; where `padding` is true, black.
+def render(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bool_]) -> Pixels:
+    """Return gray values, uint8 in the shape of `stored`; where `padding` is true, black.
 
     Without a table or window of interest, values of up to 8 bits stay as they are, as in any
     other format, and deeper or rescaled ones are scaled so that the image's range, padding left
@@ -112,7 +112,7 @@ def shown(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bo
 
 
 def luma(colour: npt.NDArray[Any], bits: int) -> Pixels:
-    """uint8 (height, width) of red, green and blue with `bits` each, (height, width, 3 or 4)."""
+    """Return the luma, uint8 (height, width), of (height, width, 3 or 4) with `bits` a sample."""
     gray = np.empty(colour.shape[:2], np.uint8)
     for rows in blocks(colour.shape):
         part = colour[rows, :, :3].astype(np.float64) @ np.array(LUMA) * (255 / float(2**bits - 1))
@@ -121,7 +121,7 @@ def luma(colour: npt.NDArray[Any], bits: int) -> Pixels:
 
 
 def _gray(stored: Floats, display: Display) -> Pixels:
-    """uint8, of the shape of `stored`, point by point."""
+    """Gray values, uint8 in the shape of `stored`, without padding."""
     values = stored
     if isinstance(display.modality, Lookup):
         values = display.modality(values)
@@ -144,6 +144,6 @@ def _gray(stored: Floats, display: Display) -> Pixels:
 
 
 def _scaled(values: Floats, entries: npt.NDArray[Any]) -> Pixels:
-    """`values` from the range of `entries`: headers err about how many bits these have."""
+    """`values` scaled from the range of `entries`: headers err about how many bits these have."""
     low, high = float(entries.min()), float(entries.max())
     return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)

@@ -1,6 +1,7 @@
-"""One file's bytes -> 8-bit gray pixels, upright, and what the file says about them.
+"""The reader of any image file: bytes to upright 8-bit gray pixels and what the file says of them.
 
-The content decides which reader is asked, `raster` or `dicom`, not the file's name.
+The content decides who is asked, not the file's name: `raster`, or `dicom` and, where damaged files
+can bring its decoder down, `dicom_worker`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DICOM_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 
 
 def decode(content: bytes, maximum_megapixels: float) -> Decoded:
-    """The one image in a file's bytes.
+    """Return the one image in a file's bytes.
 
     Rotation by the EXIF tag is applied. Colour becomes gray by ITU-R BT.601; transparent parts
     become black. Deeper than 8 bits: scaled so that the image's own range fills 0-255.
@@ -42,10 +43,10 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
 
 
 class _Quiet:
-    """No warning while any thread is inside: an image that decodes is used, whatever is mumbled.
+    """A context without warnings, for many threads: an image that decodes is used in any case.
 
-    warnings.catch_warnings puts back what it found, so threads that overlap would put back each
-    other's: here the first one in saves the filters, and the last one out restores them.
+    warnings.catch_warnings restores the filters of its start, so overlapping threads would restore
+    each other's: here the first thread in saves the filters, and the last one out restores them.
     """
 
     def __init__(self) -> None:
@@ -71,6 +72,11 @@ _QUIET: Final = _Quiet()
 
 
 def _dicom(content: bytes, maximum_megapixels: float) -> Decoded:
-    from knee.reading import dicom  # with pydicom, which takes half a second
+    from knee.reading import dicom, dicom_worker  # with pydicom, which takes half a second
 
-    return dicom.decode(content, maximum_megapixels)
+    dataset = dicom.read(content, maximum_megapixels)
+    try:
+        gray = dicom.pixels(dataset)
+    except dicom.NeedsIsolatedDecoder:
+        gray = dicom_worker.gray(content, maximum_megapixels)
+    return dicom.described(dataset, gray)

@@ -1,4 +1,4 @@
-"""A file of any kind -> what a trained model takes: by the readers and in the order of ingest."""
+"""A file of any kind to a model's input, by the readers and in the order of ingest."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from knee.storage.arrays import Pixels
 Prepared = Pixels | decoded.UnreadableImage
 
 
-def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.Source]:
-    """The files that `paths` name, and all below the folders among them.
+def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.SourceFile]:
+    """Return the files that `paths` name, and all below the folders among them.
 
     A file's name is its path as given, or below the folder as given.
 
     Raises:
         FolderError: a path that does not exist.
     """
-    found: list[source_files.Source] = []
+    files: list[source_files.SourceFile] = []
     for path in paths:
         if path.is_dir():
             inside = source_files.list_sources(path, labelled=labelled)
-            found += [
-                source_files.Source(str(path / each.name), each.path, each.label, each.obstacle)
+            files += [
+                source_files.SourceFile(str(path / each.name), each.path, each.label, each.obstacle)
                 for each in inside
             ]
         elif path.exists():
-            found.append(source_files.Source(str(path), path, ""))
+            files.append(source_files.SourceFile(str(path), path, ""))
         else:
             raise source_files.FolderError(
                 f"{path} does not exist: give files or folders of images"
             )
-    return found
+    return files
 
 
-def prepare(source: source_files.Source, canonical: Canonical) -> Prepared:
-    """Canonical pixels, uint8 (side, side), or why there are none."""
+def prepare(source: source_files.SourceFile, canonical: Canonical) -> Prepared:
+    """Return canonical pixels, uint8 (side, side), or the reason why there are none."""
     try:
         return from_bytes(source_files.read(source), canonical)
     except decoded.UnreadableImage as reason:
@@ -48,7 +48,7 @@ def prepare(source: source_files.Source, canonical: Canonical) -> Prepared:
 
 
 def from_bytes(content: bytes, canonical: Canonical) -> Pixels:
-    """Canonical pixels, uint8 (side, side), of the image in a file's bytes.
+    """Return canonical pixels, uint8 (side, side), of the image in a file's bytes.
 
     Raises:
         UnreadableImage: with the reason.
@@ -57,13 +57,18 @@ def from_bytes(content: bytes, canonical: Canonical) -> Pixels:
 
 
 def from_gray(image: Pixels, canonical: Canonical) -> Pixels:
-    """Canonical pixels, uint8 (side, side), of decoded ones, uint8 (height, width)."""
+    """Return canonical pixels, uint8 (side, side), of decoded ones, uint8 (height, width)."""
     if canonical.crop_borders:
         image = borders.crop(image, borders.measure(image))
     return canonical_image.fit(image, canonical.side_pixels, canonical.fit)
 
 
-def prepare_all(given: Sequence[source_files.Source], canonical: Canonical) -> Iterator[Prepared]:
-    """`prepare` of each, in order, in parallel: the decoders release the interpreter's lock."""
+def prepare_all(
+    files: Sequence[source_files.SourceFile], canonical: Canonical
+) -> Iterator[Prepared]:
+    """Yield `prepare` of each file, in order.
+
+    In parallel, since the decoders release the interpreter's lock.
+    """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from pool.map(lambda source: prepare(source, canonical), given)
+        yield from pool.map(lambda source: prepare(source, canonical), files)

@@ -1,4 +1,4 @@
-"""JPEG, PNG, TIFF and BMP -> 8-bit gray pixels."""
+"""The reader of JPEG, PNG, TIFF and BMP: bytes to upright 8-bit gray pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from knee.reading.decoded import Decoded, UnreadableImage, check_size, kind, stretched
+from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name, stretched
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
 PNG_BITS: Final = 24  # position of the bit depth: signature, chunk length and name, two sizes
@@ -26,6 +26,10 @@ STARTS: Final = {
     b"MM\0*": "TIFF",
     b"BM": "BMP",
 }
+MAXIMUM_SCANS: Final = 100  # of a JPEG: each costs seconds, and a few bytes of the file
+START, SCAN, END = 0xD8, 0xDA, 0xD9
+ALONE: Final = frozenset((0x01, START, *range(0xD0, 0xD8)))  # markers without a segment
+MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 WITH_ALPHA: Final = ("LA", "PA", "RGBA", "RGBa", "La")
 # Decoders quote what they stumble over, and that may be a name: only these texts get out.
 SAFE_MESSAGE: Final = re.compile(
@@ -34,7 +38,7 @@ SAFE_MESSAGE: Final = re.compile(
 
 
 def decode(content: bytes, maximum_megapixels: float) -> Decoded:
-    """An image that Pillow reads.
+    """Return an image that Pillow reads.
 
     Raises:
         UnidentifiedImageError: it knows no such format.
@@ -47,7 +51,7 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             if getattr(image, "is_animated", False):
                 raise UnreadableImage("holds several images: export one a file")
             if name in ("JPEG", "MPO"):
-                check(content)
+                check_scans(content)
             mode, bits = image.mode, _bits(image, content)
             compression, inverted = _compression(image), _is_inverted(image)
             image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
@@ -60,8 +64,37 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
     return Decoded(255 - gray if inverted else gray, mode, name, bits, compression)
 
 
+def unidentified(content: bytes) -> str:
+    """Return the reason for a file that is of no known format."""
+    name = _started(content)
+    if name:
+        return f"damaged {name}, or a kind of it that is not supported"
+    return f"not a {', '.join(FORMATS)} or DICOM image"
+
+
+def check_scans(content: bytes) -> None:
+    """Refuse a JPEG codestream with more scans than any image needs.
+
+    Raises:
+        UnreadableImage: it has more.
+    """
+    scans = 0
+    match = MARKER.search(content)
+    while match:
+        at, marker = match.end(), content[match.end() - 1]
+        if marker == END:
+            return
+        if marker == SCAN:
+            scans += 1
+            if scans > MAXIMUM_SCANS:
+                raise UnreadableImage(f"a JPEG of more than {MAXIMUM_SCANS} scans")
+        if marker not in ALONE:
+            at += max(int.from_bytes(content[at : at + 2], "big"), 2)
+        match = MARKER.search(content, at)
+
+
 def _reason(error: Exception, name: str) -> str:
-    """What is wrong with the file, without quoting it."""
+    """The reason for a damaged file, without quoting it."""
     text = str(error)
     if isinstance(error, Image.DecompressionBombError):
         return "its header tells of more pixels than any film has"
@@ -69,7 +102,7 @@ def _reason(error: Exception, name: str) -> str:
         return "too large for the memory"
     if "too large" in text or "Too much memory" in text:
         return "holds a text or profile that unpacks to too much"
-    return text if SAFE_MESSAGE.fullmatch(text) else f"damaged {name} ({kind(error)})"
+    return text if SAFE_MESSAGE.fullmatch(text) else f"damaged {name} ({error_name(error)})"
 
 
 def _bits(image: Image.Image, content: bytes) -> int:
@@ -84,7 +117,7 @@ def _bits(image: Image.Image, content: bytes) -> int:
 
 
 def _compression(image: Image.Image) -> str:
-    """How the file packs its pixels."""
+    """The compression of the file's pixels, as in `Decoded`."""
     named = image.info.get("compression", 0)
     if image.format == "TIFF":
         text = str(named).removeprefix("tiff_")
@@ -95,7 +128,7 @@ def _compression(image: Image.Image) -> str:
 
 
 def _is_inverted(image: Image.Image) -> bool:
-    """Whether 0 is white in the values that Pillow gives: it turns only shallow TIFF itself."""
+    """Whether 0 is white in Pillow's values: it inverts only TIFF of up to 8 bits itself."""
     if image.format != "TIFF" or not image.mode.startswith(("I", "F")):
         return False
     photometric: int = image.tag_v2.get(TIFF_PHOTOMETRIC, 1)  # type: ignore[attr-defined]
@@ -103,14 +136,14 @@ def _is_inverted(image: Image.Image) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """`image`, turned as its EXIF tag says; damaged EXIF says nothing."""
+    """`image`, turned as its EXIF tag says; damaged EXIF is ignored."""
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
 def _gray(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:
-    """uint8 (height, width)."""
+    """The image as gray values, uint8 (height, width)."""
     if image.mode.startswith(("I", "F")):
         return stretched(np.asarray(image))
     if image.mode in WITH_ALPHA or "transparency" in image.info:
@@ -121,43 +154,6 @@ def _gray(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:
     return stretched(gray) if bits > 8 else gray
 
 
-def unidentified(content: bytes) -> str:
-    """What to say of a file that is of no known format."""
-    name = _started(content)
-    if name:
-        return f"damaged {name}, or a kind of it that is not supported"
-    return f"not a {', '.join(FORMATS)} or DICOM image"
-
-
 def _started(content: bytes) -> str:
     """The format that the first bytes promise, or ""."""
     return next((name for start, name in STARTS.items() if content.startswith(start)), "")
-
-
-# How often a JPEG file paints its picture: some hundred bytes a time, which cost seconds each.
-
-MAXIMUM_SCANS: Final = 100
-START, SCAN, END = 0xD8, 0xDA, 0xD9
-ALONE: Final = frozenset((0x01, START, *range(0xD0, 0xD8)))  # markers without a segment
-MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
-
-
-def check(content: bytes) -> None:
-    """Refuse what has more scans than any picture needs.
-
-    Raises:
-        UnreadableImage: it has.
-    """
-    scans = 0
-    found = MARKER.search(content)
-    while found:
-        at, marker = found.end(), content[found.end() - 1]
-        if marker == END:
-            return
-        if marker == SCAN:
-            scans += 1
-            if scans > MAXIMUM_SCANS:
-                raise UnreadableImage(f"a JPEG of more than {MAXIMUM_SCANS} scans")
-        if marker not in ALONE:
-            at += max(int.from_bytes(content[at : at + 2], "big"), 2)
-        found = MARKER.search(content, at)

@@ -12,9 +12,9 @@ from typing import Final
 
 from knee.reading.decoded import UnreadableImage
 from knee.run.errors import UserError
+from knee.run.messages import listed
 
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
-LISTED_NAMES: Final = 8  # in one message
 ARCHIVE_SUFFIXES: Final = frozenset(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar")
 )
@@ -25,14 +25,14 @@ class FolderError(UserError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """One source file.
 
     Attributes:
         name: POSIX path relative to the data folder or archive.
         path: where it is.
         label: its class, by its folder or the sheet; "" if neither tells.
-        obstacle: why it is not even opened, "" if it is.
+        obstacle: the reason why it is not opened; "" if it is.
         part: official part (train, val, test) by its top folder; "" where there are none.
     """
 
@@ -46,7 +46,7 @@ class Source:
 def class_folders(
     folder: Path, classes: Sequence[str], *, shown: object = "", parts: Sequence[str] = ()
 ) -> list[str]:
-    """The class names in order: `classes`, or the names of the sub-folders sorted by bytes.
+    """Return the class names in order: `classes`, or the names of the sub-folders sorted by bytes.
 
     `shown` is what messages call the folder, where it is an unpacked archive. With `parts` the
     class folders lie in folders of these names, as far as they are there.
@@ -55,41 +55,43 @@ def class_folders(
         FolderError: no folder, no sub-folder, or sub-folders that are not the `classes`.
     """
     shown = shown or folder
-    found = _sub_folders(folder, shown)
+    names = _sub_folders(folder, shown)
     if parts:
-        found = _below_parts(folder, parts, found, shown)
+        names = _below_parts(folder, parts, names, shown)
     check_distinct(classes)
-    if not found:
+    if not names:
         raise FolderError(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
             "with the labels (data.sheet)"
         )
-    absent = [name for name in classes if name not in found]
+    absent = [name for name in classes if name not in names]
     if absent:
         raise FolderError(
-            f"data.classes names {_listed(absent)}, but {shown} has only {_listed(found)}"
+            f"data.classes names {listed(absent)}, but {shown} has only {listed(names)}"
         )
-    unnamed = [name for name in found if classes and name not in classes]
+    unnamed = [name for name in names if classes and name not in classes]
     if unnamed:
         raise FolderError(
-            f"{shown} has {_listed(unnamed)}, which data.classes does not name: "
+            f"{shown} has {listed(unnamed)}, which data.classes does not name: "
             "add to data.classes, or move the folder away"
         )
-    return list(classes) or found
+    return list(classes) or names
 
 
 def check_distinct(classes: Sequence[str]) -> None:
-    """Refuse a scale that names a class twice.
+    """Refuse `classes` that name a class twice.
 
     Raises:
-        FolderError: it does.
+        FolderError: they do.
     """
     if len(set(classes)) < len(classes):
         raise FolderError(f"data.classes names a class twice: {', '.join(classes)}")
 
 
-def list_sources(folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()) -> list[Source]:
-    """Every file below `folder`, in the order of its name's bytes, whatever the file system's.
+def list_sources(
+    folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()
+) -> list[SourceFile]:
+    """Return every file below `folder`, in the order of the names' bytes.
 
     Links are followed; a link back to a folder that contains it is listed as an unusable file.
     The label is that of the class folder; with `labelled` False none has a label or needs one.
@@ -99,8 +101,8 @@ def list_sources(folder: Path, *, labelled: bool = True, parts: Sequence[str] = 
     return sorted(sources, key=lambda source: source.name.encode())
 
 
-def read(source: Source) -> bytes:
-    """The bytes of `source`.
+def read(source: SourceFile) -> bytes:
+    """Return the bytes of `source`.
 
     Raises:
         UnreadableImage: it is no file, or cannot be read.
@@ -124,28 +126,28 @@ def _sub_folders(folder: Path, shown: object) -> list[str]:
         )
     try:
         with os.scandir(folder) as entries:
-            found = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
     except OSError as error:
         raise FolderError(f"{shown} cannot be listed: {_cause(error)}") from error
-    return sorted(found, key=os.fsencode)
+    return sorted(names, key=os.fsencode)
 
 
 def _below_parts(
-    folder: Path, parts: Sequence[str], found: Sequence[str], shown: object
+    folder: Path, parts: Sequence[str], present: Sequence[str], shown: object
 ) -> list[str]:
     """Names of the class folders in those of `parts` that are there, sorted by bytes."""
-    present = [name for name in parts if name in found]
-    if not present:
+    here = [name for name in parts if name in present]
+    if not here:
         raise FolderError(
-            f"data.parts names {_listed(parts)}, but {shown} has none of them: empty data.parts "
+            f"data.parts names {listed(parts)}, but {shown} has none of them: empty data.parts "
             "where the class folders lie in data.path itself"
         )
-    names = {name for part in present for name in _sub_folders(folder / part, f"{shown}/{part}")}
+    names = {name for part in here for name in _sub_folders(folder / part, f"{shown}/{part}")}
     return sorted(names, key=os.fsencode)
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, str]]:
-    """Files below `folder`, and why each cannot be opened.
+    """Files below `folder`, each with the reason why it cannot be opened, or "".
 
     `above` holds device and inode of the folders that contain it.
     """
@@ -169,7 +171,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Pa
 
 
 def _kind(path: Path) -> tuple[str, str]:
-    """Folder or file, and why the file cannot be opened."""
+    """Folder or file, and the reason why the file cannot be opened, or ""."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -181,32 +183,26 @@ def _kind(path: Path) -> tuple[str, str]:
     return "file", "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _source(path: Path, root: Path, obstacle: str, labelled: bool, parts: Sequence[str]) -> Source:
+def _source(
+    path: Path, root: Path, obstacle: str, labelled: bool, parts: Sequence[str]
+) -> SourceFile:
     steps = path.relative_to(root).parts
     name = os.fsencode("/".join(steps)).decode("utf-8", "backslashreplace")
     part = steps[0] if steps[0] in parts else ""
     inner = steps[1:] if parts else steps
-    if not obstacle and any(step.startswith(".") for step in steps):
-        obstacle = "hidden"
-    if not obstacle and parts and not part:
-        obstacle = f"in none of the folders {', '.join(parts)}"
-    if not obstacle and labelled and len(inner) == 1:
-        obstacle = "in no class folder"
-    if not obstacle and name != "/".join(steps):
-        obstacle = "name is not UTF-8: rename the file"
-    if not obstacle and path.suffix.lower() in ARCHIVE_SUFFIXES:
-        obstacle = "an archive inside the data: unpack it"
+    faults = (
+        (any(step.startswith(".") for step in steps), "hidden"),
+        (bool(parts) and not part, f"in none of the folders {', '.join(parts)}"),
+        (labelled and len(inner) == 1, "in no class folder"),
+        (name != "/".join(steps), "name is not UTF-8: rename the file"),
+        (path.suffix.lower() in ARCHIVE_SUFFIXES, "an archive inside the data: unpack it"),
+    )
+    obstacle = obstacle or next((reason for is_so, reason in faults if is_so), "")
     in_class = labelled and len(inner) > 1 and not inner[0].startswith(".")
     in_class = in_class and (part != "" or not parts)
-    return Source(name, path, inner[0] if in_class else "", obstacle, part)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first of `names`, and how many more there are."""
-    more = len(names) - LISTED_NAMES
-    return ", ".join(names[:LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return SourceFile(name, path, inner[0] if in_class else "", obstacle, part)
 
 
 def _cause(error: OSError) -> str:
-    """What the system says, without the path."""
+    """The system's message, without the path."""
     return error.strerror or type(error).__name__

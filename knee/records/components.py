@@ -1,4 +1,4 @@
-"""What hangs together: pairs of equal keys, and connected components of pairs."""
+"""Pairs of records with equal keys, and the connected components that pairs form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pair = tuple[int, int]
 
 
 def equal_pairs(keys: Sequence[str]) -> Iterator[Pair]:
-    """The first and each later index of the same key; "" is like nothing."""
+    """Yield the first and each later index of the same key; "" equals nothing."""
     first: dict[str, int] = {}
     for index, key in enumerate(keys):
         if key and first.setdefault(key, index) != index:
@@ -20,7 +20,7 @@ def equal_pairs(keys: Sequence[str]) -> Iterator[Pair]:
 
 
 def components(count: int, pairs: Iterable[Pair]) -> Integers:
-    """Connected components of `count` nodes, int64 (count,), numbered by their first node."""
+    """Return connected components of `count` nodes, int64 (count,), numbered by first nodes."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -30,6 +30,6 @@ def components(count: int, pairs: Iterable[Pair]) -> Integers:
 
 
 def by_first(numbers: Integers) -> Integers:
-    """The same classes, int64 (n,), numbered from 0 in the order of their first members."""
+    """Return the same classes, int64 (n,), numbered from 0 in the order of their first members."""
     _, first, position = np.unique(numbers, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[position].astype(np.int64)

@@ -1,4 +1,4 @@
-"""One picture under several labels: found, and set aside by a policy."""
+"""Copy groups under several labels, and the policy that sets their records aside."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ from knee.records.records_table import QUARANTINED
 Policy = Literal["quarantine", "majority", "keep"]
 
 
-def conflicting_labels(pictures: Sequence[int], labels: Sequence[str]) -> dict[int, list[str]]:
-    """The pictures that stand under two or more labels, with these, sorted by bytes."""
-    found: dict[int, set[str]] = defaultdict(set)
-    for picture, label in zip(pictures, labels, strict=True):
-        found[picture].add(label)
+def conflicting_labels(groups: Sequence[int], labels: Sequence[str]) -> dict[int, list[str]]:
+    """Return the copy groups with two or more labels, and these labels, sorted by bytes."""
+    names_of: dict[int, set[str]] = defaultdict(set)
+    for group, label in zip(groups, labels, strict=True):
+        names_of[group].add(label)
     return {
-        picture: sorted(names, key=os.fsencode)
-        for picture, names in found.items()
-        if len(names) > 1
+        group: sorted(names, key=os.fsencode) for group, names in names_of.items() if len(names) > 1
     }
 
 
 def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """`frame` with the rows quarantined that contradict others on their picture's label.
+    """Return `frame` with the rows quarantined that contradict others of their copy group.
 
     Args:
-        frame: the records table with pictures.
-        policy: quarantine: every row of such a picture. majority: the rows under another label
-            than most of the picture's rows; every row where no label has most. keep: none.
+        frame: the records table with copy groups.
+        policy: quarantine: every row of such a group. majority: the rows under another label
+            than most of the group's rows; every row where no label has most. keep: none.
     """
     result = frame.copy()
     if policy == "keep":
@@ -40,8 +38,8 @@ def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     usable = frame[frame["pixel_row"] >= 0]
     conflicts = conflicting_labels(usable["picture"].tolist(), usable["label"].tolist())
     rows_of = usable.groupby("picture").groups
-    for picture, labels in conflicts.items():
-        rows = rows_of[picture]
+    for group, labels in conflicts.items():
+        rows = rows_of[group]
         reason = f"the same picture stands under {', '.join(labels)}"
         most = majority(usable.loc[rows, "label"]) if policy == "majority" else None
         if most is not None:
@@ -52,6 +50,6 @@ def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def majority(labels: Iterable[str]) -> str | None:
-    """The label that is more frequent than any other; None if several share the first place."""
+    """Return the most frequent label; None if several share the first place."""
     first, *others = Counter(labels).most_common(2)
     return None if others and others[0][1] == first[1] else first[0]

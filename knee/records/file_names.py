@@ -1,4 +1,4 @@
-"""What file names tell of copies: "knee 7_aug_2" is derived from "knee 7"."""
+"""Copies by their file names: "knee 7_aug_2" is derived from "knee 7"."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from knee.run.errors import UserError
 
 
-class LineageError(UserError):
-    """A pattern for the names of copies cannot be used."""
+class PatternError(UserError):
+    """A pattern for file names cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,29 +32,42 @@ class Patterns:
 
 
 def compile_patterns(derived: Sequence[str], copies: Sequence[str] = ()) -> Patterns:
-    """ingest.lineage_patterns and ingest.copy_patterns as expressions.
+    """Return ingest.lineage_patterns and ingest.copy_patterns as expressions.
 
     Raises:
-        LineageError: one is not a regular expression.
+        PatternError: one is not a regular expression.
     """
     return Patterns(
-        _compiled(derived, "ingest.lineage_patterns"), _compiled(copies, "ingest.copy_patterns")
+        [compile_pattern(pattern, "ingest.lineage_patterns") for pattern in derived],
+        [compile_pattern(pattern, "ingest.copy_patterns") for pattern in copies],
     )
 
 
+def compile_pattern(pattern: str, key: str) -> re.Pattern[str]:
+    """Return the expression that stands under `key` in the parameters.
+
+    Raises:
+        PatternError: it is not a regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise PatternError(f"{key}: {pattern!r}: {error}") from error
+
+
 def source_stem(stem: str, patterns: Patterns) -> str:
-    """`stem` without the marks of copies: "knee 7_aug_2" is derived from "knee 7"."""
+    """Return `stem` without the marks of copies: "knee 7" for "knee 7_aug_2"."""
     return _cut(stem, [*patterns.derived, *patterns.copies])
 
 
 def originals(sources: Sequence[str], patterns: Patterns) -> npt.NDArray[np.bool_]:
-    """(sources,) False for copies that their file names call derived."""
+    """Return bool (sources,): False for copies that their file names call derived."""
     stems = [PurePosixPath(source).stem for source in sources]
     return np.array([source_stem(stem, patterns) == stem for stem in stems], np.bool_)
 
 
 def lineage_keys(sources: Sequence[str], patterns: Patterns) -> list[str]:
-    """One key a source path: equal for an image and its copies in the same folder, else "".
+    """Return a key for each source: equal for an image and its copies in the same folder, else "".
 
     Derived images without their source are still one family. The same stem with two extensions is
     no family by itself: their pixels decide.
@@ -71,13 +84,6 @@ def lineage_keys(sources: Sequence[str], patterns: Patterns) -> list[str]:
         if key != path:
             families.add(str(key))
     return [key if key in families else "" for key in keys]
-
-
-def _compiled(patterns: Sequence[str], key: str) -> list[re.Pattern[str]]:
-    try:
-        return [re.compile(pattern) for pattern in patterns]
-    except re.error as error:
-        raise LineageError(f"{key}: {error.pattern!r}: {error}") from error
 
 
 def _cut(stem: str, patterns: Sequence[re.Pattern[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Why source files are not used, counted."""
+"""The reasons why source files are not used, counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMED: Final = 3  # of them, a reason, in its table
 
 @dataclass(frozen=True)
 class Reason:
-    """Why files were set aside: how many, and the first of them."""
+    """A reason why files are not used, their number, and the first of them."""
 
     status: str
     reason: str
@@ -23,7 +23,7 @@ class Reason:
 
 
 def reasons(records: pd.DataFrame) -> list[Reason]:
-    """Why files are not used: rejected ones first, then the most frequent reason."""
+    """Return the reasons why files are not used: of rejected files first, then by frequency."""
     aside = records[records["status"] != USED]
     grouped = [
         Reason(str(status), str(reason), len(part), tuple(part["source"].head(NAMED)))

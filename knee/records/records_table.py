@@ -40,14 +40,14 @@ COLUMNS: Final[dict[str, str]] = {
     "border_bottom": "int64",
     "border_left": "int64",
     "border_right": "int64",
-    "origin": "str",  # where the film comes from: hospital, device, collection; "" if unknown
+    "origin": "str",  # where the image comes from: hospital, device, collection; "" if unknown
     "patient": "str",  # keyed hash, "" if unknown
     "side": "str",  # left | right | "" if unknown
     "sex": "str",  # F | M | "" if unknown
     "age_years": "float64",  # NaN if unknown
     "t_score": "float64",  # standard deviations from the young adult mean; NaN if unknown
-    "picture": "int64",  # same picture, copies included; -1 if rejected
-    "group": "int64",  # pictures of one patient joined; -1 if rejected
+    "picture": "int64",  # copy group: images of the same radiograph; -1 if rejected
+    "group": "int64",  # copy groups of one patient joined; -1 if rejected
 }
 MEASURED: Final = {name for name, kind in COLUMNS.items() if kind == "float64"}  # NaN: unknown
 
@@ -57,7 +57,7 @@ class RecordsError(UserError):
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """The table at `path`, one row a source file, columns and dtypes of `COLUMNS`.
+    """Return the table at `path`, one row a source file, columns and dtypes of `COLUMNS`.
 
     Unknown text is "", never NaN; unknown measurements are NaN.
 
@@ -96,7 +96,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 
 
 def class_names(records: pd.DataFrame) -> list[str]:
-    """The labels by class index.
+    """Return the labels by class index.
 
     Raises:
         RecordsError: a class index with two labels, or a class without any record.

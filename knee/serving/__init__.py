@@ -1,1 +1,1 @@
-"""Answers over HTTP on this machine: the scoring server and the page for one image."""
+"""A trained model at work: over HTTP on this machine, in a command, in a notebook."""

@@ -1,7 +1,7 @@
-"""Repeated grouped cross-validation: who is trained on, who chooses the epoch, who is predicted.
+"""Repeated grouped cross-validation: records to train on, to choose the epoch by, to predict.
 
-A single test subset of some hundred pictures moves by ten points of accuracy with the split's seed;
-here every picture is predicted once a repeat, by a model that has seen no picture of its group.
+A single test subset of some hundred images moves by ten points of accuracy with the split's seed;
+here every image is predicted once a repeat, by a model that has seen no image of its group.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class CrossValidationError(UserError):
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How to cross-validate.
+class CrossValidationProtocol:
+    """Protocol of a cross-validation.
 
     Attributes:
         folds: >= 2; fewer where a class has fewer groups.
@@ -80,7 +80,7 @@ def chosen_records(
     originals: npt.NDArray[np.bool_],
     subset: Literal["all", "development"],
 ) -> pd.DataFrame:
-    """One used record a picture, those that the audit judges shortcuts on; by record number.
+    """Return one used record of each copy group, those that the audit judges shortcuts on.
 
     Args:
         records: the records table.
@@ -93,7 +93,7 @@ def chosen_records(
     """
     if split["record"].tolist() != records["record"].tolist():
         raise CrossValidationError("the split is not of these records: run the split stage")
-    kept = split_table.one_a_picture(records, originals)
+    kept = split_table.one_of_each_copy_group(records, originals)
     if subset == "development":
         tested = split.loc[split["subset"] == "test", "record"]
         groups = records.loc[records["record"].isin(tested), "group"]
@@ -103,8 +103,8 @@ def chosen_records(
     return kept.reset_index(drop=True)
 
 
-def plan_folds(kept: pd.DataFrame, protocol: Protocol) -> list[Fold]:
-    """All trainings, by repeat and fold; no group is in two parts of one.
+def plan_folds(kept: pd.DataFrame, protocol: CrossValidationProtocol) -> list[Fold]:
+    """Plan all trainings, by repeat and fold; no group is in two parts of one.
 
     Raises:
         CrossValidationError: a class has too few groups for folds, or for a validation part.
@@ -119,7 +119,7 @@ def plan_folds(kept: pd.DataFrame, protocol: Protocol) -> list[Fold]:
     if not repeats:
         raise CrossValidationError(
             "cross-validation needs two classes, and of each two groups (a group is a patient, or "
-            "a picture with its copies): add images, or look at what ingest quarantined"
+            "an image with its copies): add images, or look at what ingest quarantined"
         )
     planned: list[Fold] = []
     for repeat, folds in enumerate(repeats):
@@ -132,7 +132,7 @@ def plan_folds(kept: pd.DataFrame, protocol: Protocol) -> list[Fold]:
 def training_rows(
     kept: pd.DataFrame, fold: Fold, method: Literal["random", "none"], seed: int
 ) -> pd.DataFrame:
-    """The fold's training rows with the repeats that `method` adds, as the oversample stage does.
+    """Return the fold's training rows and the repeats that `method` adds, as in oversample.
 
     Returns:
         Columns record, class_index, pixel_row.
@@ -144,7 +144,7 @@ def training_rows(
 
 
 def leakage(kept: pd.DataFrame, folds: Sequence[Fold]) -> float:
-    """Share, 0-1, of the held-out records with a relative among those that their model saw."""
+    """Return the share, 0-1, of held-out records with a relative that their model saw."""
     shares = []
     for fold in folds:
         subset = pd.Series("train", index=kept.index)
@@ -153,7 +153,9 @@ def leakage(kept: pd.DataFrame, folds: Sequence[Fold]) -> float:
     return float(np.mean(shares))
 
 
-def _validates(inside: pd.DataFrame, protocol: Protocol, seed: int) -> npt.NDArray[np.bool_]:
+def _validates(
+    inside: pd.DataFrame, protocol: CrossValidationProtocol, seed: int
+) -> npt.NDArray[np.bool_]:
     """(records of `inside`,) whether each belongs to the validation part."""
     share = protocol.validation_share
     try:
@@ -167,5 +169,5 @@ def _validates(inside: pd.DataFrame, protocol: Protocol, seed: int) -> npt.NDArr
 
 
 def with_head(backbone: str, head: str) -> str:
-    """What a backbone with another head is called."""
+    """Return the name of a backbone with another head in tables of models."""
     return f"{backbone}, {head} head"

@@ -24,7 +24,7 @@ def repeated_folds(
     repeats: int,
     seed: int,
 ) -> list[Folds]:
-    """`repeats` times folds that hold every record out once; empty where there can be none.
+    """Return `repeats` times folds that hold every record out once; empty where there are none.
 
     Args:
         labels: (records,) class indices.

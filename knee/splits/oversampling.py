@@ -13,7 +13,7 @@ from knee.splits.split_table import SplitError
 def training_rows(
     records: pd.DataFrame, split: pd.DataFrame, method: Literal["random", "none"], seed: int
 ) -> pd.DataFrame:
-    """Rows of the train subset: each once, then the repeats that `method` adds.
+    """Return rows of the train subset: each once, then the repeats that `method` adds.
 
     Args:
         records: the records table.

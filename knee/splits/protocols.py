@@ -1,8 +1,9 @@
-"""Records -> subsets train, val, test, and folds.
+"""Protocols: records -> subsets train, val, test, and folds.
 
-Two protocols. `grouped_split` keeps every group (patient, duplicate, mirrored or augmented copy)
-in one subset. `random_split` is the published protocol, which does not: it is leaky, and there for
-comparison only. `leakage` measures the difference.
+`grouped_split` keeps every group (patient, duplicate, mirrored or augmented copy) in one subset.
+`official_split` keeps the subsets that a data set's makers gave: the folders train, val and test
+above the classes. `random_split` is the published protocol, which is leaky, and there for
+comparison only; `split_table.leakage` measures the difference.
 """
 
 from __future__ import annotations
@@ -15,12 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.records.records_table import USED
-from knee.splits.split_table import (
-    SUBSETS,
-    SplitError,
-    as_table,
-    one_a_picture,
-)
+from knee.splits.split_table import SUBSETS, SplitError, one_of_each_copy_group, split_of_all
 
 
 def grouped_split(
@@ -32,11 +28,10 @@ def grouped_split(
     folds: int,
     seed: int,
 ) -> pd.DataFrame:
-    """One record a picture, no group in two subsets, classes in like shares everywhere.
+    """Split whole groups: one record of each copy group, classes in like shares everywhere.
 
-    Of a picture's used records the first original stands for all, else the first; the others are
-    `unused`: a copy adds nothing that training's augmentation does not, and would count a picture
-    twice in a test.
+    The first original of a copy group stands for all; the other records are `unused`: a copy adds
+    nothing that training's augmentation does not, and would count an image twice in a test.
 
     Args:
         records: the records table.
@@ -53,19 +48,62 @@ def grouped_split(
         SplitError: a class has fewer groups than there are subsets, or folds, or shares so many
             of them with other classes that it cannot be in every subset.
     """
-    _check_asked(validation_share, test_share, folds)
-    keep = one_a_picture(records, originals)
-    check_counts(records, keep, "group", folds)
+    _check_shares(validation_share, test_share, folds)
+    keep = one_of_each_copy_group(records, originals)
+    _check_counts(records, keep, "group", folds)
     train_share = 1 - validation_share - test_share
     shares = {"train": train_share, "val": validation_share, "test": test_share}
     subset = keep["group"].map(deal_out(keep, shares, seed))
-    return as_table(records, keep, subset, deal_folds(keep, folds, seed, grouped=True))
+    return split_of_all(records, keep, subset, _deal_folds(keep, folds, seed, grouped=True))
+
+
+def official_split(
+    records: pd.DataFrame,
+    originals: npt.NDArray[np.bool_],
+    *,
+    validation_share: float,
+    folds: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Keep the makers' subsets: one record of each copy group, no group in two subsets.
+
+    A group in several parts counts for the last of train, val, test; its other records are
+    `unused`.
+
+    Args:
+        records: the records table, with its column part.
+        originals: (rows,) False for copies that their file names call derived.
+        validation_share: of train, 0-1, where val has to be drawn from it.
+        folds: folds of the fold column.
+        seed: of what is drawn.
+
+    Returns:
+        The columns of `grouped_split`.
+
+    Raises:
+        SplitError: no parts, no train part, none beside it, or too few groups of a class.
+    """
+    used = records["status"] == USED
+    rank = _ranks(records)
+    in_group = rank[used].groupby(records["group"]).max()
+    counted = used & (rank == records["group"].map(in_group))
+    candidates = records.assign(status=records["status"].where(counted, ""))
+    keep = one_of_each_copy_group(candidates, originals)
+    _check_counts(records, keep, "group", folds)
+    subset = keep["part"].copy()
+    if len(set(subset)) < len(SUBSETS):
+        subset[subset != "train"] = "test"
+        train = keep[subset == "train"]
+        shares = {"train": 1 - validation_share, "val": validation_share}
+        subset[train.index] = train["group"].map(deal_out(train, shares, seed))
+    fold = _deal_folds(keep, folds, seed, grouped=True)
+    return split_of_all(records, keep, subset, fold)
 
 
 def random_split(
     records: pd.DataFrame, *, validation_share: float, test_share: float, folds: int, seed: int
 ) -> pd.DataFrame:
-    """The published protocol: stratified by class over all files with pixels. LEAKY.
+    """Split by the published protocol: stratified by class over all files with pixels. LEAKY.
 
     The held-out share is cut off first, then divided into val and test, both with `seed`.
 
@@ -74,9 +112,9 @@ def random_split(
     """
     from sklearn.model_selection import train_test_split
 
-    _check_asked(validation_share, test_share, folds)
+    _check_shares(validation_share, test_share, folds)
     keep = records[records["pixel_row"] >= 0]
-    check_counts(records, keep, "record", folds)
+    _check_counts(records, keep, "record", folds)
     held_share = validation_share + test_share
     try:
         _, held = train_test_split(
@@ -89,35 +127,11 @@ def random_split(
         raise SplitError(f"a class is too small for a stratified random split: {error}") from error
     subset = pd.Series("train", index=keep.index)
     subset[val.index], subset[test.index] = "val", "test"
-    return as_table(records, keep, subset, deal_folds(keep, folds, seed, grouped=False))
-
-
-def _check_asked(validation_share: float, test_share: float, folds: int) -> None:
-    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if not 0 < share < 1:
-            raise SplitError(f"split.{name} is {share}: every subset needs a share above 0")
-    if folds < 2:
-        raise SplitError(f"split.folds is {folds}: at least 2 are needed")
-
-
-def check_counts(
-    records: pd.DataFrame, keep: pd.DataFrame, unit: Literal["record", "group"], folds: int
-) -> None:
-    """Raise `SplitError` where a class of `records` has too few units in `keep`."""
-    needed = max(len(SUBSETS), folds)
-    labels = sorted(set(records.loc[records["class_index"] >= 0, "label"]))
-    counts = keep.groupby("label")[unit].nunique().reindex(labels, fill_value=0)
-    small = ", ".join(f"{label} has {n}" for label, n in counts.items() if n < needed)
-    if keep.empty or small:
-        raise SplitError(
-            f"every class needs at least {needed} {unit}s (a group is a patient, or a picture with "
-            f"its copies) for 3 subsets and {folds} folds; {small or 'there is no usable image'}: "
-            "add images, lower split.folds, or look at what ingest quarantined"
-        )
+    return split_of_all(records, keep, subset, _deal_folds(keep, folds, seed, grouped=False))
 
 
 def deal_out(keep: pd.DataFrame, shares: Mapping[str, float], seed: int) -> dict[int, str]:
-    """Each group to the subset that lacks its classes most; large groups first.
+    """Deal each group to the subset that lacks its classes most; large groups first.
 
     Greedy allocation in the manner of iterative stratification (Sechidis et al. 2011,
     https://doi.org/10.1007/978-3-642-23808-6_10).
@@ -173,7 +187,7 @@ def _without_gaps(
         place[row] = index
 
 
-def deal_folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> pd.Series[int]:
+def _deal_folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> pd.Series[int]:
     """The fold of each row of `keep`, stratified by class."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -186,55 +200,32 @@ def deal_folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> p
     return fold
 
 
-# The split that a data set's makers gave: the folders train, val and test above the classes.
+def _check_shares(validation_share: float, test_share: float, folds: int) -> None:
+    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise SplitError(f"split.{name} is {share}: every subset needs a share above 0")
+    if folds < 2:
+        raise SplitError(f"split.folds is {folds}: at least 2 are needed")
 
-PARTS = ("train", "val", "test")  # a group in several of them counts for the last
 
-
-def official_split(
-    records: pd.DataFrame,
-    originals: npt.NDArray[np.bool_],
-    *,
-    validation_share: float,
-    folds: int,
-    seed: int,
-) -> pd.DataFrame:
-    """One record a picture, in the subset of its part; no group in two subsets.
-
-    Records in train whose patient or picture is in val or test too are `unused`.
-
-    Args:
-        records: the records table, with its column part.
-        originals: (rows,) False for copies that their file names call derived.
-        validation_share: of train, 0-1, where val has to be drawn from it.
-        folds: folds of the fold column.
-        seed: of what is drawn.
-
-    Returns:
-        The columns of `splits.grouped_split`.
-
-    Raises:
-        SplitError: no parts, no train part, none beside it, or too few groups of a class.
-    """
-    used = records["status"] == USED
-    rank = _ranks(records)
-    in_group = rank[used].groupby(records["group"]).max()
-    counted = used & (rank == records["group"].map(in_group))
-    candidates = records.assign(status=records["status"].where(counted, ""))
-    keep = one_a_picture(candidates, originals)
-    check_counts(records, keep, "group", folds)
-    subset = keep["part"].copy()
-    if len(set(subset)) < len(PARTS):
-        subset[subset != "train"] = "test"
-        train = keep[subset == "train"]
-        shares = {"train": 1 - validation_share, "val": validation_share}
-        subset[train.index] = train["group"].map(deal_out(train, shares, seed))
-    fold = deal_folds(keep, folds, seed, grouped=True)
-    return as_table(records, keep, subset, fold)
+def _check_counts(
+    records: pd.DataFrame, keep: pd.DataFrame, unit: Literal["record", "group"], folds: int
+) -> None:
+    """Raise `SplitError` where a class of `records` has too few units in `keep`."""
+    needed = max(len(SUBSETS), folds)
+    labels = sorted(set(records.loc[records["class_index"] >= 0, "label"]))
+    counts = keep.groupby("label")[unit].nunique().reindex(labels, fill_value=0)
+    small = ", ".join(f"{label} has {n}" for label, n in counts.items() if n < needed)
+    if keep.empty or small:
+        raise SplitError(
+            f"every class needs at least {needed} {unit}s (a group is a patient, or an image with "
+            f"its copies) for 3 subsets and {folds} folds; {small or 'there is no usable image'}: "
+            "add images, lower split.folds, or look at what ingest quarantined"
+        )
 
 
 def _ranks(records: pd.DataFrame) -> pd.Series[int]:
-    """Place of each record's part in `PARTS`, -1 without one."""
+    """Place of each record's part in `SUBSETS`, -1 without one."""
     found = set(records.loc[records["status"] == USED, "part"])
     if "train" not in found or not found & {"val", "test"}:
         raise SplitError(
@@ -243,8 +234,8 @@ def _ranks(records: pd.DataFrame) -> pd.Series[int]:
             + ": set data.parts to the folders train, val, test above the class folders, or take "
             "split=grouped"
         )
-    strange = sorted(found - {*PARTS, ""})
-    if strange:
-        raise SplitError(f"data.parts: {strange[0]} is none of {', '.join(PARTS)}")
-    places = {name: place for place, name in enumerate(PARTS)}
+    unknown = sorted(found - {*SUBSETS, ""})
+    if unknown:
+        raise SplitError(f"data.parts: {unknown[0]} is none of {', '.join(SUBSETS)}")
+    places = {name: place for place, name in enumerate(SUBSETS)}
     return records["part"].map(places).fillna(-1).astype("int64")

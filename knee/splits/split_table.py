@@ -1,4 +1,4 @@
-"""What a split holds, in figures: metrics/split.json."""
+"""The split table: subset and fold of each record. Its columns, reading, making, and figures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,76 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knee.records.records_table import USED
 from knee.run.errors import UserError
 
+SUBSETS: Final = ("train", "val", "test")
+UNUSED: Final = "unused"
+COLUMNS: Final = {"record": "int64", "subset": "str", "fold": "int64", "group": "int64"}
 
-def summary(
+
+class SplitError(UserError):
+    """The records cannot be split as asked, or a split table is not one."""
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Return the split table at `path`, columns of `COLUMNS`.
+
+    Raises:
+        SplitError: it is missing or damaged.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=COLUMNS)
+    except FileNotFoundError as error:
+        raise SplitError(f"{path} does not exist: run the split stage") from error
+    except (ValueError, TypeError) as error:
+        raise SplitError(f"{path} is not a split table: {error}") from error
+    if list(frame.columns) != list(COLUMNS):
+        raise SplitError(f"{path} is not a split table: its columns are {list(frame.columns)}")
+    unknown = sorted(set(frame["subset"].fillna("")) - {*SUBSETS, UNUSED})
+    if unknown:
+        raise SplitError(f"{path} is not a split table: it has a subset {unknown[0]!r}")
+    return frame
+
+
+def one_of_each_copy_group(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Return one used record of each copy group, by record number.
+
+    It is the first original, or the first record where all are derived copies.
+
+    Args:
+        records: the records table.
+        originals: (records,) False for copies that their file names call derived.
+    """
+    ordered = records.assign(derived=~originals)[records["status"] == USED]
+    ordered = ordered.sort_values(["derived", "record"]).drop_duplicates("picture")
+    return ordered.sort_values("record")
+
+
+def split_of_all(
+    records: pd.DataFrame, keep: pd.DataFrame, subset: pd.Series[str], fold: pd.Series[int]
+) -> pd.DataFrame:
+    """Return the split table of all `records`; those not in `keep` are unused."""
+    frame = pd.DataFrame(
+        {"record": records["record"], "subset": UNUSED, "fold": -1, "group": records["group"]}
+    )
+    frame.loc[keep.index, "subset"] = subset
+    frame.loc[keep.index, "fold"] = fold
+    return frame.astype(COLUMNS)
+
+
+def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
+    """Return the share, 0-1, of test records with a copy or the same patient in train."""
+    joined = records[["record", "picture", "group"]].merge(split[["record", "subset"]], on="record")
+    train, test = (joined[joined["subset"] == name] for name in ("train", "test"))
+    related = test["picture"].isin(train["picture"]) | test["group"].isin(train["group"])
+    return float(related.mean()) if len(test) else 0.0
+
+
+def split_metrics(
     records: pd.DataFrame, split: pd.DataFrame, protocol: str, *, synthetic: bool
 ) -> dict[str, Any]:
-    """Counts and leakage of a split, for metrics/split.json."""
+    """Return counts and leakage of a split, the content of metrics/split.json."""
     joined = records[["record", "label"]].merge(split, on="record")
     counts: dict[str, Mapping[str, int]] = {}
     for name in (*SUBSETS, UNUSED):
@@ -33,55 +96,3 @@ def summary(
         "synthetic": synthetic,
         "subsets": counts,
     }
-
-
-SUBSETS: Final = ("train", "val", "test")
-UNUSED: Final = "unused"
-COLUMNS: Final = {"record": "int64", "subset": "str", "fold": "int64", "group": "int64"}
-
-
-class SplitError(UserError):
-    """The records cannot be split as asked, or a split table is not one."""
-
-
-def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
-    """Share, 0-1, of test records with a record of the same picture or patient in train."""
-    joined = records[["record", "picture", "group"]].merge(split[["record", "subset"]], on="record")
-    train, test = (joined[joined["subset"] == name] for name in ("train", "test"))
-    related = test["picture"].isin(train["picture"]) | test["group"].isin(train["group"])
-    return float(related.mean()) if len(test) else 0.0
-
-
-def read_split(path: Path) -> pd.DataFrame:
-    """The table at `path`, columns of `COLUMNS`; `SplitError` if it is none."""
-    try:
-        frame = pd.read_csv(path, dtype=COLUMNS)
-    except FileNotFoundError as error:
-        raise SplitError(f"{path} does not exist: run the split stage") from error
-    except (ValueError, TypeError) as error:
-        raise SplitError(f"{path} is not a split table: {error}") from error
-    if list(frame.columns) != list(COLUMNS):
-        raise SplitError(f"{path} is not a split table: its columns are {list(frame.columns)}")
-    strange = sorted(set(frame["subset"].fillna("")) - {*SUBSETS, UNUSED})
-    if strange:
-        raise SplitError(f"{path} is not a split table: it has a subset {strange[0]!r}")
-    return frame
-
-
-def one_a_picture(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
-    """Of each picture's used records the first original, else the first; by record number."""
-    ordered = records.assign(derived=~originals)[records["status"] == "used"]
-    ordered = ordered.sort_values(["derived", "record"]).drop_duplicates("picture")
-    return ordered.sort_values("record")
-
-
-def as_table(
-    records: pd.DataFrame, keep: pd.DataFrame, subset: pd.Series[str], fold: pd.Series[int]
-) -> pd.DataFrame:
-    """The split table of all `records`; those not in `keep` are unused."""
-    frame = pd.DataFrame(
-        {"record": records["record"], "subset": UNUSED, "fold": -1, "group": records["group"]}
-    )
-    frame.loc[keep.index, "subset"] = subset
-    frame.loc[keep.index, "fold"] = fold
-    return frame.astype(COLUMNS)

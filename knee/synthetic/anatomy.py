@@ -19,7 +19,7 @@ from knee.synthetic.outlines import Grid
 
 @dataclasses.dataclass(frozen=True)
 class BoneQuality:
-    """What bone mineral density changes."""
+    """Traits that follow bone mineral density."""
 
     cortex_mm: float  # shell of the femur in mid-shaft
     mineral: float  # attenuation of cortex relative to healthy bone, about 0.8-1.1
@@ -30,7 +30,7 @@ class BoneQuality:
 
 @dataclasses.dataclass(frozen=True)
 class Physique:
-    """A knee's traits that say nothing about its density; factors are relative to the average."""
+    """Traits that are independent of bone density; factors are relative to the average."""
 
     size: float
     shaft: float  # width of the shafts
@@ -59,7 +59,7 @@ class Paths:
 
 
 def bone_quality(t_score: float, random: np.random.Generator) -> BoneQuality:
-    """Bone of a T-score (standard deviations from the young mean, about -5 to 2), with scatter."""
+    """Draw the bone of a T-score (standard deviations from the young mean, about -5 to 2)."""
     health = float(np.clip((t_score + 4.6) / 5.2, 0.0, 1.25))  # 1 at T = 0.6
     cortex, mineral, filling, spacing = random.normal(1.0, (0.04, 0.012, 0.045, 0.06)).tolist()
     return BoneQuality(
@@ -93,7 +93,7 @@ def physique(random: np.random.Generator) -> Physique:
 
 
 def paths(x: Grid, y: Grid, body: Physique, bone: BoneQuality) -> Paths:
-    """Line integrals through the knee `body` for rays at x, y (mm, float32, one shape)."""
+    """Return the line integrals through a knee for rays at x, y (mm, float32, one shape)."""
     x, y = x / np.float32(body.size), y / np.float32(body.size)
     rows, columns = outlines.index(y), outlines.index(x)
     parts = [

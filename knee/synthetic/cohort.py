@@ -21,13 +21,21 @@ from knee.run.errors import UserError
 from knee.storage import artifacts
 from knee.synthetic.anatomy import bone_quality, physique
 from knee.synthetic.faults import CLASSES, Planted, Radiograph, plant
-from knee.synthetic.rendering import Side, View, bone_mask, develop, draw_film, expose, to_pixels
+from knee.synthetic.rendering import (
+    Side,
+    View,
+    bone_mask,
+    develop,
+    draw_acquisition,
+    expose,
+    to_pixels,
+)
 
 MINIMUM_PATIENTS = 12
 SHARES = (0.45, 0.33, 0.22)  # of patients, in the order of CLASSES
 # Mean and standard deviation of T in each class's component; tails cross the cut-offs rarely.
 T_COMPONENTS = ((0.45, 0.42), (-1.85, 0.21), (-3.65, 0.35))
-SECOND_FILM_SHARE = 0.4
+SECOND_KNEE_SHARE = 0.4
 CLOSE_UP_SHARE = 0.65
 PNG_SHARE = 0.12
 
@@ -37,7 +45,7 @@ class SampleError(UserError):
 
 
 def draw_t_scores(patients: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """T-scores, float64 [patients], two decimals: an imbalanced mixture in random order."""
+    """Draw T-scores, float64 (patients,), two decimals: an imbalanced mixture in random order."""
     bounds = np.rint(np.cumsum(SHARES) * patients).astype(int)
     component = np.searchsorted(bounds, np.arange(patients), side="right")
     means, deviations = np.asarray(T_COMPONENTS)[component].T
@@ -58,11 +66,11 @@ def write_sample(
 
     Args:
         images_out: gets one sub-folder a class with JPEG and PNG files.
-        truth_out: gets what is known about every file, planted faults included.
-        patients: at least 12; 1 or 2 films each.
+        truth_out: gets the truth about every file, planted faults included.
+        patients: at least 12; 1 or 2 radiographs each.
         size_pixels: longest side of a close-up; at least 96.
         seed: of everything that is drawn.
-        masks_out: gets where bone is, for each original: PNG of 1 bit, white is bone, under the
+        masks_out: gets a bone mask for each original: PNG of 1 bit, white is bone, under the
             image's name. Copies have none.
 
     Returns:
@@ -93,23 +101,23 @@ def _write_originals(
 ) -> list[Radiograph]:
     cohort = np.random.default_rng([seed, 0, 0])
     scores = draw_t_scores(patients, cohort)
-    films = 1 + (cohort.permutation(patients) < round(SECOND_FILM_SHARE * patients))
+    radiographs = 1 + (cohort.permutation(patients) < round(SECOND_KNEE_SHARE * patients))
     sixteen_bit = int(cohort.integers(patients))
     originals: list[Radiograph] = []
     for index in tqdm(range(patients), desc="synthetic patients", disable=None):
         random = np.random.default_rng([seed, 1, index])
         body, bone = physique(random), bone_quality(float(scores[index]), random)
         sides: list[Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
-        for number, side in enumerate(sides[: films[index]]):
+        for number, side in enumerate(sides[: radiographs[index]]):
             view: View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
-            film = draw_film(view, side, size_pixels, body, random)
-            crossed = expose(film, body, bone)
-            gray = develop(film, crossed, bone, random)
+            shot = draw_acquisition(view, side, size_pixels, body, random)
+            crossed = expose(shot, body, bone)
+            gray = develop(shot, crossed, bone, random)
             label = who_class(float(scores[index]), CLASSES)
             stem = f"{label}/P{index + 1:04d}_{side}_1"
             deep = index == sixteen_bit and number == 0
             if masks is not None:
-                Image.fromarray(bone_mask(film, crossed)).save(masks / f"{stem}.png")
+                Image.fromarray(bone_mask(shot, crossed)).save(masks / f"{stem}.png")
             originals.append(
                 Radiograph(
                     source=_write(folder, stem, gray, random, deep=deep),
@@ -127,7 +135,7 @@ def _write_originals(
 def _write(
     folder: Path, stem: str, gray: NDArray[np.float32], random: np.random.Generator, *, deep: bool
 ) -> str:
-    """Write gray values (0-1) as JPEG, or as PNG of 8 or (`deep`) 16 bits; give the source."""
+    """Write gray values (0-1) as JPEG, or as PNG of 8 or (`deep`) 16 bits; return the source."""
     quality, png = int(random.integers(90, 96)), random.random() < PNG_SHARE
     if deep:
         image = Image.fromarray(np.asarray(np.rint(gray * 65535), dtype=np.uint16))
@@ -139,7 +147,7 @@ def _write(
 
 
 def _truth(originals: list[Radiograph], planted: Planted, **settings: int) -> dict[str, Any]:
-    """What the tests compare with; no stage reads it."""
+    """The facts that tests compare with; no stage reads them."""
     images = []
     for one in sorted([*originals, *planted.copies], key=lambda one: one.source):
         fields = dataclasses.asdict(one)

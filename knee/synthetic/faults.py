@@ -1,12 +1,13 @@
 """Faults of real collections, planted on purpose: copies of every kind, and files that break.
 
-Each copy begins with the patient of its picture, as files in a folder of one hospital would.
+A copy's name begins with the patient's number, as in the folder of a hospital.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,8 @@ from PIL import Image, ImageEnhance, ImageOps
 Fault = Literal[
     "", "exact copy", "re-encoded copy", "mirrored copy", "augmented copy", "conflict", "16-bit"
 ]
+# Writes copies of a file and returns their paths; `int` counts the originals of its kind.
+Maker = Callable[[Path, int, np.random.Generator], list[Path]]
 CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
 
 
@@ -34,7 +37,7 @@ class Radiograph:
 
 @dataclasses.dataclass(frozen=True)
 class Planted:
-    """What `plant` wrote besides the originals."""
+    """Files that `plant` wrote besides the originals."""
 
     copies: list[Radiograph]
     same_picture: list[list[str]]  # sources, original first
@@ -58,12 +61,18 @@ def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator
     to_break = [one for one in clean if one.source.endswith(".jpg")][:2]
     order = iter([one for one in clean if one not in to_break])
     each = max(2, len(clean) // 55)
-    makers = (_copy_exactly, _encode_again, _mirror, _augment)
+    makers: dict[Fault, Maker] = {
+        "exact copy": _copy_exactly,
+        "re-encoded copy": _encode_again,
+        "mirrored copy": _mirror,
+        "augmented copy": _augment,
+    }
     planted = Planted([], [], [], [])
-    for maker in makers:
+    for fault, maker in makers.items():
         for number in range(each):
             original = next(order)
-            copies = maker(folder, original, number, random)
+            targets = maker(folder / original.source, number, random)
+            copies = [_named(folder, target, original, fault) for target in targets]
             planted.copies.extend(copies)
             planted.same_picture.append([original.source, *(copy.source for copy in copies)])
     _contradict(folder, next(order), planted)
@@ -72,24 +81,18 @@ def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator
     return planted
 
 
-def _copy_exactly(
-    folder: Path, original: Radiograph, number: int, random: np.random.Generator
-) -> list[Radiograph]:
+def _copy_exactly(path: Path, number: int, random: np.random.Generator) -> list[Path]:
     """The same bytes under another name: a file manager's copy or a second export."""
-    path = folder / original.source
     if number % 2:
         target = path.with_stem(f"{path.stem} copy")
     else:
         target = path.with_stem(_numbered(path, int(random.integers(2, 5))))
     shutil.copyfile(path, target)
-    return [_named(folder, target, original, "exact copy")]
+    return [target]
 
 
-def _encode_again(
-    folder: Path, original: Radiograph, number: int, random: np.random.Generator
-) -> list[Radiograph]:
+def _encode_again(path: Path, number: int, random: np.random.Generator) -> list[Path]:
     """JPEG to PNG, JPEG to a worse JPEG, or PNG to JPEG."""
-    path = folder / original.source
     stem = _numbered(path, int(random.integers(2, 5)))
     with Image.open(path) as image:
         if path.suffix == ".png" or number % 2:
@@ -98,23 +101,18 @@ def _encode_again(
         else:
             target = path.with_name(f"{stem}.png")
             image.save(target)
-    return [_named(folder, target, original, "re-encoded copy")]
+    return [target]
 
 
-def _mirror(
-    folder: Path, original: Radiograph, number: int, random: np.random.Generator
-) -> list[Radiograph]:
+def _mirror(path: Path, number: int, random: np.random.Generator) -> list[Path]:
     """Left and right exchanged, marker included."""
-    path = folder / original.source
     target = path.with_name(f"{_numbered(path, 5 + number % 3)}.jpg")
     with Image.open(path) as image:
         ImageOps.mirror(image).save(target, quality=int(random.integers(88, 95)))
-    return [_named(folder, target, original, "mirrored copy")]
+    return [target]
 
 
-def _augment(
-    folder: Path, original: Radiograph, number: int, random: np.random.Generator
-) -> list[Radiograph]:
+def _augment(path: Path, number: int, random: np.random.Generator) -> list[Path]:
     """One to three `<stem>_aug_<n>` copies: other brightness, slightly turned and cropped."""
 
     def change(image: Image.Image) -> Image.Image:
@@ -125,14 +123,11 @@ def _augment(
         cropped = turned.resize(image.size, Image.Resampling.BICUBIC, box=box)
         return ImageEnhance.Brightness(cropped).enhance(brightness)
 
-    path = folder / original.source
-    copies = []
-    for copy in range(1, 2 + number % 3):
-        target = path.with_name(f"{path.stem}_aug_{copy}.jpg")
-        with Image.open(path) as image:
+    targets = [path.with_name(f"{path.stem}_aug_{copy}.jpg") for copy in range(1, 2 + number % 3)]
+    with Image.open(path) as image:
+        for target in targets:
             change(image).save(target, quality=90)
-        copies.append(_named(folder, target, original, "augmented copy"))
-    return copies
+    return targets
 
 
 def _contradict(folder: Path, original: Radiograph, planted: Planted) -> None:

@@ -1,7 +1,7 @@
-"""Pictures that are no radiographs, drawn in code, to try the out-of-distribution score on.
+"""Images that are no radiographs, drawn in code, to try the out-of-distribution (OOD) score on.
 
-They are synthetic and few of the kinds that a folder may hold: how the score does on them says that
-it works at all, not how it does on what a hospital's archive really mixes up.
+They are synthetic, and only some of the kinds that a folder may hold: results on them show that the
+score works at all, not how well it does on what a hospital's archive really mixes up.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ CANVAS_PIXELS: Final = 256  # side of what is drawn, before it is brought to the
 WORDS: Final = ("invoice", "patient", "date", "total", "consent", "ward", "letter", "please")
 
 
-def strangers(side_pixels: int, images_per_kind: int, seed: int) -> dict[str, Pixels]:
-    """Kind -> grayscale pictures, uint8 (images_per_kind, side, side); the same for a seed."""
+def draw_all(side_pixels: int, images_per_kind: int, seed: int) -> dict[str, Pixels]:
+    """Return images by kind, uint8 (images_per_kind, side, side) each; the same for a seed."""
     return {
         kind: np.stack(
             [
@@ -33,9 +33,9 @@ def strangers(side_pixels: int, images_per_kind: int, seed: int) -> dict[str, Pi
     }
 
 
-def disturbed(films: Pixels) -> dict[str, Pixels]:
-    """Kind -> `films`, uint8 (n, side, side), as they must not come: upside down, gray inverted."""
-    return {"upside_down": films[:, ::-1], "inverted": 255 - films}
+def corrupted(images: Pixels) -> dict[str, Pixels]:
+    """Return `images`, uint8 (n, side, side), made invalid: upside down, and gray inverted."""
+    return {"upside_down": images[:, ::-1], "inverted": 255 - images}
 
 
 def _noise(random: Random) -> Image.Image:
@@ -66,8 +66,8 @@ def _text(random: Random) -> Image.Image:
 
 def _scene(random: Random) -> Image.Image:
     """A colour photograph's stand-in: sky, hills, houses, trees, sun, film grain."""
-    picture = Image.new("RGB", (CANVAS_PIXELS, CANVAS_PIXELS), _colour(random, 120))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (CANVAS_PIXELS, CANVAS_PIXELS), _colour(random, 120))
+    draw = ImageDraw.Draw(image)
     horizon = int(random.integers(90, 170))
     for hill in range(3):
         base = horizon + 25 * hill
@@ -85,21 +85,21 @@ def _scene(random: Random) -> Image.Image:
         else:
             draw.ellipse(box, fill=_colour(random, 0))
     grain = random.normal(0, 6, (CANVAS_PIXELS, CANVAS_PIXELS, 3))
-    values = np.asarray(picture.filter(ImageFilter.GaussianBlur(1)), np.float64) + grain
+    values = np.asarray(image.filter(ImageFilter.GaussianBlur(1)), np.float64) + grain
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
 def _chart(random: Random) -> Image.Image:
     """A drawing on a screen: bars, a curve, a frame."""
-    picture = Image.new("L", (CANVAS_PIXELS, CANVAS_PIXELS), 250)
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("L", (CANVAS_PIXELS, CANVAS_PIXELS), 250)
+    draw = ImageDraw.Draw(image)
     draw.rectangle((24, 16, 240, 228), outline=0, width=2)
     for left in range(36, 230, 24):
         top = int(random.integers(40, 220))
         draw.rectangle((left, top, left + 14, 228), fill=int(random.integers(40, 200)))
     curve = [(24 + 12 * n, int(y)) for n, y in enumerate(random.integers(30, 220, 18))]
     draw.line(curve, fill=0, width=2)
-    return picture
+    return image
 
 
 def _blank(random: Random) -> Image.Image:
@@ -112,9 +112,9 @@ def _colour(random: Random, darkest: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _canonical(picture: Image.Image, side_pixels: int) -> Pixels:
+def _canonical(image: Image.Image, side_pixels: int) -> Pixels:
     size = (side_pixels, side_pixels)
-    return np.asarray(picture.convert("L").resize(size, Image.Resampling.BILINEAR), np.uint8)
+    return np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR), np.uint8)
 
 
 DRAWN: Final[dict[str, Callable[[Random], Image.Image]]] = {

@@ -80,13 +80,13 @@ SKIN_DEPTH: Points = (
 
 @functools.cache
 def axis() -> Grid:
-    """The millimetres that a table's entries stand for."""
+    """Return the positions of a table's entries, mm."""
     return np.arange(-REACH_MM, REACH_MM + STEP_MM, STEP_MM, dtype=np.float32)
 
 
 @functools.cache
 def table(points: Points, blur_mm: float = 3.0) -> Grid:
-    """`points` as a smooth table over -REACH_MM to REACH_MM, constant beyond its ends."""
+    """Return `points` as a smooth table over -REACH_MM to REACH_MM, constant beyond its ends."""
     positions, values = zip(*points, strict=True)
     if positions[-1] - positions[0] < 100:  # a joint surface: keep its detail
         blur_mm = min(blur_mm, 1.5)
@@ -98,7 +98,7 @@ def table(points: Points, blur_mm: float = 3.0) -> Grid:
 
 
 def index(millimetres: Grid) -> NDArray[np.int32]:
-    """Where `millimetres` stand in a table, int32 of the same shape; clipped at its ends."""
+    """Return the places of `millimetres` in a table, int32 of the same shape, clipped."""
     last = axis().size - 1
     places = np.clip((millimetres + REACH_MM) / STEP_MM + 0.5, 0, last)
     return np.asarray(places, dtype=np.int32)

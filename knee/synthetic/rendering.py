@@ -1,7 +1,7 @@
-"""Density -> film: X-rays through a synthetic knee, as 8-bit grayscale pixels.
+"""The rendering of a synthetic knee: X-rays through it, as grayscale values.
 
 Beer-Lambert along every ray, scatter and quantum noise on the detector, then the film's sigmoid
-response to the logarithm of the dose. Bright is dense. How a film was taken (view, field,
+response to the logarithm of the dose. Bright is dense. How a radiograph is taken (view, field,
 exposure, border, marker) is drawn without looking at the bone.
 """
 
@@ -31,8 +31,8 @@ Side = Literal["L", "R"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Film:
-    """How one radiograph is taken. Nothing here may depend on bone density."""
+class Acquisition:
+    """Settings of one radiograph. Nothing here may depend on bone density."""
 
     view: View
     side: Side
@@ -53,10 +53,10 @@ class Film:
     marker_box: bool
 
 
-def draw_film(
+def draw_acquisition(
     view: View, side: Side, size_pixels: int, body: Physique, random: np.random.Generator
-) -> Film:
-    """Draw a film's settings; `size_pixels` is the longest side of a close-up."""
+) -> Acquisition:
+    """Draw the settings of a radiograph; `size_pixels` is the longest side of a close-up."""
     uniform = random.uniform
     if view == "close-up":
         height = round(size_pixels * uniform(0.82, 1.0))
@@ -70,7 +70,7 @@ def draw_film(
     margins = tuple(float(m) for m in random.uniform(0.0, 0.11, 4) * framed)
     # The automatic exposure measures through the middle of the field: thick legs get more dose.
     level = 2.12 + 1.9 * (body.girth * body.size - 1)
-    return Film(
+    return Acquisition(
         view=view, side=side, width=width, height=height,
         mm_per_pixel=field_mm * body.size / height,
         centre_mm=(across, down),
@@ -88,54 +88,50 @@ def draw_film(
     )  # fmt: skip
 
 
-def render(
-    film: Film, body: Physique, bone: BoneQuality, random: np.random.Generator
-) -> NDArray[np.float32]:
-    """Develop one film.
-
-    Returns:
-        Gray values, float32 [height, width], 0 (unexposed border, air) to 1 (densest).
-    """
-    return develop(film, expose(film, body, bone), bone, random)
+def expose(shot: Acquisition, body: Physique, bone: BoneQuality) -> Paths:
+    """Return what the rays to each pixel cross, as for a left knee; nothing is random here."""
+    return paths(*_rays(shot), body, bone)
 
 
-def expose(film: Film, body: Physique, bone: BoneQuality) -> Paths:
-    """What the rays to each pixel of `film` cross, as for a left knee; nothing is drawn."""
-    return paths(*_rays(film), body, bone)
+def bone_mask(shot: Acquisition, crossed: Paths) -> NDArray[np.bool_]:
+    """Return which pixels show bone, (height, width): exposed, not under the lead letter.
 
-
-def bone_mask(film: Film, crossed: Paths) -> NDArray[np.bool_]:
-    """Which pixels show bone, [height, width]: exposed, not under the lead letter.
-
-    `crossed` is what `expose` gives for the same film.
+    `crossed` is what `expose` gives for the same settings.
     """
     inside = crossed.bone >= THINNEST_BONE_MM
-    if film.side == "R":
+    if shot.side == "R":
         inside = inside[:, ::-1]
-    return np.asarray(inside & (_field(film) > 0.5) & (_marker(film) == 0))
+    return np.asarray(inside & (_field(shot) > 0.5) & (_marker(shot) == 0))
 
 
 def develop(
-    film: Film, crossed: Paths, bone: BoneQuality, random: np.random.Generator
+    shot: Acquisition, crossed: Paths, bone: BoneQuality, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """`render` from what `expose` gives for the same film, body and bone."""
-    attenuation = _attenuation(crossed, film, bone, random)
-    if film.side == "R":  # the patient faces the viewer: a right fibula lies on the left
+    """Return the radiograph as gray values, float32 (height, width), 0 (air) to 1 (densest).
+
+    Args:
+        shot: settings.
+        crossed: what `expose` gives for the same settings and bone.
+        bone: its texture.
+        random: draws texture and noise.
+    """
+    attenuation = _attenuation(crossed, shot, bone, random)
+    if shot.side == "R":  # the patient faces the viewer: a right fibula lies on the left
         attenuation = attenuation[:, ::-1]
-    inside = _field(film)
-    attenuation = np.where(_marker(film) > 0, attenuation + LEAD * _marker(film), attenuation)
+    inside = _field(shot)
+    attenuation = np.where(_marker(shot) > 0, attenuation + LEAD * _marker(shot), attenuation)
     primary = np.exp(-attenuation) * inside
-    dose = primary + film.scatter * _blurred(primary, 24)
+    dose = primary + shot.scatter * _blurred(primary, 24)
     grain = random.standard_normal(dose.shape, dtype=np.float32)
     grain = 0.7 * grain + 0.3 * (np.roll(grain, 1, 0) + np.roll(grain, 1, 1))
-    dose += grain * film.noise * np.sqrt(np.maximum(dose, 0) * np.exp(-film.level))
+    dose += grain * shot.noise * np.sqrt(np.maximum(dose, 0) * np.exp(-shot.level))
     density = -np.log(np.clip(dose, 1e-4, None))
-    gray = 1 / (1 + np.exp((film.level - density) / film.latitude))
-    black = 1 / (1 + np.exp(film.level / film.latitude))  # what air gives
-    gray = np.clip((gray - 0.75 * black) / (0.97 - 0.75 * black), 0, 1) ** film.gamma
+    gray = 1 / (1 + np.exp((shot.level - density) / shot.latitude))
+    black = 1 / (1 + np.exp(shot.level / shot.latitude))  # what air gives
+    gray = np.clip((gray - 0.75 * black) / (0.97 - 0.75 * black), 0, 1) ** shot.gamma
     gray = gray * inside + 0.008 * (1 - inside)
-    if film.bright_edge:
-        gray = np.maximum(gray, 0.85 * _lower_edge(film))
+    if shot.bright_edge:
+        gray = np.maximum(gray, 0.85 * _lower_edge(shot))
     return np.asarray(gray, dtype=np.float32)
 
 
@@ -144,22 +140,22 @@ def to_pixels(gray: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(gray * 255), dtype=np.uint8)
 
 
-def _rays(film: Film) -> tuple[Grid, Grid]:
+def _rays(shot: Acquisition) -> tuple[Grid, Grid]:
     """Each pixel's x and y in the knee's coordinates, mm, as for a left knee."""
-    across = (np.arange(film.width, dtype=np.float32) - (film.width - 1) / 2) * film.mm_per_pixel
-    down = (np.arange(film.height, dtype=np.float32) - (film.height - 1) / 2) * film.mm_per_pixel
-    angle = np.radians(film.rotation_degrees)
+    across = (np.arange(shot.width, dtype=np.float32) - (shot.width - 1) / 2) * shot.mm_per_pixel
+    down = (np.arange(shot.height, dtype=np.float32) - (shot.height - 1) / 2) * shot.mm_per_pixel
+    angle = np.radians(shot.rotation_degrees)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    x = cosine * across[None, :] - sine * down[:, None] + np.float32(film.centre_mm[0])
-    y = sine * across[None, :] + cosine * down[:, None] + np.float32(film.centre_mm[1])
+    x = cosine * across[None, :] - sine * down[:, None] + np.float32(shot.centre_mm[0])
+    y = sine * across[None, :] + cosine * down[:, None] + np.float32(shot.centre_mm[1])
     return x.astype(np.float32), y.astype(np.float32)
 
 
 def _attenuation(
-    crossed: Paths, film: Film, bone: BoneQuality, random: np.random.Generator
+    crossed: Paths, shot: Acquisition, bone: BoneQuality, random: np.random.Generator
 ) -> Grid:
     """Total attenuation per ray, dimensionless."""
-    trabeculae, mottle = _textures(film, bone, random)
+    trabeculae, mottle = _textures(shot, bone, random)
     soft = (MUSCLE_PER_MM * crossed.muscle) * (1 + 0.035 * mottle) + FAT_PER_MM * crossed.fat
     hard = MARROW_PER_MM * crossed.bone + CORTEX_PER_MM * crossed.cortex * (1 + 0.05 * trabeculae)
     pattern = np.clip(1 + bone.contrast * trabeculae, 0.05, None)
@@ -167,14 +163,16 @@ def _attenuation(
     return np.asarray(soft + hard + spongy, dtype=np.float32)
 
 
-def _textures(film: Film, bone: BoneQuality, random: np.random.Generator) -> tuple[Grid, Grid]:
+def _textures(
+    shot: Acquisition, bone: BoneQuality, random: np.random.Generator
+) -> tuple[Grid, Grid]:
     """Trabeculae (mostly along the load) and muscle mottle: noise of mean 0 and deviation 1."""
-    shape = (film.height, film.width)
+    shape = (shot.height, shot.width)
     spectrum = np.fft.rfft2(random.standard_normal(shape, dtype=np.float32))
-    fy = np.fft.fftfreq(film.height, film.mm_per_pixel)[:, None].astype(np.float32)
-    fx = np.fft.rfftfreq(film.width, film.mm_per_pixel)[None, :].astype(np.float32)
+    fy = np.fft.fftfreq(shot.height, shot.mm_per_pixel)[:, None].astype(np.float32)
+    fx = np.fft.rfftfreq(shot.width, shot.mm_per_pixel)[None, :].astype(np.float32)
     radius = np.sqrt(fx**2 + fy**2) + np.float32(1e-6)
-    wanted = min(1 / bone.spacing_mm, 0.36 / film.mm_per_pixel)
+    wanted = min(1 / bone.spacing_mm, 0.36 / shot.mm_per_pixel)
     band = np.exp(-0.5 * (np.log(radius / wanted) / 0.38) ** 2) / np.sqrt(radius)
     upright = (fx / radius) ** 2  # columns vary across, struts along
     oriented = band * (0.12 + upright**3 + 0.35 * (1 - upright) ** 4)
@@ -187,50 +185,58 @@ def _standardised(spectrum: NDArray[np.complex64], shape: tuple[int, int]) -> Gr
     return np.asarray((texture - texture.mean()) / texture.std(), dtype=np.float32)
 
 
-def _field(film: Film) -> Grid:
+def _field(shot: Acquisition) -> Grid:
     """1 inside the collimated field, 0 outside, soft over about a pixel."""
-    left, top, right, bottom = film.margins
-    if not any(film.margins):
-        return np.ones((film.height, film.width), dtype=np.float32)
-    u, v = _collimated(film)
+    left, top, right, bottom = shot.margins
+    if not any(shot.margins):
+        return np.ones((shot.height, shot.width), dtype=np.float32)
+    u, v = _collimated(shot)
     sides = (
-        u - left * film.width, (1 - right) * film.width - u,
-        v - top * film.height, (1 - bottom) * film.height - v,
+        u - left * shot.width, (1 - right) * shot.width - u,
+        v - top * shot.height, (1 - bottom) * shot.height - v,
     )  # fmt: skip
     return np.asarray(np.clip(np.minimum.reduce(sides) + 0.5, 0, 1), dtype=np.float32)
 
 
-def _lower_edge(film: Film) -> Grid:
-    _, v = _collimated(film)
-    distance = np.abs(v - (1 - film.margins[3]) * film.height)
+def _lower_edge(shot: Acquisition) -> Grid:
+    _, v = _collimated(shot)
+    distance = np.abs(v - (1 - shot.margins[3]) * shot.height)
     return np.asarray(np.clip(1.6 - distance, 0, 1), dtype=np.float32)
 
 
-def _collimated(film: Film) -> tuple[Grid, Grid]:
+def _collimated(shot: Acquisition) -> tuple[Grid, Grid]:
     """Pixel coordinates turned by the collimator's angle around the centre."""
-    tangent = np.float32(np.tan(np.radians(film.collimator_degrees)))
-    columns = np.arange(film.width, dtype=np.float32)[None, :] + np.float32(0.5)
-    rows = np.arange(film.height, dtype=np.float32)[:, None] + np.float32(0.5)
-    return columns + tangent * (rows - film.height / 2), rows - tangent * (columns - film.width / 2)
+    tangent = np.float32(np.tan(np.radians(shot.collimator_degrees)))
+    columns = np.arange(shot.width, dtype=np.float32)[None, :] + np.float32(0.5)
+    rows = np.arange(shot.height, dtype=np.float32)[:, None] + np.float32(0.5)
+    return columns + tangent * (rows - shot.height / 2), rows - tangent * (columns - shot.width / 2)
 
 
-def _marker(film: Film) -> Grid:
+def _marker(shot: Acquisition) -> Grid:
     """Coverage 0-1 of the lead letter at the lateral side of the field, readable as it lies."""
-    across, down, size = film.marker
-    left, top, right, bottom = film.margins
-    height = max(9, round(size * film.height))
-    canvas = Image.new("L", (film.width, film.height), 0)
+    across, down, size = shot.marker
+    left, top, right, bottom = shot.margins
+    height = max(9, round(size * shot.height))
+    canvas = Image.new("L", (shot.width, shot.height), 0)
     draw = ImageDraw.Draw(canvas)
-    lateral = left + across if film.side == "R" else 1 - right - across
-    centre = (lateral * film.width, (top + down * (1 - top - bottom)) * film.height + height)
+    lateral = left + across if shot.side == "R" else 1 - right - across
+    centre = (
+        lateral * shot.width,
+        (top + down * (1 - top - bottom)) * shot.height + height,
+    )
     half = 0.62 * height
-    low, high = left * film.width + half + 2, (1 - right) * film.width - half - 2
+    low, high = left * shot.width + half + 2, (1 - right) * shot.width - half - 2
     middle = (float(np.clip(centre[0], low, max(low, high))), centre[1])
     font = ImageFont.load_default(size=height)
     draw.text(
-        middle, film.side, fill=255, font=font, anchor="mm", stroke_width=max(1, height // 18)
+        middle,
+        shot.side,
+        fill=255,
+        font=font,
+        anchor="mm",
+        stroke_width=max(1, height // 18),
     )
-    if film.marker_box:
+    if shot.marker_box:
         corners = (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half)
         draw.rectangle(corners, outline=200)
     return np.asarray(canvas, dtype=np.float32) / 255

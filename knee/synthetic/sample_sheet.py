@@ -17,15 +17,15 @@ PAPER, INK, FAINT = (17, 19, 22), (235, 238, 240), (150, 158, 166)
 
 
 def contact_sheet(
-    images_folder: Path, out_png: Path, films: Sequence[Radiograph], columns: int = 8
+    images_folder: Path, out_png: Path, radiographs: Sequence[Radiograph], columns: int = 8
 ) -> None:
-    """Draw `columns` films of every class, five close-ups to three whole legs, to `out_png`.
+    """Draw `columns` radiographs of every class, five close-ups to three whole legs, to a PNG.
 
     Args:
-        images_folder: what the films' sources are relative to.
+        images_folder: what the radiographs' sources are relative to.
         out_png: RGB PNG, replaced; its bytes depend on the files alone.
-        films: candidates; a patient appears once.
-        columns: films a row, at least 2; a class with fewer leaves cells empty.
+        radiographs: candidates; a patient appears once.
+        columns: radiographs a row, at least 2; a class with fewer leaves cells empty.
     """
     width = ROW_LABEL + columns * (CELL[0] + GAP) + GAP
     height = TITLE + len(CLASSES) * (CELL[1] + CAPTION + GAP) + GAP
@@ -39,37 +39,37 @@ def contact_sheet(
     for row, label in enumerate(CLASSES):
         top = TITLE + row * (CELL[1] + CAPTION + GAP)
         sheet.paste(_row_label(label), (0, top))
-        for column, film in enumerate(_choice(films, label, columns)):
+        for column, radiograph in enumerate(_choice(radiographs, label, columns)):
             left = ROW_LABEL + GAP + column * (CELL[0] + GAP)
-            sheet.paste(_cell(images_folder / film.source), (left, top))
-            caption = f"{film.patient} {film.side}   T {film.t_score:+.1f}"
+            sheet.paste(_cell(images_folder / radiograph.source), (left, top))
+            caption = f"{radiograph.patient} {radiograph.side}   T {radiograph.t_score:+.1f}"
             draw.text((left + CELL[0] / 2, top + CELL[1] + CAPTION / 2), caption, FAINT,
                       font=ImageFont.load_default(12), anchor="mm")  # fmt: skip
     with artifacts.staged_file(out_png) as staged:
         sheet.save(staged, format="PNG", optimize=True)
 
 
-def _choice(films: Sequence[Radiograph], label: str, columns: int) -> list[Radiograph]:
-    """The first films of a class, one a patient: close-ups, then whole legs."""
+def _choice(radiographs: Sequence[Radiograph], label: str, columns: int) -> list[Radiograph]:
+    """The first radiographs of a class, one a patient: close-ups, then whole legs."""
     mine: dict[str, Radiograph] = {}
-    for film in films:
-        if film.label == label:
-            mine.setdefault(film.patient, film)
-    close = [film for film in mine.values() if film.view == "close-up"]
-    whole = [film for film in mine.values() if film.view == "whole-leg"]
+    for radiograph in radiographs:
+        if radiograph.label == label:
+            mine.setdefault(radiograph.patient, radiograph)
+    close = [radiograph for radiograph in mine.values() if radiograph.view == "close-up"]
+    whole = [radiograph for radiograph in mine.values() if radiograph.view == "whole-leg"]
     legs = min(len(whole), max(round(columns * 3 / 8), columns - len(close)))
     return [*close[: columns - legs], *whole[:legs]]
 
 
 def _cell(path: Path) -> Image.Image:
-    """The film in the middle of a black cell, 8 bits whatever the file has."""
+    """The image in the middle of a black cell, 8 bits whatever the file has."""
     with Image.open(path) as image:
         deep = image.mode == "I;16"
         gray = np.asarray(image) // 257 if deep else np.asarray(image.convert("L"))
-    film = Image.fromarray(gray.astype(np.uint8)).convert("RGB")
-    film.thumbnail(CELL, Image.Resampling.LANCZOS)
+    thumbnail = Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+    thumbnail.thumbnail(CELL, Image.Resampling.LANCZOS)
     cell = Image.new("RGB", CELL)
-    cell.paste(film, ((CELL[0] - film.width) // 2, (CELL[1] - film.height) // 2))
+    cell.paste(thumbnail, ((CELL[0] - thumbnail.width) // 2, (CELL[1] - thumbnail.height) // 2))
     return cell
 
 

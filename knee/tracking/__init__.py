@@ -1,24 +1,29 @@
 """MLflow: the only package that imports it, and only inside functions.
 
 - `training_run` is live while a model trains; `publish` writes or completes a run from files.
-- `replay_pending` writes runs that waited for MLflow.
+- `replay` publishes every finished training of the project.
 - `Registry` holds model versions and the aliases `champion` and `challenger`.
 - `fetch_model` copies a registered model to disk.
-- `python -m knee.tracking replay | ui`.
+- `python -m knee.tracking prepare | replay | ui`.
 """
 
-from knee.storage.artifacts import ArtifactError
 from knee.tracking.evidence import Evidence, collect, labels
-from knee.tracking.fetching import Fetched, champion_uri, fetch_model
 from knee.tracking.live import TrainingRun, training_run
-from knee.tracking.publishing import publish, replay_pending, require_published
-from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, Version
+from knee.tracking.publishing import publish, replay, require_published
+from knee.tracking.registry import (
+    CHALLENGER,
+    CHAMPION,
+    Fetched,
+    Registry,
+    Version,
+    champion_uri,
+    fetch_model,
+)
 from knee.tracking.store import TrackingError, project_root, tracking_uri
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
-    "ArtifactError",
     "Evidence",
     "Fetched",
     "Registry",
@@ -31,7 +36,7 @@ __all__ = [
     "labels",
     "project_root",
     "publish",
-    "replay_pending",
+    "replay",
     "require_published",
     "tracking_uri",
     "training_run",

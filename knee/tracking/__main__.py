@@ -1,8 +1,8 @@
 """python -m knee.tracking prepare | replay | ui [--port 5000].
 
-prepare makes the store of runs, which takes MLflow a quarter of a minute, once; replay writes the
-runs that waited for MLflow, and closes those of killed processes; ui opens MLflow's pages on this
-machine only.
+prepare makes the store of runs, which takes MLflow a quarter of a minute, once; replay publishes
+the finished trainings of the project that MLflow has not got, or not completely, and closes runs of
+killed processes; ui opens MLflow's pages on this machine only.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ import os
 import sys
 from collections.abc import Sequence
 
-from knee.tracking.pending import waiting_folders
-from knee.tracking.publishing import close_killed, replay_pending
-from knee.tracking.store import TrackingError, connect, prepare_environment, shown_uri, tracking_uri
+from knee.storage.artifacts import ArtifactError
+from knee.tracking.publishing import replay
+from knee.tracking.store import (
+    TrackingError,
+    connect,
+    prepare_environment,
+    shown_uri,
+    tracking_uri,
+)
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 1 if runs still wait."""
+    """Run a command; return 1 if it could not do all of it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m knee.tracking", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare", help="make the store of runs where there is none")
-    commands.add_parser("replay", help="write the runs that waited for MLflow")
+    commands.add_parser("replay", help="publish what MLflow has not got")
     ui = commands.add_parser("ui", help="open MLflow's pages on localhost")
     ui.add_argument("--port", type=int, default=5000)
     arguments = parser.parse_args(argv)
@@ -33,16 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.command == "prepare":
         return prepare()
-    count = replay_pending()
-    close_killed()
-    waiting = len(waiting_folders())
-    logging.getLogger(__name__).info("%d runs replayed, %d still wait", count, waiting)
-    return 1 if waiting else 0
+    try:
+        return 0 if replay() else 1
+    except ArtifactError as error:
+        log.warning("%s", error)
+        return 1
 
 
 def prepare() -> int:
-    """Make the tables; 1, with a message, if MLflow refuses: the pipeline runs without it."""
-    log = logging.getLogger(__name__)
+    """Make the tables; return 1 if MLflow refuses: the pipeline runs without it."""
     log.info("preparing the store of runs, once: %s", shown_uri())
     try:
         connect()
@@ -56,7 +63,7 @@ def show(port: int) -> None:
     """Become MLflow's server, so that what ends this command ends the server."""
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
-        logging.getLogger(__name__).info("the tracking server has its own pages: %s", shown_uri())
+        log.info("the tracking server has its own pages: %s", shown_uri())
         return
     prepare_environment()
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # starts 4 processes

@@ -1,4 +1,4 @@
-"""What is known about one training: enough to write its run again from files alone."""
+"""The evidence of one training: all that its MLflow run shows, from the files of its stages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Evidence:
         model: `.keras` file or None.
         classes: names in the order of the model's outputs.
         side_pixels: side of the square image that the model takes.
-        novelty: `.npz` file that tells images unlike those of the training, or None.
+        novelty: `.npz` file of the out-of-distribution score, or None.
     """
 
     execution: str
@@ -66,10 +66,10 @@ class Evidence:
 
 
 def labels(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """How a training is called in MLflow: the keyword arguments of `training_run`.
+    """Return a training's identity in MLflow: the keyword arguments of `training_run`.
 
     Args:
-        facts: what training.json records: execution, backbone, data, synthetic, split_protocol,
+        facts: the content of training.json: execution, backbone, data, synthetic, split_protocol,
             data_fingerprint, split_fingerprint, parameters.
 
     Raises:
@@ -99,7 +99,7 @@ def labels(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = None) -> Evidence:
-    """Gather the evidence of a finished training from what its stages wrote.
+    """Gather the evidence of a finished training from the files of its stages.
 
     Args:
         models: the backbone's folder with training.json and model.keras.
@@ -144,7 +144,7 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
 
 
 def _explained(metrics: Path, training: Mapping[str, Any]) -> dict[str, Any]:
-    """The explanation's headline, if it is of the model of this training; else nothing."""
+    """The explanation's headline, if it is of this training's model; else empty."""
     file = metrics / f"{EXPLANATION}.json"
     if not file.is_file() or read_json(file).get("model_sha256") != training.get("model_sha256"):
         return {}
@@ -152,7 +152,7 @@ def _explained(metrics: Path, training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """Nested figures -> `prefix/key/key`; text, flags, lists and nulls are left out."""
+    """Return nested figures as `prefix/key/key`, without text, flags, lists and nulls."""
     flat: dict[str, float] = {}
     for key, value in values.items():
         name = NOT_IN_NAMES.sub("_", f"{prefix}/{key}")
@@ -164,38 +164,38 @@ def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
 
 
 def _cross_validation(path: Path, training: Mapping[str, Any]) -> dict[str, float] | None:
-    """cv_<metric>, cv_<metric>_low and _high, cv_<metric>_fold_sd; none where nothing was trained.
+    """Figures cv_<metric>, cv_<metric>_low, _high and _fold_sd; empty if no fold was trained.
 
     None where there is no file, or one of other data or parameters: evaluate may run before the
     folds are trained anew; registration, which runs after both, collects again.
     """
     if not path.exists():
         return None
-    found = read_json(path)
+    result = read_json(path)
     asked = {"backbone": training["backbone"], "data_fingerprint": training["data_fingerprint"]}
     parameters = training["parameters"]
-    same = all(found.get(name) == value for name, value in asked.items()) and all(
-        parameters.get(name) == value for name, value in found.get("parameters", {}).items()
+    is_same = all(result.get(name) == value for name, value in asked.items()) and all(
+        parameters.get(name) == value for name, value in result.get("parameters", {}).items()
     )
-    if not same:
+    if not is_same:
         return None
     figures: dict[str, Any] = {}
-    for name, ends in found.get("confidence_interval", {}).items():
-        spread = found["over_folds"].get(name, {}).get("standard_deviation")
-        figures |= {f"cv_{name}": found[name], f"cv_{name}_fold_sd": spread}
+    for name, ends in result.get("confidence_interval", {}).items():
+        spread = result["over_folds"].get(name, {}).get("standard_deviation")
+        figures |= {f"cv_{name}": result[name], f"cv_{name}_fold_sd": spread}
         figures |= {f"cv_{name}_{end}": value for end, value in ends.items()}
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 
 def epoch_metric(column: str) -> str:
-    """Name of a training history's column in MLflow, grouped by subset."""
+    """Return the name in MLflow of a column of the training history, grouped by subset."""
     if column.startswith("val_"):
         return f"validation/{column.removeprefix('val_')}"
     return f"train/{column}"
 
 
 def public_bytes(path: Path) -> bytes:
-    """A file's content; CSV columns that name files or persons are cut."""
+    """Return a file's content, without the CSV columns that name files or persons."""
     content = path.read_bytes()
     if path.suffix != ".csv":
         return content
@@ -212,7 +212,7 @@ def public_bytes(path: Path) -> bytes:
 
 
 def _without_folder(value: Any) -> Any:
-    """An absolute path names the machine and perhaps a person: its last part is enough."""
+    """The last part of an absolute path: the rest names the machine and perhaps a person."""
     if isinstance(value, str) and Path(value).is_absolute():
         return Path(value).name
     return value

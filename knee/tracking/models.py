@@ -1,20 +1,21 @@
 """The trained model in MLflow: from code, with signature and input example, without a pickle.
 
-The `.keras` file is stored byte by byte, so its SHA-256 stays the one that training recorded. What
-of this project answers requests lies beside it, so that a logged model needs nothing else. Nothing
-here starts TensorFlow.
+The `.keras` file is stored byte by byte, so its SHA-256 stays the one that training recorded. The
+modules of this project that answer requests are copied beside it, so that a logged model needs
+nothing else. Nothing here starts TensorFlow.
 """
 
 from __future__ import annotations
 
-import ast
 import base64
+import contextlib
 import importlib.metadata
 import io
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from knee.storage.json_files import read_json
 from knee.tracking.evidence import Evidence
 from knee.tracking.store import Store, patient_upload, quiet
 
+ROOT = Path(__file__).parents[2]
+PACKAGE = "knee"
 SERVED_CODE = Path(__file__).with_name("served_model.py")
 SERVED_FACTS = (  # of training.json: nothing of paths and parameters
     "backbone",
@@ -46,12 +49,13 @@ REQUIREMENTS = (
     "pillow",
     "pydicom",
     "python-gdcm",
+    "tensorflow",
+    "tensorflow-cpu",
 )
-ENGINES = ("tensorflow", "tensorflow-cpu")  # distributions that provide TensorFlow
 
 
 def log_model(store: Store, run: Any, evidence: Evidence) -> str:
-    """Log the evidence's model under its run, unless it is there; returns the model's id."""
+    """Log the evidence's model under its run, unless it is there; return the model's id."""
     if evidence.model is None:
         raise ValueError("this evidence has no model")
     sha256 = provenance.fingerprint(evidence.model)
@@ -70,7 +74,7 @@ def log_model(store: Store, run: Any, evidence: Evidence) -> str:
 
 
 def find_model(store: Store, run: Any, sha256: str) -> Any | None:
-    """The run's logged model with this SHA-256, complete or begun, or None."""
+    """Return the run's logged model with this SHA-256, complete or begun, or None."""
     outputs = run.outputs.model_outputs if run.outputs else []
     for output in outputs:
         model = store.client.get_logged_model(output.model_id)
@@ -80,13 +84,31 @@ def find_model(store: Store, run: Any, sha256: str) -> Any | None:
 
 
 def example(side_pixels: int) -> dict[str, list[str]]:
-    """Columns of a request: a gray ramp as PNG, as no person's radiograph may be published."""
+    """Return the columns of a request: a gray ramp, as no patient's radiograph may be published."""
     from PIL import Image
 
     ramp = np.linspace(0, 255, side_pixels).round().astype(np.uint8)
     content = io.BytesIO()
     Image.fromarray(np.tile(ramp[:, np.newaxis], (1, side_pixels))).save(content, format="PNG")
     return {"image": [base64.b64encode(content.getvalue()).decode("ascii")]}
+
+
+def served_modules() -> list[str]:
+    """Return the paths, relative to the project, of the modules that `SERVED_CODE` imports.
+
+    Imports are followed through the project without running any, those inside functions too.
+    """
+    finder = ModuleFinder([str(ROOT)])
+    finder.run_script(str(SERVED_CODE))
+    names = [name for name in finder.modules if name.split(".")[0] == PACKAGE]
+    files = [Path(vars(finder.modules[name])["__file__"]) for name in names]
+    return sorted(file.relative_to(ROOT).as_posix() for file in files)
+
+
+def _copy_code(folder: Path) -> None:
+    for name in served_modules():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
 
 
 def _create(store: Store, run: Any, evidence: Evidence, sha256: str) -> Any:
@@ -111,11 +133,11 @@ def _save(evidence: Evidence, path: Path, logged: Any) -> None:
     model = Model(run_id=logged.source_run_id, model_id=logged.model_id)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        copy(SERVED_CODE, folder)
+        _copy_code(folder)
         mlflow.pyfunc.save_model(
             path,
             python_model=str(SERVED_CODE),
-            code_paths=[str(folder / name) for name in PACKAGES if (folder / name).is_dir()],
+            code_paths=[str(folder / PACKAGE)],
             artifacts=_files(evidence, folder),
             signature=_signature(),
             input_example=pd.DataFrame(example(evidence.side_pixels)),
@@ -155,7 +177,7 @@ def _signature() -> Any:
 
 
 def _files(evidence: Evidence, folder: Path) -> dict[str, str]:
-    """What lies in the logged model beside code; what has to be written is written to `folder`."""
+    """Files of the logged model beside its code; training.json is cut down and lies in `folder`."""
     facts = folder / "training.json"
     training = read_json(evidence.artifacts["training.json"])
     served = {key: training[key] for key in SERVED_FACTS if key in training}
@@ -171,73 +193,9 @@ def _own(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _requirements() -> list[str]:
-    """Pins of what is installed; one of the `ENGINES` provides TensorFlow."""
-    pins = [_pin(name) for name in REQUIREMENTS]
-    engines = [pin for pin in map(_pin, ENGINES) if pin]
-    return [pin for pin in pins if pin] + engines[:1]
-
-
-def _pin(name: str) -> str:
-    try:
-        return f"{name}=={importlib.metadata.version(name)}"
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-# The modules of this project that a served model needs, by following imports.
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("knee", "stages")
-
-
-def copy(entry: Path, out: Path) -> list[str]:
-    """Copy what `entry` imports of this project, directly or not, below `out`; their paths."""
-    needed = sorted(closure(entry))
-    for name in needed:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, out / name)
-    return needed
-
-
-def closure(entry: Path) -> set[str]:
-    """Paths, relative to the project, of the modules that `entry` imports, directly or not."""
-    found: set[str] = set()
-    waiting = _imported(entry)
-    while waiting:
-        name = waiting.pop()
-        found.add(name)
-        waiting |= _imported(ROOT / name) - found
-    return found
-
-
-def _imported(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    names: list[str] = []
-    for node in _run(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return {path for name in names if name.split(".")[0] in PACKAGES for path in _modules(name)}
-
-
-def _run(node: ast.AST) -> list[ast.AST]:
-    """All nodes below but what only type checkers read."""
-    found: list[ast.AST] = []
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
-            continue
-        found += [child, *_run(child)]
-    return found
-
-
-def _modules(name: str) -> set[str]:
-    """Of a dotted name: the modules on its way that are files."""
-    parts = name.split(".")
-    found = set()
-    for count in range(1, len(parts) + 1):
-        base = Path(*parts[:count])
-        for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if (ROOT / file).is_file():
-                found.add(file.as_posix())
-    return found
+    """Pins of the `REQUIREMENTS` that are installed: one of two provides TensorFlow."""
+    pins = []
+    for name in REQUIREMENTS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            pins.append(f"{name}=={importlib.metadata.version(name)}")
+    return pins

@@ -1,19 +1,22 @@
-"""Which process, machine and code a run comes from."""
+"""The process, machine and code a run comes from, and runs whose process has ended."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 from knee.tracking.store import Store
 
 CODE = ("*.py", "*.toml", "requirements*.txt", "dvc.yaml")  # results of a pipeline are not code
+CLOCK_TOLERANCE_SECONDS = 2.0  # a clock that is set right shifts what a start time reads as
 
 
 def origin_tags() -> dict[str, str]:
-    """Tags of this process: host, pid, start time, code revision, DVC experiment."""
-    revision, dirty = git_state()
+    """Return tags of this process: host, pid, start time, code revision, DVC experiment."""
+    revision, dirty = _git_state()
     tags = {
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
@@ -31,7 +34,7 @@ def origin_tags() -> dict[str, str]:
 
 
 def process_start(pid: int) -> float | None:
-    """When a process of this machine began (seconds since 1970), or None if there is none.
+    """Return when a process of this machine began (seconds since 1970), None if there is none.
 
     A number is given to a new process after the old one ended; the start tells them apart.
     """
@@ -43,7 +46,7 @@ def process_start(pid: int) -> float | None:
         return None
 
 
-def git_state() -> tuple[str, bool]:
+def _git_state() -> tuple[str, bool]:
     """Commit of the working directory, or "unknown", and whether code differs from it."""
     revision = _git("rev-parse", "HEAD")
     if revision is None:
@@ -61,39 +64,32 @@ def _git(*arguments: str) -> str | None:
     return done.stdout
 
 
-# Runs that a killed process could not close: SIGKILL and power cuts leave no chance.
+def close_stale_runs(store: Store) -> int:
+    """Close the runs of processes of this machine that have ended; return how many.
 
-CLOCK_TOLERANCE_SECONDS = 2.0  # a clock that is set right shifts what a start time reads as
-
-
-def close_stale_runs(store: Store, *, of_this_process: bool = True) -> int:
-    """Close runs whose process on this machine is gone; returns how many.
-
-    Args:
-        store: where they are.
-        of_this_process: also those that this process began: before it begins its next one.
+    SIGKILL and power cuts leave a process no chance to close its own.
     """
-    host = socket.gethostname()
-    experiments = [found.experiment_id for found in store.client.search_experiments()]
-    query = f"attributes.status = 'RUNNING' AND tags.host = '{host}'"
-    closed = 0
-    for run in store.client.search_runs(experiments, query) if experiments else []:
+    stale = stale_runs(store)
+    for run in stale:
         tags = run.data.tags
-        if tags.get("pid") == str(os.getpid()):
-            alive = not of_this_process
-        else:
-            alive = is_alive(tags.get("pid", ""), tags.get("process_started", ""))
-        if not alive:
-            reason = f"process {tags.get('pid')} on {host} ended without closing its run"
-            store.client.set_tag(run.info.run_id, "end_reason", reason)
-            store.client.set_terminated(run.info.run_id, "KILLED")
-            closed += 1
-    return closed
+        reason = f"process {tags.get('pid')} on {tags['host']} ended without closing its run"
+        store.client.set_tag(run.info.run_id, "end_reason", reason)
+        store.client.set_terminated(run.info.run_id, "KILLED")
+    return len(stale)
 
 
-def is_alive(pid: str, started: str) -> bool:
-    """Whether the process of a run's tags lives; True where the tags name none."""
-    if not pid.isdigit():
-        return True  # not a run of ours to judge
-    found = process_start(int(pid))
-    return found is not None and abs(found - float(started or 0)) < CLOCK_TOLERANCE_SECONDS
+def stale_runs(store: Store) -> list[Any]:
+    """Return the runs called RUNNING of processes of this machine that have ended."""
+    experiments = [found.experiment_id for found in store.client.search_experiments()]
+    query = f"attributes.status = 'RUNNING' AND tags.host = '{socket.gethostname()}'"
+    runs = store.client.search_runs(experiments, query) if experiments else []
+    return [run for run in runs if not _is_alive(run.data.tags)]
+
+
+def _is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process of a run's tags lives; True where they name none: not ours to judge."""
+    if not tags.get("pid", "").isdigit():
+        return True
+    started = process_start(int(tags["pid"]))
+    recorded = float(tags.get("process_started") or 0)
+    return started is not None and abs(started - recorded) < CLOCK_TOLERANCE_SECONDS

@@ -1,16 +1,20 @@
-"""Versions and aliases of the registered model."""
+"""The registered model: its versions, their aliases, and a copy of a version on disk."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from knee.tracking.evidence import NOVELTY_FILE
 from knee.tracking.store import (
     EXECUTION_TAG,
     Store,
+    TrackingError,
     connect,
     errors_translated,
     patient_upload,
@@ -19,6 +23,7 @@ from knee.tracking.store import (
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 OVERRIDE_TAG, PROMOTION_TAG = "override.by", "promotion"
+URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Registry:
         self._store: Store = connect()
 
     def champion(self) -> Version | None:
-        """The version that has the alias `champion`."""
+        """Return the version that has the alias `champion`."""
         with errors_translated("reading the champion"):
             model = self._model()
             number = model.aliases.get(CHAMPION) if model else None
@@ -47,7 +52,7 @@ class Registry:
             return _version(self._store.client.get_model_version(self.model_name, str(number)))
 
     def predictions(self, version: Version) -> bytes | None:
-        """predictions.csv of a version's run; None if the run or the file is gone."""
+        """Return predictions.csv of a version's run; None if the run or the file is gone."""
         from mlflow.exceptions import MlflowException
 
         with tempfile.TemporaryDirectory() as folder, errors_translated("reading predictions"):
@@ -63,7 +68,7 @@ class Registry:
             return Path(path).read_bytes()
 
     def add(self, run_id: str, execution: str, tags: Mapping[str, str], text: str) -> Version:
-        """The version of an execution: the one there is, or a new one; `text` describes it."""
+        """Return the version of an execution, made if there is none; `text` describes it."""
         with errors_translated("creating a model version"), patient_upload():
             if self._model() is None:
                 self._store.client.create_registered_model(self.model_name)
@@ -98,7 +103,7 @@ class Registry:
                 )
 
     def version(self, number: str) -> Version:
-        """The version with this number; `TrackingError` if there is none."""
+        """Return the version with this number; `TrackingError` if there is none."""
         with errors_translated(f"reading version {number} of {self.model_name}"):
             return _version(self._store.client.get_model_version(self.model_name, number))
 
@@ -151,3 +156,60 @@ class Registry:
 
 def _version(entry: Any) -> Version:
     return Version(str(entry.version), str(entry.run_id), str(entry.tags.get(EXECUTION_TAG, "")))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fetched:
+    """A version of a registered model; its folder holds what `train` wrote.
+
+    That is model.keras, training.json and, of a model that has one, novelty.npz.
+    """
+
+    name: str
+    version: str
+    folder: Path
+
+
+def champion_uri(name: str) -> str:
+    """Return the URI of the version of the registered model `name` that is in use."""
+    return f"models:/{name}@{CHAMPION}"
+
+
+def fetch_model(uri: str, folder: Path) -> Fetched:
+    """Copy the version that `uri` names, models:/NAME@ALIAS or models:/NAME/VERSION, to `folder`.
+
+    Raises:
+        TrackingError: there is none, it is incomplete, or MLflow fails.
+    """
+    parts = URI.fullmatch(uri)
+    if parts is None:
+        raise TrackingError(f"{uri}: expected models:/NAME@champion or models:/NAME/VERSION")
+    name = parts["name"]
+    client = connect().client
+    with errors_translated(f"reading {uri}"):
+        if parts["alias"]:
+            entry = client.get_model_version_by_alias(name, parts["alias"])
+        else:
+            entry = client.get_model_version(name, parts["version"])
+    with errors_translated(f"copying {uri}"):
+        _copy(client, entry, name, folder)
+    return Fetched(name, str(entry.version), folder)
+
+
+def _copy(client: Any, entry: Any, name: str, folder: Path) -> None:
+    import mlflow.artifacts
+
+    folder.mkdir(parents=True, exist_ok=True)
+    client.download_artifacts(entry.run_id, "training.json", str(folder))
+    with uri_in_environment():
+        copied = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"models:/{name}/{entry.version}",
+            dst_path=str(folder / "registered"),
+        )
+    files = sorted(Path(copied).rglob("*.keras"))
+    if len(files) != 1:
+        raise TrackingError(f"version {entry.version} of {name} holds {len(files)} .keras files")
+    shutil.move(files[0], folder / "model.keras")
+    for file in Path(copied).rglob(NOVELTY_FILE):
+        shutil.move(file, folder / NOVELTY_FILE)
+    shutil.rmtree(folder / "registered")

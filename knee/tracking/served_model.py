@@ -32,14 +32,15 @@ class Refusal(MlflowException):  # type: ignore[misc]  # mlflow is untyped here
 
 
 class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
-    """Films -> class, probabilities, prediction set, unlikeness, and a heat map if asked for."""
+    """Classify images: class, probabilities, prediction set, OOD score, a heat map on demand."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model's files, if they are the ones that training recorded."""
+        from knee.classifier.net.trained_model import TrainedModel
         from knee.prediction.answers import Answers
 
         files = Path(context.artifacts["model"]).parent
-        self._answers = Answers(files, *registered(files.parent))
+        self._answers = Answers(TrainedModel.read(files, *registered(files.parent)))
 
     def predict(
         self,
@@ -47,8 +48,8 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """A list of one object an image of the column `image`."""
-        from knee.prediction.films import RefusedError
+        """Return a list of one object an image of the column `image`."""
+        from knee.prediction.request_images import RefusedError
 
         try:
             found = self._answers.answer(
@@ -60,7 +61,7 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
 
 
 def registered(folder: Path) -> tuple[str, str]:
-    """Name and version of the registered model in `folder`; empty if it is none."""
+    """Return name and version of the registered model in `folder`; empty if it is none."""
     if not (folder / VERSION_FILE).is_file():
         return "", ""
     found = read_yaml(str(folder), VERSION_FILE)

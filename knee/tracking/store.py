@@ -1,4 +1,4 @@
-"""Where runs are kept, how to reach it, and what to do when it does not answer.
+"""The store of runs: its address, the connection, and errors when it does not answer.
 
 The default is an SQLite file in the project's root with a folder of artifacts beside it;
 `MLFLOW_TRACKING_URI` names a server instead. Waiting for a server is bounded.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
 import re
@@ -17,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from knee.run import locks
 from knee.run.errors import UserError
-from knee.tracking import silence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +34,8 @@ ENVIRONMENT_DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-UPLOAD_TIMEOUT_SECONDS = 60  # a server may need that long to store a model
+UPLOAD_TIMEOUT_SECONDS = "60"  # a server may need that long to store a model
+PREPARING_SECONDS = 120.0  # how long to wait for another process that makes the SQLite file
 EXECUTION_TAG = "execution"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # pages for training
 
@@ -46,14 +46,14 @@ class TrackingError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """An open connection, and the place of artifacts if it is ours to choose."""
+    """An open connection, and the folder of artifacts if it is ours to choose."""
 
     client: MlflowClient
     artifacts: Path | None
 
 
 def project_root() -> Path:
-    """The main checkout's root: `DVC_ROOT` or the working directory, copies resolved.
+    """Return the main checkout's root: `DVC_ROOT` or the working directory, copies resolved.
 
     DVC runs queued experiments in a throw-away copy below `.dvc/tmp/exps`; runs written into
     the copy would vanish with it.
@@ -66,50 +66,43 @@ def project_root() -> Path:
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite file in the project's root."""
+    """Return `MLFLOW_TRACKING_URI`, or the URI of the SQLite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
 
 
 def shown_uri() -> str:
-    """The tracking URI without a password, for messages."""
+    """Return the tracking URI without a password, for messages."""
     return _without_password(tracking_uri())
 
 
-def connect(*, ask_anew: bool = False) -> Store:
-    """Open the store.
-
-    One that did not answer is not asked again for a while: a stage waits at most once.
-
-    Args:
-        ask_anew: also where it did not answer an earlier stage of the same `dvc repro`.
+def connect() -> Store:
+    """Open the store of runs; an SQLite file that is missing is made.
 
     Raises:
-        TrackingError: it does not answer, or it refuses.
+        TrackingError: MLflow does not answer in time, or refuses.
     """
-    uri = tracking_uri()
-    if silence.is_silent(uri, _silence_notes(), ask_anew=ask_anew):
-        raise TrackingError(f"MLflow at {shown_uri()} did not answer a moment ago")
+    with errors_translated("opening the store"):
+        prepare()
+        local = not os.environ.get("MLFLOW_TRACKING_URI")
+        return Store(_open(tracking_uri()), project_root() / "mlartifacts" if local else None)
+
+
+def prepare() -> None:
+    """Make the SQLite file with MLflow's tables, unless it exists or a server is in use.
+
+    MLflow needs a quarter of a minute for it and cannot use a file that a kill left half-made:
+    the tables are made in a file beside, which is moved into place.
+    """
     prepare_environment()
-    try:
-        with _opening(uri):
-            if not os.environ.get("MLFLOW_TRACKING_URI"):
-                _make_tables(Path(uri.removeprefix("sqlite:///")))
-            client = _open(uri)
-    except Exception as error:
-        mark_silent()
-        raise TrackingError(f"MLflow at {shown_uri()} cannot be used: {brief(error)}") from error
-    silence.forget(uri, _silence_notes())
-    local = not os.environ.get("MLFLOW_TRACKING_URI")
-    return Store(client, project_root() / "mlartifacts" if local else None)
-
-
-def mark_silent() -> None:
-    """Remember that MLflow failed just now, so that nothing else waits for it meanwhile."""
-    silence.remember(tracking_uri(), _silence_notes())
-
-
-def _silence_notes() -> Path:
-    return project_root() / "mlflow.db.silent"
+    path = project_root() / "mlflow.db"
+    if os.environ.get("MLFLOW_TRACKING_URI") or path.exists():
+        return
+    with locks.held(path.with_name("mlflow.db.lock"), "the store of runs", PREPARING_SECONDS):
+        if not path.exists():
+            fresh = path.with_name("mlflow.db.new")
+            fresh.unlink(missing_ok=True)
+            _open(f"sqlite:///{fresh}")
+            fresh.replace(path)
 
 
 def prepare_environment() -> None:
@@ -124,27 +117,30 @@ def prepare_environment() -> None:
 def patient_upload() -> Iterator[None]:
     """Wait longer for the answer to a large upload, unless the user chose the time."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-    before = os.environ.get(name)
-    if before == ENVIRONMENT_DEFAULTS[name]:
-        os.environ[name] = str(UPLOAD_TIMEOUT_SECONDS)
-    try:
+    chosen = os.environ.get(name, ENVIRONMENT_DEFAULTS[name])
+    is_default = chosen == ENVIRONMENT_DEFAULTS[name]
+    with _environment(name, UPLOAD_TIMEOUT_SECONDS if is_default else chosen):
         yield
-    finally:
-        if before is not None:
-            os.environ[name] = before
 
 
 @contextlib.contextmanager
 def uri_in_environment() -> Iterator[None]:
-    """For the calls with which MLflow asks its environment instead of the client's address."""
-    name = "MLFLOW_TRACKING_URI"
+    """Set `MLFLOW_TRACKING_URI`, for calls with which MLflow ignores the client's address."""
+    with _environment("MLFLOW_TRACKING_URI", tracking_uri()):
+        yield
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
     before = os.environ.get(name)
-    os.environ[name] = tracking_uri()
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
             del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextlib.contextmanager
@@ -167,7 +163,7 @@ def errors_translated(doing: str) -> Iterator[None]:
 
 
 def brief(error: Exception) -> str:
-    """Type and first line of an error, at most 200 characters, without a password."""
+    """Return type and first line of an error, at most 200 characters, without a password."""
     lines = _without_password(str(error)).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
@@ -177,7 +173,7 @@ def _without_password(text: str) -> str:
 
 
 def experiment_id(store: Store, name: str) -> str:
-    """The experiment's id; it is created where missing and restored where deleted."""
+    """Return the experiment's id; it is created where missing and restored where deleted."""
     from mlflow.exceptions import MlflowException
 
     found = store.client.get_experiment_by_name(name)
@@ -197,54 +193,30 @@ def experiment_id(store: Store, name: str) -> str:
 
 
 def find_run(store: Store, execution: str) -> Any | None:
-    """The one run of an execution, or None; further ones are deleted.
-
-    A slow server creates a run again at every repeated request, so there can be several. The
-    one with most metrics is kept, the earliest among equals.
-    """
-    experiments = [found.experiment_id for found in store.client.search_experiments()]
-    if not experiments:
-        return None
-    found = store.client.search_runs(experiments, f"tags.{EXECUTION_TAG} = '{execution}'")
-    runs = sorted(found, key=lambda run: (-len(run.data.metrics), run.info.start_time))
+    """Return the one run of an execution, or None; further ones are deleted."""
+    runs = runs_of(store, execution)
     for surplus in runs[1:]:
         store.client.set_tag(surplus.info.run_id, "duplicate_of", runs[0].info.run_id)
         store.client.delete_run(surplus.info.run_id)
     return runs[0] if runs else None
 
 
-@contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock of this machine on `path`, which is created where missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def runs_of(store: Store, execution: str) -> list[Any]:
+    """Return the runs of an execution: most metrics first, the earliest first among equals.
 
-
-@contextlib.contextmanager
-def _opening(uri: str) -> Iterator[None]:
-    """Two processes that create the same SQLite file at once would break each other."""
-    guard: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        guard = lock(Path(f"{uri.removeprefix('sqlite:///')}.lock"))
-    with guard, quiet():
-        yield
-
-
-def _make_tables(path: Path) -> None:
-    """Those of a new SQLite file, beside it first: MLflow cannot use one that a kill left half."""
-    if path.exists():
-        return
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    _open(f"sqlite:///{fresh}")
-    fresh.replace(path)
+    A slow server creates a run again at every repeated request, so there can be several.
+    """
+    experiments = [found.experiment_id for found in store.client.search_experiments()]
+    query = f"tags.{EXECUTION_TAG} = '{execution}'"
+    runs = store.client.search_runs(experiments, query) if experiments else []
+    return sorted(runs, key=lambda run: (-len(run.data.metrics), run.info.start_time))
 
 
 def _open(uri: str) -> MlflowClient:
-    from mlflow import MlflowClient
+    with quiet():
+        from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI", uri))
-    client.search_experiments(max_results=1)
+        registry_uri = os.environ.get("MLFLOW_REGISTRY_URI", uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
+        client.search_experiments(max_results=1)
     return client

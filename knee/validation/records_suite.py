@@ -1,4 +1,4 @@
-"""What a records table has to fulfil: schema, ranges, uniqueness, class counts, shares."""
+"""Expectations of a records table: schema, ranges, uniqueness, class counts, shares."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ UNIQUE, BETWEEN, ONE_OF = (
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits of the suites: images a class; shares 0-1 of all files, or of all pictures."""
+    """Limits of the suites: images a class; shares 0-1 of all files, or of all copy groups."""
 
     minimum_images_per_class: int
     maximum_rejected_share: float
     maximum_quarantined_share: float
-    maximum_conflicting_share: float  # pictures under several labels
+    maximum_conflicting_share: float  # copy groups under several labels
 
 
 def check(records: pd.DataFrame, limits: Thresholds, docs: Path | None) -> list[dict[str, Any]]:
-    """Run all suites over `records`; see `expectations.run` for `docs` and what comes back."""
+    """Run all suites over `records`; see `suites.run` for `docs` and the results."""
     return run(_suites(records, limits), docs, _index(records))
 
 
 def counts(records: pd.DataFrame) -> dict[str, Any]:
-    """Files by status, pictures, and used files of each class."""
+    """Count files by status, copy groups, and used files of each class."""
     per_class = records.loc[records["status"] == USED, "label"].value_counts().sort_index()
     return {
         "files": len(records),
@@ -59,32 +59,32 @@ def counts(records: pd.DataFrame) -> dict[str, Any]:
 
 
 def conflicting_share(records: pd.DataFrame) -> float:
-    """Share, 0-1, of the pictures that stand under several labels."""
-    films = records[records["picture"] >= 0]
-    labels = films.groupby("picture")["label"].nunique()
+    """Return the share, 0-1, of the copy groups that stand under several labels."""
+    images = records[records["picture"] >= 0]
+    labels = images.groupby("picture")["label"].nunique()
     return float((labels > 1).mean()) if len(labels) else 0.0
 
 
 def _suites(records: pd.DataFrame, limits: Thresholds) -> dict[str, Suite]:
     # One row a pair: a label with two indices, or an index with two labels, stands out.
     named = records[records["class_index"] >= 0]
-    images = named["status"].eq(USED).groupby([named["label"], named["class_index"]]).sum()
+    per_class = named["status"].eq(USED).groupby([named["label"], named["class_index"]]).sum()
     shares = pd.DataFrame({"data": ["share of all files"]})
     for status in (REJECTED, QUARANTINED):
         shares[status] = records["status"].eq(status).mean()
     shares["conflicting"] = conflicting_share(records)
-    films = records[records["status"] != REJECTED]
-    films = films.assign(
-        height_without_borders=films["height"] - films["border_top"] - films["border_bottom"],
-        width_without_borders=films["width"] - films["border_left"] - films["border_right"],
+    images = records[records["status"] != REJECTED]
+    images = images.assign(
+        height_without_borders=images["height"] - images["border_top"] - images["border_bottom"],
+        width_without_borders=images["width"] - images["border_left"] - images["border_right"],
     )
     aside = records[records["status"] != USED]
     reason = expect("ColumnValueLengthsToBeBetween", REASON, column="reason", min_value=1)
     return {
         "records": Suite(records, "source", _of_files()),
         "set_aside": Suite(aside, "source", [reason]),
-        "films": Suite(films, "source", [*_of_films(), *_of_persons()]),
-        "classes": Suite(images.reset_index(name="images"), "label", _of_classes(limits)),
+        "films": Suite(images, "source", [*_of_images(), *_of_persons()]),
+        "classes": Suite(per_class.reset_index(name="images"), "label", _of_classes(limits)),
         "shares": Suite(shares, "data", _of_shares(limits)),
     }
 
@@ -100,7 +100,7 @@ def _of_files() -> list[Expectation]:
     ]
 
 
-def _of_films() -> list[Expectation]:
+def _of_images() -> list[Expectation]:
     lengths, match = "ColumnValueLengthsToBeBetween", "ColumnValuesToMatchRegex"
     hashes = ("sha256", "pixel_sha256", "perceptual_hash")
     sizes = ("width", "height", "bytes")

@@ -1,4 +1,4 @@
-"""What a split table has to fulfil: one row a record, no group in two subsets, every class in each.
+"""Expectations of a split table: one row a record, no group in two subsets, every class in each.
 
 The random protocol is leaky by design: what it breaks is listed as not asked for.
 """
@@ -30,7 +30,7 @@ USED_ALONE: Final = "no quarantined or rejected record is in a subset"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the split was asked for, and the limits of its checks.
+    """The requested split, and the limits of its checks.
 
     Attributes:
         protocol: grouped | official | random.
@@ -52,7 +52,7 @@ class Wanted:
 def check(
     split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted, docs: Path | None
 ) -> list[dict[str, Any]]:
-    """Run all suites over `split`; see `expectations.run` for `docs` and what comes back.
+    """Run all suites over `split`; see `suites.run` for `docs` and the results.
 
     Args:
         split: the split table.
@@ -63,14 +63,14 @@ def check(
     lines = [", ".join(f"{name} {count}" for name, count in counts(split).items())]
     if wanted.protocol == "random":
         lines.append(
-            "LEAKY SPLIT: the random protocol puts copies of one picture into several subsets. "
+            "LEAKY SPLIT: the random protocol puts copies of one image into several subsets. "
             "It is for comparison only, and what it breaks was not asked for."
         )
     return run(_suites(split, records, wanted), docs, Index("Validation of the split", lines))
 
 
 def counts(split: pd.DataFrame) -> dict[str, int]:
-    """Records by subset."""
+    """Count records by subset."""
     return {name: int((split["subset"] == name).sum()) for name in (*SUBSETS, UNUSED)}
 
 
@@ -94,7 +94,7 @@ def _suites(split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted) -> dict[
         "members": Suite(members, "row", [_fold(wanted.folds)]),
         "statuses": Suite(members, "row", [_used()], asked=grouped),
         "groups": Suite(_groups(members), "group", _of_groups(), asked=grouped),
-        "pictures": Suite(_pictures(members), "picture", [_one_a_picture()], asked=grouped),
+        "pictures": Suite(_copy_groups(members), "picture", [_once()], asked=grouped),
         "classes": Suite(_classes(members, records), "part", [_enough(wanted)]),
         "shares": Suite(_shares(members, wanted), "subset", [_near(wanted)], asked=drawn),
     }
@@ -140,7 +140,7 @@ def _of_groups() -> list[Expectation]:
     ]
 
 
-def _one_a_picture() -> Expectation:
+def _once() -> Expectation:
     return expect(BETWEEN, "each picture is there once", column="records", max_value=1)
 
 
@@ -165,7 +165,7 @@ def _groups(members: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _pictures(members: pd.DataFrame) -> pd.DataFrame:
+def _copy_groups(members: pd.DataFrame) -> pd.DataFrame:
     frame = members.groupby("picture").size().reset_index(name="records")
     return frame.assign(picture="picture " + frame["picture"].astype(str))
 

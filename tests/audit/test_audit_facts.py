@@ -11,13 +11,14 @@ import pytest
 from knee.audit import audit_facts, shortcut_scores
 from knee.records import file_names
 from knee.splits import protocols
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, row_files
 from knee.storage.arrays import Pixels
 from tests.records.tables import records
 
 PATTERNS = file_names.compile_patterns([r"_aug_\d+$"])
-PROTOCOL = shortcut_scores.Protocol(
-    folds=3, repeats=1, permutations=19, alarm_level=0.05, draws=50, level=0.95, seed=0
+PROTOCOL = shortcut_scores.ShortcutProtocol(
+    folds=3, repeats=1, permutations=19, alarm_level=0.05, seed=0, bootstrap=Bootstrap(50, 0.95, 0)
 )
 
 

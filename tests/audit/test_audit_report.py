@@ -18,6 +18,7 @@ from PIL import Image
 
 from knee.audit import audit_charts, audit_facts, audit_pictures, audit_report, shortcut_scores
 from knee.records.file_names import compile_patterns
+from knee.statistics.bootstrap import Bootstrap
 from knee.storage.arrays import Pixels
 from tests import browser
 from tests.records.tables import records
@@ -25,8 +26,8 @@ from tests.records.tables import records
 NO_NAMES = compile_patterns([])
 
 LIMITS = audit_report.Limits(conflicts=10, groups=3, images=8, thumbnail_pixels=48, megabytes=2.0)
-PROTOCOL = shortcut_scores.Protocol(
-    folds=3, repeats=1, permutations=9, alarm_level=0.2, draws=50, level=0.95, seed=0
+PROTOCOL = shortcut_scores.ShortcutProtocol(
+    folds=3, repeats=1, permutations=9, alarm_level=0.2, seed=0, bootstrap=Bootstrap(50, 0.95, 0)
 )
 HOSTILE = "class0/<script>alert(1)</script>\"'><img src=x onerror=y>.png"
 PATIENT = "0123456789abcdef"

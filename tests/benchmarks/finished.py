@@ -14,6 +14,8 @@ from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
 from knee.statistics import paired_comparison
+from knee.statistics.bootstrap import Bootstrap
+from knee.statistics.scores import certain
 from tests.records import tables
 
 ROOT = Path(__file__).parents[2]
@@ -76,13 +78,14 @@ def _write_out_of_fold(root: Path, name: str) -> None:
 
 def _write_comparison(root: Path) -> None:
     run = finished_run.read(root, "all")
-    right, same = (paired_comparison.guesses(one, CLASSES) for one in (run.labels, 0 * run.labels))
-    field = [
-        paired_comparison.Contender("mobilenet", "model", (right,)),
-        paired_comparison.Contender("majority", "shortcut", (same,)),
+    right, same = (certain(one, CLASSES) for one in (run.labels, 0 * run.labels))
+    compared = [
+        paired_comparison.NamedPredictions("mobilenet", "model", (right,)),
+        paired_comparison.NamedPredictions("majority", "shortcut", (same,)),
     ]
-    protocol = paired_comparison.Protocol("macro_f1", 40, 0.95, 0)
-    part = paired_comparison.compare(run.labels, run.kept["group"].to_numpy(), field, protocol)
+    part = paired_comparison.compare(
+        run.labels, run.kept["group"].to_numpy(), compared, "macro_f1", Bootstrap(40, 0.95, 0)
+    )
     evidence = {"cross_validation": {"overall": part, "within": {"here": part}}}
     folder = root / "reports" / "comparison"
     folder.mkdir(parents=True)

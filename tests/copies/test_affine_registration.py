@@ -20,7 +20,7 @@ def layer(seed: int) -> Layer:
 
 
 def moved(moving: Layer, maps: AffineMaps) -> Layer:
-    values, inside = affine_registration.shown(moving, maps)
+    values, inside = affine_registration.warp(moving, maps)
     return Layer(values.reshape(1, SIDE, SIDE), inside.reshape(1, SIDE, SIDE))
 
 
@@ -30,7 +30,7 @@ def stacked(layers: list[Layer]) -> Layer:
 
 
 def test_the_identity_shows_the_image_itself() -> None:
-    values, inside = affine_registration.shown(layer(0), IDENTITY)
+    values, inside = affine_registration.warp(layer(0), IDENTITY)
     np.testing.assert_allclose(values, layer(0).values.reshape(1, -1), atol=0.1)
     assert inside.all()
 

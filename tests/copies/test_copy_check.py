@@ -8,7 +8,9 @@ from knee.reading.canonical_image import resize
 from knee.storage.arrays import Pixels
 from tests.copies.pictures import changed, picture
 
-COPY = copy_check.Copy(whole=0.9, local=0.8, overlap=0.5, marked_whole=0.7, marked_local=0.95)
+COPY = copy_check.CopyThresholds(
+    whole=0.9, local=0.8, overlap=0.5, marked_whole=0.7, marked_local=0.95
+)
 IDENTITY = np.eye(2, 3)[None]
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from knee.copies import copy_check, copy_groups, hash_search
+from knee.copies.copy_groups import Fingerprints
 from knee.reading.canonical_image import resize
 from knee.run import parameters
 from knee.storage.arrays import Integers, Pixels
@@ -20,8 +21,8 @@ from knee.synthetic import cohort
 from stages import ingest
 from tests.copies.pictures import KINDS, changed, picture
 
-COPY = copy_check.Copy(0.976, 0.968, 0.35, 0.8, 0.97)
-SEARCH = copy_groups.Search(32, 8, 0.9, 10_000, COPY, 0.01)
+COPY = copy_check.CopyThresholds(0.976, 0.968, 0.35, 0.8, 0.97)
+SEARCH = copy_groups.CopySearch(32, 8, 0.9, 10_000, COPY, 0.01)
 
 
 # A field has detail up to its frame, which a film has not: cut edges and turned corners count.
@@ -65,10 +66,8 @@ def reduced(pictures: Sequence[Pixels]) -> Pixels:
     return np.stack([resize(pixels, side, side) for pixels in pictures])
 
 
-def groups(pictures: Sequence[Pixels], search: copy_groups.Search = SEARCH) -> Integers:
-    both = [hash_search.perceptual_hashes(pixels) for pixels in pictures]
-    upright, mirrored = (np.stack(column) for column in zip(*both, strict=True))
-    return copy_groups.copy_groups(upright, mirrored, reduced(pictures), search)
+def groups(pictures: Sequence[Pixels], search: copy_groups.CopySearch = SEARCH) -> Integers:
+    return copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], search)
 
 
 def test_the_thresholds_tested_here_are_the_projects() -> None:

@@ -6,39 +6,37 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from knee.copies import copy_check, copy_groups, grouping, hash_search
-from knee.copies.copy_groups import Prints
-from knee.reading.canonical_image import resize
+from knee.copies import copy_check, copy_groups, grouping
+from knee.copies.copy_groups import Fingerprints
 from knee.records import file_names
 from knee.run import parameters
 from knee.storage.arrays import Pixels
 from tests.copies.pictures import changed, picture
 
-SAME = grouping.SamePicture(
-    copy_groups.Search(
-        32, 8, 0.9, 10_000, copy_check.Copy(0.976, 0.968, 0.35, 0.8, 0.97), slack=0.01
+SAME = grouping.CopyRules(
+    copy_groups.CopySearch(
+        32, 8, 0.9, 10_000, copy_check.CopyThresholds(0.976, 0.968, 0.35, 0.8, 0.97), slack=0.01
     ),
     file_names.compile_patterns([r"_aug_\d+$"]),
 )
 
 
-def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, list[Prints]]:
+def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, list[Fingerprints]]:
     """Of (source, patient, image); None: rejected."""
-    prints: list[Prints] = []
+    fingerprints: list[Fingerprints] = []
     records = []
     for source, patient, image in rows:
-        number = -1 if image is None else len(prints)
+        number = -1 if image is None else len(fingerprints)
         digest = "" if image is None else str(hash(image.tobytes()))
         records.append((source, patient, number, digest, -1, -1))
         if image is not None:
-            side = copy_check.REDUCED_SIDE_PIXELS
-            prints.append(Prints(*hash_search.perceptual_hashes(image), resize(image, side, side)))
+            fingerprints.append(Fingerprints.of(image))
     names = ["source", "patient", "pixel_row", "pixel_sha256", "picture", "group"]
-    return pd.DataFrame(records, columns=names, index=np.arange(len(rows)) * 2), prints
+    return pd.DataFrame(records, columns=names, index=np.arange(len(rows)) * 2), fingerprints
 
 
 def test_names_pixels_and_patients_join_and_nothing_else() -> None:
-    frame, prints = table(
+    frame, fingerprints = table(
         [
             ("a/1.png", "p", picture(0)),
             ("a/1_aug_0.png", "", picture(7)),  # the name alone says so
@@ -51,7 +49,7 @@ def test_names_pixels_and_patients_join_and_nothing_else() -> None:
             ("b/7.png", "", picture(3)),
         ]
     )
-    found = grouping.add_pictures(frame, prints, SAME)
+    found = grouping.add_groups(frame, fingerprints, SAME)
     assert found["picture"].tolist() == [0, 0, 1, -1, 1, 2, 2, 1, 3]
     assert found["group"].tolist() == [0, 0, 1, -1, 1, 0, 0, 1, 2]
     assert frame["picture"].tolist() == [-1] * 9  # the argument is left alone
@@ -59,20 +57,22 @@ def test_names_pixels_and_patients_join_and_nothing_else() -> None:
 
 def test_a_family_is_compared_by_its_source_not_by_a_copy() -> None:
     """The copies are too much changed to be found; their source is not."""
-    frame, prints = table(
+    frame, fingerprints = table(
         [
             ("a/1_aug_0.png", "", picture(8)),
             ("a/1.png", "", picture(0)),
             ("b/2.png", "", changed(picture(0), "jpeg 60")),
         ]
     )
-    assert grouping.add_pictures(frame, prints, SAME)["picture"].tolist() == [0, 0, 0]
-    assert len(np.unique(grouping.add_pictures(frame, prints, SAME)["group"])) == 1
+    assert grouping.add_groups(frame, fingerprints, SAME)["picture"].tolist() == [0, 0, 0]
+    assert len(np.unique(grouping.add_groups(frame, fingerprints, SAME)["group"])) == 1
 
 
 def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings() -> None:
     ingest = parameters.load(Path(__file__).parents[2] / "params.yaml").ingest
     patterns = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     same = dataclasses.replace(SAME, lineage=patterns)
-    frame, prints = table([(f"a/knee ({number}).png", "", picture(number)) for number in range(4)])
-    assert grouping.add_pictures(frame, prints, same)["picture"].tolist() == [0, 1, 2, 3]
+    frame, fingerprints = table(
+        [(f"a/knee ({number}).png", "", picture(number)) for number in range(4)]
+    )
+    assert grouping.add_groups(frame, fingerprints, same)["picture"].tolist() == [0, 1, 2, 3]

@@ -19,7 +19,7 @@ def reduced(pictures: list[Pixels]) -> Pixels:
 def test_a_turned_copy_is_the_nearest(how: str) -> None:
     pictures = [picture(seed) for seed in range(8)]
     pictures.append(changed(pictures[3], how))
-    found = look_alikes.look_alikes(reduced(pictures), look_alikes.bank(turned=True), 3, 0.8)
+    found = look_alikes.look_alikes(reduced(pictures), look_alikes.pose_bank(turned=True), 3, 0.8)
     best = int(np.argmax(found.similarity))
     assert sorted(found.pairs[best].tolist()) == [3, 8]
     assert found.similarity[best] > 0.9
@@ -27,7 +27,7 @@ def test_a_turned_copy_is_the_nearest(how: str) -> None:
 
 def test_each_pair_comes_once_a_side_and_no_image_with_itself() -> None:
     pictures = [picture(seed % 5) for seed in range(20)]
-    found = look_alikes.look_alikes(reduced(pictures), look_alikes.bank(turned=True), 6, 0.5)
+    found = look_alikes.look_alikes(reduced(pictures), look_alikes.pose_bank(turned=True), 6, 0.5)
     assert (found.pairs[:, 0] != found.pairs[:, 1]).all()
     mirrored = np.linalg.det(found.maps[:, :, :2]) < 0
     pairs = [
@@ -44,13 +44,13 @@ def test_a_nearly_symmetric_picture_is_tried_both_ways() -> None:
     marked = symmetric.copy()
     marked[20:32, 20:32] = 255
     found = look_alikes.look_alikes(
-        reduced([symmetric, marked]), look_alikes.bank(turned=False), 2, 0.8
+        reduced([symmetric, marked]), look_alikes.pose_bank(turned=False), 2, 0.8
     )
     assert sorted(np.linalg.det(found.maps[:, :, :2]).round(1)) == [-1.0, 1.0]
 
 
 def test_the_bank_without_turns_is_the_start_of_the_whole() -> None:
-    upright, whole = look_alikes.bank(turned=False), look_alikes.bank(turned=True)
+    upright, whole = look_alikes.pose_bank(turned=False), look_alikes.pose_bank(turned=True)
     np.testing.assert_array_equal(whole[: len(upright)], upright)
     np.testing.assert_allclose(upright[0], np.eye(2, 3))
 
@@ -58,7 +58,7 @@ def test_the_bank_without_turns_is_the_start_of_the_whole() -> None:
 def test_cells_find_what_the_exhaustive_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [picture(seed) for seed in range(300)]
     pictures += [changed(pixels, "brighter 0.9") for pixels in pictures[:40]]
-    bank = look_alikes.bank(turned=False)
+    bank = look_alikes.pose_bank(turned=False)
     exact = look_alikes.look_alikes(reduced(pictures), bank, 2, 0.95)
     monkeypatch.setattr(look_alikes, "EXHAUSTIVE_IMAGES", 0)
     sampled = look_alikes.look_alikes(reduced(pictures), bank, 2, 0.95)
@@ -69,4 +69,6 @@ def test_cells_find_what_the_exhaustive_search_finds(monkeypatch: pytest.MonkeyP
 
 def test_nothing_looks_like_a_constant_image() -> None:
     blank = np.full((3, 96, 96), 8, np.uint8)
-    assert len(look_alikes.look_alikes(blank, look_alikes.bank(turned=False), 2, 0.1).pairs) == 0
+    assert (
+        len(look_alikes.look_alikes(blank, look_alikes.pose_bank(turned=False), 2, 0.1).pairs) == 0
+    )

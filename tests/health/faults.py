@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from knee.health.project import Output, Project
+from knee.health.project import Project
 
 
 def flip_a_bit(path: Path) -> None:
@@ -18,17 +18,6 @@ def flip_a_bit(path: Path) -> None:
         file.write(content)
     path.chmod(facts.st_mode)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-
-
-def age(path: Path, seconds: float = 100_000) -> None:
-    """Make a file, or all that is in a folder, old."""
-    for file in [*path.rglob("*"), path]:
-        os.utime(file, (file.stat().st_atime - seconds, file.stat().st_mtime - seconds))
-
-
-def output(project: Project, name: str) -> Output:
-    """The recorded output of that name."""
-    return next(found for found in project.outputs() if found.path.name == name)
 
 
 def dvc_is_content(project: Project) -> bool:

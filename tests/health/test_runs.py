@@ -1,12 +1,14 @@
 """The doctor's questions about MLflow's store."""
+# ruff: noqa: F811  # `root` is a fixture
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,14 @@ from knee import tracking
 from knee.health import runs as stored_runs
 from knee.health.result import HealthError, guarded
 from knee.tracking import processes, store
-from knee.tracking.evidence import Evidence
-from tests.health.test_locks import dead_process
-from tests.tracking.runs import only_run, runs
+from tests.tracking.conftest import away, root  # noqa: F401
+from tests.tracking.runs import only_run, runs, write_project
 
 
 def test_an_empty_store_is_healthy() -> None:
     assert stored_runs.check_store(mend=False).status == "ok"
     assert stored_runs.check_runs(mend=False).found == "none"
-    assert stored_runs.check_waiting(mend=False).found == "none"
+    assert stored_runs.check_missing(mend=False).found == "no training is finished"
 
 
 def test_no_store_yet_is_no_fault(root: Path) -> None:
@@ -136,6 +137,13 @@ def test_a_locked_store_is_said_after_a_bounded_wait(
             stored_runs.check_store(mend=False)
 
 
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
 def test_runs_of_dead_processes_are_named_and_closed() -> None:
     client = store.connect().client
     here, dead, parent = socket.gethostname(), dead_process(), os.getppid()
@@ -153,34 +161,28 @@ def test_runs_of_dead_processes_are_named_and_closed() -> None:
     assert stored_runs.check_runs(mend=True).status == "mended"
     statuses = {run.info.run_name: run.info.status for run in runs()}
     assert [name for name, status in statuses.items() if status == "KILLED"] == ["dead"]
-    again = stored_runs.check_runs(mend=False)
-    assert (again.status, again.found) == ("ok", "none; 3 are at work")
+    assert stored_runs.check_runs(mend=False).found == "none"
 
 
-def test_trainings_that_wait_are_named_and_written(
-    evidence: Evidence, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from knee.tracking import pending
-
-    pending.keep(evidence)
-    found = stored_runs.check_waiting(mend=False)
-    assert (found.status, found.names) == ("fault", (evidence.execution,))
-    assert found.remedy == "make replay"
-    assert stored_runs.check_waiting(mend=True).status == "mended"
-    assert only_run().data.tags["execution"] == evidence.execution
-    pending.keep(evidence)
-    (root / "pending_runs" / evidence.execution / "evidence.json").write_text("{")
-    left = stored_runs.check_waiting(mend=True)
-    assert (left.status, left.names) == ("fault", (evidence.execution,))
-    shutil.rmtree(root / "pending_runs")
-    monkeypatch.undo()
+def test_finished_trainings_that_mlflow_has_not_got_are_named_and_written(root: Path) -> None:
+    write_project(root, "mobilenet")
+    found = stored_runs.check_missing(mend=False)
+    assert (found.status, found.names) == ("fault", ("of-mobilenet",))
+    assert found.remedy.startswith("make replay")
+    assert stored_runs.check_missing(mend=True).status == "mended"
+    assert only_run().data.tags["execution"] == "of-mobilenet"
+    assert stored_runs.check_missing(mend=False).found == "none"
+    (root / "models" / "mobilenet" / "training.json").write_text("{")
+    left = guarded(stored_runs.MISSING, lambda: stored_runs.check_missing(mend=True))
+    assert left.status == "fault"
+    assert "training.json" in left.found
 
 
 @pytest.mark.usefixtures("away")
 def test_a_server_that_does_not_answer_is_a_fault_without_its_password() -> None:
     found = stored_runs.check_store(mend=False)
     assert found.status == "fault"
-    assert "cannot be used" in found.found
+    assert "opening the store failed" in found.found
     assert "secret" not in found.found
     with pytest.raises(tracking.TrackingError):
         stored_runs.check_runs(mend=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from knee.health import space
-from knee.health.project import Output, Step
+from knee.health.project import Output
 
 
 def plan(**changes: object) -> space.Plan:
@@ -16,7 +16,7 @@ def plan(**changes: object) -> space.Plan:
 
 
 def output(stage: str, size: int) -> Output:
-    return Output(Path(stage), "0" * 32, size, stage)
+    return Output(Path(stage), size, stage)
 
 
 def test_features_are_as_large_as_embed_writes_them() -> None:
@@ -42,15 +42,16 @@ def test_every_output_is_there_twice_and_models_more_often() -> None:
 
 
 def test_images_are_counted_in_the_pixels_or_else_in_the_folder(tmp_path: Path) -> None:
-    steps = [Step("ingest", ("--images", "films", "--pixels-out", "pixels.npy"), {})]
-    assert space.images_known(tmp_path, steps) == 0
-    (tmp_path / "films" / "a").mkdir(parents=True)
-    (tmp_path / "films" / "a" / "1.png").touch()
-    assert space.images_known(tmp_path, steps) == 1
-    np.save(tmp_path / "pixels.npy", np.zeros((5, 4, 4), np.uint8))
-    assert space.images_known(tmp_path, steps) == 5
-    (tmp_path / "pixels.npy").write_bytes(b"damaged")
-    assert space.images_known(tmp_path, steps) == 0
+    films, pixels = tmp_path / "films", tmp_path / "pixels.npy"
+    outputs = [Output(tmp_path / "records.csv", 0, "ingest"), Output(pixels, 0, "ingest")]
+    assert space.images_known(outputs, films) == 0
+    (films / "a").mkdir(parents=True)
+    (films / "a" / "1.png").touch()
+    assert space.images_known(outputs, films) == 1
+    np.save(pixels, np.zeros((5, 4, 4), np.uint8))
+    assert space.images_known(outputs, films) == 5
+    pixels.write_bytes(b"damaged")
+    assert space.images_known(outputs, films) == 0
 
 
 def test_a_disk_that_is_too_full_is_named_with_the_estimate(tmp_path: Path) -> None:

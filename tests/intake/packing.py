@@ -12,9 +12,9 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from knee.intake.archives import Limits, unpack
+from knee.intake.archives import ArchiveLimits, unpack
 
-LIMITS = Limits(files=50, gigabytes=0.001)
+LIMITS = ArchiveLimits(files=50, gigabytes=0.001)
 Members = Mapping[str, bytes]
 
 
@@ -75,7 +75,7 @@ def encrypted(members: Members) -> bytes:
     return bytes(content)
 
 
-def unpacked(folder: Path, content: bytes, limits: Limits = LIMITS) -> dict[str, bytes]:
+def unpacked(folder: Path, content: bytes, limits: ArchiveLimits = LIMITS) -> dict[str, bytes]:
     """The files that come out of an archive, below `folder`/inside/unpacked."""
     archive, target = folder / "archive", folder / "inside" / "unpacked"
     archive.write_bytes(content)

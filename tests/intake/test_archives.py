@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.intake.archives import ArchiveError, Limits, opened
+from knee.intake.archives import ArchiveError, ArchiveLimits, opened
 from tests.intake.packing import (
     FORMATS,
     LIMITS,
@@ -190,7 +190,7 @@ def test_a_broken_header_never_hides_the_members_behind_it(tmp_path: Path) -> No
 def test_a_second_tar_behind_the_first_never_vanishes(tmp_path: Path, padding: int) -> None:
     two = tarred({"a/1": b"one"}) + bytes(padding) + tarred({"a/2": b"two"})
     with pytest.raises(ArchiveError, match="goes on behind its end"):
-        unpacked(tmp_path, two, Limits(files=50, gigabytes=1))
+        unpacked(tmp_path, two, ArchiveLimits(files=50, gigabytes=1))
 
 
 def test_a_checksum_that_fails_is_damage_though_every_member_was_read(tmp_path: Path) -> None:

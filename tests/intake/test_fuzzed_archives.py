@@ -23,11 +23,11 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.intake.archives import ArchiveError, Limits, opened, unpack
+from knee.intake.archives import ArchiveError, ArchiveLimits, opened, unpack
 from knee.reading import source_files
 from tests.intake.packing import FORMATS
 
-LIMITS = Limits(files=20, gigabytes=0.001)
+LIMITS = ArchiveLimits(files=20, gigabytes=0.001)
 MOST_BYTES = 1_000_000 + (1 << 20)  # the limit, and the chunk in which it is passed
 MOST_SECONDS = 60.0  # of processor time, on a slow machine
 TAR_KINDS = (

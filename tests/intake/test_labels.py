@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from knee.intake.archives import Opened
+from knee.intake.archives import DataFolder
 from knee.intake.label_sheet import read_sheet
 from knee.intake.labels import ABSENT, AMBIGUOUS, Listing, list_labelled
 from knee.intake.spreadsheet import SheetError
@@ -16,7 +16,7 @@ def listed(
     images = fill(folder / "images", dict.fromkeys(names, b"x"))
     sheet = folder / "sheet.csv"
     sheet.write_text(text, encoding="utf-8")
-    opened = Opened(images, Path("films.zip") if top else images, top)
+    opened = DataFolder(images, Path("films.zip") if top else images, top)
     return list_labelled(opened, read_sheet(sheet, classes, b"key"), classes)
 
 
@@ -99,7 +99,7 @@ def test_facts_alone_leave_the_label_to_the_folder(tmp_path: Path) -> None:
 def test_a_sheet_among_the_images_is_no_image(tmp_path: Path) -> None:
     images = fill(tmp_path, {"a": b"x", "sheet.csv": b"path,label\na,x\n"})
     sheet = read_sheet(images / "sheet.csv", (), b"key")
-    listing = list_labelled(Opened(images, images), sheet, ())
+    listing = list_labelled(DataFolder(images, images), sheet, ())
     assert labels(listing) == {"a": "x", "sheet.csv": "the sheet itself"}
 
 

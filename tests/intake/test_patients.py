@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from knee.intake.patients import (
     KEY_VARIABLE,
-    PatternError,
     compile_origin_pattern,
     compile_pattern,
     hashed,
@@ -12,6 +11,7 @@ from knee.intake.patients import (
     origin,
     patient_and_side,
 )
+from knee.records.file_names import PatternError
 
 PATTERN = r"^(?P<patient>P?\d+)_?(?P<side>[LR])"
 

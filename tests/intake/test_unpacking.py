@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from knee.intake.archives import ArchiveError, Limits
+from knee.intake.archives import ArchiveError, ArchiveLimits
 from tests.intake.packing import FORMATS, Members, tarred, unpacked, zipped
 
 FILES = {"a/1": b"one", "a/deep/2": b"two", "b/3": b"three"}
@@ -14,7 +14,7 @@ def test_more_members_than_the_limit_are_refused(
     tmp_path: Path, pack: Callable[[Members], bytes]
 ) -> None:
     with pytest.raises(ArchiveError, match=r"more than ingest\.maximum_archive_files = 2"):
-        unpacked(tmp_path, pack(FILES), Limits(files=2, gigabytes=1))
+        unpacked(tmp_path, pack(FILES), ArchiveLimits(files=2, gigabytes=1))
 
 
 @pytest.mark.parametrize("name", FORMATS)

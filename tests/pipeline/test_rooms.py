@@ -138,7 +138,7 @@ def test_only_params_reads_params_yaml() -> None:
     readers = [
         file.name for file in MODULES if "yaml" in packages(file) or "hydra" in packages(file)
     ]
-    assert readers == ["parameters.py"]
+    assert set(readers) == {"parameters.py", "publishing.py"}  # the second reads dvc.lock
 
 
 ONE_AFTER_ANOTHER = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import io
 import json
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from knee.drawing import contact_sheets
-from knee.prediction import films, request_limits
+from knee.prediction import request_images, request_limits
 from tests import films as drawn
 from tests.reading import dicom_files
 from tests.stages.test_predict import NAMES, main, rows, write_model
@@ -53,9 +54,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(trained: Path) -> Iterator[Answers]:
+    from knee.classifier.net.trained_model import TrainedModel
     from knee.prediction.answers import Answers
 
-    made = Answers(trained / "model", "knees", "7")
+    made = Answers(TrainedModel.read(trained / "model", "knees", "7"))
     yield made
     made.close()
 
@@ -95,7 +97,7 @@ def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> 
 
     model = saved.load_model(trained / "model" / "model.keras")
     for answered in answers.answer(list(files().values()), explain=True):
-        film = answered.film
+        film = answered.pixels
         number = np.array([NAMES.index(answered.values["class"])])
         (heat,) = grad_cam.grad_cam(model, film[np.newaxis], number)
         expected = np.asarray(contact_sheets.overlay(film, heat, len(film)), np.int16)
@@ -107,16 +109,24 @@ def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> 
 
 def test_the_process_with_tensorflow_starts_no_other_one(answers: Answers) -> None:
     """OpenVINO's telemetry would: it reports imports and conversions to its makers."""
-    started = psutil.Process(answers._gradients._process.pid)
+    started = psutil.Process(answers._gradients._worker.process.pid)
     assert started.children(recursive=True) == []
 
 
 @pytest.mark.slow
 def test_the_process_with_tensorflow_is_started_again_after_it_died(answers: Answers) -> None:
     (before,) = answers.answer([files()["a.png"]], explain=True)
-    answers._gradients._process.kill()
+    answers._gradients._worker.process.kill()
     (after,) = answers.answer([files()["a.png"]], explain=True)
     assert after.overlay == before.overlay
+
+
+def test_an_answer_does_not_say_where_a_model_folder_lies(trained: Path) -> None:
+    from knee.classifier.net.trained_model import TrainedModel
+    from knee.prediction.answers import Answers
+
+    with contextlib.closing(Answers(TrainedModel.read(trained / "model", "/home/x/model"))) as made:
+        assert made.model["name"] == "model"
 
 
 def test_many_threads_get_each_their_own_answer(answers: Answers) -> None:
@@ -133,19 +143,20 @@ def test_many_threads_get_each_their_own_answer(answers: Answers) -> None:
 
 def test_a_refusal_names_the_images_number(answers: Answers) -> None:
     content = files()["a.png"]
-    with pytest.raises(films.RefusedError, match=r"^image 2: "):
+    with pytest.raises(request_images.RefusedError, match=r"^image 2: "):
         answers.answer([content, content[:100], content])
     for count in (0, request_limits.IMAGES + 1):
-        with pytest.raises(films.RefusedError, match="images in a request"):
+        with pytest.raises(request_images.RefusedError, match="images in a request"):
             answers.answer([content] * count)
 
 
 def test_another_models_file_is_not_served(trained: Path, tmp_path: Path) -> None:
     from knee.classifier.inference.gradient_worker import GradientProcessError
+    from knee.classifier.net.trained_model import TrainedModel
     from knee.prediction.answers import Answers
 
     for file in (trained / "model").iterdir():
         content = file.read_bytes()
         (tmp_path / file.name).write_bytes(content + b" " * (file.suffix == ".keras"))
     with pytest.raises(GradientProcessError, match="not the model that its training recorded"):
-        Answers(tmp_path)
+        Answers(TrainedModel.read(tmp_path))

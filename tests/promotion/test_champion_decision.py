@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from knee.promotion import champion_decision, gates
-from knee.promotion.champion_decision import CHALLENGER, CHAMPION, PredictionsError, Rules
+from knee.promotion.champion_decision import CHALLENGER, CHAMPION, Rules
+from knee.statistics.bootstrap import Bootstrap
+from knee.storage.artifacts import ArtifactError
 
 CLASSES = ("Normal", "Osteoporosis")
 
 
-def accuracy(truth: npt.NDArray[np.integer[Any]], probabilities: npt.NDArray[np.float64]) -> float:
-    return float((probabilities.argmax(axis=1) == truth).mean())
-
-
-RULES = Rules(CLASSES, "accuracy", accuracy, minimum_common_groups=3)
+RULES = Rules(CLASSES, "accuracy", 3, 0.9, Bootstrap(draws=1000, level=0.95, seed=42))
 
 
 def predictions(correct: list[bool], subset: str = "test", start: int = 0) -> pd.DataFrame:
@@ -64,18 +61,18 @@ def test_of_equals_the_first_is_chosen_and_nan_never() -> None:
 
 
 def test_a_missing_subset_is_an_error() -> None:
-    with pytest.raises(PredictionsError, match="no rows of subset val"):
+    with pytest.raises(ArtifactError, match="no rows of subset val"):
         champion_decision.subset_score(predictions(RIGHT), "val", RULES)
 
 
 @pytest.mark.parametrize("column", ["pixel_sha256", "label", "probability_Normal"])
 def test_a_missing_column_is_named(column: str) -> None:
-    with pytest.raises(PredictionsError, match=column):
+    with pytest.raises(ArtifactError, match=column):
         champion_decision.subset_score(predictions(RIGHT).drop(columns=column), "test", RULES)
 
 
 def test_an_unknown_label_is_named() -> None:
-    with pytest.raises(PredictionsError, match="Fracture"):
+    with pytest.raises(ArtifactError, match="Fracture"):
         champion_decision.subset_score(predictions(RIGHT).assign(label="Fracture"), "test", RULES)
 
 
@@ -106,8 +103,8 @@ def test_champion_if_and_only_if_most_draws_of_groups_find_it_better(
 ) -> None:
     champion = predictions(old).sample(frac=1, random_state=seed)  # row order means nothing
     decision = champion_decision.decide(predictions(new), champion, RULES)
-    generator = np.random.default_rng(RULES.seed)
-    times = generator.multinomial(6, np.full(6, 1 / 6), size=RULES.draws)
+    generator = np.random.default_rng(RULES.bootstrap.seed)
+    times = generator.multinomial(6, np.full(6, 1 / 6), size=RULES.bootstrap.draws)
     better = (times @ (np.array(new, int) - np.array(old, int)) > 0).mean()
     assert (decision.alias == CHAMPION) == (better >= RULES.minimum_probability)
 
@@ -164,7 +161,7 @@ def test_other_classes_are_not_comparable() -> None:
 
 
 def test_a_figure_that_is_undefined_is_not_comparable() -> None:
-    rules = Rules(CLASSES, "macro_auc", lambda *_: math.nan, minimum_common_groups=0)
+    rules = dataclasses.replace(RULES, metric="macro_auc", minimum_common_groups=0)
     normal = predictions(RIGHT).assign(label="Normal")
     decision = champion_decision.decide(normal, normal, rules)
     assert decision.alias == CHALLENGER

@@ -9,7 +9,7 @@ import pytest
 from knee.promotion import gates
 
 
-def compared(better: dict[str, float], evidence: str = "test") -> dict[str, Any]:
+def compared(better: dict[str, float], evidence: str = "test") -> Any:
     """comparison.json of one model."""
     kinds = {name: "probe" if name.startswith("linear") else "shortcut" for name in better}
     part = {
@@ -42,7 +42,7 @@ def test_cross_validation_counts_before_test() -> None:
 @pytest.mark.parametrize(
     "comparison", [None, {}, compared({}), compared({"linear": 1.0}), {"evidence": {}}]
 )
-def test_what_was_not_compared_is_not_passed(comparison: dict[str, Any] | None) -> None:
+def test_what_was_not_compared_is_not_passed(comparison: Any) -> None:
     assert not gates.shortcuts(comparison, "net", 0.5).passed
     assert not gates.shortcuts(compared({"border": 1.0}), "other", 0.5).passed
 
@@ -56,15 +56,14 @@ def test_what_was_not_compared_is_not_passed(comparison: dict[str, Any] | None) 
         ({"leakage": {"in_use": 0.01}}, False),
     ],
 )
-def test_no_relative_of_a_test_film_may_be_in_training(
-    facts: dict[str, Any] | None, passed: bool
-) -> None:
+def test_no_relative_of_a_test_film_may_be_in_training(facts: Any, passed: bool) -> None:
     assert gates.audit(facts).passed is passed
 
 
 def test_a_calibration_error_counts_by_its_lower_end() -> None:
     name = "expected_calibration_error"
-    test = {name: 0.3, "confidence_interval": {name: {"low": 0.1, "high": 0.5}}}
+    test: Any = {name: 0.3, "confidence_interval": {name: {"low": 0.1, "high": 0.5}}}
     assert gates.calibration(test, 0.15).passed
     assert not gates.calibration(test, 0.05).passed
-    assert not gates.calibration({name: None}, 0.5).passed
+    test[name] = None
+    assert not gates.calibration(test, 0.5).passed

@@ -12,6 +12,7 @@ import pytest
 
 from knee.promotion import model_card, subgroups
 from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap
 from tests import browser
 
 BOUNDS = {name: {"low": 0.1, "high": 0.9} for name in scores.HEADLINE}
@@ -138,7 +139,7 @@ def test_subgroups_are_those_with_images_enough() -> None:
     records = pd.DataFrame({"record": number, "side": "", "origin": "site"})
     records["sex"] = np.where(number < 22, "F", "M")
     records["age_years"] = np.where(number < 12, 70.0, np.nan)
-    found = subgroups.figures(test, records, ["a", "b"], draws=20, level=0.9, seed=0)
+    found = subgroups.figures(test, records, ["a", "b"], Bootstrap(20, 0.9, 0))
     assert [(one["name"], one["records"]) for one in found] == [
         ("sex F", 22),
         ("origin site", 24),

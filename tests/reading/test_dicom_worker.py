@@ -1,7 +1,5 @@
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +11,8 @@ from knee.reading.decoded import UnreadableImage
 from knee.storage.arrays import Pixels
 from tests.reading.dicom_files import RAMP, dicom, transcoded
 
+READY = "import os, sys, time; sys.stdin.buffer.read(8); os.write(1, bytes(8))"
+
 
 @pytest.fixture
 def lossless(tmp_path: Path) -> bytes:
@@ -20,44 +20,42 @@ def lossless(tmp_path: Path) -> bytes:
     return transcoded(dicom(RAMP), "JPEGLosslessProcess14_1", tmp_path)
 
 
-def waiting() -> list[subprocess.Popen[bytes]]:
-    return dicom_worker._PROCESSES._idle
+@pytest.fixture
+def no_child() -> None:
+    """None waits from the tests before."""
+    while dicom_worker.IDLE:
+        dicom_worker.IDLE.pop().end()
 
 
-def test_one_process_serves_file_after_file(lossless: bytes) -> None:
+@pytest.mark.usefixtures("no_child")
+def test_one_child_serves_file_after_file(lossless: bytes) -> None:
     first = dicom_worker.gray(lossless, 1)
-    (process,) = waiting()
+    (child,) = dicom_worker.IDLE
     np.testing.assert_array_equal(dicom_worker.gray(lossless, 1), first)
     np.testing.assert_array_equal(first, image_formats.decode(dicom(RAMP), 1).pixels)
-    assert waiting() == [process]
+    assert [child] == dicom_worker.IDLE
 
 
-def test_a_process_that_is_gone_is_replaced(lossless: bytes) -> None:
+def test_a_child_that_is_gone_is_replaced(lossless: bytes) -> None:
     expected = dicom_worker.gray(lossless, 1)
-    for process in waiting():
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    for child in dicom_worker.IDLE:
+        os.kill(child.process.pid, signal.SIGKILL)
+        child.process.wait()
     np.testing.assert_array_equal(dicom_worker.gray(lossless, 1), expected)
 
 
+@pytest.mark.usefixtures("no_child")
 @pytest.mark.parametrize("script", ["os.abort()", "time.sleep(60)", "os.write(1, bytes(7))"])
 def test_a_decoder_that_breaks_down_or_hangs_costs_one_file(
     lossless: bytes, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    command = [sys.executable, "-c", f"import os, sys, time; sys.stdin.buffer.read(99); {script}"]
-
-    def started() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-
-    dicom_worker._PROCESSES.end()
     with monkeypatch.context() as patched:
-        patched.setattr(dicom_worker, "_started", started)
+        command = ("-c", f"{READY}; sys.stdin.buffer.read(99); {script}")
+        patched.setattr(dicom_worker, "COMMAND", command)
         patched.setattr(dicom_worker, "LONGEST_SECONDS", 2.0)
         with pytest.raises(UnreadableImage, match="the decoder broke down"):
             dicom_worker.gray(lossless, 1)
-    assert waiting() == []
+    assert dicom_worker.IDLE == []
     assert dicom_worker.gray(lossless, 1).shape == RAMP.shape
 
 
@@ -66,7 +64,7 @@ def test_reasons_come_back_as_they_are(lossless: bytes) -> None:
         dicom_worker.gray(lossless, 1e-6)
 
 
-def test_files_at_the_same_time_have_processes_of_their_own(lossless: bytes) -> None:
+def test_files_at_the_same_time_have_children_of_their_own(lossless: bytes) -> None:
     results: list[Pixels] = []
     threads = [
         threading.Thread(target=lambda: results.append(dicom_worker.gray(lossless, 1)))
@@ -78,12 +76,3 @@ def test_files_at_the_same_time_have_processes_of_their_own(lossless: bytes) -> 
         thread.join()
     assert len(results) == 2
     np.testing.assert_array_equal(results[0], results[1])
-
-
-def test_processes_end_on_request(lossless: bytes) -> None:
-    dicom_worker.gray(lossless, 1)
-    processes = list(waiting())
-    dicom_worker._PROCESSES.end()
-    assert processes
-    assert waiting() == []
-    assert all(process.poll() is not None for process in processes)

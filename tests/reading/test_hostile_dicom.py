@@ -38,7 +38,7 @@ def test_a_rescale_beyond_all_numbers_is_refused(slope: str) -> None:
 
 
 def test_values_above_those_of_the_bits_are_white() -> None:
-    pixels = dicom_lut.shown(RAMP, dicom_lut.Display(bits=8), np.zeros(RAMP.shape, np.bool_))
+    pixels = dicom_lut.render(RAMP, dicom_lut.Display(bits=8), np.zeros(RAMP.shape, np.bool_))
     np.testing.assert_array_equal(pixels, np.minimum(RAMP, 255))
 
 
@@ -52,7 +52,7 @@ def test_floats_that_are_no_numbers_are_refused_with_a_window_too() -> None:
     window = dicom_lut.Window(0.0, 1.0, "LINEAR_EXACT")
     display = dicom_lut.Display(bits=32, interest=window)
     with pytest.raises(UnreadableImage, match="not numbers"):
-        dicom_lut.shown(stored, display, np.zeros((1, 2), np.bool_))
+        dicom_lut.render(stored, display, np.zeros((1, 2), np.bool_))
 
 
 def test_blocks_cover_every_row_once_and_hold_a_bounded_number_of_values() -> None:

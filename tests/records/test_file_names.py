@@ -59,7 +59,7 @@ def test_a_file_managers_copies_join_their_source_and_a_numbered_series_does_not
 
 
 def test_a_bad_pattern_is_named() -> None:
-    with pytest.raises(file_names.LineageError, match=r"ingest\.copy_patterns: '\('"):
+    with pytest.raises(file_names.PatternError, match=r"ingest\.copy_patterns: '\('"):
         file_names.compile_patterns([], ["("])
-    with pytest.raises(file_names.LineageError, match=r"ingest\.lineage_patterns: '\('"):
+    with pytest.raises(file_names.PatternError, match=r"ingest\.lineage_patterns: '\('"):
         file_names.compile_patterns(["("])

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from knee.serving.asgi import Application
+from starlette.types import ASGIApp
 
 HOST = {"host": "127.0.0.1:5001"}
 
 
 def ask(
-    application: Application,
+    application: ASGIApp,
     path: str,
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
@@ -51,8 +51,8 @@ def ask(
     asyncio.run(_run(application, scope, receive, send))
     start, *bodies = sent
     found = {key.decode(): value.decode() for key, value in start["headers"]}
-    return start["status"], found, b"".join(body["body"] for body in bodies)
+    return start["status"], found, b"".join(body.get("body", b"") for body in bodies)
 
 
-async def _run(application: Application, scope: Any, receive: Any, send: Any) -> None:
+async def _run(application: ASGIApp, scope: Any, receive: Any, send: Any) -> None:
     await application(scope, receive, send)

@@ -15,14 +15,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, tempfile
-from knee.serving import guard, local
+from knee.serving import local
 async def application(scope, receive, send):
     if scope["type"] == "http":
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"here"})
-with tempfile.TemporaryDirectory(dir=sys.argv[2]):
-    local.run(guard.Guard(application, {"/": guard.Route()}), int(sys.argv[1]))
+def serve(model, port):
+    with tempfile.TemporaryDirectory(dir=model):
+        local.run(application, port)
+local.serve = serve
+sys.exit(local.main("serve", ["--model", sys.argv[2], "--port", sys.argv[1]], None, 5001))
 """
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from knee.audit import shortcut_scores, shortcuts
 from knee.splits import cross_validation
-from knee.splits.cross_validation import CrossValidationError, Protocol
+from knee.splits.cross_validation import CrossValidationError, CrossValidationProtocol
+from knee.statistics.bootstrap import Bootstrap
 from tests.records import tables
 
-PROTOCOL = Protocol(folds=4, repeats=2, validation_share=0.2, seed=3)
+PROTOCOL = CrossValidationProtocol(folds=4, repeats=2, validation_share=0.2, seed=3)
 
 
 def kept() -> pd.DataFrame:
@@ -67,7 +68,7 @@ def test_the_folds_are_those_on_which_shortcuts_are_judged() -> None:
         return lambda labels: np.zeros(len(held), np.int64) + labels[0]
 
     shortcut = shortcuts.Shortcut(np.arange(80.0)[:, None], spy)
-    protocol = shortcut_scores.Protocol(4, 2, 1, 0.01, 2, 0.95, seed=3)
+    protocol = shortcut_scores.ShortcutProtocol(4, 2, 1, 0.01, 3, Bootstrap(2, 0.95, 3))
     labels, groups = (records[name].to_numpy() for name in ("class_index", "group"))
     shortcut_scores.cross_validated(shortcut, labels, groups, "abc", protocol)
     planned = [f.held_out.tolist() for f in cross_validation.plan_folds(records, PROTOCOL)]
@@ -116,7 +117,7 @@ def test_leakage_is_measured_and_none() -> None:
 )
 def test_an_impossible_protocol_is_named(changes: dict[str, float], message: str) -> None:
     with pytest.raises(CrossValidationError, match=message):
-        Protocol(**{**vars(PROTOCOL), **changes})
+        CrossValidationProtocol(**{**vars(PROTOCOL), **changes})
 
 
 def test_too_few_groups_are_an_error_that_says_what_to_do() -> None:

@@ -188,7 +188,7 @@ def test_the_random_split_takes_all_pixels_and_leaks_planted_copies() -> None:
         split_table.UNUSED: 1,
     }
     assert split_table.leakage(table, split) > 0.9
-    summary = split_table.summary(table, split, "random", synthetic=True)
+    summary = split_table.split_metrics(table, split, "random", synthetic=True)
     assert summary["leaky"] is True
     assert summary["synthetic"] is True
     assert summary["leakage"] == pytest.approx(split_table.leakage(table, split))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from knee.classifier.net.design import BackboneDesign, write_design
-from knee.evidence.comparison import contenders
+from knee.evidence.comparison import models_and_baselines
 from stages import compare
 from tests.stages.test_train import NAMES, ROWS, write_data
 
@@ -111,10 +111,10 @@ def test_several_backbones_stand_beside_their_average_on_both_kinds_of_evidence(
     found = run(root, tmp_path / "out")
     for evidence in ("cross_validation", "test"):
         part = found["evidence"][evidence]["overall"]
-        assert part["figures"][contenders.AVERAGE]["kind"] == "model"
-        assert part["figures"][contenders.AVERAGE]["accuracy"]["value"] == 1
+        assert part["figures"][models_and_baselines.AVERAGE]["kind"] == "model"
+        assert part["figures"][models_and_baselines.AVERAGE]["accuracy"]["value"] == 1
         models = {one["model"] for one in part["best_shortcut"]}
-        assert models == {"mobilenet", "xception", contenders.AVERAGE}
+        assert models == {"mobilenet", "xception", models_and_baselines.AVERAGE}
 
 
 def test_other_heads_stand_beside_the_chosen_one(project: Path, tmp_path: Path) -> None:

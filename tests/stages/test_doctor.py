@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from knee.health import result, versions
+from knee.health import machine, result
 from knee.health.project import open_project
 from knee.health.result import Result
 from knee.run import parameters
 from stages import doctor
 from tests.health.conftest import finished, root  # noqa: F401  # fixtures
-from tests.health.faults import age, flip_a_bit
+from tests.health.faults import flip_a_bit
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +27,7 @@ def clone(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
         shutil.copy(ROOT / name, root / name)
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(versions, "drift", lambda _: [])
+    monkeypatch.setattr(machine, "drift", lambda _: [])
     return root
 
 
@@ -59,16 +60,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def an_object(folder: Path) -> Path:
+    objects = sorted((folder / ".dvc" / "cache" / "files" / "md5").rglob("*"))
+    return next(path for path in objects if path.is_file())
+
+
 def test_every_planted_fault_has_its_own_line_and_is_mended(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    planted = {"cache objects", "temporary files", "locks of DVC", "remotes"}
-    objects = [path for path in (clone / ".dvc" / "cache").rglob("*") if path.is_file()]
-    flip_a_bit(next(path for path in objects if "files/md5" in str(path) and path.suffix == ""))
-    stray = clone / "data" / ".one.txt.tmp"
-    stray.touch()
-    age(stray)
-    (clone / ".dvc" / "tmp" / "rwlock").write_text("{")
+    planted = {"cache objects", "remotes"}
+    flip_a_bit(an_object(clone))
     with (clone / ".dvc" / "config").open("a") as file:
         file.write("['remote \"shared\"']\n    url = /tmp/shared\n")
     assert run() == 1
@@ -92,17 +93,20 @@ def test_settings_and_pipelines_that_cannot_be_read_are_lines(
     assert "Traceback" not in captured.out + captured.err
 
 
+@pytest.mark.parametrize(
+    "lock", ["lock", "stages/train@xception.lock", "exps/tmp1/.dvc/tmp/stages/train.lock"]
+)
 def test_nothing_is_mended_while_somebody_is_at_work(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+    clone: Path, capsys: pytest.CaptureFixture[str], lock: str
 ) -> None:
-    stray = clone / "data" / ".one.txt.tmp"
-    stray.touch()
-    age(stray)
-    with (clone / ".dvc" / "tmp" / "lock").open("w") as file:
+    flip_a_bit(damaged := an_object(clone))
+    held = clone / ".dvc" / "tmp" / lock
+    held.parent.mkdir(parents=True, exist_ok=True)
+    with held.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert run("--mend") == 1
-    assert stray.exists()
-    assert "nothing is mended now: process" in capsys.readouterr().out
+    assert damaged.exists()
+    assert f"nothing is mended now: process {os.getpid()} holds" in capsys.readouterr().out
 
 
 def test_a_folder_without_dvc_is_one_message(
@@ -136,4 +140,4 @@ def test_the_report_is_aligned_short_and_free_of_control_characters() -> None:
 def test_every_check_has_a_name_of_its_own(clone: Path) -> None:
     settings = parameters.load(clone / "params.yaml")
     names = [name for name, _ in doctor.looks(open_project(clone), settings, mend=False)]
-    assert len(names) == len(set(names)) == 17
+    assert len(names) == len(set(names)) == 12

@@ -90,6 +90,7 @@ def write_model(root: Path) -> None:
         **FACTS,
         **prediction_limits.write(learned, NAMES, root / "model"),
         "classes": NAMES,
+        "preprocessing": {"side_pixels": SIDE_PIXELS, "fit": "letterbox", "crop_borders": True},
         "model_sha256": saved.save_model(model, root / "model" / "model.keras"),
         "data_fingerprint": provenance.fingerprint(root / "records.csv"),
         "split_fingerprint": provenance.fingerprint(root / "split.csv"),
@@ -175,8 +176,7 @@ def test_the_figures_are_those_of_the_test_predictions_alone(evaluated: Path) ->
     table = written_predictions(evaluated)
     test = table[table["subset"] == "test"]
     report: dict[str, Any] = json.loads((evaluated / "metrics" / "test.json").read_text())
-    chances = predictions.probabilities_of(test, NAMES)
-    figures = scores.score(test["class_index"].to_numpy(), chances, NAMES)
+    figures = scores.score(predictions.outcomes(test, NAMES))
     assert {name: report[name] for name in figures} == figures
     assert (report["records"], report["groups"]) == (24, 12)
     confusion = pd.read_csv(evaluated / "metrics" / "plots" / "confusion.csv")
@@ -188,7 +188,8 @@ def test_probabilities_before_calibration_are_recovered_from_the_table(evaluated
     training = json.loads((evaluated / "model" / "training.json").read_text())
     assert training["temperature"] != 1
     raw = np.load(evaluated / "before.npy")[table["record"]]
-    np.testing.assert_allclose(uncertainty_report.before(table, training), raw, rtol=1e-4)
+    before = uncertainty_report.before_calibration(table, training)
+    np.testing.assert_allclose(before.probabilities, raw, rtol=1e-4)
     assert (predictions.probabilities_of(table, NAMES).argmax(1) == raw.argmax(1)).all()
 
 

@@ -219,7 +219,7 @@ def test_a_pacs_export_needs_a_sheet_and_no_folders(tmp_path: Path) -> None:
 def test_the_counts_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         taken_in(fill(tmp_path / "images", contents()), tmp_path, settings())
-    assert "14 files: 9 used, 3 rejected, 2 quarantined; 7 pictures" in caplog.text
+    assert "14 files: 9 used, 3 rejected, 2 quarantined; 7 copy groups" in caplog.text
 
 
 def test_the_module_runs_and_never_loads_heavy_packages() -> None:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from knee.classifier.net import trained_model
 from knee.evidence.uncertainty import prediction_limits
-from knee.intake import examination
-from knee.prediction import batch_prediction
+from knee.intake import record_builder
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
@@ -117,7 +117,7 @@ def test_probabilities_are_those_that_evaluate_gets_from_ingested_pixels(
         pytest.skip("OpenVINO is not installed")
     canonical = Canonical(SIDE, "letterbox", 64.0, crop_borders=True)
     sources = source_files.list_sources(trained / "films")
-    found = [examination.examine(source, canonical, b"key").canonical for source in sources]
+    found = [record_builder.examine(source, canonical, b"key").canonical for source in sources]
     pixels = np.stack([image for image in found if image is not None])
     model = saved.load_model(trained / "model" / "model.keras")
     expected = saved.predict(model, pixels)
@@ -145,7 +145,7 @@ def test_sets_and_unlikeness_are_those_of_the_models_own_features(
 
     if engine == "openvino" and importlib.util.find_spec("openvino") is None:
         pytest.skip("OpenVINO is not installed")
-    films, drawn = shafts(20, 2), non_radiographs.strangers(SIDE, 2, 0)
+    films, drawn = shafts(20, 2), non_radiographs.draw_all(SIDE, 2, 0)
     strange = np.concatenate([drawn[kind] for kind in ("noise", "scene", "text", "clouds")])
     pictures = np.concatenate([films, strange])
     for number, picture in enumerate(pictures):
@@ -241,7 +241,7 @@ def test_a_users_mistake_is_one_message(
     films = tmp_path / "films"
     write_films(films)
     (tmp_path / "model").mkdir()
-    facts = dict.fromkeys(batch_prediction.FACTS, "") | {
+    facts = dict.fromkeys(trained_model.NEEDED, "") | {
         "classes": NAMES,
         "preprocessing": {"side_pixels": SIDE, "fit": "squash", "crop_borders": False},
     }
@@ -259,7 +259,7 @@ def test_preparing_a_file_is_what_ingest_does(tmp_path: Path) -> None:
     for crop_borders in (True, False):
         canonical = Canonical(SIDE, "letterbox", 64.0, crop_borders)
         for source in source_files.list_sources(tmp_path):
-            ingested = examination.examine(source, canonical, b"key")
+            ingested = record_builder.examine(source, canonical, b"key")
             prepared = prepare.prepare(source, canonical)
             if isinstance(prepared, decoded.UnreadableImage):
                 assert str(prepared) == ingested.columns["reason"]

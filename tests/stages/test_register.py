@@ -194,7 +194,7 @@ def test_registering_the_same_training_again_makes_no_new_version(root: Path) ->
     ],
     ids=["better", "as good", "worse", "on other pictures"],
 )
-def test_a_new_training_becomes_champion_if_it_is_surely_better(
+def test_a_new_training_becomes_champion_if_it_is_significantly_better(
     root: Path, test: float, pictures: int, alias: str
 ) -> None:
     write_backbone(root, "mobilenet", 0.9, 0.7)

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,10 +21,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import knee
 from knee import tracking
 from knee.prediction import request_limits
+from knee.serving import local
 from tests import films as drawn
 from tests.reading import dicom_files
+from tests.serving import asgi
 from tests.stages.test_predict import NAMES, ROOT, main, rows, write_model
 from tests.tracking.runs import empty_store, write_training
 
@@ -39,7 +43,7 @@ MODEL = "models:/knees@champion"
 
 
 def register(root: Path) -> None:
-    """A tiny champion in a store below `root`."""
+    """Register a tiny champion in a store below `root`, with code that must not run."""
     write_model(root / "model")
     evidence = dataclasses.replace(
         tracking.collect(*write_training(root / "work")),
@@ -50,6 +54,21 @@ def register(root: Path) -> None:
     registry = tracking.Registry("knees")
     run_id = tracking.require_published(evidence)
     registry.set_alias(registry.add(run_id, evidence.execution, {}, ""), "champion", "a test")
+    plant_code(root)
+
+
+def plant_code(root: Path) -> None:
+    """Put code that leaves a file into each place of the logged model, old and new."""
+    (description,) = (file for file in root.rglob("MLmodel") if file.is_file())
+    code = description.parent / "code"
+    old = ("stages/serving/answers.py", "stages/__init__.py", "knee/serving/__init__.py")
+    for name in old:
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_text("")
+    scripts = list(description.parent.rglob("*.py"))
+    assert len(scripts) > len(old)
+    for script in scripts:
+        script.write_text(f"from pathlib import Path\nPath({str(root / 'ran')!r}).touch()\n")
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +236,8 @@ def test_a_malformed_request_gets_4xx_and_no_echo(port: int, case: str) -> None:
         (405, "DELETE", "/invocations"),
         (200, "GET", "/health"),
         (200, "GET", "/version"),
+        (200, "GET", "/"),
+        (200, "HEAD", "/ping"),
     ],
 )
 def test_nothing_else_is_there(port: int, status: int, method: str, path: str) -> None:
@@ -231,6 +252,55 @@ def test_the_server_still_answers_and_its_log_knows_nobody(root: Path, port: int
     assert SECRET not in log.replace(f"/{SECRET}", "")  # an address that was asked is logged
     assert "DOE" not in log.replace(f"/{SECRET}", "")
     assert "Traceback" not in log
+
+
+def test_code_that_is_stored_with_a_model_does_not_run(
+    root: Path, port: int, tmp_path: Path
+) -> None:
+    assert ask(port, record(text(drawn.png(1)), params={"explain": True}))[0] == 200
+    (tmp_path / "a.png").write_bytes(drawn.png(1))
+    table = knee.load(MODEL).predict(tmp_path)
+    assert list(table[["reason", "model", "version"]].iloc[0]) == ["", "knees", "1"]
+    assert not (root / "ran").exists()
+    for planted in root.rglob("stages/serving/answers.py"):
+        subprocess.run([sys.executable, str(planted)], check=True)
+    assert (root / "ran").exists()  # as it would be
+
+
+def test_a_model_folder_is_served_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[bytes] = []
+    monkeypatch.setattr(local, "run", lambda app, _: served.append(asgi.ask(app, "/version")[2]))
+    assert importlib.import_module("stages.demo").main(["--model", str(root / "model")]) == 0
+    assert json.loads(served[0]) == {"name": "model", "version": "", "backbone": "tiny"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preprocessing": None}, "preprocessing has other keys"),
+        ({"preprocessing": {"side": 24}}, "preprocessing has other keys"),
+        ({"model_sha256": "0"}, "not the model that its training recorded"),
+        ({"novelty": {"sha256": "0"}}, "novelty.npz"),
+        ({"conformal": {}}, "conformal"),
+        (None, "has no key backbone"),
+    ],
+)
+def test_a_folder_that_lacks_something_is_one_message(
+    root: Path,
+    tmp_path: Path,
+    change: dict[str, Any] | None,
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = shutil.copytree(root / "model", tmp_path / "model")
+    training = json.loads((folder / "training.json").read_text())
+    changed = {} if change is None else training | change
+    (folder / "training.json").write_text(json.dumps(changed))
+    assert importlib.import_module("stages.serve").main(["--model", str(folder)]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith("serve: ")
+    assert message in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("stage", ["serve", "demo"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knee.statistics import scores
+from tests.statistics import reference
 
 NAMES = ("Normal", "Osteopenia", "Osteoporosis")
 # Predicted 0, 1, 1, 2, 0; the second and the last are wrong.
@@ -27,13 +29,19 @@ def random_case(seed: int, rows: int = 30) -> tuple[npt.NDArray[np.int64], npt.N
     return generator.integers(0, 3, rows), generator.dirichlet(np.ones(3), rows)
 
 
+def score(
+    truth: npt.NDArray[np.int64], chances: npt.NDArray[Any], names: Sequence[str]
+) -> dict[str, Any]:
+    return scores.score(scores.Outcomes(truth, chances, np.arange(len(truth)), names))
+
+
 def certain(classes: list[int]) -> npt.NDArray[np.float64]:
     """Probabilities that are all of these classes, of three."""
-    return np.eye(3)[classes]
+    return scores.certain(np.array(classes), 3)
 
 
 def test_figures_are_those_computed_by_hand() -> None:
-    figures = scores.score(TRUTH, CHANCES, NAMES)
+    figures = score(TRUTH, CHANCES, NAMES)
     assert figures["accuracy"] == 0.6
     assert figures["balanced_accuracy"] == round((0.5 + 1 + 0.5) / 3, 6)
     assert figures["macro_f1"] == round((2 / 4 + 2 / 3 + 2 / 3) / 3, 6)
@@ -55,21 +63,37 @@ def test_figures_are_those_computed_by_hand() -> None:
     }
 
 
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 40), classes=st.integers(2, 5))
+@settings(max_examples=40, deadline=None)
+def test_figures_are_those_of_scikit_learn(seed: int, rows: int, classes: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, classes, rows)
+    chances = generator.dirichlet(np.ones(classes), rows).round(1) + 0.05  # with ties
+    chances /= chances.sum(axis=1, keepdims=True)
+    found = score(truth, chances, [str(number) for number in range(classes)])
+    for name, expected in reference.figures(truth, chances).items():
+        assert found[name] == (None if math.isnan(expected) else pytest.approx(expected, abs=1e-6))
+    for number, one in enumerate(found["per_class"].values()):
+        values = [np.nan if value is None else value for value in one.values()]
+        expected_values = reference.per_class(truth, chances)[:, number]
+        np.testing.assert_allclose(values, expected_values, atol=1e-6)
+
+
 def test_only_the_headline_figures_and_the_classes_are_in_a_score() -> None:
-    figures = scores.score(TRUTH, CHANCES, NAMES)
+    figures = score(TRUTH, CHANCES, NAMES)
     assert tuple(figures) == (*scores.HEADLINE, "per_class")
     assert tuple(figures["per_class"]) == NAMES
 
 
 def test_a_perfect_and_certain_model_has_the_best_of_every_figure() -> None:
-    figures = scores.score(TRUTH, certain([0, 0, 1, 2, 2]), NAMES)
+    figures = score(TRUTH, certain([0, 0, 1, 2, 2]), NAMES)
     assert [figures[name] for name in scores.LARGER_IS_BETTER] == [1.0] * 9
     assert figures["log_loss"] == figures["expected_calibration_error"] == 0
 
 
 def test_a_class_without_records_is_null_and_does_not_count_in_means() -> None:
     truth, chances = TRUTH[:3], CHANCES[:3]
-    figures = scores.score(truth, chances, NAMES)
+    figures = score(truth, chances, NAMES)
     absent = {"precision": None, "recall": None, "f1": None, "support": 0}
     assert figures["per_class"]["Osteoporosis"] == absent
     assert figures["balanced_accuracy"] == 0.75
@@ -79,7 +103,7 @@ def test_a_class_without_records_is_null_and_does_not_count_in_means() -> None:
 
 
 def test_a_class_without_records_that_is_predicted_lowers_the_mean_f1() -> None:
-    figures = scores.score(np.array([0, 1]), certain([0, 2]), NAMES)
+    figures = score(np.array([0, 1]), certain([0, 2]), NAMES)
     assert figures["per_class"]["Osteoporosis"] == {
         "precision": 0.0,
         "recall": None,
@@ -90,13 +114,13 @@ def test_a_class_without_records_that_is_predicted_lowers_the_mean_f1() -> None:
 
 
 def test_a_class_that_is_never_predicted_has_no_precision_but_a_recall_of_zero() -> None:
-    figures = scores.score(TRUTH, certain([0, 0, 0, 2, 2]), NAMES)
+    figures = score(TRUTH, certain([0, 0, 0, 2, 2]), NAMES)
     found = figures["per_class"]["Osteopenia"]
     assert (found["precision"], found["recall"], found["f1"]) == (None, 0.0, 0.0)
 
 
 def test_one_class_alone_has_neither_kappa_nor_auc() -> None:
-    figures = scores.score(np.zeros(3, np.int64), certain([0, 0, 0]), NAMES)
+    figures = score(np.zeros(3, np.int64), certain([0, 0, 0]), NAMES)
     assert figures["quadratic_kappa"] is None
     assert figures["macro_auc"] is None
     assert figures["accuracy"] == 1.0
@@ -152,7 +176,7 @@ def test_a_model_as_right_as_it_is_sure_has_no_calibration_error() -> None:
 def test_a_metric_is_the_figure_of_that_name(name: str) -> None:
     truth, chances = random_case(0)
     found = scores.metric(name)(truth, chances)
-    assert round(found, 6) == scores.score(truth, chances, NAMES)[name]
+    assert round(found, 6) == score(truth, chances, NAMES)[name]
 
 
 @settings(max_examples=15, deadline=None)
@@ -160,7 +184,7 @@ def test_a_metric_is_the_figure_of_that_name(name: str) -> None:
 def test_the_order_of_records_does_not_matter(seed: int, order: list[int]) -> None:
     truth, chances = random_case(seed)
     one, other = (
-        scores.score(truth[rows], chances[rows], NAMES) for rows in (np.arange(30), np.array(order))
+        score(truth[rows], chances[rows], NAMES) for rows in (np.arange(30), np.array(order))
     )
     for name in scores.HEADLINE:
         assert one[name] == pytest.approx(other[name], abs=2e-6)
@@ -170,8 +194,8 @@ def test_the_order_of_records_does_not_matter(seed: int, order: list[int]) -> No
 @given(seed=st.integers(0, 999))
 def test_every_record_twice_changes_no_figure(seed: int) -> None:
     truth, chances = random_case(seed)
-    one = scores.score(truth, chances, NAMES)
-    twice = scores.score(np.tile(truth, 2), np.tile(chances, (2, 1)), NAMES)
+    one = score(truth, chances, NAMES)
+    twice = score(np.tile(truth, 2), np.tile(chances, (2, 1)), NAMES)
     for name in scores.HEADLINE:
         assert one[name] == pytest.approx(twice[name], abs=2e-6)
 
@@ -179,7 +203,7 @@ def test_every_record_twice_changes_no_figure(seed: int) -> None:
 def test_probabilities_of_single_precision_are_accepted() -> None:
     truth, chances = random_case(1)
     single = chances.astype(np.float32)
-    assert scores.score(truth, single, NAMES)["accuracy"] is not None
+    assert score(truth, single, NAMES)["accuracy"] is not None
 
 
 @pytest.mark.parametrize(
@@ -197,7 +221,12 @@ def test_probabilities_of_single_precision_are_accepted() -> None:
 )
 def test_what_cannot_be_scored_is_refused(truth: list[int], chances: Any, message: str) -> None:
     with pytest.raises(scores.ScoreError, match=message):
-        scores.score(np.array(truth, np.int64), np.array(chances), NAMES)
+        score(np.array(truth, np.int64), np.array(chances), NAMES)
+
+
+def test_groups_of_another_length_are_refused() -> None:
+    with pytest.raises(scores.ScoreError, match="5 records and 4 groups"):
+        scores.Outcomes(TRUTH, CHANCES, np.arange(4), NAMES)
 
 
 def test_an_unknown_metric_is_refused_by_name() -> None:

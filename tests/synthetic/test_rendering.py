@@ -5,20 +5,28 @@ import pytest
 from numpy.typing import NDArray
 
 from knee.synthetic.anatomy import Physique, bone_quality, physique
-from knee.synthetic.rendering import Film, View, bone_mask, draw_film, expose, render, to_pixels
+from knee.synthetic.rendering import (
+    Acquisition,
+    View,
+    bone_mask,
+    develop,
+    draw_acquisition,
+    expose,
+    to_pixels,
+)
 
 SEEDS = range(4)
 
 
-def make_film(seed: int, view: View = "close-up") -> tuple[Film, Physique]:
+def make_film(seed: int, view: View = "close-up") -> tuple[Acquisition, Physique]:
     random = np.random.default_rng(seed)
     body = physique(random)
-    return draw_film(view, "L", 160, body, random), body
+    return draw_acquisition(view, "L", 160, body, random), body
 
 
-def shoot(film: Film, body: Physique, t_score: float) -> NDArray[np.float32]:
+def shoot(film: Acquisition, body: Physique, t_score: float) -> NDArray[np.float32]:
     bone = bone_quality(t_score, np.random.default_rng(7))
-    return render(film, body, bone, np.random.default_rng(8))
+    return develop(film, expose(film, body, bone), bone, np.random.default_rng(8))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -47,7 +55,7 @@ def test_film_settings_do_not_depend_on_bone_density(seed: int) -> None:
         random = np.random.default_rng(seed)
         body = physique(random)
         bone_quality(t_score, random)
-        films.append(draw_film("close-up", "R", 160, body, random))
+        films.append(draw_acquisition("close-up", "R", 160, body, random))
     assert films[0] == films[1]
 
 

@@ -70,6 +70,21 @@ def write_training(folder: Path, **changes: Any) -> tuple[Path, Path]:
     return models_folder, metrics
 
 
+def write_project(root: Path, *backbones: str, evaluated: bool = True) -> None:
+    """Finished trainings of `backbones` where `replay` looks for them, and dvc.lock."""
+    stages: dict[str, Any] = {}
+    for name in backbones:
+        models, metrics = write_training(root / name, execution=f"of-{name}", backbone=name)
+        for folder, kind in ((models, "models"), (metrics, "metrics")):
+            (root / kind).mkdir(exist_ok=True)
+            folder.rename(root / kind / name)
+        trained = {"path": f"models/{name}", "md5": "0.dir"}
+        used = {**trained, "md5": "0.dir" if evaluated else "1.dir"}
+        stages[f"train@{name}"] = {"outs": [trained]}
+        stages[f"evaluate@{name}"] = {"deps": [used]}
+    (root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
+
+
 def runs() -> list[Any]:
     client = store.connect().client
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))

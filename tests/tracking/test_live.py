@@ -13,7 +13,7 @@ import pytest
 
 from knee.run import termination
 from knee.tracking import processes, store
-from tests.tracking.runs import EXECUTION, live_run, only_run, runs, steps
+from tests.tracking.runs import EXECUTION, live_run, only_run, runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,21 +71,6 @@ def test_sigterm_ends_the_run_as_killed_and_the_handler_is_restored() -> None:
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_TRAINING], check=False, cwd=ROOT)
     assert done.returncode == 143
     assert only_run().info.status == "KILLED"
-
-
-def test_an_execution_that_goes_on_takes_up_its_run_and_repeats_no_epoch() -> None:
-    def interrupted() -> None:
-        with live_run() as run:
-            run.log_epoch(0, {"loss": 0.9})
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    with live_run() as run:
-        run.log_epoch(0, {"loss": 0.9})
-        run.log_epoch(1, {"loss": 0.8})
-    assert only_run().info.status == "FINISHED"
-    assert steps(only_run(), "train/loss") == [(0, 0.9), (1, 0.8)]
 
 
 def test_a_failing_log_call_never_ends_the_training(

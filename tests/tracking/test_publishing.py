@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from knee import tracking
+from knee.run import locks
 from knee.storage import artifacts
 from knee.tracking import evidence as evidences
-from knee.tracking import store
+from knee.tracking import publishing, store
 from knee.tracking.evidence import Evidence
 from tests.tracking.runs import EXECUTION, artifact, live_run, only_run, runs, steps, write_training
 
@@ -90,6 +92,19 @@ def test_missing_evidence_is_an_error_that_names_the_file(evidence: Evidence) ->
     assert runs() == []
 
 
+def test_while_another_process_publishes_one_waits_and_then_goes_on_without(
+    root: Path,
+    evidence: Evidence,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(publishing, "PUBLISHING_SECONDS", 0.0)
+    with locks.held(root / "mlflow.db.publish.lock", "a run"):
+        assert tracking.publish(evidence) is None
+        assert f"process {os.getpid()}" in caplog.text
+    assert tracking.publish(evidence) == only_run().info.run_id
+
+
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x"])
 def test_artifact_paths_stay_inside_the_run(evidence: Evidence, path: str) -> None:
     with pytest.raises(artifacts.ArtifactError, match="leaves the run"):
@@ -99,17 +114,6 @@ def test_artifact_paths_stay_inside_the_run(evidence: Evidence, path: str) -> No
 def test_an_execution_cannot_name_another_folder(evidence: Evidence) -> None:
     with pytest.raises(artifacts.ArtifactError, match="execution"):
         dataclasses.replace(evidence, execution="../other")
-
-
-def test_evidence_survives_being_kept(evidence: Evidence) -> None:
-    from knee.tracking import pending
-
-    recalled = pending.recall(pending.keep(evidence))
-    files = {"history", "artifacts", "model"}
-    for field in dataclasses.fields(Evidence):
-        if field.name not in files:
-            assert getattr(recalled, field.name) == getattr(evidence, field.name)
-    assert recalled.artifacts.keys() == evidence.artifacts.keys()
 
 
 def test_an_incomplete_training_record_is_named(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
-"""Versions and aliases."""
+"""Versions, aliases, and a registered model copied back to disk."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
 from knee import tracking
+from knee.storage import artifacts
 from knee.tracking import store
 from knee.tracking.evidence import Evidence
+from tests.tracking.runs import write_training
 
 
 def publish_as(evidence: Evidence, execution: str) -> str:
@@ -52,5 +56,55 @@ def test_predictions_of_a_version_come_from_its_run(evidence: Evidence) -> None:
 
 @pytest.mark.usefixtures("away")
 def test_a_registry_that_does_not_answer_is_one_error() -> None:
-    with pytest.raises(tracking.TrackingError, match="cannot be used"):
+    with pytest.raises(tracking.TrackingError, match="opening the store failed"):
         tracking.Registry("knee")
+
+
+def register(evidence: Evidence) -> tracking.Version:
+    return tracking.Registry("knee").add(publish_as(evidence, "a"), "a", {}, "text")
+
+
+@pytest.mark.parametrize("uri", ["models:/knee@champion", "models:/knee/1"])
+def test_a_version_comes_back_byte_for_byte_with_its_record(
+    evidence: Evidence, tmp_path: Path, uri: str
+) -> None:
+    tracking.Registry("knee").set_alias(register(evidence), tracking.CHAMPION, "first")
+    fetched = tracking.fetch_model(uri, tmp_path / "fetched")
+    assert (fetched.name, fetched.version) == ("knee", "1")
+    assert evidence.model is not None
+    assert (fetched.folder / "model.keras").read_bytes() == evidence.model.read_bytes()
+    record = json.loads((fetched.folder / "training.json").read_text())
+    assert record["classes"] == list(evidence.classes)
+    names = {path.name for path in fetched.folder.iterdir()}
+    assert names == {"model.keras", "training.json"}
+
+
+def test_without_a_champion_the_message_names_what_was_asked_for(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    register(evidence)
+    with pytest.raises(tracking.TrackingError, match=r"reading models:/knee@champion"):
+        tracking.fetch_model("models:/knee@champion", tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["knee", "models:/knee", "models:/../x/1/2", "models:/a@b@c"])
+def test_what_is_no_address_of_a_model_is_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(tracking.TrackingError, match="expected models:/NAME@champion"):
+        tracking.fetch_model(uri, tmp_path)
+
+
+def test_what_tells_unlike_images_comes_back_with_the_model(tmp_path: Path) -> None:
+    models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
+    (models / "novelty.npz").write_bytes(b"arrays")
+    register(tracking.collect(models, metrics))
+    fetched = tracking.fetch_model("models:/knee/1", tmp_path / "fetched")
+    names = ("model.keras", "novelty.npz", "training.json")
+    assert {path.name for path in fetched.folder.iterdir()} == set(names)
+    for name in names:
+        assert (fetched.folder / name).read_bytes() == (models / name).read_bytes()
+
+
+def test_a_recorded_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
+    with pytest.raises(artifacts.ArtifactError, match=r"novelty\.npz does not exist"):
+        tracking.require_published(tracking.collect(models, metrics))

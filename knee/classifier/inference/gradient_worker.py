@@ -2,38 +2,34 @@
 
 Two libraries that both want the process' signals and threads bring each other down, so the server
 has OpenVINO alone. What needs TensorFlow happens here: once the conversion of the saved model, by
-the code of the batch prediction, then Grad-CAM overlays, by the code of evaluate. The process
-answers one question at a time over its standard input and output, and ends with the one that
-started it, however that ends. Importable without TensorFlow.
+the code of the batch prediction, then Grad-CAM overlays, by the code of evaluate. Importable
+without TensorFlow.
 
 python -m knee.classifier.inference.gradient_worker MODEL.keras SHA256 GRAPH.xml
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import io
 import os
-import signal
 import struct
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 
+from knee.run import worker
 from knee.run.errors import UserError
+from knee.run.worker import Worker, WorkerError
 from knee.storage import provenance
 from knee.storage.arrays import Pixels
 
 QUESTION: Final = struct.Struct("<IQ")  # class index, side of the square image that follows
-ANSWER: Final = struct.Struct("<Q")  # bytes of the PNG that follows
-READY: Final = b"R"
 START_SECONDS: Final = 600.0  # TensorFlow's start and the conversion, on a busy machine
-ROOT: Final = Path(__file__).parents[3]  # where the package lies
 
 
 class GradientProcessError(UserError):
@@ -57,13 +53,18 @@ class GradientProcess:
         """
         if not model.is_file() or provenance.fingerprint(model) != sha256:
             raise GradientProcessError(f"{model.name} is not the model that its training recorded")
-        self._command = [str(model), sha256, str(graph)]
+        module = "knee.classifier.inference.gradient_worker"
+        self._command = ["-m", module, str(model), sha256, str(graph)]
         self._longest_seconds = longest_seconds
         self._lock = threading.Lock()
-        self._process = self._started()
+        self._worker = self._start()
 
     def overlay(self, pixels: Pixels, class_index: int) -> bytes:
-        """PNG of the film under the heat of a class, of `pixels`, uint8 (side, side).
+        """Return the PNG of the image under the heat of a class.
+
+        Args:
+            pixels: uint8 (side, side).
+            class_index: the class whose heat is drawn.
 
         Raises:
             GradientProcessError: twice in a row there was no answer.
@@ -71,76 +72,28 @@ class GradientProcess:
         question = QUESTION.pack(class_index, len(pixels)) + np.ascontiguousarray(pixels).tobytes()
         with self._lock:
             for _ in range(2):
-                answer = self._asked(question)
-                if answer is not None:
-                    return answer
-                _end(self._process)
-                self._process = self._started()
+                try:
+                    return self._worker.ask(question, self._longest_seconds)
+                except WorkerError:
+                    self._worker = self._start()
         raise GradientProcessError("no Grad-CAM map: the process that draws it broke down")
 
     def close(self) -> None:
         """End the process."""
         with self._lock:
-            _end(self._process)
+            self._worker.end()
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "knee.classifier.inference.gradient_worker", *self._command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"},
-        )
-        with _limited(process, START_SECONDS):
-            came = _out(process).read(1)
-        if came != READY:
-            _end(process)
-            raise GradientProcessError("the model cannot be loaded or converted: see above")
-        return process
-
-    def _asked(self, question: bytes) -> bytes | None:
-        process = self._process
-        with _limited(process, self._longest_seconds):
-            try:
-                _into(process).write(question)
-                _into(process).flush()
-            except OSError:
-                return None
-            head = _out(process).read(ANSWER.size)
-            if len(head) < ANSWER.size:
-                return None
-            (size,) = ANSWER.unpack(head)
-            answer = _out(process).read(size)
-        return answer if len(answer) == size else None
+    def _start(self) -> Worker:
+        try:
+            return Worker(self._command, START_SECONDS)
+        except WorkerError:
+            text = "the model cannot be loaded or converted: see above"
+            raise GradientProcessError(text) from None
 
 
-@contextlib.contextmanager
-def _limited(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
-    """Kill the process if what is inside takes longer: then its pipes end."""
-    timer = threading.Timer(seconds, process.kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _into(process: subprocess.Popen[bytes]) -> BinaryIO:
-    return process.stdin  # type: ignore[return-value]  # a pipe, by how it was started
-
-
-def _out(process: subprocess.Popen[bytes]) -> BinaryIO:
-    return process.stdout  # type: ignore[return-value]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    with contextlib.suppress(OSError):  # what was never sent goes nowhere
-        process.communicate()
-
-
-def _serve(model: Path, sha256: str, graph: Path, questions: BinaryIO, answers: BinaryIO) -> None:
-    """Write the graph, say so, and answer until there is no question."""
+def _prepare(model: Path, sha256: str, graph: Path) -> Callable[[bytes], bytes]:
+    """Load the model, write the graph, and return the function from question to PNG."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     from knee.classifier.attribution import grad_cam
     from knee.classifier.features import engines
     from knee.classifier.net import model_outputs, saved
@@ -149,25 +102,19 @@ def _serve(model: Path, sha256: str, graph: Path, questions: BinaryIO, answers: 
     engines.openvino()  # before Keras imports it: nothing is to be reported to anybody
     loaded = saved.load_model(model, sha256)
     model_outputs.with_features(loaded).export(str(graph), format="openvino", verbose=False)
-    answers.write(READY)
-    answers.flush()
     halves = grad_cam.halves(loaded)
-    while len(head := questions.read(QUESTION.size)) == QUESTION.size:
-        class_index, side = QUESTION.unpack(head)
-        pixels = np.frombuffer(questions.read(side * side), np.uint8).reshape(side, side)
+
+    def answer(question: bytes) -> bytes:
+        class_index, side = QUESTION.unpack_from(question)
+        pixels = np.frombuffer(question, np.uint8, offset=QUESTION.size).reshape(side, side)
         (heat,) = grad_cam.grad_cam(halves, pixels[np.newaxis], np.array([class_index]))
-        picture = io.BytesIO()
-        contact_sheets.overlay(pixels, heat, side).save(picture, format="PNG")
-        answers.write(ANSWER.pack(len(picture.getvalue())) + picture.getvalue())
-        answers.flush()
+        image = io.BytesIO()
+        contact_sheets.overlay(pixels, heat, side).save(image, format="PNG")
+        return image.getvalue()
 
-
-def _main(model: str, sha256: str, graph: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the input is the end
-    with os.fdopen(os.dup(1), "wb") as answers:  # whatever the libraries print is no answer
-        os.dup2(2, 1)
-        _serve(Path(model), sha256, Path(graph), sys.stdin.buffer, answers)
+    return answer
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    file, digest, target = sys.argv[1:]
+    worker.serve(functools.partial(_prepare, Path(file), digest, Path(target)))

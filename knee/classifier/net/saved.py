@@ -6,14 +6,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-from knee.run.errors import UserError
 from knee.storage import artifacts, provenance
-
-
-class ModelFileError(UserError):
-    """A model file that is missing, or not the one that was recorded."""
+from knee.storage.arrays import Images, Pixels
+from knee.storage.artifacts import ArtifactError
 
 
 def save_model(model: keras.Model, path: Path) -> str:
@@ -24,28 +20,26 @@ def save_model(model: keras.Model, path: Path) -> str:
 
 
 def load_model(path: Path, sha256: str | None = None) -> keras.Model:
-    """The model in `path`, without compilation; no code in the file is run.
+    """Load the model in `path`, without compilation; no code in the file is run.
 
     Args:
         path: a .keras file.
         sha256: refuse any other file.
 
     Raises:
-        ModelFileError: the file is missing or has another SHA-256.
+        ArtifactError: the file is missing or has another SHA-256.
     """
     if not path.is_file():
-        raise ModelFileError(f"{path} does not exist: run `dvc repro` to train it")
+        raise ArtifactError(f"{path} does not exist: run `dvc repro` to train it")
     if sha256 is not None and provenance.fingerprint(path) != sha256:
-        raise ModelFileError(
+        raise ArtifactError(
             f"{path} is not the model that its training recorded: run `dvc repro` to rebuild it"
         )
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def predict(
-    model: keras.Model, pixels: npt.NDArray[np.uint8], batch_size: int = 32
-) -> npt.NDArray[np.float32]:
-    """Probabilities (rows, classes) of raw pixels (rows, side, side), 0-255."""
+def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:
+    """Return probabilities (rows, classes) of raw pixels (rows, side, side), 0-255."""
     images = np.asarray(pixels, np.float32)[..., np.newaxis]
     probabilities = model.predict(images, batch_size=batch_size, verbose=0)
     return np.asarray(probabilities, np.float32)

@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from knee.classifier.features.feature_source import Source
 from knee.classifier.net.design import BackboneDesign
-from knee.evidence.evaluation.fold_results import FoldResults, Result
+from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.splits import cross_validation
 from knee.splits.cross_validation import Fold
 from knee.statistics import scores
@@ -51,7 +51,7 @@ class Recipe:
 
 def train_folds(
     recipe: Recipe, source: Source, kept: pd.DataFrame, folds: Sequence[Fold], done: FoldResults
-) -> list[Result]:
+) -> list[FoldResult]:
     """The result of each fold, found in `done` or trained afresh and kept there.
 
     Args:
@@ -84,7 +84,9 @@ def _learner(recipe: Recipe, source: Source) -> Learner:
     return Learner(plan, source)
 
 
-def _trained(recipe: Recipe, learner: Learner, kept: pd.DataFrame, fold: Fold, seed: int) -> Result:
+def _trained(
+    recipe: Recipe, learner: Learner, kept: pd.DataFrame, fold: Fold, seed: int
+) -> FoldResult:
     rows = cross_validation.training_rows(kept, fold, recipe.oversampling, recipe.oversampling_seed)
     validation, held_out = kept.iloc[fold.validation], kept.iloc[fold.held_out]
     outcome = learner.train(
@@ -94,10 +96,10 @@ def _trained(recipe: Recipe, learner: Learner, kept: pd.DataFrame, fold: Fold, s
         seed,
     )
     chances = scores.checked(held_out["class_index"].to_numpy(), outcome.probabilities)
-    return Result(chances, outcome.best_epoch, outcome.epochs)
+    return FoldResult(chances, outcome.best_epoch, outcome.epochs)
 
 
-def _log_fold(kept: pd.DataFrame, fold: Fold, result: Result, seconds: float) -> None:
+def _log_fold(kept: pd.DataFrame, fold: Fold, result: FoldResult, seconds: float) -> None:
     truth = kept["class_index"].to_numpy()[fold.held_out]
     figures = (scores.metric(name)(truth, result.probabilities) for name in SHOWN)
     text = "repeat %d fold %d  %d held out  epoch %d of %d  accuracy %.3f  macro_f1 %.3f  %.1f s"

@@ -1,4 +1,4 @@
-"""What each finished fold predicted, one small file a fold, so that a killed run goes on."""
+"""Results of the finished folds, one small file a fold, so that a killed run goes on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Result:
-    """What one fold's training gave.
+class FoldResult:
+    """Predictions of one fold's training.
 
     Attributes:
         probabilities: float (held-out records, classes), in the fold's order.
@@ -43,21 +43,21 @@ class FoldResults:
             if stale != self._current:
                 shutil.rmtree(stale, ignore_errors=True)
 
-    def find(self, repeat: int, fold: int, shape: tuple[int, int]) -> Result | None:
-        """The result with probabilities of `shape`; None where there is none that can be read."""
+    def find(self, repeat: int, fold: int, shape: tuple[int, int]) -> FoldResult | None:
+        """Return the result with probabilities of `shape`; None where none can be read."""
         path = self._path(repeat, fold)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            chances = np.array(values["probabilities"], np.float64)
-            found = Result(chances, int(values["best_epoch"]), int(values["epochs"]))
+            probabilities = np.array(values["probabilities"], np.float64)
+            found = FoldResult(probabilities, int(values["best_epoch"]), int(values["epochs"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             log.warning("%s is damaged: the fold is trained again", path)
             return None
-        return found if chances.shape == shape else None
+        return found if probabilities.shape == shape else None
 
-    def keep(self, repeat: int, fold: int, result: Result) -> None:
+    def keep(self, repeat: int, fold: int, result: FoldResult) -> None:
         """Store the result of a finished fold."""
         values = {
             "best_epoch": result.best_epoch,

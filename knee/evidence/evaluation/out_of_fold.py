@@ -14,9 +14,10 @@ import pandas as pd
 
 from knee.evidence.evaluation import predictions
 from knee.evidence.evaluation.evaluation_report import BOUNDED, PLAIN
-from knee.evidence.evaluation.fold_results import Result
+from knee.evidence.evaluation.fold_results import FoldResult
 from knee.splits.cross_validation import KEPT, Fold
-from knee.statistics import bootstrap, scores
+from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap
 
 DONE, NOT_RUN = "done", "not run"
 OF_A_FOLD: Final = (
@@ -33,63 +34,53 @@ AVERAGED: Final = ("precision", "recall", "f1")
 def table(
     kept: pd.DataFrame,
     folds: Sequence[Fold],
-    results: Sequence[Result],
+    results: Sequence[FoldResult],
     class_names: Sequence[str],
 ) -> pd.DataFrame:
-    """One row a record and repeat, by repeat and record; no row where there are no folds.
+    """Return one row a record and repeat, by repeat and record; no row where there are no folds.
 
     Raises:
-        scores.ScoreError: probabilities that are none, such as NaN of a diverged training.
+        scores.ScoreError: rows that are not probabilities, e.g. after training diverged.
     """
-    parts = [_held_out(kept, *one, class_names) for one in zip(folds, results, strict=True)]
-    columns = [
-        *(*KEPT, "repeat", "fold", "class_index", "label", "predicted"),
-        *(f"probability_{name}" for name in class_names),
-    ]
+    columns = [*KEPT, "repeat", "fold", "class_index", "label"]
+    parts = []
+    for fold, result in zip(folds, results, strict=True):
+        held = kept.iloc[fold.held_out].assign(repeat=fold.repeat, fold=fold.fold)[columns]
+        parts.append(predictions.with_probabilities(held, result.probabilities, class_names))
     if not parts:
-        return pd.DataFrame(columns=columns)
+        of_classes = [f"{predictions.PREFIX}{name}" for name in class_names]
+        return pd.DataFrame(columns=[*columns, "predicted", *of_classes])
     joined = pd.concat(parts, ignore_index=True)
-    return joined.sort_values(["repeat", "record"], ignore_index=True)[columns]
+    return joined.sort_values(["repeat", "record"], ignore_index=True)
 
 
 def report(
     predicted: pd.DataFrame,
     folds: Sequence[Fold],
-    results: Sequence[Result],
+    results: Sequence[FoldResult],
     facts: Mapping[str, Any],
-    *,
-    draws: int,
-    level: float,
-    seed: int,
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
-    """The content of cross_validation.json.
+    """Return the content of cross_validation.json.
 
     Args:
         predicted: what `table` gave for the same folds and results.
         folds: of the cross-validation.
         results: of each fold.
         facts: what was cross-validated and how, `classes` among them; goes in as it is.
-        draws: bootstrap draws.
-        level: of the intervals, 0-1.
-        seed: of the draws.
+        bootstrap: of the intervals.
     """
     names = facts["classes"]
-    repeats = [part for _, part in predicted.groupby("repeat")]
-    first = repeats[0]
-    truth = first["class_index"].to_numpy()
-    chances = [predictions.probabilities_of(part, names) for part in repeats]
-    figures = [scores.score(truth, one, names) for one in chances]
+    repeats = [predictions.outcomes(part, names) for _, part in predicted.groupby("repeat")]
+    figures = [scores.score(one) for one in repeats]
     per_fold = [_of_fold(predicted, *one, names) for one in zip(folds, results, strict=True)]
-    bounds = bootstrap.repeated_intervals(
-        truth, chances, first["group"].to_numpy(), draws=draws, level=level, seed=seed
-    )
     return {
         "status": DONE,
         **facts,
-        "records": len(first),
-        "groups": int(first["group"].nunique()),
+        "records": len(repeats[0].truth),
+        "groups": len(np.unique(repeats[0].groups)),
         **{name: _mean([one[name] for one in figures]) for name in scores.HEADLINE},
-        "confidence_interval": bounds,
+        "confidence_interval": bootstrap.intervals(repeats),
         "per_class": {name: _class_mean([f["per_class"][name] for f in figures]) for name in names},
         "over_folds": {name: _spread([one[name] for one in per_fold]) for name in OF_A_FOLD},
         "per_fold": per_fold,
@@ -97,19 +88,19 @@ def report(
 
 
 def not_run(facts: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    """The content of cross_validation.json where nothing was trained."""
+    """Return the content of cross_validation.json where nothing was trained."""
     return {"status": NOT_RUN, "reason": reason, **facts}
 
 
-def headline_not_run(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """As `headline.headline`, without a figure."""
+def dvc_metrics_not_run(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `evaluation_report.dvc_metrics` does, without a figure."""
     bounded = {f"{name}{end}": None for name in BOUNDED for end in ("", "_low", "_high")}
     flags = {"leaky": facts["leaky"], "synthetic": facts["synthetic"]}
     return {**flags, **bounded, **dict.fromkeys(PLAIN)}
 
 
 def subtitle(facts: Mapping[str, Any]) -> str:
-    """What has to stand on every picture, from the content of cross_validation.json."""
+    """Return what has to stand on every chart, from the content of cross_validation.json."""
     parts = [str(facts["backbone"])]
     parts += ["LEAKY FOLDS - not a result"] * facts["leaky"]
     parts += ["SYNTHETIC DATA"] * facts["synthetic"]
@@ -120,26 +111,12 @@ def subtitle(facts: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _held_out(
-    kept: pd.DataFrame, fold: Fold, result: Result, class_names: Sequence[str]
-) -> pd.DataFrame:
-    held = kept.iloc[fold.held_out]
-    scores.checked(held["class_index"].to_numpy(), result.probabilities)
-    chances = scores.rounded(result.probabilities)
-    part = held[[*KEPT, "class_index", "label"]].assign(repeat=fold.repeat, fold=fold.fold)
-    part["predicted"] = np.array(class_names, dtype=object)[chances.argmax(axis=1)]
-    for number, name in enumerate(class_names):
-        part[f"probability_{name}"] = chances[:, number]
-    return part
-
-
 def _of_fold(
-    predicted: pd.DataFrame, fold: Fold, result: Result, class_names: Sequence[str]
+    predicted: pd.DataFrame, fold: Fold, result: FoldResult, class_names: Sequence[str]
 ) -> dict[str, Any]:
     here = (predicted["repeat"] == fold.repeat) & (predicted["fold"] == fold.fold)
     part = predicted[here]
-    chances = predictions.probabilities_of(part, class_names)
-    figures = scores.score(part["class_index"].to_numpy(), chances, class_names)
+    figures = scores.score(predictions.outcomes(part, class_names))
     return {
         "repeat": fold.repeat,
         "fold": fold.fold,
@@ -153,8 +130,8 @@ def _of_fold(
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """None if one of them is."""
-    known = [value for value in values if value is not None]
-    return scores.known(float(np.mean(known))) if len(known) == len(values) else None
+    defined = [value for value in values if value is not None]
+    return scores.known(float(np.mean(defined))) if len(defined) == len(values) else None
 
 
 def _class_mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -164,10 +141,9 @@ def _class_mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
     """Mean and standard deviation (n - 1) over the folds that define the figure."""
-    known = [value for value in values if value is not None]
+    defined = [value for value in values if value is not None]
+    several = len(defined) > 1
     return {
-        "mean": scores.known(float(np.mean(known))) if known else None,
-        "standard_deviation": scores.known(float(np.std(known, ddof=1)))
-        if len(known) > 1
-        else None,
+        "mean": scores.known(float(np.mean(defined))) if defined else None,
+        "standard_deviation": scores.known(float(np.std(defined, ddof=1))) if several else None,
     }

@@ -1,25 +1,26 @@
-"""Predictions of held-out records: the table predictions.csv, made, checked and read."""
+"""Predictions of records that a model has not seen: tables made, checked, read and scored."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from knee.statistics import scores
-from knee.storage.arrays import Probabilities
+from knee.statistics.scores import Outcomes
+from knee.storage.arrays import Floats, Probabilities
 from knee.storage.artifacts import ArtifactError
 
 HELD_OUT: Final = ("val", "test")
 KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
+PREFIX: Final = "probability_"  # of the column of each class
 
 
 def held_out(records: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """Records of val and test, by record number, with the split's subset and group.
+    """Return records of val and test, by record number, with the split's subset and group.
 
     Raises:
         ArtifactError: one of the two has no records.
@@ -35,35 +36,65 @@ def held_out(records: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
 def predictions(
     held: pd.DataFrame, probabilities: Probabilities, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """The table predictions.csv: columns `KEPT`, predicted, and `probability_<class>` of each.
+    """Return the table predictions.csv: `with_probabilities` of the columns `KEPT` of `held`."""
+    return with_probabilities(held[KEPT], probabilities, class_names)
+
+
+def with_probabilities(
+    described: pd.DataFrame, probabilities: Probabilities, class_names: Sequence[str]
+) -> pd.DataFrame:
+    """Return `described` with the columns predicted, and `probability_<class>` of each class.
 
     Args:
-        held: rows of `held_out`.
+        described: one row a record, with its class_index.
         probabilities: float (rows, classes), in the same order.
         class_names: in the order of the probabilities.
 
     Raises:
-        scores.ScoreError: probabilities that are none, such as NaN of a diverged training.
+        scores.ScoreError: rows that are not probabilities (NaN, or not summing to 1), e.g. after
+            training diverged.
     """
-    scores.checked(held["class_index"].to_numpy(), probabilities)
+    scores.checked(described["class_index"].to_numpy(), probabilities)
     rounded = scores.rounded(probabilities)
-    table = held[KEPT].copy()
+    table = described.copy()
     table["predicted"] = np.array(class_names, dtype=object)[rounded.argmax(axis=1)]
     for number, name in enumerate(class_names):
-        table[f"probability_{name}"] = rounded[:, number]
+        table[f"{PREFIX}{name}"] = rounded[:, number]
     return table
 
 
-def probabilities_of(table: pd.DataFrame, class_names: Sequence[str]) -> npt.NDArray[np.float64]:
-    """(rows, classes) of a table of `predictions`."""
-    return table[[f"probability_{name}" for name in class_names]].to_numpy(np.float64)
+def outcomes(table: pd.DataFrame, class_names: Sequence[str]) -> Outcomes:
+    """Return truth, probabilities and groups of a table of predictions."""
+    truth, groups = table["class_index"].to_numpy(), table["group"].to_numpy()
+    return Outcomes(truth, probabilities_of(table, class_names), groups, class_names)
+
+
+def probabilities_of(table: pd.DataFrame, class_names: Sequence[str]) -> Floats:
+    """Return (rows, classes) of a table of predictions."""
+    return table[[f"{PREFIX}{name}" for name in class_names]].to_numpy(np.float64)
+
+
+def predicted_classes(table: pd.DataFrame) -> list[str]:
+    """Return the names of the classes that a table has probabilities of, in their order."""
+    return [name.removeprefix(PREFIX) for name in table.columns if name.startswith(PREFIX)]
+
+
+def check_columns(table: pd.DataFrame, needed: Collection[str], whose: str = "") -> None:
+    """Raise `ArtifactError` where a table of predictions lacks a column, or every probability."""
+    missing = [name for name in needed if name not in table]
+    if not missing and not predicted_classes(table):
+        missing = [f"{PREFIX}CLASS"]
+    if missing:
+        raise ArtifactError(
+            f"the predictions{whose} have no column {', '.join(missing)}: run `dvc repro`"
+        )
 
 
 def read_predictions(content: bytes) -> pd.DataFrame:
-    """predictions.csv with names and hashes as text, whatever they look like.
+    """Return predictions.csv with names and hashes as text, whatever they look like.
 
     Raises:
-        ArtifactError: the content is no table.
+        ArtifactError: the content is not a table.
     """
     text = {"label": str, "predicted": str, "pixel_sha256": str, "subset": str}
     try:

@@ -1,1 +1,1 @@
-"""Whether a model looks at the bone: attribution maps and their checks."""
+"""Attribution maps and their checks: whether a model looks at the bone."""

@@ -1,4 +1,4 @@
-"""Attribution maps as numbers: how much of one lies where, and how alike two of them are.
+"""Attribution maps as numbers: how much of one lies where, and how similar two are.
 
 An attribution is the non-negative part of a map, scaled to sum 1 over the image: evidence for the
 explained class alone, in shares. A map without any positive value has none; all that is measured
@@ -19,7 +19,7 @@ Region = npt.NDArray[Any]  # bool, or float of 0-1: (side, side) or (rows, side,
 
 
 def attribution(maps: npt.NDArray[np.floating[Any]]) -> Floats:
-    """(rows, side, side) maps -> float64, each >= 0 with sum 1, or all NaN."""
+    """Scale (rows, side, side) maps -> float64, each >= 0 with sum 1, or all NaN."""
     positive = np.maximum(np.asarray(maps, np.float64), 0)
     total = positive.sum(axis=(1, 2), keepdims=True)
     undefined = np.full_like(positive, np.nan)
@@ -28,12 +28,12 @@ def attribution(maps: npt.NDArray[np.floating[Any]]) -> Floats:
 
 
 def share_inside(attributions: Floats, region: Region) -> Floats:
-    """(rows,) share of each attribution that lies on `region`, 0-1."""
+    """Return (rows,) the share of each attribution that lies on `region`, 0-1."""
     return np.asarray((attributions * region).sum(axis=(1, 2)))
 
 
 def peak_inside(attributions: Floats, region: Region) -> Floats:
-    """(rows,) 1 where the greatest value, the first of equals, lies on `region`, else 0."""
+    """Return (rows,) 1 where the greatest value, the first of equals, lies on `region`, else 0."""
     flat = attributions.reshape(len(attributions), -1)
     regions = np.broadcast_to(region, attributions.shape).reshape(flat.shape)
     # NaN is the greatest for argmax, and says nothing about a place.
@@ -43,7 +43,7 @@ def peak_inside(attributions: Floats, region: Region) -> Floats:
 
 
 def border_ring(side_pixels: int) -> npt.NDArray[np.bool_]:
-    """(side, side), True on the outer ring that the audit's shortcut `border` looks at."""
+    """Return (side, side), True on the outer ring that the audit's shortcut `border` looks at."""
     edge = max(1, round(side_pixels * RING_SHARE))
     ring = np.ones((side_pixels, side_pixels), np.bool_)
     ring[edge:-edge, edge:-edge] = False
@@ -51,7 +51,7 @@ def border_ring(side_pixels: int) -> npt.NDArray[np.bool_]:
 
 
 def reduced(maps: Floats, cells: int) -> Floats:
-    """(rows, side, side) -> means of blocks, (rows, cells, cells); at most `side` cells."""
+    """Reduce (rows, side, side) to means of blocks, (rows, cells, cells); at most `side` cells."""
     side = maps.shape[1]
     cells = min(cells, side)
     starts = np.arange(cells) * side // cells
@@ -61,7 +61,7 @@ def reduced(maps: Floats, cells: int) -> Floats:
 
 
 def rank_correlation(one: Floats, other: Floats) -> Floats:
-    """(rows,) Spearman's correlation over the values of each row; NaN where one is constant.
+    """Return (rows,) Spearman's correlation over the values of each row; NaN where one is constant.
 
     Args:
         one: (rows, ...); equal values share their mean rank.

@@ -1,4 +1,4 @@
-"""Masks that say which pixels of a film show bone, brought to the canonical image's square.
+"""Bone masks: which pixels of an image show bone, brought to the canonical square.
 
 A folder of masks has, under the path and stem of an image, a PNG of the image's size: white is
 bone. An image without a mask is left out of what needs one.
@@ -31,7 +31,7 @@ def read_masks(
     crop_borders: bool,
     maximum_megapixels: float,
 ) -> Maps:
-    """Share of each canonical pixel that is bone, float32 (rows, side, side), 0-1.
+    """Read the share of each canonical pixel that is bone, float32 (rows, side, side), 0-1.
 
     A row is all NaN where the image has no mask. The other arguments are those that ingest made
     the canonical images with.
@@ -61,7 +61,7 @@ def read_masks(
 def _read(path: Path, maximum_megapixels: float) -> Pixels:
     """uint8 (height, width), 255 where bone is."""
     try:
-        content = source_files.read(source_files.Source(path.name, path, ""))
+        content = source_files.read(source_files.SourceFile(path.name, path, ""))
         gray = raster.decode(content, maximum_megapixels).pixels
     except decoded.UnreadableImage as reason:
         raise MaskError(f"{path} is no mask: {reason}") from None

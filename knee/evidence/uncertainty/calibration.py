@@ -16,10 +16,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.storage.arrays import Floats, Truth
+from knee.statistics.bootstrap import Bootstrap
+from knee.storage.arrays import AnyFloats, Floats, Truth
 
 LARGEST: Final = 8.0  # temperature, and the inverse of the smallest: separable records have no best
-DRAWS: Final = 500  # of groups of records, for the interval
+BOOTSTRAP: Final = Bootstrap(draws=500, level=0.95, seed=42)  # of the interval
 GRID: Final = np.linspace(-math.log(LARGEST), math.log(LARGEST), 201)  # of log T: steps of 2 %
 DECIMALS: Final = 6  # of the temperature
 SMALLEST_PROBABILITY: Final = 1e-38  # of float32: a logarithm has to exist
@@ -48,8 +49,8 @@ class Fit:
     log_loss_after: float
 
 
-def scaled(probabilities: npt.NDArray[np.floating[Any]], temperature: float) -> Floats:
-    """Probabilities (records, classes) of logits divided by `temperature`, > 0."""
+def scaled(probabilities: AnyFloats, temperature: float) -> Floats:
+    """Return probabilities (records, classes) of logits divided by `temperature`, > 0."""
     logits = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST_PROBABILITY))
     logits /= temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -58,20 +59,17 @@ def scaled(probabilities: npt.NDArray[np.floating[Any]], temperature: float) -> 
 
 def fit(
     truth: Truth,
-    probabilities: npt.NDArray[np.floating[Any]],
+    probabilities: AnyFloats,
     groups: npt.NDArray[Any],
-    *,
-    level: float = 0.95,
-    seed: int = 42,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Fit:
-    """The temperature of the lowest mean log loss, and its interval by the grouped bootstrap.
+    """Fit the temperature of the lowest mean log loss, and its interval by the grouped bootstrap.
 
     Args:
         truth: class indices.
         probabilities: uncalibrated.
         groups: (records,) records with the same value are drawn together.
-        level: of the interval, 0-1.
-        seed: of its draws.
+        bootstrap: of the interval.
     """
     from scipy.optimize import minimize_scalar
 
@@ -83,7 +81,7 @@ def fit(
     )
     before = loss(0.0)
     temperature = round(math.exp(found.x), DECIMALS) if found.fun < before else 1.0
-    ends = _interval(truth, probabilities, groups, level, seed)
+    ends = _interval(truth, probabilities, groups, bootstrap)
     return Fit(
         temperature=temperature,
         low=ends[0],
@@ -95,18 +93,14 @@ def fit(
     )
 
 
-def _losses(truth: Truth, probabilities: npt.NDArray[np.floating[Any]], temperature: float) -> Any:
+def _losses(truth: Truth, probabilities: AnyFloats, temperature: float) -> Any:
     """(records,) negative logarithm of the true class's probability."""
     chosen = scaled(probabilities, temperature)[np.arange(len(truth)), truth]
     return -np.log(np.maximum(chosen, SMALLEST_PROBABILITY))
 
 
 def _interval(
-    truth: Truth,
-    probabilities: npt.NDArray[np.floating[Any]],
-    groups: npt.NDArray[Any],
-    level: float,
-    seed: int,
+    truth: Truth, probabilities: AnyFloats, groups: npt.NDArray[Any], bootstrap: Bootstrap
 ) -> tuple[float | None, float | None]:
     """Percentiles of the best temperature of the grid, over draws of groups."""
     names, group_of = np.unique(groups, return_inverse=True)
@@ -118,8 +112,5 @@ def _interval(
             for step in GRID
         ]
     )
-    generator = np.random.default_rng(seed)
-    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
-    best = np.exp(GRID[(times @ losses.T).argmin(axis=1)])
-    low, high = np.quantile(best, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    times = np.concatenate([*bootstrap.weights(np.arange(len(names)), len(names))])
+    return bootstrap.ends(np.exp(GRID[(times @ losses.T).argmin(axis=1)]))

@@ -1,11 +1,12 @@
-"""How unlike the training radiographs an image is: Mahalanobis distance of pooled features.
+"""Out-of-distribution score of an image: Mahalanobis distance of pooled features.
 
 Lee et al. 2018, https://arxiv.org/abs/1807.03888, with one Gaussian for all classes, features of
 length 1 (Mueller and Hein 2025, https://arxiv.org/abs/2505.18032), and a covariance that is shrunk
 towards a multiple of the identity (Ledoit and Wolf 2004, doi 10.1016/S0047-259X(03)00096-4). The
 shrunk covariance has the eigenvectors of the plain one, and one variance in all directions that
 the training images do not have: it is kept as a few directions and that variance. The score is the
-distance divided by a limit, a quantile of held-out images' distances: above 1 is unlike.
+distance divided by a limit, a quantile of held-out images' distances: above 1 is out of
+distribution.
 
 `features` are float (images, channels).
 """
@@ -21,9 +22,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from knee.run.errors import UserError
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Features, Floats
+from knee.storage.artifacts import ArtifactError
 
 MOST_DIRECTIONS: Final = 512  # kept; the others share their mean variance
 FEWEST_IMAGES: Final = 8  # fewer say nothing about a spread
@@ -32,13 +33,9 @@ SMALLEST_VARIANCE: Final = 1e-12
 ARRAYS: Final = ("centre", "directions", "variances", "other_variance", "limit")
 
 
-class NoveltyError(UserError):
-    """A file of distances that is missing, damaged, or not the one that was recorded."""
-
-
 @dataclass(frozen=True)
 class Novelty:
-    """What the training images look like in feature space.
+    """The distribution of the training images in feature space.
 
     Attributes:
         centre: (channels,) mean.
@@ -55,7 +52,7 @@ class Novelty:
     limit: float = 1.0
 
     def distances(self, features: Features) -> Floats:
-        """(images,) Mahalanobis distances."""
+        """Return (images,) Mahalanobis distances."""
         centred = unit_length(features) - self.centre
         along = centred @ self.directions.T
         across = np.maximum(np.square(centred).sum(axis=1) - np.square(along).sum(axis=1), 0)
@@ -63,12 +60,12 @@ class Novelty:
         return np.asarray(np.sqrt(squared))
 
     def scores(self, features: Features) -> Floats:
-        """(images,) distances in units of the limit."""
+        """Return (images,) distances in units of the limit: above 1 is out of distribution."""
         return self.distances(features) / self.limit
 
 
 def fit(training: Features, held_out: Features, quantile: float) -> Novelty | None:
-    """The training images' distribution, with the limit at a quantile of held-out distances.
+    """Fit the training images' distribution, with the limit at a quantile of held-out distances.
 
     Args:
         training: at least `FEWEST_IMAGES` images, else the answer is None.
@@ -95,7 +92,7 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
 
 
 def unit_length(features: Features) -> Floats:
-    """Each row divided by its length; a row of zeros stays."""
+    """Divide each row by its length; a row of zeros stays."""
     values = np.asarray(features, np.float64)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.where(lengths > 0, lengths, 1))
@@ -111,15 +108,15 @@ def write(novelty: Novelty, path: Path) -> str:
 
 
 def read(path: Path, sha256: str) -> Novelty:
-    """What `write` wrote.
+    """Return what `write` wrote.
 
     Raises:
-        NoveltyError: it is missing, too large, damaged, or has another SHA-256.
+        ArtifactError: it is missing, too large, damaged, or has another SHA-256.
     """
     if not path.is_file():
-        raise NoveltyError(f"{path} does not exist: run `dvc repro` to train the model again")
+        raise ArtifactError(f"{path} does not exist: run `dvc repro` to train the model again")
     if path.stat().st_size > LARGEST_FILE_BYTES or provenance.fingerprint(path) != sha256:
-        raise NoveltyError(
+        raise ArtifactError(
             f"{path} is not the file that its training recorded: run `dvc repro` to rebuild it"
         )
     try:
@@ -129,7 +126,7 @@ def read(path: Path, sha256: str) -> Novelty:
         with np.load(path, allow_pickle=False) as arrays:
             read_arrays = {name: np.asarray(arrays[name], np.float64) for name in ARRAYS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise NoveltyError(f"{path} cannot be read ({error}): run `dvc repro`") from error
+        raise ArtifactError(f"{path} cannot be read ({error}): run `dvc repro`") from error
     return _checked(read_arrays, path)
 
 
@@ -138,7 +135,7 @@ def _checked(arrays: dict[str, Floats], path: Path) -> Novelty:
     kept, channels = arrays["directions"].shape if shapes[1] == 2 else (-1, -1)
     fits = arrays["centre"].shape == (channels,) and arrays["variances"].shape == (kept,)
     if shapes != [1, 2, 1, 0, 0] or not fits:
-        raise NoveltyError(f"{path}: its arrays do not fit together: run `dvc repro`")
+        raise ArtifactError(f"{path}: its arrays do not fit together: run `dvc repro`")
     return Novelty(
         arrays["centre"],
         arrays["directions"],

@@ -1,7 +1,7 @@
-"""What a model knows about its own limits: temperature, prediction sets, unlikeness.
+"""Uncertainty of a trained model: temperature, conformal sets, out-of-distribution score.
 
-`learn` finds them after a training and `facts` is their record in training.json; `Caution` applies
-them to new images, and says in plain words when a prediction should not be used.
+`learn` finds them after a training and `write` records them in training.json; `PredictionLimits`
+applies them to new images, and says in plain words when a prediction should not be used.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.evidence.uncertainty import calibration, novelty, prediction_sets
-from knee.run.errors import UserError
-from knee.storage.arrays import Features, Probabilities
+from knee.evidence.uncertainty.novelty import Novelty
+from knee.storage.arrays import AnyFloats, Features, Floats, Integers, Probabilities, Truth
+from knee.storage.artifacts import ArtifactError
 
 NOVELTY_FILE: Final = "novelty.npz"  # beside model.keras
 BETWEEN: Final = "|"  # of the names in a prediction set
@@ -25,13 +26,9 @@ WARNING: Final = "unlike the radiographs that the model learned from: do not use
 DECIMALS: Final = 6
 
 
-class CautionError(UserError):
-    """What a model is to know about its limits is missing, damaged, or another model's."""
-
-
 @dataclass(frozen=True)
 class Observed:
-    """What the trained part makes of some records.
+    """Outputs of a classifier for some images.
 
     Attributes:
         probabilities: (records, classes).
@@ -44,33 +41,33 @@ class Observed:
 
 @dataclass(frozen=True)
 class Learned:
-    """What `learn` found.
+    """The uncertainty that `learn` found.
 
     Attributes:
         fit: the temperature; None where there was to be none.
         thresholds: (classes,) of the prediction sets.
         validation_records: (classes,) how many each threshold comes from.
         level: of the prediction sets.
-        unlikeness: None with too few images.
+        novelty: of the out-of-distribution score; None with too few images.
         quantile: of its limit.
     """
 
     fit: calibration.Fit | None
-    thresholds: npt.NDArray[np.float64]
-    validation_records: npt.NDArray[np.int64]
+    thresholds: Floats
+    validation_records: Integers
     level: float
-    unlikeness: novelty.Novelty | None
+    novelty: Novelty | None
     quantile: float
 
     @property
     def temperature(self) -> float:
-        """What the logits are to be divided by."""
+        """Divisor of the logits."""
         return self.fit.temperature if self.fit else 1.0
 
 
 def learn(
     validation: Observed,
-    truth: npt.NDArray[np.integer[Any]],
+    truth: Truth,
     groups: npt.NDArray[Any],
     training: Features,
     *,
@@ -78,7 +75,7 @@ def learn(
     level: float,
     quantile: float,
 ) -> Learned:
-    """Everything from the validation subset, but for where the training images lie.
+    """Learn the uncertainty from the validation subset, and from where the training images lie.
 
     Args:
         validation: of an uncalibrated model.
@@ -87,16 +84,16 @@ def learn(
         training: features of training images, each once.
         method: of calibration.
         level: frequency with which a prediction set is to hold the true class, 0-1.
-        quantile: of validation images that are not called unlike, 0-1.
+        quantile: of validation images that are not flagged as out of distribution, 0-1.
     """
     fit = None
     if method == "temperature":
         fit = calibration.fit(truth, validation.probabilities, groups)
-    chances = calibration.scaled(validation.probabilities, fit.temperature if fit else 1.0)
+    calibrated = calibration.scaled(validation.probabilities, fit.temperature if fit else 1.0)
     return Learned(
         fit,
-        prediction_sets.thresholds(truth, chances, level),
-        np.bincount(truth, minlength=chances.shape[1]),
+        prediction_sets.thresholds(truth, calibrated, level),
+        np.bincount(truth, minlength=calibrated.shape[1]),
         level,
         novelty.fit(training, validation.features, quantile),
         quantile,
@@ -104,7 +101,7 @@ def learn(
 
 
 def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Write `NOVELTY_FILE` into `folder`; the keys that training.json has of it all."""
+    """Write `NOVELTY_FILE` into `folder`; return the keys that go into training.json."""
     fit = learned.fit
     per_class = {
         name: {
@@ -123,76 +120,76 @@ def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, A
         else {"method": "none"},
         "conformal": {"level": learned.level, "per_class": per_class},
     }
-    if learned.unlikeness is not None:
+    if learned.novelty is not None:
         found["novelty"] = {
             "file": NOVELTY_FILE,
-            "sha256": novelty.write(learned.unlikeness, folder / NOVELTY_FILE),
-            "limit": round(learned.unlikeness.limit, DECIMALS),
+            "sha256": novelty.write(learned.novelty, folder / NOVELTY_FILE),
+            "limit": round(learned.novelty.limit, DECIMALS),
             "quantile": learned.quantile,
         }
     return found
 
 
 @dataclass(frozen=True)
-class Caution:
-    """A trained model's caution, applied to new images.
+class PredictionLimits:
+    """A trained model's uncertainty, applied to new images.
 
     Attributes:
         classes: names, in the order of the probabilities.
         thresholds: (classes,) of the prediction sets; None for a model without.
-        unlikeness: None for a model without.
+        novelty: of the out-of-distribution score; None for a model without.
     """
 
     classes: tuple[str, ...]
-    thresholds: npt.NDArray[np.float64] | None
-    unlikeness: novelty.Novelty | None
+    thresholds: Floats | None
+    novelty: Novelty | None
 
     def sets(self, probabilities: Probabilities) -> npt.NDArray[np.object_]:
-        """(records,) names of each record's set, such as "Normal|Osteopenia"; "" if it is empty."""
+        """Return (records,) names of each record's set, such as "Normal|Osteopenia", or ""."""
         if self.thresholds is None:
             return np.full(len(probabilities), "", dtype=object)
         inside = prediction_sets.prediction_sets(probabilities, self.thresholds)
         names = np.array(self.classes, dtype=object)
         return np.array([BETWEEN.join(names[row]) for row in inside], dtype=object)
 
-    def scores(self, features: Features) -> npt.NDArray[np.float64]:
-        """(records,) unlikeness, above 1 too much; NaN where the model has none."""
-        if self.unlikeness is None:
+    def scores(self, features: Features) -> Floats:
+        """Return (records,) out-of-distribution scores, above 1 too much; NaN without any."""
+        if self.novelty is None:
             return np.full(len(features), np.nan)
-        return self.unlikeness.scores(features).round(DECIMALS)
+        return self.novelty.scores(features).round(DECIMALS)
 
 
-def read(folder: Path, training: Mapping[str, Any]) -> Caution:
-    """The caution that `write` recorded in `training`, the content of `folder`/training.json.
+def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
+    """Return what `write` recorded in `training`, the content of `folder`/training.json.
 
     A model from before there was any has None in its place.
 
     Raises:
-        CautionError: a file is missing or is not the recorded one, or the record is damaged.
+        ArtifactError: a file is missing or is not the recorded one, or the record is damaged.
     """
-    limits, unlikeness = None, None
+    thresholds, known = None, None
     try:
         if "conformal" in training:
             recorded = training["conformal"]["per_class"]
-            limits = np.array([_limit(recorded[name]) for name in training["classes"]])
+            thresholds = np.array([_threshold(recorded[name]) for name in training["classes"]])
         if training.get("novelty"):
-            unlikeness = novelty.read(folder / NOVELTY_FILE, training["novelty"]["sha256"])
-    except novelty.NoveltyError as error:
-        raise CautionError(str(error)) from error
+            known = novelty.read(folder / NOVELTY_FILE, training["novelty"]["sha256"])
+    except ArtifactError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        raise CautionError(
+        raise ArtifactError(
             f"{folder / 'training.json'}: conformal or novelty cannot be read ({error!r}): "
             "run `dvc repro` to make it again"
         ) from error
-    return Caution(tuple(training["classes"]), limits, unlikeness)
+    return PredictionLimits(tuple(training["classes"]), thresholds, known)
 
 
-def warnings(scores: npt.NDArray[np.floating[Any]]) -> pd.Series:
-    """(records,) `WARNING` where a score is above 1, else ""."""
+def warnings(scores: AnyFloats) -> pd.Series:
+    """Return (records,) `WARNING` where a score is above 1, else ""."""
     return pd.Series(np.where(np.nan_to_num(scores) > 1, WARNING, ""), dtype=object)
 
 
-def _limit(recorded: Mapping[str, Any]) -> float:
+def _threshold(recorded: Mapping[str, Any]) -> float:
     return np.inf if recorded["threshold"] is None else float(recorded["threshold"])
 
 

@@ -24,7 +24,7 @@ from knee.storage.arrays import Floats, Probabilities
 def thresholds(
     truth: npt.NDArray[np.integer[Any]], probabilities: Probabilities, level: float
 ) -> Floats:
-    """(classes,) largest score that is still in the set.
+    """Return (classes,) the largest score that is still in the set.
 
     Infinite where a class has too few records for `level`, 0-1: it is in every set then.
     """
@@ -39,7 +39,7 @@ def thresholds(
 
 
 def fewest_records(level: float) -> int:
-    """How many held-out records a class needs for a threshold that is not infinite."""
+    """Return how many held-out records a class needs for a threshold that is not infinite."""
     count = 1
     while _rank(count, level) > count and count < 1_000_000:
         count += 1
@@ -47,7 +47,7 @@ def fewest_records(level: float) -> int:
 
 
 def prediction_sets(probabilities: Probabilities, limits: Floats) -> npt.NDArray[np.bool_]:
-    """(records, classes) which classes are in each record's set; a set may be empty."""
+    """Return (records, classes) which classes are in each record's set; a set may be empty."""
     inside: npt.NDArray[np.bool_] = 1 - np.asarray(probabilities, np.float64) <= limits
     return inside
 

@@ -1,14 +1,13 @@
-"""How the model's caution does on the test subset: what test.json says beside the scores.
+"""Quality of a model's uncertainty on the test subset: that part of test.json.
 
 `test` holds the test rows of predictions.csv with its columns prediction_set and
-out_of_distribution, `training` is the content of training.json. Intervals are those of `shares`
-for shares, of the grouped bootstrap for everything else.
+out_of_distribution. Shares have Wilson's interval over groups, everything else the grouped
+bootstrap's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,63 +15,81 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.evidence.evaluation import predictions
-from knee.evidence.uncertainty import calibration, prediction_limits
-from knee.statistics import bootstrap, scores
-from knee.storage.arrays import Truth
+from knee.evidence.evaluation.json_contents import TrainingRecord
+from knee.evidence.uncertainty import calibration
+from knee.evidence.uncertainty.prediction_limits import BETWEEN
+from knee.statistics import scores
+from knee.statistics.bootstrap import Bootstrap, Interval, only, share, share_interval
+from knee.statistics.scores import Outcomes
+from knee.storage.arrays import Floats
 
 CALIBRATED: Final = ("log_loss", "expected_calibration_error")
 STEPS: Final = 2  # of the scale, from which on a mistake is a gross one
 NOTE: Final = "drawn in code, no photographs: shows that the score works, not how well in practice"
 
-
-@dataclass(frozen=True)
-class Draws:
-    """Of the intervals: bootstrap draws, level 0-1, seed."""
-
-    draws: int
-    level: float
-    seed: int
+Scores = Mapping[str, Floats]  # out-of-distribution scores (images,) by kind of image
 
 
-def gross_errors(test: pd.DataFrame, training: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
-    """off_by_two: share of records that are two classes or more off, and its interval."""
-    predicted = predictions.probabilities_of(test, training["classes"]).argmax(axis=1)
-    gross = np.abs(predicted - test["class_index"].to_numpy()) >= STEPS
+def report(
+    test: pd.DataFrame,
+    training: TrainingRecord,
+    non_radiographs: Scores,
+    corrupted: Scores,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """Return calibration, conformal and out_of_distribution; None of what a model has not.
+
+    Args:
+        test: see above.
+        training: the training's record.
+        non_radiographs: of synthetic images that are no radiographs.
+        corrupted: of test images made invalid on purpose, such as upside down.
+        bootstrap: of the intervals.
+    """
     return {
-        "off_by_two": bootstrap.share(gross),
-        "interval": bootstrap.share_interval(gross, test["group"].to_numpy(), draws.level),
+        "calibration": _calibrated(test, training, bootstrap),
+        "conformal": _conformal_sets(test, training, bootstrap),
+        "out_of_distribution": _out_of_distribution(
+            test, training, non_radiographs, corrupted, bootstrap.level
+        ),
     }
 
 
-def before(test: pd.DataFrame, training: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """(records, classes) what the probabilities were before calibration."""
-    chances = predictions.probabilities_of(test, training["classes"])
-    return calibration.scaled(chances, 1 / training.get("temperature", 1.0))
+def gross_errors(outcomes: Outcomes, level: float) -> tuple[float | None, Interval]:
+    """Return the share of records that are two classes or more off, and its interval."""
+    gross = np.abs(outcomes.probabilities.argmax(axis=1) - outcomes.truth) >= STEPS
+    return share(gross), share_interval(gross, outcomes.groups, level)
 
 
-def calibrated(test: pd.DataFrame, training: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
+def before_calibration(test: pd.DataFrame, training: TrainingRecord) -> Outcomes:
+    """Return the outcomes with the probabilities as they were before calibration."""
+    classes = training["classes"]
+    scaled = calibration.scaled(
+        predictions.probabilities_of(test, classes), 1 / training.get("temperature", 1.0)
+    )
+    return Outcomes(test["class_index"].to_numpy(), scaled, test["group"].to_numpy(), classes)
+
+
+def _calibrated(
+    test: pd.DataFrame, training: TrainingRecord, bootstrap: Bootstrap
+) -> dict[str, Any]:
     """The temperature, and the test subset's figures before and after it."""
-    truth, groups = test["class_index"].to_numpy(), test["group"].to_numpy()
-    chances = {
-        "before": before(test, training),
-        "after": predictions.probabilities_of(test, training["classes"]),
-    }
-    surprise = [scores.surprise(truth, chances[when]) for when in ("after", "before")]
-    change = surprise[0] - surprise[1]
-    recorded = dict(training.get("calibration", {"method": "none"}))
+    before = before_calibration(test, training)
+    after = predictions.outcomes(test, training["classes"])
+    surprises = [scores.surprise(one.truth, one.probabilities) for one in (before, after)]
+    change = surprises[1] - surprises[0]
     return {
         "temperature": training.get("temperature", 1.0),
-        "validation": recorded,
-        **{when: _scored(truth, values, groups, draws) for when, values in chances.items()},
-        "log_loss_change": round(float(change.mean()), bootstrap.DECIMALS),
-        "confidence_interval": {
-            "log_loss_change": bootstrap.mean_interval(change, groups, **vars(draws))
-        },
+        "validation": dict(training.get("calibration", {"method": "none"})),
+        "before": only(bootstrap.figures(before), CALIBRATED),
+        "after": only(bootstrap.figures(after), CALIBRATED),
+        "log_loss_change": scores.known(float(change.mean())),
+        "confidence_interval": {"log_loss_change": bootstrap.mean_interval(change, after.groups)},
     }
 
 
-def conformal_sets(
-    test: pd.DataFrame, training: Mapping[str, Any], draws: Draws
+def _conformal_sets(
+    test: pd.DataFrame, training: TrainingRecord, bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
     """Coverage and size of the prediction sets; None for a model without."""
     if "conformal" not in training:
@@ -84,17 +101,17 @@ def conformal_sets(
     kinds = {"coverage": covered, "singletons": size == 1, "empty": size == 0}
     return {
         "level": training["conformal"]["level"],
-        **{name: bootstrap.share(values) for name, values in kinds.items()},
-        "mean_set_size": round(float(size.mean()), bootstrap.DECIMALS),
+        **{name: share(values) for name, values in kinds.items()},
+        "mean_set_size": scores.known(float(size.mean())),
         "confidence_interval": {
-            **{n: bootstrap.share_interval(v, groups, draws.level) for n, v in kinds.items()},
-            "mean_set_size": bootstrap.mean_interval(size, groups, **vars(draws)),
+            **{name: share_interval(v, groups, bootstrap.level) for name, v in kinds.items()},
+            "mean_set_size": bootstrap.mean_interval(size, groups),
         },
         "per_class": {
             name: {
-                "coverage": bootstrap.share(covered[truth == number]),
-                **bootstrap.share_interval(
-                    covered[truth == number], groups[truth == number], draws.level
+                "coverage": share(covered[truth == number]),
+                **share_interval(
+                    covered[truth == number], groups[truth == number], bootstrap.level
                 ),
                 **training["conformal"]["per_class"][name],
             }
@@ -103,71 +120,47 @@ def conformal_sets(
     }
 
 
-def unlikeness(
+def _out_of_distribution(
     test: pd.DataFrame,
-    training: Mapping[str, Any],
-    strangers: Mapping[str, npt.NDArray[np.float64]],
-    films: Mapping[str, npt.NDArray[np.float64]],
-    draws: Draws,
+    training: TrainingRecord,
+    non_radiographs: Scores,
+    corrupted: Scores,
+    level: float,
 ) -> dict[str, Any] | None:
-    """How many test films are flagged, and how many that should be; None for a model without.
-
-    Args:
-        test: see above.
-        training: see above.
-        strangers: kind -> scores of drawn pictures that are no radiographs.
-        films: kind -> scores of test films as they must not come, such as upside down.
-        draws: of the intervals.
-    """
+    """How many test images are flagged, and how many that should be; None for a model without."""
     if not training.get("novelty"):
         return None
-    known = test["out_of_distribution"].to_numpy()
+    of_test = test["out_of_distribution"].to_numpy()
     found: dict[str, Any] = {
         "limit_distance": training["novelty"]["limit"],
         "familiar_quantile": training["novelty"]["quantile"],
-        "flagged": bootstrap.share(known > 1),
+        "flagged": share(of_test > 1),
         "confidence_interval": {
-            "flagged": bootstrap.share_interval(known > 1, test["group"].to_numpy(), draws.level)
+            "flagged": share_interval(of_test > 1, test["group"].to_numpy(), level)
         },
     }
-    if strangers:
-        together = np.concatenate(list(strangers.values()))
+    if non_radiographs:
         found["synthetic_non_radiographs"] = {
             "note": NOTE,
-            **_told_apart(known, together),
-            "per_kind": {kind: _told_apart(known, values) for kind, values in strangers.items()},
+            **_separation(of_test, np.concatenate(list(non_radiographs.values()))),
+            "per_kind": {kind: _separation(of_test, s) for kind, s in non_radiographs.items()},
         }
-        found["disturbed_films"] = {k: _told_apart(known, values) for k, values in films.items()}
+        found["disturbed_films"] = {k: _separation(of_test, s) for k, s in corrupted.items()}
     return found
 
 
-def _told_apart(
-    known: npt.NDArray[np.float64], strange: npt.NDArray[np.float64]
-) -> dict[str, float | int | None]:
-    """AUC of strange pictures against the test films, and the share of them that is flagged."""
-    ordered = np.sort(known)
-    below = np.searchsorted(ordered, strange, "left") + np.searchsorted(ordered, strange, "right")
+def _separation(of_test: Floats, of_others: Floats) -> dict[str, float | int | None]:
+    """AUC of other images' scores against those of the test images, and the share flagged."""
+    ordered = np.sort(of_test)
+    left, right = (np.searchsorted(ordered, of_others, side) for side in ("left", "right"))
     return {
-        "images": len(strange),
-        "auc": round(float(below.mean() / (2 * len(known))), bootstrap.DECIMALS),
-        "flagged": bootstrap.share(strange > 1),
+        "images": len(of_others),
+        "auc": scores.known(float((left + right).mean() / (2 * len(of_test)))),
+        "flagged": share(of_others > 1),
     }
 
 
-def _scored(
-    truth: Truth,
-    chances: npt.NDArray[np.float64],
-    groups: npt.NDArray[Any],
-    draws: Draws,
-) -> dict[str, Any]:
-    bounds = bootstrap.intervals(truth, chances, groups, **vars(draws))
-    return {
-        **{name: scores.known(scores.metric(name)(truth, chances)) for name in CALIBRATED},
-        "confidence_interval": {name: bounds[name] for name in CALIBRATED},
-    }
-
-
-def _membership(sets: pd.Series, classes: list[str]) -> npt.NDArray[np.bool_]:
-    """(records, classes) from names as `caution` joins them."""
-    chosen = [set(names.split(prediction_limits.BETWEEN)) for names in sets]
-    return np.array([[name in one for name in classes] for one in chosen], dtype=bool)
+def _membership(sets: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """(records, classes) from names as `prediction_limits` joins them."""
+    members = [set(names.split(BETWEEN)) for names in sets]
+    return np.array([[name in one for name in classes] for one in members], dtype=bool)

@@ -1,4 +1,4 @@
-// One film to this machine's server, and its answer on the page. Text is set as text, never as HTML.
+// One image to this machine's server, and its answer on the page. Text is set as text, never as HTML.
 "use strict";
 
 const at = (id) => document.getElementById(id);
@@ -50,10 +50,10 @@ function showUnlikeness(answer) {
 function show(answer, fileName) {
   at("answer").textContent = answer.class;
   at("warning").hidden = !answer.warning;
-  at("warning").textContent = answer.warning ? "This film is " + answer.warning + "." : "";
-  at("seen").src = "data:image/png;base64," + answer.film;
+  at("warning").textContent = answer.warning ? "This image is " + answer.warning + "." : "";
+  at("seen").src = "data:image/png;base64," + answer.image;
   at("heat").src = "data:image/png;base64," + answer.grad_cam;
-  at("heat").alt = "Heat map over the film: where the evidence for " + answer.class + " lies";
+  at("heat").alt = "Heat map over the image: where the evidence for " + answer.class + " lies";
   at("heat-caption").textContent = "Evidence for " + answer.class + " (Grad-CAM)";
   const names = answer.prediction_set.map((name) => made("li", name));
   at("set").replaceChildren(...(names.length ? names : [made("li", "no class fits", "none")]));
@@ -72,14 +72,14 @@ async function ask(file) {
   const mine = (asked = new AbortController());
   at("failure").hidden = true;
   at("result").hidden = true;
-  if (file.size > Number(at("film").dataset.largestBytes)) {
+  if (file.size > Number(at("image").dataset.largestBytes)) {
     fail("The file is too large for this page.");
     return;
   }
   document.body.classList.add("busy");
   at("status").textContent = "Looking at " + file.name + " …";
   try {
-    const response = await fetch("/film", {
+    const response = await fetch("/image", {
       method: "POST",
       headers: { "content-type": "application/octet-stream" },
       body: file,
@@ -94,9 +94,9 @@ async function ask(file) {
   }
 }
 
-at("film").addEventListener("change", (event) => {
+at("image").addEventListener("change", (event) => {
   const [file] = event.target.files;
-  event.target.value = ""; // the same film may be chosen again
+  event.target.value = ""; // the same image may be chosen again
   if (file) ask(file);
 });
 

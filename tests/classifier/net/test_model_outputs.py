@@ -54,11 +54,9 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
     np.testing.assert_allclose(expected.probabilities, whole, atol=1e-6)
 
 
-def test_training_images_are_counted_once_and_thinned_evenly(
+def test_training_images_are_counted_once_and_evenly_spaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from knee.classifier.net import model_outputs
-
     assert observe.subsample_rows(np.array([3, 3, 1, 2, 1])).tolist() == [1, 2, 3]
-    monkeypatch.setattr(model_outputs, "MOST_IMAGES", 3)
+    monkeypatch.setattr(observe, "MAXIMUM_IMAGES", 3)
     assert observe.subsample_rows(np.arange(101)).tolist() == [0, 50, 100]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from knee.classifier.net.design import BackboneDesign
+from knee.storage import artifacts
 from tests.classifier.conftest import SIDE, Films
 
 pytestmark = pytest.mark.tf
@@ -32,10 +33,10 @@ def test_another_file_than_the_recorded_one_is_refused(tmp_path: Path) -> None:
     from knee.classifier.net import saved
 
     file = tmp_path / "model.keras"
-    with pytest.raises(saved.ModelFileError, match="does not exist"):
+    with pytest.raises(artifacts.ArtifactError, match="does not exist"):
         saved.load_model(file)
     file.write_bytes(b"something else")
-    with pytest.raises(saved.ModelFileError, match="not the model"):
+    with pytest.raises(artifacts.ArtifactError, match="not the model"):
         saved.load_model(file, "0" * 64)
 
 

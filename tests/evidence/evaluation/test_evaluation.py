@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from knee.drawing import charts
 from knee.evidence.evaluation import evaluation_report, predictions
+from knee.evidence.evaluation.json_contents import SplitMetrics, TrainingRecord
 from knee.statistics import scores
-from knee.storage import artifacts, provenance, row_files
+from knee.statistics.bootstrap import Bootstrap
+from knee.storage import artifacts, row_files
 
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
 TRAINING = {
@@ -60,7 +62,10 @@ def report(**changes: Any) -> dict[str, Any]:
     training = {**TRAINING, **changes.pop("training", {})}
     split_metrics = {**SPLIT_METRICS, **changes.pop("split_metrics", {})}
     return evaluation_report.report(
-        predicted(), training, split_metrics, draws=50, level=0.95, seed=1
+        predicted(),
+        cast(TrainingRecord, training),
+        cast(SplitMetrics, split_metrics),
+        Bootstrap(draws=50, level=0.95, seed=1),
     )
 
 
@@ -96,9 +101,7 @@ def test_the_written_table_gives_back_the_same_figures() -> None:
     pd.testing.assert_frame_equal(
         again, table.astype({"label": "str", "predicted": "str"}), check_dtype=False
     )
-    figures = scores.score(
-        again["class_index"].to_numpy(), predictions.probabilities_of(again, NAMES), NAMES
-    )
+    figures = scores.score(predictions.outcomes(again, NAMES))
     assert report()["macro_f1"] == figures["macro_f1"]
 
 
@@ -159,7 +162,7 @@ def test_every_plot_has_its_table() -> None:
 
 def test_explained_images_are_right_and_wrong_ones_of_every_class() -> None:
     table = predicted()
-    rows = evaluation_report.explained(table, 6, seed=0)
+    rows = evaluation_report.rows_to_explain(table, 6, seed=0)
     shown = table.iloc[rows]
     kinds = list(zip(shown["label"], shown["label"] == shown["predicted"], strict=True))
     assert kinds == [(name, right) for name in NAMES for right in (True, False)]
@@ -169,70 +172,35 @@ def test_explained_images_are_right_and_wrong_ones_of_every_class() -> None:
 @given(count=st.integers(0, 80), seed=st.integers(0, 99))
 def test_explained_images_are_distinct_and_as_many_as_asked_for(count: int, seed: int) -> None:
     table = predicted()
-    rows = evaluation_report.explained(table, count, seed)
+    rows = evaluation_report.rows_to_explain(table, count, seed)
     assert len(set(rows.tolist())) == len(rows) == min(count, len(table))
-    assert rows.tolist() == evaluation_report.explained(table, count, seed).tolist()
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
-    """training.json, records and split that belong together, and the split's figures."""
-    places = {name: tmp_path / name for name in ("training", "records", "split", "figures")}
-    places["records"].write_text("records")
-    places["split"].write_text("split")
-    facts = {
-        **TRAINING,
-        "data_fingerprint": provenance.fingerprint(places["records"]),
-        "split_fingerprint": provenance.fingerprint(places["split"]),
-    }
-    places["training"].write_text(json.dumps(facts))
-    places["figures"].write_text(json.dumps(SPLIT_METRICS))
-    return places
-
-
-def read(files: dict[str, Path], backbone: str = "mobilenet") -> None:
-    training = evaluation_report.read_training(
-        files["training"], backbone, NAMES, records=files["records"], split=files["split"]
-    )
-    evaluation_report.read_split_metrics(files["figures"], training)
-
-
-def test_a_training_on_this_data_is_accepted(files: dict[str, Path]) -> None:
-    read(files)
+    assert rows.tolist() == evaluation_report.rows_to_explain(table, count, seed).tolist()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("content", "message"),
     [
-        ("training", None, "does not exist"),
-        ("training", "{", "is not JSON"),
-        ("training", "[]", "expected a JSON object"),
-        ("training", "{}", "has no key backbone"),
-        ("records", "other", "data_fingerprint is"),
-        ("split", "other", "split_fingerprint is"),
-        ("figures", None, "does not exist"),
-        ("figures", "{}", "has no key protocol"),
+        (None, "does not exist"),
+        ("{}", "has no key protocol"),
         (
-            "figures",
             json.dumps({**SPLIT_METRICS, "protocol": "random"}),
             "random split, the training saw a grouped one",
         ),
     ],
 )
-def test_files_that_do_not_belong_together_are_refused(
-    files: dict[str, Path], name: str, content: str | None, message: str
+def test_figures_of_another_split_are_refused(
+    tmp_path: Path, content: str | None, message: str
 ) -> None:
+    path = tmp_path / "split.json"
+    training: TrainingRecord = {"split_protocol": "grouped"}
+    path.write_text(json.dumps(SPLIT_METRICS))
+    assert evaluation_report.read_split_metrics(path, training)["leakage"] == 0
     if content is None:
-        files[name].unlink()
+        path.unlink()
     else:
-        files[name].write_text(content)
+        path.write_text(content)
     with pytest.raises(artifacts.ArtifactError, match=message):
-        read(files)
-
-
-def test_another_backbones_training_is_refused(files: dict[str, Path]) -> None:
-    with pytest.raises(artifacts.ArtifactError, match="backbone is mobilenet, here it is xcep"):
-        read(files, "xception")
+        evaluation_report.read_split_metrics(path, training)
 
 
 def test_pixels_come_in_the_order_of_the_rows_asked_for(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from knee.evidence.evaluation.fold_results import FoldResults, Result
+from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 
 CHANCES = np.random.default_rng(0).dirichlet([1, 1, 1], 7).astype(np.float32).astype(np.float64)
 
 
 def test_a_result_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    FoldResults(tmp_path, "key").keep(1, 2, Result(CHANCES, 3, 9))
+    FoldResults(tmp_path, "key").keep(1, 2, FoldResult(CHANCES, 3, 9))
     found = FoldResults(tmp_path, "key").find(1, 2, (7, 3))
     assert found is not None
     np.testing.assert_array_equal(found.probabilities, CHANCES)
@@ -21,7 +21,7 @@ def test_a_result_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_another_fold_key_or_shape_is_not_found(tmp_path: Path) -> None:
     kept = FoldResults(tmp_path, "key")
-    kept.keep(0, 0, Result(CHANCES, 0, 1))
+    kept.keep(0, 0, FoldResult(CHANCES, 0, 1))
     assert kept.find(0, 1, (7, 3)) is None
     assert kept.find(0, 0, (8, 3)) is None
     assert FoldResults(tmp_path, "other").find(0, 0, (7, 3)) is None
@@ -30,7 +30,7 @@ def test_another_fold_key_or_shape_is_not_found(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_trained_again(tmp_path: Path) -> None:
     kept = FoldResults(tmp_path, "key")
-    kept.keep(0, 0, Result(CHANCES, 0, 1))
+    kept.keep(0, 0, FoldResult(CHANCES, 0, 1))
     (file,) = tmp_path.rglob("*.json")
     for content in ("", "[]", '{"probabilities": [[1]]}', file.read_text()[:-20]):
         file.write_text(content)

@@ -9,14 +9,17 @@ import pandas as pd
 import pytest
 
 from knee.evidence.explanation import attributions, explanation_report
+from knee.statistics.bootstrap import Bootstrap
 
 ROWS, SIDE = 6, 32
 NAMES = ["a", "b", "empty"]
 LABELS = ["a", "b"] * 3
 
 
-def bootstrap(groups: list[int] | None = None) -> explanation_report.Bootstrap:
-    return explanation_report.Bootstrap(np.array(groups or range(ROWS)), 200, 0.95, 1)
+def images(groups: list[int] | None = None) -> explanation_report.GroupedImages:
+    return explanation_report.GroupedImages(
+        np.array(groups or range(ROWS)), Bootstrap(draws=200, level=0.95, seed=1)
+    )
 
 
 def random_maps(seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -34,7 +37,7 @@ def report(**changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {"maps": maps, "randomised": {"head": maps}, "bone": region()}
     given |= changes
     found: dict[str, Any] = explanation_report.report(
-        LABELS, NAMES, cells=8, bootstrap=bootstrap(), **given
+        LABELS, NAMES, cells=8, images=images(), **given
     )
     return found
 
@@ -51,7 +54,7 @@ def test_without_masks_pointing_is_null_and_says_why() -> None:
     found = report(bone=np.full((ROWS, SIDE, SIDE), np.nan))
     assert found["pointing"] is None
     assert "bone_masks" in found["pointing_reason"]
-    assert not [name for name in explanation_report.headline(found) if name.startswith("bone")]
+    assert not [name for name in explanation_report.dvc_metrics(found) if name.startswith("bone")]
 
 
 def test_images_without_a_mask_are_left_out_of_pointing_alone() -> None:
@@ -92,11 +95,11 @@ def test_maps_without_attribution_are_counted() -> None:
 
 def test_the_interval_draws_groups_and_one_group_has_none() -> None:
     values = np.array([0.0, 0, 0, 1, 1, 1])
-    alone, paired = bootstrap().mean(values), bootstrap([0, 0, 0, 1, 1, 1]).mean(values)
+    alone, paired = images().mean(values), images([0, 0, 0, 1, 1, 1]).mean(values)
     assert (paired["low"], paired["high"]) == (0, 1)
     assert alone["low"] is not None
     assert 0 < alone["low"] < 0.5
-    assert bootstrap([7] * ROWS).mean(values) == {
+    assert images([7] * ROWS).mean(values) == {
         "mean": 0.5,
         "low": None,
         "high": None,
@@ -108,7 +111,7 @@ def test_the_headline_is_flat_and_of_the_deepest_level() -> None:
     other = {"grad_cam": random_maps(3), "occlusion": random_maps(4)}
     first = report()["randomisation"]["head"]
     found = report(randomised={"head": other, "trained": report_maps()})
-    flat = explanation_report.headline(found)
+    flat = explanation_report.dvc_metrics(found)
     assert flat["randomised_grad_cam"] == first["grad_cam"]["mean"]
     assert all(isinstance(value, float) for value in flat.values())
     assert flat["border_area"] == attributions.border_ring(SIDE).mean()
@@ -120,12 +123,12 @@ def report_maps() -> dict[str, Any]:
 
 def test_classes_take_turns_and_the_same_seed_chooses_the_same_images() -> None:
     table = pd.DataFrame({"class_index": [0] * 20 + [1] * 3 + [2] * 10})
-    rows = explanation_report.chosen(table, 9, 5)
+    rows = explanation_report.rows_to_explain(table, 9, 5)
     assert table["class_index"].iloc[rows].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
     assert rows.tolist() == sorted(set(rows.tolist()))
-    assert explanation_report.chosen(table, 9, 5).tolist() == rows.tolist()
-    assert explanation_report.chosen(table, 9, 6).tolist() != rows.tolist()
-    assert len(explanation_report.chosen(table, 99, 5)) == len(table)
+    assert explanation_report.rows_to_explain(table, 9, 5).tolist() == rows.tolist()
+    assert explanation_report.rows_to_explain(table, 9, 6).tolist() != rows.tolist()
+    assert len(explanation_report.rows_to_explain(table, 99, 5)) == len(table)
     few = explanation_report.of_each_class(table, 2)
     assert table["class_index"].iloc[few].tolist() == [0, 0, 1, 1, 2, 2]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from knee.evidence.uncertainty import novelty
+from knee.storage import artifacts
 from knee.synthetic import non_radiographs
 
 
@@ -115,7 +116,7 @@ def test_a_damaged_file_is_refused_by_its_name(tmp_path: Path, case: str) -> Non
     path = tmp_path / "novelty.npz"
     path.write_bytes(BAD[case]())
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(novelty.NoveltyError, match=r"novelty\.npz"):
+    with pytest.raises(artifacts.ArtifactError, match=r"novelty\.npz"):
         novelty.read(path, sha256)
 
 
@@ -123,14 +124,14 @@ def test_another_file_than_the_recorded_one_is_refused(
     fitted: novelty.Novelty, tmp_path: Path
 ) -> None:
     novelty.write(fitted, tmp_path / "novelty.npz")
-    with pytest.raises(novelty.NoveltyError, match="is not the file that its training recorded"):
+    with pytest.raises(artifacts.ArtifactError, match="is not the file that its training recorded"):
         novelty.read(tmp_path / "novelty.npz", "0" * 64)
-    with pytest.raises(novelty.NoveltyError, match="does not exist"):
+    with pytest.raises(artifacts.ArtifactError, match="does not exist"):
         novelty.read(tmp_path / "absent.npz", "0" * 64)
 
 
 def test_strangers_are_the_same_for_a_seed_and_differ_within_a_kind() -> None:
-    one, two = non_radiographs.strangers(32, 3, 0), non_radiographs.strangers(32, 3, 0)
+    one, two = non_radiographs.draw_all(32, 3, 0), non_radiographs.draw_all(32, 3, 0)
     assert len(one) >= 5
     for kind, pictures in one.items():
         assert pictures.shape == (3, 32, 32)

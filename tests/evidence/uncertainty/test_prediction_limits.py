@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from knee.evidence.uncertainty import prediction_limits
+from knee.storage import artifacts
 
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
 
@@ -26,20 +27,19 @@ def learned(method: Any = "temperature", rows: int = 60) -> prediction_limits.Le
     )
 
 
-def record(folder: Path, made: prediction_limits.Learned) -> dict[str, Any]:
+def record(folder: Path, made: prediction_limits.Learned) -> Any:
     """As training.json gives it back."""
     facts = {"classes": NAMES, **prediction_limits.write(made, NAMES, folder)}
-    read: dict[str, Any] = json.loads(json.dumps(facts, allow_nan=False))
-    return read
+    return json.loads(json.dumps(facts, allow_nan=False))
 
 
 def test_the_record_gives_the_same_thresholds_and_scores(tmp_path: Path) -> None:
     made = learned()
     found = prediction_limits.read(tmp_path, record(tmp_path, made))
     np.testing.assert_array_equal(found.thresholds, made.thresholds)
-    assert made.unlikeness is not None
+    assert made.novelty is not None
     fresh = np.random.default_rng(1).normal(2, 1, (9, 5))
-    np.testing.assert_allclose(found.scores(fresh), made.unlikeness.scores(fresh), rtol=1e-3)
+    np.testing.assert_allclose(found.scores(fresh), made.novelty.scores(fresh), rtol=1e-3)
 
 
 def test_without_calibration_nothing_is_scaled(tmp_path: Path) -> None:
@@ -69,6 +69,6 @@ def test_only_a_score_above_the_limit_is_warned_of() -> None:
 def test_a_damaged_record_is_one_error_that_names_a_file(
     tmp_path: Path, damage: dict[str, Any]
 ) -> None:
-    facts = {**record(tmp_path, learned()), **damage}
-    with pytest.raises(prediction_limits.CautionError, match=str(tmp_path)):
+    facts: Any = {**record(tmp_path, learned()), **damage}
+    with pytest.raises(artifacts.ArtifactError, match=str(tmp_path)):
         prediction_limits.read(tmp_path, facts)

@@ -1,7 +1,8 @@
-"""The grouped bootstrap against a plain loop, and its properties."""
+"""The grouped bootstrap against a plain loop, its properties, and intervals of shares."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knee.statistics import bootstrap, scores
+from knee.statistics.bootstrap import Bootstrap
+from tests.statistics import reference
 
 Case = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
@@ -25,9 +28,14 @@ def case(seed: int, rows: int = 60, groups: int = 25, classes: int = 3) -> Case:
     return truth, chances / chances.sum(axis=1, keepdims=True), generator.integers(0, groups, rows)
 
 
+def outcomes(
+    truth: npt.NDArray[np.int64], chances: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
+) -> scores.Outcomes:
+    return scores.Outcomes(truth, chances, groups, [str(n) for n in range(chances.shape[1])])
+
+
 def found(data: Case, **changes: Any) -> dict[str, dict[str, float | None]]:
-    chosen: dict[str, Any] = {"draws": 200, "level": 0.95, "seed": 7, **changes}
-    return bootstrap.intervals(*data, **chosen)
+    return dataclasses.replace(Bootstrap(200, 0.95, 7), **changes).intervals([outcomes(*data)])
 
 
 def width(bounds: dict[str, float | None]) -> float:
@@ -44,11 +52,10 @@ def test_weights_give_the_figures_of_the_repeated_records(
     truth, chances, _ = case(seed, rows, classes=classes)
     times = np.random.default_rng(seed).integers(0, 4, (2, rows))
     times[:, 0] += 1
-    weighted = bootstrap.weighted_figures(truth, chances, times.astype(np.float64))
+    weighted = scores.weighted_figures(truth, chances, times.astype(np.float64))
     for draw in range(2):
         repeated = np.repeat(np.arange(rows), times[draw])
-        for name in scores.HEADLINE:
-            expected = scores.metric(name)(truth[repeated], chances[repeated])
+        for name, expected in reference.figures(truth[repeated], chances[repeated]).items():
             assert weighted[name][draw] == pytest.approx(expected, abs=1e-9, nan_ok=True), name
 
 
@@ -65,8 +72,8 @@ def test_intervals_are_those_of_a_plain_loop_over_drawn_groups() -> None:
                 for _ in range(count)
             ]
         )
-        for name, kept in values.items():
-            kept.append(scores.metric(name)(truth[rows], chances[rows]))
+        for name, value in reference.figures(truth[rows], chances[rows]).items():
+            values[name].append(value)
     bounds = found((truth, chances, groups), draws=50)
     for name, kept in values.items():
         low, high = np.quantile(kept, [0.025, 0.975])
@@ -154,7 +161,39 @@ def test_draws_that_lack_a_rare_class_do_not_spoil_an_interval() -> None:
         assert not math.isnan(ends["low"])
 
 
-def test_groups_of_another_length_are_refused() -> None:
-    truth, chances, groups = case(9)
-    with pytest.raises(scores.ScoreError, match="60 records and 59 groups"):
-        found((truth, chances, groups[:-1]))
+def test_repeating_the_same_predictions_does_not_narrow_the_interval() -> None:
+    one = outcomes(*case(2))
+    once, thrice = (Bootstrap(50, 0.9, 1).intervals([one] * count) for count in (1, 3))
+    for name, bounds in once.items():
+        for end, value in bounds.items():
+            assert thrice[name][end] == pytest.approx(value, abs=2e-6)
+
+
+def test_a_share_has_wilsons_interval_as_scipy_gives_it() -> None:
+    from scipy.stats import binomtest
+
+    values = np.arange(40) < 31
+    found = bootstrap.share_interval(values, np.arange(40), 0.95)
+    expected = binomtest(31, 40).proportion_ci(0.95, "wilson")
+    assert found["low"] == pytest.approx(expected.low, abs=1e-6)
+    assert found["high"] == pytest.approx(expected.high, abs=1e-6)
+
+
+def test_a_share_of_all_has_a_width_and_groups_widen_it() -> None:
+    values = np.ones(20, bool)
+    alone = bootstrap.share_interval(values, np.arange(20), 0.95)
+    paired = bootstrap.share_interval(values, np.arange(20) // 2, 0.95)
+    assert alone["high"] == paired["high"] == 1
+    assert 0.5 < paired["low"] < alone["low"] < 1  # type: ignore[operator]
+    assert bootstrap.share_interval(values[:0], np.arange(0), 0.95) == {"low": None, "high": None}
+    assert bootstrap.share(values[:0]) is None
+
+
+def test_a_mean_lies_in_its_interval_which_grouped_copies_do_not_narrow() -> None:
+    values = np.random.default_rng(0).normal(1, 1, 60)
+    chosen = Bootstrap(500, 0.95, 0)
+    plain = chosen.mean_interval(values, np.arange(60))
+    assert plain["low"] < values.mean() < plain["high"]
+    copied = chosen.mean_interval(np.repeat(values, 3), np.repeat(np.arange(60), 3))
+    assert copied == plain
+    assert chosen.mean_interval(values, np.zeros(60))["low"] is None

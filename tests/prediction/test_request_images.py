@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from knee.prediction import films, request_limits
+from knee.prediction import request_images, request_limits
 from knee.reading import prepare
 from knee.reading.canonical_image import Canonical
 from tests import films as drawn
@@ -27,7 +27,7 @@ def test_text_and_bytes_of_a_file_are_the_files_pixels(kind: str) -> None:
     content = dicom_files.dicom() if kind == "DICOM" else drawn.encoded(drawn.film(1), kind)
     expected = prepare.from_bytes(content, CANONICAL)
     for image in (content, text(content), base64.encodebytes(content).decode("ascii")):
-        np.testing.assert_array_equal(films.canonical_pixels(image, CANONICAL), expected)
+        np.testing.assert_array_equal(request_images.canonical_pixels(image, CANONICAL), expected)
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def test_text_and_bytes_of_a_file_are_the_files_pixels(kind: str) -> None:
 )
 def test_gray_values_are_the_pixels_of_a_png_of_them(values: Any) -> None:
     expected = prepare.from_gray(GRAY, CANONICAL)
-    np.testing.assert_array_equal(films.canonical_pixels(values, CANONICAL), expected)
+    np.testing.assert_array_equal(request_images.canonical_pixels(values, CANONICAL), expected)
 
 
 def test_rows_in_an_array_of_objects_are_taken_too() -> None:
     rows = np.empty(len(GRAY), dtype=object)
     rows[:] = list(GRAY)
     expected = prepare.from_gray(GRAY, CANONICAL)
-    np.testing.assert_array_equal(films.canonical_pixels(rows, CANONICAL), expected)
+    np.testing.assert_array_equal(request_images.canonical_pixels(rows, CANONICAL), expected)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,9 @@ def test_rows_in_an_array_of_objects_are_taken_too() -> None:
         text(drawn.png(1)[:200]),
         b"",
         b"JANE DOE",
+        "\ud800",
         None,
+        True,
         5,
         {},
         [],
@@ -72,21 +74,22 @@ def test_rows_in_an_array_of_objects_are_taken_too() -> None:
         [[0.5]],
         [[float("nan")]],
         [[float("inf")]],
+        [[-float("inf")]],
         [[10**400]],
         [[[1, 2, 3]]],
         np.zeros((1001, 1000), np.uint8),
     ],
     ids=lambda image: str(image)[:20],
 )
-def test_what_is_no_film_is_refused_without_being_quoted(image: Any) -> None:
-    with pytest.raises(films.RefusedError) as caught:
-        films.canonical_pixels(image, CANONICAL)
+def test_what_is_no_image_is_refused_without_being_quoted(image: Any) -> None:
+    with pytest.raises(request_images.RefusedError) as caught:
+        request_images.canonical_pixels(image, CANONICAL)
     assert "JANE" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_above_the_limit_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_limits, "FILM_BYTES", 1000)
+    monkeypatch.setattr(request_limits, "FILE_BYTES", 1000)
     for image in (b"x" * 1001, text(b"x" * 1001)):
-        with pytest.raises(films.RefusedError, match="larger than"):
-            films.canonical_pixels(image, CANONICAL)
+        with pytest.raises(request_images.RefusedError, match="larger than"):
+            request_images.canonical_pixels(image, CANONICAL)

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from knee.audit.shortcuts import Fitted, Shortcut
-from knee.evidence.comparison import contenders
+from knee.evidence.comparison import models_and_baselines
+from knee.evidence.comparison.models_and_baselines import Baselines
 from knee.storage.arrays import Features, Integers
+from knee.storage.artifacts import ArtifactError
 
 RECORDS, CLASSES = 30, 3
 
@@ -41,17 +43,23 @@ def spy(train: Features, test: Features) -> Fitted:
     return guess
 
 
-POSITION = {100 + row: RECORDS - 1 - row for row in range(RECORDS)}  # in another order
-FEATURES = np.arange(RECORDS, dtype=np.int64)[::-1, None]
+def baselines() -> Baselines:
+    """The spy, of records in another order than that of the tables."""
+    rows = np.arange(RECORDS, dtype=np.int64)[::-1]
+    records = pd.DataFrame({"record": 100 + rows, "class_index": rows % CLASSES, "origin": ""})
+    return Baselines(records, {"spy": Shortcut(rows[:, None], spy)})
+
+
+NONE = Baselines(baselines().records, {})
 
 
 def test_a_baseline_is_fitted_outside_each_fold_and_guesses_inside() -> None:
-    field = contenders.cross_validated({"net": table()}, {"spy": Shortcut(FEATURES, spy)}, POSITION)
-    model, baseline = field.contenders
+    evidence = models_and_baselines.cross_validated({"net": table()}, baselines())
+    model, baseline = evidence.compared
     assert (model.kind, baseline.kind) == ("model", "shortcut")
     assert len(model.repeats) == len(baseline.repeats) == 2
     for part in baseline.repeats:
-        np.testing.assert_array_equal(part.argmax(axis=1), field.truth)
+        np.testing.assert_array_equal(part.argmax(axis=1), evidence.truth)
     expected = table().query("repeat == 1").sort_values("record").filter(like="probability")
     np.testing.assert_allclose(model.repeats[1], expected.to_numpy())
 
@@ -59,27 +67,25 @@ def test_a_baseline_is_fitted_outside_each_fold_and_guesses_inside() -> None:
 def test_tables_of_other_folds_are_refused_by_name() -> None:
     other = table()
     other["fold"] = other["fold"] % 3
-    with pytest.raises(contenders.ContenderError, match="one and two are not of the same records"):
-        contenders.cross_validated({"one": table(), "two": other}, {}, POSITION)
-    with pytest.raises(contenders.ContenderError, match="no column fold"):
-        contenders.cross_validated({"one": table().drop(columns="fold")}, {}, POSITION)
+    with pytest.raises(ArtifactError, match="one and two are not of the same records"):
+        models_and_baselines.cross_validated({"one": table(), "two": other}, NONE)
+    with pytest.raises(ArtifactError, match="no column fold"):
+        models_and_baselines.cross_validated({"one": table().drop(columns="fold")}, NONE)
 
 
 def test_within_an_origin_are_its_records_alone() -> None:
-    field = contenders.cross_validated({"net": table()}, {}, POSITION).within("here")
-    assert set(field.groups % 2) == {1}
-    assert len(field.contenders[0].repeats[0]) == len(field.truth) == len(field.groups)
+    evidence = models_and_baselines.cross_validated({"net": table()}, NONE).within("here")
+    assert set(evidence.groups % 2) == {1}
+    assert len(evidence.compared[0].repeats[0]) == len(evidence.truth) == len(evidence.groups)
 
 
 def test_on_the_test_subset_a_baseline_is_fitted_to_the_training_subset() -> None:
     predictions = table(repeats=1).assign(subset="test")
     predictions.loc[predictions["group"] < 10, "subset"] = "val"
-    train = pd.DataFrame({"record": 100 + np.arange(20), "class_index": np.arange(20) % CLASSES})
-    field = contenders.held_out(
-        {"net": predictions}, {"spy": Shortcut(FEATURES, spy)}, POSITION, train, {}
-    )
-    assert len(field.truth) == 10
-    np.testing.assert_array_equal(field.contenders[1].repeats[0].argmax(axis=1), field.truth)
+    split = pd.DataFrame({"record": 100 + np.arange(20), "subset": "train"})
+    evidence = models_and_baselines.held_out({"net": predictions}, baselines(), split)
+    assert len(evidence.truth) == 10
+    np.testing.assert_array_equal(evidence.compared[1].repeats[0].argmax(axis=1), evidence.truth)
 
 
 def test_the_linear_probe_finds_a_class_in_features_of_any_scale() -> None:
@@ -87,18 +93,20 @@ def test_the_linear_probe_finds_a_class_in_features_of_any_scale() -> None:
     labels = np.arange(60) % 2
     features = generator.normal(size=(60, 5)) * [1, 1e6, 1, 1, 0]
     features[:, 2] = labels * 0.01
-    guess = contenders.linear_probe(features[:40], features[40:])(labels[:40])
+    guess = models_and_baselines.linear_probe(features[:40], features[40:])(labels[:40])
     assert (guess == labels[40:]).mean() > 0.9
-    assert set(contenders.linear_probe(features[:4], features[40:])(np.ones(4, np.int64))) == {1}
+    assert set(
+        models_and_baselines.linear_probe(features[:4], features[40:])(np.ones(4, np.int64))
+    ) == {1}
 
 
 def test_the_average_of_the_backbones_is_one_more_model_of_their_probabilities_alone() -> None:
     tables = {"one": table(1), "two": table(2), "also": table(3)}
-    field = contenders.cross_validated(tables, {"spy": Shortcut(FEATURES, spy)}, POSITION)
-    averaged = contenders.with_average(field, ["one", "two"])
-    names = [one.name for one in averaged.contenders]
-    assert names == ["one", "two", "also", contenders.AVERAGE, "spy"]
-    one, two, _, mean, _ = averaged.contenders
+    evidence = models_and_baselines.cross_validated(tables, baselines())
+    averaged = evidence.with_average(["one", "two"])
+    names = [one.name for one in averaged.compared]
+    assert names == ["one", "two", "also", models_and_baselines.AVERAGE, "spy"]
+    one, two, _, mean, _ = averaged.compared
     assert mean.kind == "model"
     for repeat in range(2):
         expected = (one.repeats[repeat] + two.repeats[repeat]) / 2
@@ -106,5 +114,5 @@ def test_the_average_of_the_backbones_is_one_more_model_of_their_probabilities_a
 
 
 def test_a_backbone_alone_gets_no_average() -> None:
-    field = contenders.cross_validated({"net": table(), "also": table()}, {}, POSITION)
-    assert contenders.with_average(field, ["net"]) is field
+    evidence = models_and_baselines.cross_validated({"net": table(), "also": table()}, NONE)
+    assert evidence.with_average(["net"]) is evidence

@@ -1,4 +1,4 @@
-"""What a request calls an image -> canonical pixels, by the readers and in the order of ingest."""
+"""An image of a request -> canonical pixels, by the readers and in the order of ingest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RefusedError(UserError):
 
 
 def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
-    """uint8 (side, side) of one image of a request.
+    """Return the canonical pixels, uint8 (side, side), of one image of a request.
 
     Args:
         image: base64 text of a PNG, JPEG, TIFF, BMP or DICOM file, the file's bytes, or decoded
@@ -44,13 +44,13 @@ def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
 
 
 def file_bytes(text: str) -> bytes:
-    """The file in its base64 text; line ends in it are allowed, nothing else is.
+    """Decode the base64 text of a file; it may have line ends, and nothing else beside.
 
     Raises:
         RefusedError: it is no base64, or too large.
     """
     if len(text) > request_limits.BODY_BYTES:
-        raise RefusedError(f"larger than {request_limits.FILM_BYTES >> 20} MiB")
+        raise RefusedError(f"larger than {request_limits.FILE_BYTES >> 20} MiB")
     try:
         content = text.translate({10: None, 13: None}).encode("ascii")
         return _small(base64.b64decode(content, validate=True))
@@ -59,29 +59,29 @@ def file_bytes(text: str) -> bytes:
 
 
 def _small(content: bytes) -> bytes:
-    if len(content) > request_limits.FILM_BYTES:
-        raise RefusedError(f"larger than {request_limits.FILM_BYTES >> 20} MiB")
+    if len(content) > request_limits.FILE_BYTES:
+        raise RefusedError(f"larger than {request_limits.FILE_BYTES >> 20} MiB")
     return content
 
 
 def _gray(values: object, maximum_megapixels: float) -> Pixels:
-    """uint8 (height, width), where `values` are gray values."""
+    """Return gray values as uint8 (height, width)."""
     expected = "expected base64 text, or gray values of 0-255 as rows of equal length"
     try:
-        found: npt.NDArray[Any] = np.asarray(values)
+        gray: npt.NDArray[Any] = np.asarray(values)
     except (ValueError, OverflowError):  # rows of several lengths, numbers beyond 64 bits
         raise RefusedError(expected) from None
-    if found.dtype == object and found.ndim == 1 and len(found):  # NumPy rows in a NumPy array
-        found = _stacked(found, expected)
-    if found.ndim == 3 and found.shape[-1] == 1:
-        found = found[..., 0]
-    if found.ndim != 2 or found.dtype.kind not in "iuf" or not math.prod(found.shape):
+    if gray.dtype == object and gray.ndim == 1 and len(gray):  # NumPy rows in a NumPy array
+        gray = _stacked(gray, expected)
+    if gray.ndim == 3 and gray.shape[-1] == 1:
+        gray = gray[..., 0]
+    if gray.ndim != 2 or gray.dtype.kind not in "iuf" or not math.prod(gray.shape):
         raise RefusedError(expected)
-    check_size(found.shape[1], found.shape[0], maximum_megapixels)
-    whole = np.isfinite(found).all() and (found == np.floor(found)).all()
-    if not whole or found.min() < 0 or found.max() > 255:
+    check_size(gray.shape[1], gray.shape[0], maximum_megapixels)
+    whole = np.isfinite(gray).all() and (gray == np.floor(gray)).all()
+    if not whole or gray.min() < 0 or gray.max() > 255:
         raise RefusedError("gray values have to be whole numbers of 0-255")
-    return found.astype(np.uint8)
+    return gray.astype(np.uint8)
 
 
 def _stacked(rows: npt.NDArray[Any], expected: str) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The page for one film: what it serves, what it refuses, and, in a browser, how it is used."""
+"""The page for one image: what it serves, what it refuses, and, in a browser, how it is used."""
 
 from __future__ import annotations
 
@@ -12,63 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from knee.prediction import request_limits
-from knee.prediction.answers import Answered
-from knee.prediction.films import RefusedError
-from knee.reading import prepare
-from knee.reading.canonical_image import Canonical
-from knee.serving import demo_page
+from knee.serving.application import application
 from tests import browser
 from tests import films as drawn
 from tests.serving.asgi import ask
+from tests.serving.stand_in import HOSTILE, StandIn
 
 if TYPE_CHECKING:
     from knee.prediction.answers import Answers
 
-HOSTILE = "<script>alert(1)</script>"
 BYTES = {"content-type": "application/octet-stream"}
-
-
-class StandIn:
-    """Answers without a model: by the film's mean gray value."""
-
-    def __init__(self) -> None:
-        self.model = {"name": HOSTILE, "version": "3", "backbone": "tiny"}
-        self.facts = {
-            "synthetic": True,
-            "split_protocol": "grouped",
-            "conformal": {"level": 0.9},
-        }
-
-    def answer(self, images: list[bytes], *, explain: bool) -> list[Answered]:
-        assert explain
-        try:
-            film = prepare.from_bytes(images[0], Canonical(64, "letterbox", 1.0))
-        except ValueError as reason:
-            raise RefusedError(f"image 1: {reason}") from None
-        is_unlike = bool(film.mean() > 200)
-        content = io.BytesIO()
-        Image.fromarray(np.stack([film] * 3, axis=-1)).save(content, format="PNG")
-        values = {
-            "class": HOSTILE,
-            "probabilities": {HOSTILE: 0.75, "Osteopenia": 0.2499, "Osteoporosis": 0.0001},
-            "prediction_set": [HOSTILE, "Osteopenia"],
-            "out_of_distribution": 1.5 if is_unlike else 0.25,
-            "is_out_of_distribution": is_unlike,
-            "warning": "unlike the radiographs" if is_unlike else "",
-            "notes": [],
-            "model": self.model,
-        }
-        return [Answered(values, film, content.getvalue())]
 
 
 @pytest.fixture(scope="module")
 def page() -> Any:
-    return demo_page.application(cast("Answers", StandIn()))
+    return application(cast("Answers", StandIn()))
 
 
 def test_the_page_is_self_contained_and_strict(page: Any) -> None:
@@ -77,23 +39,23 @@ def test_the_page_is_self_contained_and_strict(page: Any) -> None:
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    html = body.decode()
-    assert HOSTILE not in html
-    assert re.findall(r'(?:src|href)="(?!/|#|data:,)[^"]+"', html) == []
-    assert "style=" not in html
-    assert "research only" in html
-    assert "synthetic" in html
+    page_text = body.decode()
+    assert HOSTILE not in page_text
+    assert re.findall(r'(?:src|href)="(?!/|#|data:,)[^"]+"', page_text) == []
+    assert "style=" not in page_text
+    assert "research only" in page_text
+    assert "synthetic" in page_text
     for path, kind in (("/style.css", "text/css"), ("/script.js", "text/javascript")):
         status, headers, body = ask(page, path)
         assert (status, headers["content-type"].split(";")[0]) == (200, kind)
         assert b"http" not in body
 
 
-def test_a_film_is_answered_with_what_the_model_saw(page: Any) -> None:
-    status, _, body = ask(page, "/film", "POST", BYTES, [drawn.png(1)])
+def test_an_image_is_answered_with_what_the_model_saw(page: Any) -> None:
+    status, _, body = ask(page, "/image", "POST", BYTES, [drawn.png(1)])
     assert status == 200
     answer = json.loads(body)
-    seen = Image.open(io.BytesIO(base64.b64decode(answer["film"])))
+    seen = Image.open(io.BytesIO(base64.b64decode(answer["image"])))
     assert seen.size == (64, 64)
     assert answer["prediction_set"] == [HOSTILE, "Osteopenia"]
     assert answer["grad_cam"]
@@ -105,17 +67,17 @@ def test_a_film_is_answered_with_what_the_model_saw(page: Any) -> None:
         (400, BYTES, b""),
         (400, BYTES, b"JANE DOE"),
         (400, BYTES, drawn.png(1)[:300]),
-        (413, {**BYTES, "content-length": str(request_limits.FILM_BYTES + 1)}, b"x"),
+        (413, {**BYTES, "content-length": str(request_limits.FILE_BYTES + 1)}, b"x"),
         (415, {"content-type": "text/plain"}, b"x"),
         (415, {"content-type": "multipart/form-data"}, b"x"),
         (421, {**BYTES, "host": "elsewhere.example"}, b"x"),
         (403, {**BYTES, "origin": "http://elsewhere.example"}, b"x"),
     ],
 )
-def test_what_is_no_film_is_refused(
+def test_what_is_no_image_is_refused(
     page: Any, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    found, _, content = ask(page, "/film", "POST", headers, [body])
+    found, _, content = ask(page, "/image", "POST", headers, [body])
     assert found == status
     assert b"JANE" not in content
     assert json.loads(content)["message"]
@@ -157,8 +119,8 @@ def test_a_browser_shows_answers_warnings_and_reasons(
         shown.press("Tab")
         assert shown.value("document.activeElement.className") == "skip"
         shown.press("Tab")
-        assert shown.value(FOCUS) == "film"
-        shown.choose_file("#film", plain)
+        assert shown.value(FOCUS) == "image"
+        shown.choose_file("#image", plain)
         shown.wait(SHOWN)
         assert shown.value("document.getElementById('answer').textContent") == HOSTILE
         assert shown.value(FOCUS) == "answer"
@@ -168,9 +130,9 @@ def test_a_browser_shows_answers_warnings_and_reasons(
         shown.wait("[...document.images].every(i => i.complete && i.naturalWidth == 64)")
         assert shown.value("document.documentElement.scrollWidth") <= width
         assert shown.faults == []
-        shown.choose_file("#film", bright)
+        shown.choose_file("#image", bright)
         shown.wait("!document.getElementById('warning').hidden")
-        shown.choose_file("#film", broken)
+        shown.choose_file("#image", broken)
         shown.wait(FAILED)
         assert not shown.value(SHOWN)
         assert "truncated" in shown.value("document.getElementById('failure').textContent")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from knee.evidence.evaluation.evaluation_report import headline
+from knee.evidence.evaluation.evaluation_report import dvc_metrics
 from knee.statistics.scores import HEADLINE
 
 
@@ -16,7 +16,7 @@ def report(**changes: Any) -> dict[str, Any]:
 
 def test_figures_are_those_of_the_report_and_stand_beside_their_intervals() -> None:
     given = report()
-    shown = headline(given)
+    shown = dvc_metrics(given)
     assert {name: shown[name] for name in HEADLINE if name in shown} == {
         name: given[name] for name in HEADLINE if name in shown
     }
@@ -25,11 +25,11 @@ def test_figures_are_those_of_the_report_and_stand_beside_their_intervals() -> N
 
 
 def test_a_leaky_or_synthetic_result_says_so_in_the_table() -> None:
-    assert headline(report(leaky=True))["leaky"] is True
-    assert headline(report())["synthetic"] is True
+    assert dvc_metrics(report(leaky=True))["leaky"] is True
+    assert dvc_metrics(report())["synthetic"] is True
 
 
 def test_the_table_stays_narrow() -> None:
-    shown = headline(report())
+    shown = dvc_metrics(report())
     assert len(shown) <= 12
     assert not any(isinstance(value, dict | list) for value in shown.values())

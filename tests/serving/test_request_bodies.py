@@ -1,4 +1,4 @@
-"""Bodies of the scoring protocol: right ones pass, a refusal quotes nothing of the others."""
+"""Bodies of POST /invocations: right ones are parsed, a refusal quotes nothing of the others."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ from typing import Any
 
 import pytest
 
-from knee.prediction import request_limits
-from knee.prediction.films import RefusedError
-from knee.serving import scoring
+from knee.prediction.request_images import RefusedError
+from knee.serving import request_bodies
+
+TEXT = "aGVsbG8="
 
 
 @pytest.mark.parametrize(
-    "request_",
+    ("request_", "images", "explain"),
     [
-        {"dataframe_records": [{"image": "aGVsbG8="}]},
-        {"dataframe_records": [{"image": [[0, 255], [1, 2.0]]}]},
-        {"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": True}},
-        {"dataframe_records": [{"image": "aGVsbG8="}] * request_limits.IMAGES, "params": {}},
-        {"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": [0]}},
-        {"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="], ["aGVsbG8="]]}},
+        ({"dataframe_records": [{"image": TEXT}]}, [TEXT], False),
+        ({"dataframe_records": [{"image": [[0, 255], [1, 2.0]]}]}, [[[0, 255], [1, 2.0]]], False),
+        ({"dataframe_records": [{"image": TEXT}], "params": {"explain": True}}, [TEXT], True),
+        ({"dataframe_records": [{"image": TEXT}] * 16, "params": {}}, [TEXT] * 16, False),
+        (
+            {"dataframe_split": {"columns": ["image"], "data": [[TEXT]], "index": [0]}},
+            [TEXT],
+            False,
+        ),
+        ({"dataframe_split": {"columns": ["image"], "data": [[TEXT], ["b"]]}}, [TEXT, "b"], False),
     ],
 )
-def test_right_bodies_pass(request_: dict[str, Any]) -> None:
-    scoring.check(json.dumps(request_).encode())
+def test_right_bodies_are_parsed(
+    request_: dict[str, Any], images: list[Any], *, explain: bool
+) -> None:
+    found = request_bodies.parse(json.dumps(request_).encode())
+    assert found == request_bodies.Question(images, explain)
 
 
 RECORD = '{"dataframe_records": [{"image": %s}]}'
@@ -44,23 +52,10 @@ RECORD = '{"dataframe_records": [{"image": %s}]}'
         '{"inputs": ["aGVsbG8="]}',
         '{"instances": [{"image": "aGVsbG8="}]}',
         '{"dataframe_records": [], "dataframe_split": {}}',
-        '{"dataframe_records": []}',
         '{"dataframe_records": {"image": "JANE DOE"}}',
         '{"dataframe_records": ["JANE DOE"]}',
         '{"dataframe_records": [{}]}',
         '{"dataframe_records": [{"image": "aGVsbG8=", "name": "JANE DOE"}]}',
-        RECORD % "null",
-        RECORD % "true",
-        RECORD % "12",
-        RECORD % '""',
-        RECORD % "[]",
-        RECORD % "{}",
-        RECORD % '"\\ud800"',
-        RECORD % '"J\u00e4NE DOE"',
-        RECORD % "[[NaN]]",
-        RECORD % "[[Infinity]]",
-        RECORD % "[[-Infinity]]",
-        RECORD % "[[1e400]]",
         RECORD % f"[[{'9' * 5000}]]",
         RECORD % ("[" * 100_000 + "]" * 100_000),
         "[" * 100_000,
@@ -71,19 +66,17 @@ RECORD = '{"dataframe_records": [{"image": %s}]}'
         '{"dataframe_split": {"columns": ["image", "image"], "data": [["aGVsbG8=", "x"]]}}',
         '{"dataframe_split": {"columns": ["image"], "data": "JANE DOE"}}',
         '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8=", 1]]}}',
-        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": [[1]]}}',
-        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "index": []}}',
+        '{"dataframe_split": {"columns": ["image"], "data": [["aGVsbG8="]], "more": []}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": ["JANE DOE"]}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"JANE DOE": 1}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": "JANE DOE"}}',
         '{"dataframe_records": [{"image": "aGVsbG8="}], "params": {"explain": 1}}',
-        json.dumps({"dataframe_records": [{"image": "aGVsbG8="}] * (request_limits.IMAGES + 1)}),
     ],
     ids=lambda body: body[:40],
 )
 def test_malformed_bodies_are_refused_without_being_quoted(body: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        scoring.check(body.encode())
+        request_bodies.parse(body.encode())
     assert "JANE" not in str(caught.value)
     assert "DOE" not in str(caught.value)
     assert len(str(caught.value)) < 250
@@ -92,4 +85,4 @@ def test_malformed_bodies_are_refused_without_being_quoted(body: str) -> None:
 def test_other_encodings_are_refused() -> None:
     for encoding in ("utf-16", "utf-32", "latin-1"):
         with pytest.raises(RefusedError):
-            scoring.check((RECORD % '"J\u00e4ne"').encode(encoding))
+            request_bodies.parse((RECORD % '"J\u00e4ne"').encode(encoding))

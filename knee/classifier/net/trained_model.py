@@ -1,0 +1,125 @@
+"""A trained model's folder, read and checked, for every command that uses a model.
+
+Keras is imported where the net is loaded: a record can be read without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from knee.evidence.evaluation.json_contents import TrainingRecord
+from knee.evidence.uncertainty import prediction_limits
+from knee.evidence.uncertainty.prediction_limits import PredictionLimits
+from knee.reading.canonical_image import Canonical
+from knee.storage import provenance
+from knee.storage.artifacts import ArtifactError
+from knee.storage.json_files import read_json
+
+if TYPE_CHECKING:
+    import keras
+
+NEEDED: Final = (
+    "backbone",
+    "classes",
+    "model_sha256",
+    "preprocessing",
+    "split_protocol",
+    "synthetic",
+)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model's folder, read and checked; the net in it is left to an engine, or `load`.
+
+    Attributes:
+        folder: holds model.keras, training.json and, of a model that has one, novelty.npz.
+        name: of the registered model, or the folder as the user named it.
+        version: of the registered model; "" for a folder.
+        training: content of training.json.
+        canonical: how an image file becomes the net's input.
+        limits: the model's uncertainty.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    training: TrainingRecord
+    canonical: Canonical
+    limits: PredictionLimits
+
+    @classmethod
+    def read(
+        cls, folder: Path, name: str = "", version: str = "", maximum_megapixels: float = 64.0
+    ) -> TrainedModel:
+        """Read what the stage train wrote to `folder`, or a copy of it.
+
+        Args:
+            folder: of the model.
+            name: of the registered model, or what the user calls the folder.
+            version: of the registered model.
+            maximum_megapixels: larger images are refused unread.
+
+        Raises:
+            ArtifactError: a file is missing, damaged, or not the recorded one.
+        """
+        file = folder / "training.json"
+        training = cast(TrainingRecord, read_json(file, NEEDED))
+        try:
+            canonical = Canonical(
+                **training["preprocessing"], maximum_megapixels=maximum_megapixels
+            )
+        except TypeError as error:
+            raise ArtifactError(
+                f"{file}: preprocessing has other keys than this version's: train the model again"
+            ) from error
+        limits = prediction_limits.read(folder, training)
+        return cls(folder, name, version, training, canonical, limits)
+
+    @property
+    def net(self) -> Path:
+        """The .keras file; its SHA-256 has to be training["model_sha256"]."""
+        return self.folder / "model.keras"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the probabilities."""
+        return tuple(self.training["classes"])
+
+    def check_origin(
+        self, backbone: str, class_names: Sequence[str], *, records: Path, split: Path
+    ) -> None:
+        """Check that the training was of this backbone and on the present data.
+
+        Args:
+            backbone: whose it has to be.
+            class_names: the records' classes.
+            records: the records table's file.
+            split: the split table's file.
+
+        Raises:
+            ArtifactError: it was of another backbone, data or split.
+        """
+        expected = {
+            "backbone": backbone,
+            "classes": list(class_names),
+            "data_fingerprint": provenance.fingerprint(records),
+            "split_fingerprint": provenance.fingerprint(split),
+        }
+        file = self.folder / "training.json"
+        training = read_json(file, ("best_epoch", *expected))
+        for name, value in expected.items():
+            if training[name] != value:
+                raise ArtifactError(
+                    f"{file}: {name} is {training[name]}, here it is {value}: "
+                    "run `dvc repro` to train on the present data"
+                )
+
+    def load(self) -> keras.Model:
+        """Load the net; `ArtifactError` where it is missing or not the recorded one."""
+        from knee.classifier.net import saved  # Keras
+
+        return saved.load_model(self.net, self.training["model_sha256"])

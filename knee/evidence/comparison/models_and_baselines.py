@@ -1,0 +1,317 @@
+"""Models beside baselines on the same records: read, fitted, and compared.
+
+A baseline is fitted anew wherever a model was: to the training subset, or to the records outside
+each fold, with the folds that the models' own tables name. So every pair is of the same records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from knee.audit import shortcuts
+from knee.audit.shortcuts import Fitted, Shortcut
+from knee.evidence.evaluation import predictions
+from knee.evidence.evaluation.predictions import read_predictions
+from knee.splits.cross_validation import with_head
+from knee.statistics import paired_comparison, scores
+from knee.statistics.bootstrap import Bootstrap
+from knee.statistics.paired_comparison import MODEL, SHORTCUT, NamedPredictions
+from knee.storage.arrays import Features, Floats, Images, Integers
+from knee.storage.artifacts import ArtifactError, read_bytes
+from knee.storage.json_files import read_json
+
+CROSS_VALIDATION: Final = ("record", "group", "origin", "repeat", "fold", "class_index")
+TEST: Final = ("record", "group", "subset", "class_index")
+PROBES: Final = ("linear probe on", "nearest neighbour by")  # a backbone's features
+AVERAGE: Final = "average of the backbones"
+INVERSE_PENALTY: Final = 0.01  # scikit-learn's C, on standardised features
+ROWS_AT_ONCE: Final = 256  # feature maps held in memory
+
+Tables = Mapping[str, pd.DataFrame]  # predictions, by model
+
+
+@dataclasses.dataclass(frozen=True)
+class Baselines:
+    """Shortcuts, and probes of features, of all used records.
+
+    Attributes:
+        records: used rows of the records table, indexed 0 to n - 1.
+        shortcuts: by name, with features in the order of `records`.
+    """
+
+    records: pd.DataFrame
+    shortcuts: Mapping[str, Shortcut]
+
+    def rows(self, records: pd.Series[int]) -> Integers:
+        """Return the rows (n,) of record numbers; `ArtifactError` where one is not used."""
+        found: Integers = pd.Index(self.records["record"]).get_indexer(records)
+        if (found < 0).any():
+            number = records.iloc[int(np.argmin(found))]
+            raise ArtifactError(
+                f"record {number} has predictions, but is not used: run `dvc repro`"
+            )
+        return found
+
+    def predictions(
+        self, predict: Callable[[Shortcut], Sequence[Integers]], classes: int
+    ) -> list[NamedPredictions]:
+        """Return those of each baseline; `predict` gives its class indices of each repeat."""
+        return [
+            NamedPredictions(
+                name,
+                "probe" if name.startswith(PROBES) else SHORTCUT,
+                tuple(scores.certain(guessed, classes) for guessed in predict(shortcut)),
+            )
+            for name, shortcut in self.shortcuts.items()
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonData:
+    """Predictions of models and baselines on the same records.
+
+    Attributes:
+        truth: int (records,), class indices.
+        groups: (records,) what is drawn together.
+        origins: (records,) where each comes from, "" if unknown.
+        compared: the predictions.
+    """
+
+    truth: Integers
+    groups: Integers
+    origins: npt.NDArray[np.object_]
+    compared: list[NamedPredictions]
+
+    def within(self, origin: str) -> ComparisonData:
+        """Return the evidence of the records of one origin."""
+        rows = self.origins == origin
+        compared = [
+            dataclasses.replace(one, repeats=tuple(part[rows] for part in one.repeats))
+            for one in self.compared
+        ]
+        return ComparisonData(self.truth[rows], self.groups[rows], self.origins[rows], compared)
+
+    def with_average(self, names: Collection[str]) -> ComparisonData:
+        """Return the same and, after its models, the mean probabilities of those called `names`.
+
+        It is a model like them, of predictions that exist already; one alone gets no average.
+        """
+        averaged = [one for one in self.compared if one.kind == MODEL and one.name in names]
+        if len(averaged) < 2:
+            return self
+        together = zip(*(one.repeats for one in averaged), strict=True)
+        mean = NamedPredictions(AVERAGE, MODEL, tuple(np.mean(p, axis=0) for p in together))
+        ordered = sorted([*self.compared, mean], key=lambda one: one.kind != MODEL)
+        return dataclasses.replace(self, compared=ordered)
+
+
+def read_out_of_fold(
+    metrics: Path, backbones: Sequence[str], also: Mapping[str, Path]
+) -> dict[str, pd.DataFrame] | str:
+    """Read the out-of-fold predictions of each backbone, of its other heads, and of `also`.
+
+    Returns:
+        The tables by model; or why there are none, where a backbone was not cross-validated.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    files = {name: metrics / name / "out_of_fold.csv" for name in backbones} | dict(also)
+    tables = {name: read_predictions(read_bytes(file)) for name, file in files.items()}
+    for name in backbones:
+        path = metrics / name / "heads_out_of_fold.csv"
+        heads = read_predictions(read_bytes(path))
+        if "head" not in heads:
+            raise ArtifactError(f"{path} has no column head: run `dvc repro`")
+        parts = heads.groupby("head", sort=False)
+        tables |= {with_head(name, str(head)): part for head, part in parts}
+    for name in backbones:
+        if tables[name].empty:
+            facts = read_json(metrics / name / "cross_validation.json", ("reason",))
+            return f"{name} was not cross-validated: {facts['reason']}"
+    return tables
+
+
+def averaged_over_positions(
+    take: Callable[[Integers, Integers], Features], rows: Integers
+) -> Images:
+    """Return feature maps of the images themselves, averaged over positions: (rows, channels).
+
+    Args:
+        take: gives the maps (n, height, width, channels) of n views and rows.
+        rows: of the images.
+    """
+    parts = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        chosen = rows[start : start + ROWS_AT_ONCE]
+        values = take(np.zeros_like(chosen), chosen).astype(np.float32)
+        parts.append(values.reshape(len(chosen), -1, values.shape[-1]).mean(axis=1))
+    return np.concatenate(parts)
+
+
+def probes(averaged: Mapping[str, Features]) -> dict[str, Shortcut]:
+    """Return a linear probe and the nearest neighbour on each backbone's averaged feature map.
+
+    Args:
+        averaged: float (records, channels), by backbone.
+    """
+    found = {}
+    for name, features in averaged.items():
+        found[f"{PROBES[0]} {name}"] = Shortcut(features, linear_probe)
+        length = np.linalg.norm(features, axis=1, keepdims=True)
+        direction = features / np.where(length > 0, length, 1)
+        found[f"{PROBES[1]} {name}"] = Shortcut(direction, shortcuts.nearest_neighbour)
+    return found
+
+
+def linear_probe(train: Features, test: Features) -> Fitted:
+    """Fit regularised logistic regression to standardised features, classes weighing alike."""
+    from sklearn.linear_model import LogisticRegression
+
+    spread = train.std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    seen, unseen = ((part - train.mean(axis=0)) / spread for part in (train, test))
+
+    def guess(labels: Integers) -> Integers:
+        if len(np.unique(labels)) < 2:
+            return np.full(len(test), labels[0], np.int64)
+        model = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=1000)
+        return np.asarray(model.fit(seen, labels).predict(unseen), np.int64)
+
+    return guess
+
+
+def cross_validated(tables: Tables, baselines: Baselines) -> ComparisonData:
+    """Set models' out-of-fold predictions beside baselines fitted in the same folds.
+
+    Args:
+        tables: by model, one row a record and repeat: `CROSS_VALIDATION` and probabilities.
+        baselines: of all records that the tables name.
+
+    Raises:
+        ArtifactError: a table lacks a column, or is of other records or folds than the first.
+    """
+    ordered = {
+        name: _ordered(table, name, CROSS_VALIDATION, ["repeat", "record"])
+        for name, table in tables.items()
+    }
+    _check_same(ordered, ["repeat", "record", "fold", "class_index"], "cross-validations")
+    first = next(iter(ordered.values()))
+    parts = [part.reset_index(drop=True) for _, part in first.groupby("repeat", sort=True)]
+    truth = parts[0]["class_index"].to_numpy(np.int64)
+    rows = baselines.rows(parts[0]["record"])
+
+    def predict(baseline: Shortcut) -> list[Integers]:
+        folds = [part["fold"].to_numpy(np.int64) for part in parts]
+        return [_out_of_fold(baseline, rows, truth, fold) for fold in folds]
+
+    classes = len(predictions.predicted_classes(first))
+    return ComparisonData(
+        truth,
+        parts[0]["group"].to_numpy(np.int64),
+        parts[0]["origin"].fillna("").to_numpy(object),
+        [*_models(ordered, len(parts)), *baselines.predictions(predict, classes)],
+    )
+
+
+def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> ComparisonData:
+    """Set models' test predictions beside baselines fitted to the training subset.
+
+    Args:
+        tables: by model, predictions with the columns `TEST` and probabilities.
+        baselines: of train and test records.
+        split: the split table, which names the training subset.
+
+    Raises:
+        ArtifactError: a table lacks a column, or is of other records than the first.
+    """
+    ordered = {
+        name: _ordered(table[table["subset"] == "test"], name, TEST, ["record"])
+        for name, table in tables.items()
+    }
+    _check_same(ordered, ["record", "class_index"], "test predictions")
+    first = next(iter(ordered.values()))
+    training = split.loc[split["subset"] == "train", "record"]
+    train = np.flatnonzero(baselines.records["record"].isin(training))
+    labels = baselines.records["class_index"].to_numpy(np.int64)[train]
+    test = baselines.rows(first["record"])
+
+    def predict(baseline: Shortcut) -> list[Integers]:
+        return [baseline.learner(baseline.features[train], baseline.features[test])(labels)]
+
+    classes = len(predictions.predicted_classes(first))
+    return ComparisonData(
+        first["class_index"].to_numpy(np.int64),
+        first["group"].to_numpy(np.int64),
+        baselines.records["origin"].to_numpy(object)[test],
+        [*_models(ordered, 1), *baselines.predictions(predict, classes)],
+    )
+
+
+def compare(
+    evidence: ComparisonData, metric: str, bootstrap: Bootstrap, minimum_origin_groups: int
+) -> dict[str, Any]:
+    """Compare all predictions, overall and within each origin that has groups enough.
+
+    Returns:
+        overall, and within.<origin>: `paired_comparison.compare`, with best_shortcut.
+    """
+    within = {}
+    for origin in sorted(set(evidence.origins)):
+        part = evidence.within(origin)
+        enough = len(np.unique(part.groups)) >= minimum_origin_groups
+        if len(part.truth) < len(evidence.truth) and enough and len(np.unique(part.truth)) > 1:
+            within[str(origin)] = _compared(part, metric, bootstrap)
+    return {"overall": _compared(evidence, metric, bootstrap), "within": within}
+
+
+def _compared(evidence: ComparisonData, metric: str, bootstrap: Bootstrap) -> dict[str, Any]:
+    part = paired_comparison.compare(
+        evidence.truth, evidence.groups, evidence.compared, metric, bootstrap
+    )
+    best = paired_comparison.best_shortcuts(part, metric, bootstrap.level)
+    return {**part, "best_shortcut": best}
+
+
+def _ordered(table: pd.DataFrame, name: str, needed: Sequence[str], by: list[str]) -> pd.DataFrame:
+    predictions.check_columns(table, needed, f" of {name}")
+    return table.sort_values(by).reset_index(drop=True)
+
+
+def _check_same(tables: Tables, keys: list[str], what: str) -> None:
+    (first_name, first), *others = tables.items()
+    for name, table in others:
+        if not first[keys].equals(table[keys]):
+            raise ArtifactError(
+                f"the {what} of {first_name} and {name} are not of the same records"
+                f"{' and folds' if 'fold' in keys else ''}: run `dvc repro` for both"
+            )
+
+
+def _models(tables: Tables, repeats: int) -> list[NamedPredictions]:
+    found = []
+    for name, table in tables.items():
+        classes = predictions.predicted_classes(table)
+        values: Floats = scores.checked(
+            table["class_index"].to_numpy(), predictions.probabilities_of(table, classes)
+        )
+        found.append(NamedPredictions(name, MODEL, tuple(np.split(values, repeats))))
+    return found
+
+
+def _out_of_fold(baseline: Shortcut, rows: Integers, truth: Integers, fold: Integers) -> Integers:
+    """Class indices (records,), each by a learner that has not seen the record's fold."""
+    found = np.empty(len(rows), np.int64)
+    for number in np.unique(fold):
+        inside = fold == number
+        features = baseline.features
+        learner = baseline.learner(features[rows[~inside]], features[rows[inside]])
+        found[inside] = learner(truth[~inside])
+    return found

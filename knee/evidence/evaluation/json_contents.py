@@ -1,0 +1,103 @@
+"""Contents of the JSON files that later stages read, key by key.
+
+Not every key is listed: figures have their names in `scores.HEADLINE`, and are None where they are
+not defined.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from knee.statistics.bootstrap import Interval
+
+
+class Preprocessing(TypedDict):
+    """Preprocessing of a training's images; fit: letterbox | squash | crop."""
+
+    side_pixels: int
+    fit: Any
+    crop_borders: bool
+
+
+class TrainingRecord(TypedDict, total=False):
+    """training.json: what a training was made from, and the uncertainty of its model."""
+
+    backbone: str
+    best_epoch: int
+    classes: list[str]
+    data: str
+    data_fingerprint: str  # SHA-256 of the records table
+    execution: str
+    model_sha256: str
+    parameters: dict[str, Any]  # flat, dotted keys
+    preprocessing: Preprocessing
+    split_fingerprint: str  # SHA-256 of the split table
+    split_protocol: str  # grouped | official | random
+    synthetic: bool
+    temperature: float
+    calibration: dict[str, Any]
+    conformal: dict[str, Any]
+    novelty: dict[str, Any]
+
+
+class SplitMetrics(TypedDict):
+    """The keys that are read from split.json."""
+
+    protocol: str
+    leaky: bool
+    leakage: float
+
+
+class EvaluationReport(TypedDict, total=False):
+    """test.json, and the figures that cross_validation.json has in common with it."""
+
+    backbone: str
+    synthetic: bool
+    split_protocol: str
+    leaky: bool
+    leakage: float
+    records: int
+    groups: int
+    accuracy: float | None
+    macro_f1: float | None
+    expected_calibration_error: float | None
+    confidence_interval: dict[str, Interval]  # by figure
+    per_class: dict[str, dict[str, Any]]  # precision, recall, f1, support by class
+    calibration: dict[str, Any]
+    conformal: dict[str, Any] | None
+    out_of_distribution: dict[str, Any] | None
+
+
+class ComparisonReport(TypedDict):
+    """comparison.json; evidence.<cross_validation | test> as in `models_and_baselines`."""
+
+    synthetic: bool
+    split_protocol: str
+    leaky: bool
+    metric: str
+    evidence: dict[str, dict[str, Any]]
+
+
+class Leakage(TypedDict):
+    """Shares, 0-1, of test images with a relative in training, by the split."""
+
+    random: float | None  # the published protocol; None where a class is too small for it
+    in_use: float
+
+
+class AuditFacts(TypedDict, total=False):
+    """The keys that are read from audit.json and shortcuts.json."""
+
+    synthetic: bool
+    split_protocol: str
+    records: int
+    used: int
+    quarantined: int
+    rejected: int
+    pictures: int
+    conflicting_pictures: int
+    copies: dict[str, int]
+    leakage: Leakage
+    chance: float
+    alarms: list[str]
+    shortcuts: dict[str, dict[str, Any]]

@@ -1,0 +1,29 @@
+"""Names and texts from users and files as messages show them: short, listed, on one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return `text` with at most `longest` characters, the last an ellipsis if it was cut."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def printable(text: str, instead: str = "?") -> str:
+    """Return `text` with `instead` for every control character."""
+    return "".join(letter if letter.isprintable() else instead for letter in text)
+
+
+def quoted(text: str, longest: int = 80) -> str:
+    """Return `text` shortened and in quotation marks, with control characters escaped."""
+    return repr(shortened(text, longest))
+
+
+def listed(names: Sequence[object], most: int = 8, total: int | None = None) -> str:
+    """Return the first `most` of `names` and how many more there are: "a, b and 3 more".
+
+    `total` is the number of all names, where `names` are the first of them only.
+    """
+    more = (len(names) if total is None else total) - min(most, len(names))
+    return ", ".join(map(str, names[:most])) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,184 @@
+"""The ASGI application of a trained model: predictions as JSON, and a page for one image.
+
+It answers this machine's own host names alone. Images are decoded in memory, and neither written
+nor logged; a refusal is {"error": STATUS, "message": "..."} and never quotes its request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from knee.drawing import html
+from knee.prediction import request_limits
+from knee.prediction.answers import Answered, Answers, notes
+from knee.prediction.request_images import RefusedError
+from knee.serving import request_bodies
+from knee.storage.arrays import Pixels
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+LOCAL_NAMES: Final = frozenset(("127.0.0.1", "localhost", "::1"))
+HEADERS: Final = {  # of every response
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+logger = logging.getLogger(__name__)
+
+
+def application(answers: Answers) -> ASGIApp:
+    """Return the application that serves `answers`; docs/serving.md describes its addresses."""
+
+    async def invocations(request: Request) -> Response:
+        body = await request_bodies.read(request, "application/json", request_limits.BODY_BYTES)
+        question = await asyncio.to_thread(request_bodies.parse, body)
+        answered = await _answered(answers, question.images, explain=question.explain)
+        return JSONResponse({"predictions": [each.as_json() for each in answered]})
+
+    async def image(request: Request) -> Response:
+        content = await request_bodies.read(
+            request, "application/octet-stream", request_limits.FILE_BYTES
+        )
+        try:
+            (answered,) = await _answered(answers, [content], explain=True)
+        except RefusedError as reason:
+            raise RefusedError(str(reason).removeprefix("image 1: ")) from None
+        return JSONResponse({**answered.as_json(), "image": _png(answered.pixels)})
+
+    healthy = _fixed('{"status": "ok"}', "application/json")
+    routes = [
+        Route("/ping", healthy),
+        Route("/health", healthy),
+        Route("/version", _fixed(json.dumps(answers.model), "application/json")),
+        Route("/invocations", invocations, methods=["POST"]),
+        Route("/", _fixed(_page(answers), "text/html")),
+        Route("/style.css", _fixed(_file("style.css"), "text/css")),
+        Route("/script.js", _fixed(_file("script.js"), "text/javascript")),
+        Route("/image", image, methods=["POST"]),
+    ]
+    handlers = dict.fromkeys((HTTPException, RefusedError, Exception), _refusal)
+    inner = Starlette(routes=routes, exception_handlers=handlers)
+    inner.router.redirect_slashes = False
+    return LocalOnly(inner)
+
+
+class LocalOnly:
+    """Middleware: answer this machine's host names and pages alone; set the headers of all answers.
+
+    Another page must not reach the server through its reader's browser, also not by a name of its
+    own that leads to this machine.
+    """
+
+    def __init__(self, inner: ASGIApp) -> None:
+        """Put it in front of `inner`."""
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        foreign = _foreign(Headers(scope=scope))
+        try:
+            await (foreign or self._inner)(scope, receive, send_with_headers)
+        except Exception as error:  # answered with 500 already; what it says stays unsaid
+            logger.error("no answer: %s", type(error).__name__)
+
+
+def _foreign(headers: Headers) -> Response | None:
+    """Return the refusal of a request that names another server; None for any other."""
+    hosts = [_host_name(f"//{host}") for host in headers.getlist("host")]
+    if len(hosts) != 1 or hosts[0] not in LOCAL_NAMES:
+        return _error(421, "this server answers under localhost alone")
+    if not {_host_name(origin) for origin in headers.getlist("origin")} <= LOCAL_NAMES:
+        return _error(403, "pages of other servers may not ask this one")
+    return None
+
+
+def _host_name(address: str) -> str:
+    """Return the host name in an address, without its port; "" if there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _answered(answers: Answers, images: Sequence[object], *, explain: bool) -> list[Answered]:
+    """Answer in a thread, within `request_limits.ANSWER_SECONDS`."""
+    try:
+        async with asyncio.timeout(request_limits.ANSWER_SECONDS):
+            return await asyncio.to_thread(answers.answer, images, explain=explain)
+    except TimeoutError:
+        raise HTTPException(504, "the answer took too long") from None
+
+
+def _refusal(_request: Request, error: Exception) -> Response:
+    if isinstance(error, RefusedError):
+        return _error(400, str(error))
+    if isinstance(error, HTTPException):
+        return _error(error.status_code, error.detail, error.headers)
+    return _error(500, "the server failed; its log says why")
+
+
+def _error(status: int, message: str, headers: Any = None) -> Response:
+    return JSONResponse({"error": status, "message": message}, status, headers)
+
+
+def _fixed(content: str, media_type: str) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        await request_bodies.read(request)  # there must be none
+        return Response(content, media_type=media_type)
+
+    return answer
+
+
+def _page(answers: Answers) -> str:
+    level = answers.training.get("conformal", {}).get("level")
+    return html.render(
+        "serving/page/index.html",
+        **answers.model,
+        notes=notes(answers.training),
+        level=f"{100 * level:g}" if level else "",
+        largest_bytes=request_limits.FILE_BYTES,
+    )
+
+
+def _file(name: str) -> str:
+    return (resources.files("knee.serving") / "page" / name).read_text(encoding="utf-8")
+
+
+def _png(pixels: Pixels) -> str:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG")
+    return base64.b64encode(content.getvalue()).decode("ascii")
