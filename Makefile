@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
+.PHONY: help setup repro test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,9 +31,18 @@ repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m knee.run.dvc_notes
 	dvc repro
 
+# Linters and types are checked beside the tests, and tell at the end what they found.
+test: setup ## linters, types and all tests, side by side
+	@said=$$(mktemp); $(MAKE) --no-print-directory --old-file=setup lint >"$$said" 2>&1 & lint=$$!; \
+	$(MAKE) --no-print-directory --old-file=setup unit; tests=$$?; \
+	wait $$lint; lint=$$?; cat "$$said"; rm -f "$$said"; \
+	test $$tests -eq 0 || echo "make test: the tests failed" >&2; \
+	test $$lint -eq 0 || echo "make test: the linters failed" >&2; \
+	test $$tests -eq 0 -a $$lint -eq 0
+
 # Two files at a time, in their order: most of the time goes into starts of Python, which use one core,
-# and the few long tests must not come last.
-test: lint ## linters, types and all tests
+# and the few long tests must not come last. What a run makes once is shared by both (tests/shared.py).
+unit: setup ## all tests alone
 	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## linters and types alone

@@ -1,32 +1,25 @@
-"""A copy of the project that runs its whole pipeline in seconds."""
+"""Copies of the project that run its whole pipeline in seconds."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from benchmarks.reliability.victim import TINY
+from tests.shared import made_once
+from tests.tracking.runs import empty_store
+
 ROOT = Path(__file__).parents[1]
-CODE = ("stages", "conf", "dvc.yaml", ".dvcignore", ".gitignore")
-TINY = (
-    "sample.patients=45",
-    "sample.size_pixels=96",
-    "ingest.image_size_pixels=32",
-    "train.epochs=1",
-    "model=mobilenet",
-    "split.folds=3",
-    "validate.minimum_images_per_class=3",
-    "validate.maximum_rejected_share=0.2",
-    "evaluate.bootstrap_draws=20",
-    "explain.images=3",
-    "explain.bootstrap_draws=20",
-    "compare.bootstrap_draws=20",
-    "register.minimum_probability=0",  # of nets that have learned nothing
-    "register.maximum_calibration_error=1",
-)
+CODE = ("stages", "knee", "conf", "dvc.yaml", "pyproject.toml", ".dvcignore", ".gitignore")
+FIGURES = ("metrics/mobilenet/test.json", "metrics/mobilenet/history.csv", "data/records.csv")
 
 
 class Project:
@@ -34,18 +27,6 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in CODE:
-            source, target = ROOT / name, folder / name
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy2(source, target)
-        self.run("git", "init", "-q")
-        self.dvc("init", "-q")
-        shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-        shutil.copy2(ROOT / "params.yaml", folder / "params.yaml")
-        self.run("git", "add", "-A")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -92,10 +73,18 @@ class Project:
         """A DVC command in the project."""
         return self.run(sys.executable, "-m", "dvc", *arguments)
 
-    def experiment(self, *overrides: str, where: str = "") -> str:
-        """An experiment with the tiny settings, in the workspace, or with `--temp` in a copy."""
+    def commit(self) -> None:
+        """Everything, to git."""
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "so far")
+
+    def experiment(self, *overrides: str, where: str = "", target: str = "") -> str:
+        """An experiment with the tiny settings, in the workspace, or with `--temp` in a copy.
+
+        It ends with the stage `target` where one is named.
+        """
         flags = [word for override in (*TINY, *overrides) for word in ("-S", override)]
-        return self.dvc("exp", "run", *([where] if where else []), *flags)
+        return self.dvc("exp", "run", *filter(None, (where, *flags, target)))
 
     def parameters(self, *overrides: str) -> None:
         """Write params.yaml with the tiny settings, for `dvc repro`."""
@@ -106,7 +95,84 @@ class Project:
             text = OmegaConf.to_yaml(compose("config", overrides=[*TINY, *overrides]), resolve=True)
         (self.folder / "params.yaml").write_text(text, encoding="utf-8")
 
+    def run_in_one_process(self, *overrides: str) -> str:
+        """All stages with the tiny settings, without a process for each; what they print."""
+        self.parameters(*overrides)
+        return self.run(sys.executable, str(ROOT / "tests" / "in_one_process.py"))
+
+    def forget(self, *targets: str) -> None:
+        """Remove the outputs of stages, so that DVC can restore none of them: they have to run."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text(encoding="utf-8"))
+        cache = self.folder / ".dvc" / "cache" / "files" / "md5"
+        for out in [out for target in targets for out in lock["stages"][target]["outs"]]:
+            (cache / out["md5"][:2] / out["md5"][2:]).unlink(missing_ok=True)
+            path = self.folder / out["path"]
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def json(self, path: str) -> dict[str, object]:
         """A JSON object of the project."""
         values: dict[str, object] = json.loads((self.folder / path).read_text(encoding="utf-8"))
         return values
+
+    def figures(self) -> list[bytes]:
+        """What has to be the same after every run of the tiny pipeline."""
+        return [(self.folder / name).read_bytes() for name in FIGURES]
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Status and execution of each MLflow run."""
+        query = (
+            "select status, value from runs join tags on tags.run_uuid = runs.run_uuid "
+            "where key = 'execution' and lifecycle_stage = 'active'"
+        )
+        with contextlib.closing(sqlite3.connect(self.folder / "mlflow.db")) as store:
+            return list(store.execute(query))
+
+
+def new_project(folder: Path, base: Path) -> Project:
+    """The project's code in `folder`, in which nothing has run; `base` is pytest's folder."""
+    for name in CODE:
+        source, target = ROOT / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    made = Project(folder)
+    made.run("git", "init", "-q")
+    made.dvc("init", "-q")
+    shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    shutil.copy2(ROOT / "params.yaml", folder / "params.yaml")
+    shutil.copy2(empty_store(base), folder / "mlflow.db")
+    made.commit()
+    return made
+
+
+def finished_project(base: Path) -> Project:
+    """The one project of a test run in which the tiny pipeline has run: for copies, and to read."""
+
+    def make(folder: Path) -> None:
+        made = new_project(folder, base)
+        made.run_in_one_process()
+        made.commit()
+
+    return Project(made_once(base, "finished_project", make))
+
+
+def copied(project: Project, folder: Path) -> Project:
+    """A copy of `project` in the new `folder`, with git, caches and tracked runs."""
+    hidden = shutil.ignore_patterns("site_cache")  # DVC makes one for each place
+    shutil.copytree(project.folder, folder, ignore=hidden, symlinks=True)
+    _move_store(folder / "mlflow.db", str(project.folder), str(folder))
+    return Project(folder)
+
+
+def _move_store(file: Path, old: str, new: str) -> None:
+    """MLflow notes absolute paths of artifacts."""
+    with contextlib.closing(sqlite3.connect(file)) as store, store:
+        tables = store.execute("select name from sqlite_master where type = 'table'").fetchall()
+        for (table,) in tables:
+            for column in store.execute(f'pragma table_info("{table}")').fetchall():
+                name = f'"{column[1]}"'
+                store.execute(
+                    f'update "{table}" set {name} = replace({name}, ?, ?) where instr({name}, ?)',
+                    (old, new, old),
+                )

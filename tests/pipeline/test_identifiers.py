@@ -10,7 +10,7 @@ import pytest
 
 from knee.records.records_table import read_records
 from tests.films import film
-from tests.project import Project
+from tests.project import new_project
 from tests.reading.dicom_files import dicom
 
 CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
@@ -44,10 +44,12 @@ def write_films(folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom about what is planted
-def test_planted_identifiers_are_in_no_output_log_or_run(tmp_path: Path) -> None:
+def test_planted_identifiers_are_in_no_output_log_or_run(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     write_films(tmp_path / "films")
-    project = Project(tmp_path / "project")
-    said = project.experiment(
+    project = new_project(tmp_path / "project", tmp_path_factory.getbasetemp())
+    said = project.run_in_one_process(
         "data=folder", f"data.path={tmp_path / 'films'}", "train=from_scratch"
     )
     registered = project.json("reports/registration.json")

@@ -141,11 +141,19 @@ def test_only_params_reads_params_yaml() -> None:
     assert set(readers) == {"parameters.py", "publishing.py"}  # the second reads dvc.lock
 
 
-@pytest.mark.parametrize("stage", LIGHT)
-def test_a_light_stage_starts_without_heavy_packages(stage: str) -> None:
-    program = f"import sys, stages.{stage}; print(*sys.modules, sep='\\n')"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    loaded = set(done.stdout.split())
-    assert not loaded & (HEAVY | {"great_expectations", "sklearn", "matplotlib"})
+ONE_AFTER_ANOTHER = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(f"stages.{name}")
+    print(name, *sys.modules)
+"""
+
+
+def test_light_stages_start_without_heavy_packages() -> None:
+    """Imported one after another by one process: the first that loads too much is named."""
+    command = [sys.executable, "-c", ONE_AFTER_ANOTHER, *LIGHT]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line.split()[0]: {*line.split()[1:]} for line in done.stdout.splitlines()}
+    heavy = HEAVY | {"great_expectations", "sklearn", "matplotlib"}
+    assert list(loaded) == list(LIGHT)
+    assert [name for name in LIGHT if loaded[name] & heavy] == []

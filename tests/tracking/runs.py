@@ -12,6 +12,7 @@ import pytest
 
 from knee import tracking
 from knee.tracking import store
+from tests.shared import made_once
 
 EXECUTION = "0123456789abcdef"
 FACTS = {
@@ -30,13 +31,20 @@ FACTS = {
 
 
 @functools.cache
-def empty_store(folder: Path) -> Path:
-    """An initialised SQLite store; creating its tables takes seconds, copying it nothing."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DVC_ROOT", str(folder))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        store.connect()
-    return folder / "mlflow.db"
+def empty_store(base: Path) -> Path:
+    """An initialised SQLite store; creating its tables takes seconds, copying it nothing.
+
+    `base` is pytest's base folder.
+    """
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DVC_ROOT", str(folder))
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            store.connect()
+
+    return made_once(base, "empty_store", make) / "mlflow.db"
 
 
 def write_training(folder: Path, **changes: Any) -> tuple[Path, Path]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -20,75 +22,105 @@ from keras import layers
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from pathlib import Path
-from knee.classifier.features import feature_source
+from knee.classifier.features import engines, feature_source
 from knee.classifier.net import devices, saved
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
 
-folder, count = Path(sys.argv[1]), int(sys.argv[2])
 random = np.random.default_rng(0)
 values = random.normal(size=(1, 45, 2, 2, 6)).astype(np.float16)
 classes = (np.arange(45) % 3).astype(np.int64)
 values[0, :, :, :, 0] += 2 * classes[:, None, None]
-devices.make_deterministic(1)
-plan = fit.Optimisation(epochs=3, batch_size=8, learning_rate=0.01)
-chosen = devices.strategy(count, kind="CPU")
-with chosen.scope():
-    pixels = keras.Input((2, 2, 6))
-    hidden = layers.Dense(8, activation="relu")(layers.Flatten()(pixels))
-    model = keras.Model(pixels, layers.Dense(3, activation="softmax")(hidden))
-    fit.compile_model(model, plan)
 source = feature_source.Source(values, pixels=False)
+images = random.integers(0, 256, (11, 8, 8), np.uint8)
 rows = np.arange(45)
 train, held_out = slice(0, 33), slice(33, 44)
 data = fit.TrainingData(
     source, fit.Subset(rows[train], classes[train]), fit.Subset(rows[held_out], classes[held_out]),
     classes=3, class_weights=np.ones(3, np.float32),
 )
-state = Checkpoints(folder / "checkpoints", "key")
-progress = fit.fit(model, data, plan, inputs.Augmentation(), state)
-held = inputs.padded_batches(source, rows[33:44], 8)
-predicted = model.predict(held, verbose=0)[:11]
-saved.save_model(model, folder / "model.keras")
-print(json.dumps({
-    "replicas": chosen.num_replicas_in_sync,
-    "loss": [row["loss"] for row in progress.history],
-    "val_loss": [row["val_loss"] for row in progress.history],
-    "predicted": np.asarray(predicted).tolist(),
-}))
+
+def trained(chosen, folder):
+    devices.make_deterministic(1)
+    plan = fit.Optimisation(epochs=3, batch_size=8, learning_rate=0.01)
+    with chosen.scope():
+        pixels = keras.Input((2, 2, 6))
+        hidden = layers.Dense(8, activation="relu")(layers.Flatten()(pixels))
+        model = keras.Model(pixels, layers.Dense(3, activation="softmax")(hidden))
+        fit.compile_model(model, plan)
+    state = Checkpoints(folder / "checkpoints", "key")
+    progress = fit.fit(model, data, plan, inputs.Augmentation(), state)
+    held = inputs.padded_batches(source, rows[33:44], 8)
+    predicted = model.predict(held, verbose=0)[:11]
+    saved.save_model(model, folder / "model.keras")
+    return {
+        "loss": [row["loss"] for row in progress.history],
+        "val_loss": [row["val_loss"] for row in progress.history],
+        "predicted": np.asarray(predicted).tolist(),
+    }
+
+def embedded(chosen):
+    with chosen.scope():
+        inputs = keras.Input((8, 8, 1))
+        kernel = keras.initializers.GlorotUniform(seed=3)
+        model = keras.Model(inputs, keras.layers.Conv2D(4, 3, kernel_initializer=kernel)(inputs))
+    forward = engines.TensorFlowForward(model, chosen, batch_size=2)
+    out = np.empty((11, *forward.output_shape), np.float32)
+    forward.fill(images, out)
+    return out.tolist()
+
+found = []
+for count in (1, 2):
+    chosen = devices.strategy(count, kind="CPU")
+    folder = Path(sys.argv[1]) / str(count)
+    folder.mkdir()
+    found.append({
+        "replicas": chosen.num_replicas_in_sync,
+        "trained": trained(chosen, folder),
+        "embedded": embedded(chosen),
+    })
+    keras.utils.clear_session()
+print(json.dumps(found))
 """
 
 
-def run(folder: Path, devices: int) -> dict[str, Any]:
-    """What the program prints with so many devices."""
-    folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), str(devices)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(program: str, *arguments: str) -> str:
+    """The last line that a Python program prints."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return printed
+    return done.stdout.splitlines()[-1]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the program prints for one and for two devices, and the model that two have trained."""
+
+    one: dict[str, Any]
+    two: dict[str, Any]
+    model_file: Path
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    folder = tmp_path_factory.mktemp("devices")
+    one, two = json.loads(run(PROGRAM, str(folder)))
+    return Found(one, two, folder / "2" / "model.keras")
 
 
 @pytest.mark.tf
-def test_two_devices_train_and_predict_as_one(tmp_path: Path) -> None:
-    import numpy as np
-
+def test_two_devices_train_and_predict_as_one(found: Found) -> None:
     from knee.classifier.net import saved
 
-    one, two = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
-    assert [one["replicas"], two["replicas"]] == [1, 2]
+    assert [found.one["replicas"], found.two["replicas"]] == [1, 2]
+    one, two = found.one["trained"], found.two["trained"]
     # Sums in another order: float32 differs in the last digits, which three epochs enlarge.
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
     assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-4)
     # 11 rows in batches of 8: the partial batch loses none and counts none twice.
     assert len(two["predicted"]) == 11
     np.testing.assert_allclose(two["predicted"], one["predicted"], atol=1e-4)
-    model = saved.load_model(tmp_path / "two" / "model.keras")
+    model = saved.load_model(found.model_file)
     random = np.random.default_rng(0)
     values = random.normal(size=(1, 45, 2, 2, 6)).astype(np.float16)
     values[0, :, :, :, 0] += 2 * (np.arange(45) % 3)[:, None, None]
@@ -96,38 +128,11 @@ def test_two_devices_train_and_predict_as_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(again, two["predicted"], atol=1e-6)
 
 
-EMBEDDING = """
-import numpy as np
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras
-from knee.classifier.features import engines
-from knee.classifier.net import devices
-
-pixels = np.random.default_rng(0).integers(0, 256, (11, 8, 8), np.uint8)
-made = []
-for count in (1, 2):
-    strategy = devices.strategy(count, kind="CPU")
-    with strategy.scope():
-        inputs = keras.Input((8, 8, 1))
-        kernel = keras.initializers.GlorotUniform(seed=3)
-        model = keras.Model(inputs, keras.layers.Conv2D(4, 3, kernel_initializer=kernel)(inputs))
-    forward = engines.TensorFlowForward(model, strategy, batch_size=2)
-    made.append(np.empty((11, *forward.output_shape), np.float32))
-    forward.fill(pixels, made[-1])
-    assert strategy.num_replicas_in_sync == count
-np.testing.assert_allclose(made[1], made[0], atol=1e-4)
-print("equal")
-"""
-
-
 @pytest.mark.tf
-def test_two_devices_embed_as_one() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", EMBEDDING], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == "equal", done.stderr[-3000:]
+def test_two_devices_embed_as_one(found: Found) -> None:
+    assert [found.one["replicas"], found.two["replicas"]] == [1, 2]
+    assert np.shape(found.two["embedded"])[0] == 11
+    np.testing.assert_allclose(found.two["embedded"], found.one["embedded"], atol=1e-4)
 
 
 @pytest.mark.tf
@@ -167,7 +172,4 @@ print(len(ends))
 @pytest.mark.tf
 @pytest.mark.slow
 def test_steps_of_xception_trained_as_a_whole_end_the_same_whenever_they_are_run() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", REPEATING], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == "1", done.stdout + done.stderr[-3000:]
+    assert run(REPEATING) == "1"
