@@ -54,7 +54,7 @@ def main() -> None:
     draw_others(films, (copies, *others), search.copy, out / "copies_and_others.png")
 
 
-def agreements(images: list[Pixels], search: copy_groups.Search) -> Pairs:
+def agreements(images: list[Pixels], search: copy_groups.CopySearch) -> Pairs:
     """Register the candidate pairs as ingest does; the best agreement of each pair."""
     hashes = np.stack([hash_search.perceptual_hashes(image) for image in images], axis=1)
     side = copy_check.REDUCED_SIDE_PIXELS
@@ -79,7 +79,7 @@ def draw_found(original: Pixels, found: dict[str, Agreed], out: Path) -> None:
 
 
 def draw_others(
-    films: list[Pixels], pairs: tuple[Pairs, ...], copy: copy_check.Copy, out: Path
+    films: list[Pixels], pairs: tuple[Pairs, ...], copy: copy_check.CopyThresholds, out: Path
 ) -> None:
     """Draw the two different knees that agree the most, and the agreement of all pairs."""
     figure = Figure(figsize=(9, 3), dpi=100, layout="constrained")

@@ -2,7 +2,7 @@
 
 The evidence of a training is what its stages wrote (`evidence.collect`), so nothing waits in a
 queue: `replay` publishes whatever the project holds, and DVC restores what an earlier experiment
-held (docs/reliability.md).
+held (docs/operations.md).
 """
 
 from __future__ import annotations
