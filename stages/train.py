@@ -18,7 +18,7 @@ import pandas as pd
 from knee import tracking
 from knee.classifier.features import feature_source
 from knee.classifier.net import design, model_outputs, saved
-from knee.classifier.training import fit, training
+from knee.classifier.training import fit, observe, training
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.evidence.uncertainty import prediction_limits
 from knee.records import records_table
@@ -110,13 +110,13 @@ def _learn(
     held: pd.DataFrame,
 ) -> prediction_limits.Learned:
     """What the model knows about its limits; its probabilities are calibrated in place."""
-    validation = training.observe(model, source, held["pixel_row"].to_numpy())
-    once = training.subsample_rows(rows["pixel_row"].to_numpy())
+    validation = observe.observe(model, source, held["pixel_row"].to_numpy())
+    once = observe.subsample_rows(rows["pixel_row"].to_numpy())
     learned = prediction_limits.learn(
         validation,
         held["class_index"].to_numpy(),
         held["group"].to_numpy(),
-        training.observe(model, source, once).features,
+        observe.observe(model, source, once).features,
         method=chosen.calibration,
         level=chosen.set_level,
         quantile=chosen.familiar_quantile,

@@ -71,14 +71,18 @@ def plumbing(stage: str) -> tuple[Path, ...]:
 
 @cache
 def needed(stage: str) -> frozenset[Path]:
-    """The stage's command and what it imports, directly or not, but for the plumbing."""
+    """The command and its imports, direct or not, without plumbing that it does not list."""
     skipped = plumbing(stage)
     seen: set[Path] = set()
     waiting = {ROOT / "stages" / f"{stage}.py"}
     while waiting:
         current = waiting.pop()
         seen.add(current)
-        used = {file for file in imports(current) if not below(file, skipped)}
+        used = {
+            file
+            for file in imports(current)
+            if not below(file, skipped) or below(file, listed(stage))
+        }
         waiting |= used - seen
     return frozenset(seen)
 

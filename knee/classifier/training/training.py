@@ -6,21 +6,17 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source
 from knee.classifier.net import assembly, devices, heads
 from knee.classifier.net.design import BackboneDesign
-from knee.classifier.net.model_outputs import joint_outputs, split_outputs
 from knee.classifier.training import fit, inputs, probe
 from knee.classifier.training.checkpoints import Checkpoints, Progress
-from knee.classifier.training.inputs import padded_batches
-from knee.evidence.uncertainty.prediction_limits import Observed
 from knee.storage.arrays import Integers
 
 log = logging.getLogger(__name__)
@@ -148,23 +144,3 @@ def class_weights(class_indices: Integers, plan: Plan) -> npt.NDArray[np.float32
         return np.ones(plan.classes, np.float32)
     counts = np.bincount(class_indices, minlength=plan.classes)
     return (len(class_indices) / (plan.classes * np.maximum(counts, 1))).astype(np.float32)
-
-
-BATCH_SIZE: Final = 32
-MAXIMUM_IMAGES: Final = 4096  # whose features say where the training images lie
-
-
-def observe(model: keras.Model, source: Source, rows: Integers) -> Observed:
-    """Return probabilities and features of `rows` of the source that `model` was trained from."""
-    trained = model.layers[-1]
-    joint = joint_outputs(trained)
-    forward = tf.function(lambda batch: joint(batch, training=False))
-    made = [np.asarray(forward(batch)) for batch in padded_batches(source, rows, BATCH_SIZE)]
-    return split_outputs(np.concatenate(made)[: len(rows)], trained.output.shape[-1])
-
-
-def subsample_rows(rows: Integers) -> Integers:
-    """Return at most `MAXIMUM_IMAGES` distinct rows, evenly spaced."""
-    once = np.unique(rows)
-    count = min(len(once), MAXIMUM_IMAGES)
-    return once[np.linspace(0, len(once) - 1, count).round().astype(np.int64)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from knee.classifier.net.design import BackboneDesign
-from knee.classifier.training import training
+from knee.classifier.training import observe
 from knee.evidence.uncertainty import calibration
 from tests.classifier.conftest import Films
 from tests.tiny_classifier import classifier
@@ -45,7 +45,7 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
     if train_from == "all":
         source = Source(films.pixels[None], pixels=True)
     rows = np.array([5, 0, 17])
-    found = training.observe(parts.whole, source, rows)
+    found = observe.observe(parts.whole, source, rows)
     joint = saved.predict(model_outputs.with_features(parts.whole), films.pixels[rows])
     expected = model_outputs.split_outputs(joint, 3)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
@@ -57,6 +57,6 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
 def test_training_images_are_counted_once_and_evenly_spaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert training.subsample_rows(np.array([3, 3, 1, 2, 1])).tolist() == [1, 2, 3]
-    monkeypatch.setattr(training, "MAXIMUM_IMAGES", 3)
-    assert training.subsample_rows(np.arange(101)).tolist() == [0, 50, 100]
+    assert observe.subsample_rows(np.array([3, 3, 1, 2, 1])).tolist() == [1, 2, 3]
+    monkeypatch.setattr(observe, "MAXIMUM_IMAGES", 3)
+    assert observe.subsample_rows(np.arange(101)).tolist() == [0, 50, 100]

@@ -1,0 +1,34 @@
+"""Features and probabilities of training rows, which say where the training images lie."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from knee.classifier.features.feature_source import Source
+from knee.classifier.net.model_outputs import joint_outputs, split_outputs
+from knee.classifier.training.inputs import padded_batches
+from knee.evidence.uncertainty.prediction_limits import Observed
+from knee.storage.arrays import Integers
+
+BATCH_SIZE: Final = 32
+MAXIMUM_IMAGES: Final = 4096  # whose features say where the training images lie
+
+
+def observe(model: keras.Model, source: Source, rows: Integers) -> Observed:
+    """Return probabilities and features of `rows` of the source that `model` was trained from."""
+    trained = model.layers[-1]
+    joint = joint_outputs(trained)
+    forward = tf.function(lambda batch: joint(batch, training=False))
+    made = [np.asarray(forward(batch)) for batch in padded_batches(source, rows, BATCH_SIZE)]
+    return split_outputs(np.concatenate(made)[: len(rows)], trained.output.shape[-1])
+
+
+def subsample_rows(rows: Integers) -> Integers:
+    """Return at most `MAXIMUM_IMAGES` distinct rows, evenly spaced."""
+    once = np.unique(rows)
+    count = min(len(once), MAXIMUM_IMAGES)
+    return once[np.linspace(0, len(once) - 1, count).round().astype(np.int64)]
