@@ -17,7 +17,7 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.attribution import grad_cam
-from knee.classifier.net import devices, model_outputs, saved
+from knee.classifier.net import devices, saved
 from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import charts, contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions
@@ -103,8 +103,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 
 def _observer(model: keras.Model, classes: int) -> Callable[[Pixels], Observed]:
     """Probabilities and features of pixels (images, side, side), by one pass each."""
-    joint = model_outputs.with_features(model)
-    return lambda pixels: model_outputs.split_outputs(saved.predict(joint, pixels), classes)
+    joint = saved.with_features(model)
+    return lambda pixels: saved.split_outputs(saved.predict(joint, pixels), classes)
 
 
 def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.features import feature_source
-from knee.classifier.net import design, model_outputs, saved
+from knee.classifier.net import design, saved
 from knee.classifier.training import fit, observe, training
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.evidence.uncertainty import prediction_limits
@@ -121,7 +121,7 @@ def _learn(
         level=chosen.set_level,
         quantile=chosen.familiar_quantile,
     )
-    model_outputs.apply_temperature(model, learned.temperature)
+    saved.apply_temperature(model, learned.temperature)
     log.info("temperature %.3f", learned.temperature)
     return learned
 

@@ -35,11 +35,11 @@ def measure(data: Path, weights: Path, most_files: int) -> dict[str, Any]:
 
 def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
     from knee.classifier.features import engines
-    from knee.classifier.inference.predictor import Predictor
     from knee.classifier.net import assembly, heads, saved
     from knee.classifier.net.design import BackboneDesign
     from knee.evidence.uncertainty import prediction_limits
     from knee.prediction import batch_prediction
+    from knee.prediction.batch_prediction import Predictor
     from knee.reading import prepare
     from knee.reading.canonical_image import Canonical
 

@@ -92,7 +92,7 @@ class Workspace:
     def accuracy(self, backbone: str, subset: str) -> float:
         """Of the trained model on a subset, by OpenVINO in float32."""
         from knee.classifier.features import engines
-        from knee.classifier.inference.predictor import Predictor
+        from knee.prediction.batch_prediction import Predictor
         from knee.records import records_table
 
         table = records_table.read_records(self.path("records.csv"))

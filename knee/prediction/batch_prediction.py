@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from knee.classifier.features import engines
 from knee.classifier.features.engines import Engine
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
+from knee.evidence.uncertainty.prediction_limits import Observed
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
@@ -23,6 +25,40 @@ from knee.statistics.bootstrap import Bootstrap
 
 Predict = Callable[[npt.NDArray[np.uint8]], prediction_limits.Observed]
 CHUNK_FILES: Final = 512  # decoded images in memory at once
+
+
+class Predictor:
+    """A whole classifier, ready to run.
+
+    Attributes:
+        classes: number of classes.
+    """
+
+    def __init__(self, model: Path, sha256: str, engine: Engine) -> None:
+        """Load the .keras file `model`, if it has this SHA-256.
+
+        Raises:
+            ModelFileError: it is missing, or another file.
+        """
+        from knee.classifier.net import saved  # Keras: not for a user's mistake
+
+        loaded = saved.load_model(model, sha256)
+        joint = saved.with_features(loaded)
+        self._forward: engines.Forward
+        if engine.name == "openvino":
+            self._forward = engines.OpenVinoForward(joint, engine.precision)
+        else:
+            from knee.classifier.net import devices
+
+            self._forward = engines.TensorFlowForward(joint, devices.strategy(1))
+        (self.classes,) = loaded.output.shape[1:]
+        self._split = saved.split_outputs
+
+    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Observed:
+        """Probabilities and features of `pixels`, uint8 (n, side, side)."""
+        rows = np.empty((len(pixels), *self._forward.output_shape), np.float32)
+        self._forward.fill(pixels, rows)
+        return self._split(rows, self.classes)
 
 
 class Model:
@@ -38,8 +74,6 @@ class Model:
         Raises:
             ModelFileError: the net is missing, or is not the recorded one.
         """
-        from knee.classifier.inference.predictor import Predictor  # Keras
-
         self.trained = trained
         self._predict = Predictor(trained.net, trained.training["model_sha256"], engine)
 

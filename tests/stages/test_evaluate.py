@@ -65,15 +65,13 @@ def write_data(root: Path) -> None:
 
 def write_model(root: Path) -> None:
     """A classifier with random weights and what it knows about its limits."""
-    from knee.classifier.net import model_outputs, saved
+    from knee.classifier.net import saved
     from tests.tiny_classifier import classifier
 
     model = classifier(SIDE_PIXELS)
     pixels, split = np.load(root / "pixels.npy"), pd.read_csv(root / "split.csv")
     val, train = (np.flatnonzero(split["subset"] == name) for name in ("val", "train"))
-    both = model_outputs.split_outputs(
-        saved.predict(model_outputs.with_features(model), pixels), len(NAMES)
-    )
+    both = saved.split_outputs(saved.predict(saved.with_features(model), pixels), len(NAMES))
     learned = prediction_limits.learn(
         prediction_limits.Observed(both.probabilities[val], both.features[val]),
         val % 3,
@@ -83,7 +81,7 @@ def write_model(root: Path) -> None:
         level=0.8,  # four validation records a class: too few for a higher one
         quantile=0.9,
     )
-    model_outputs.apply_temperature(model, learned.temperature)
+    saved.apply_temperature(model, learned.temperature)
     (root / "model").mkdir()
     np.save(root / "before.npy", both.probabilities)
     facts = {

@@ -57,12 +57,12 @@ def shafts(count: int, seed: int) -> npt.NDArray[np.uint8]:
 
 def write_model(folder: Path) -> None:
     """A whole classifier with random weights and its record."""
-    from knee.classifier.net import model_outputs, saved
+    from knee.classifier.net import saved
     from tests.tiny_classifier import classifier
 
     model = classifier(SIDE)
-    made = saved.predict(model_outputs.with_features(model), shafts(120, 1))
-    both = model_outputs.split_outputs(made, len(NAMES))
+    made = saved.predict(saved.with_features(model), shafts(120, 1))
+    both = saved.split_outputs(made, len(NAMES))
     number = np.arange(len(made))
     learned = prediction_limits.learn(
         prediction_limits.Observed(both.probabilities[::2], both.features[::2]),
@@ -141,7 +141,7 @@ def test_probabilities_are_those_that_evaluate_gets_from_ingested_pixels(
 def test_sets_and_unlikeness_are_those_of_the_models_own_features(
     trained: Path, tmp_path: Path, engine: str
 ) -> None:
-    from knee.classifier.net import model_outputs, saved
+    from knee.classifier.net import saved
 
     if engine == "openvino" and importlib.util.find_spec("openvino") is None:
         pytest.skip("OpenVINO is not installed")
@@ -155,8 +155,8 @@ def test_sets_and_unlikeness_are_those_of_the_models_own_features(
     facts["preprocessing"]["crop_borders"] = False  # the black beside a bone is part of the film
     (folder / "training.json").write_text(json.dumps(facts))
     limits = prediction_limits.read(folder, facts)
-    model = model_outputs.with_features(saved.load_model(folder / "model.keras"))
-    expected = model_outputs.split_outputs(saved.predict(model, pictures), len(NAMES))
+    model = saved.with_features(saved.load_model(folder / "model.keras"))
+    expected = saved.split_outputs(saved.predict(model, pictures), len(NAMES))
     out = tmp_path / "out.csv"
     given = [str(tmp_path / f"{number}.png") for number in range(len(pictures))]
     assert main(tmp_path, *given, "--engine", engine, "--out", str(out)) == 0

@@ -96,12 +96,12 @@ def _prepare(model: Path, sha256: str, graph: Path) -> Callable[[bytes], bytes]:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from knee.classifier.attribution import grad_cam
     from knee.classifier.features import engines
-    from knee.classifier.net import model_outputs, saved
+    from knee.classifier.net import saved
     from knee.drawing import contact_sheets
 
     engines.openvino()  # before Keras imports it: nothing is to be reported to anybody
     loaded = saved.load_model(model, sha256)
-    model_outputs.with_features(loaded).export(str(graph), format="openvino", verbose=False)
+    saved.with_features(loaded).export(str(graph), format="openvino", verbose=False)
     halves = grad_cam.halves(loaded)
 
     def answer(question: bytes) -> bytes:

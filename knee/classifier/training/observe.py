@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source
-from knee.classifier.net.model_outputs import joint_outputs, split_outputs
+from knee.classifier.net.saved import joint_outputs, split_outputs
 from knee.classifier.training.inputs import padded_batches
 from knee.evidence.uncertainty.prediction_limits import Observed
 from knee.storage.arrays import Integers

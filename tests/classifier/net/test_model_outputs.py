@@ -18,11 +18,11 @@ pytestmark = pytest.mark.tf
 def test_folding_equals_scaling_and_keeps_the_predicted_class(
     films: Films, temperature: float
 ) -> None:
-    from knee.classifier.net import model_outputs, saved
+    from knee.classifier.net import saved
 
     model = classifier(16)
     before = saved.predict(model, films.pixels)
-    model_outputs.apply_temperature(model, temperature)
+    saved.apply_temperature(model, temperature)
     after = saved.predict(model, films.pixels)
     np.testing.assert_allclose(after, calibration.scaled(before, temperature), atol=1e-6)
     np.testing.assert_allclose(calibration.scaled(after, 1 / temperature), before, atol=1e-5)
@@ -36,7 +36,7 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
     import dataclasses
 
     from knee.classifier.features.feature_source import Source
-    from knee.classifier.net import assembly, heads, model_outputs, saved
+    from knee.classifier.net import assembly, heads, saved
 
     design = dataclasses.replace(tiny, train_from=train_from)
     parts = assembly.build(design, heads.HeadDesign(projection_channels=8), 3)
@@ -46,8 +46,8 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
         source = Source(films.pixels[None], pixels=True)
     rows = np.array([5, 0, 17])
     found = observe.observe(parts.whole, source, rows)
-    joint = saved.predict(model_outputs.with_features(parts.whole), films.pixels[rows])
-    expected = model_outputs.split_outputs(joint, 3)
+    joint = saved.predict(saved.with_features(parts.whole), films.pixels[rows])
+    expected = saved.split_outputs(joint, 3)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(found.features, expected.features, atol=1e-4)
     whole = saved.predict(parts.whole, films.pixels[rows])
