@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,7 @@ def _log(facts: Mapping[str, Any], report: Path) -> None:
     log.info("report in %s", report)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("audit", __doc__, Paths, run, argv)
-
+main = command.stage("audit", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -119,10 +119,7 @@ def _log(facts: ComparisonReport) -> None:
             log.info(text, evidence, one["model"], f"within {within}", verdict, one["other"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("compare", __doc__, Paths, run, argv)
-
+main = command.stage("compare", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -181,10 +181,7 @@ def _write_nothing_ran(paths: Paths, facts: dict[str, Any]) -> None:
     _write(paths, report, none, (), out_of_fold.dvc_metrics_not_run(facts))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("cross_validate", __doc__, Paths, run, argv)
-
+main = command.stage("cross_validate", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,7 @@ def _facts(
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("describe", __doc__, Paths, run, argv)
-
+main = command.stage("describe", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from knee.classifier.features import embedding, engines, feature_source
@@ -63,10 +62,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("embed", __doc__, Paths, run, argv)
-
+main = command.stage("embed", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

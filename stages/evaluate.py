@@ -176,10 +176,7 @@ def _draw_images(
     contact_sheets.grad_cam_panel(pixels[rows], heat, shown, subtitle, folder / "grad_cam.png")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("evaluate", __doc__, Paths, run, argv)
-
+main = command.stage("evaluate", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

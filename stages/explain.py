@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +158,7 @@ def _picture(
     contact_sheets.explanations(pixels[rows], heat, shown, subtitle, out)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("explain", __doc__, Paths, run, argv)
-
+main = command.stage("explain", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

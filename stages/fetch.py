@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from knee.intake import kaggle
@@ -30,10 +29,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     log.info("%d files of %s in %s", count, settings.data.dataset, paths.files_out)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("fetch", __doc__, Paths, run, argv)
-
+main = command.stage("fetch", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

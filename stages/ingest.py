@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from knee.copies import copy_check, copy_groups
@@ -76,10 +75,7 @@ def search(ingest: parameters.Ingest) -> copy_groups.CopySearch:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("ingest", __doc__, Paths, run, argv)
-
+main = command.stage("ingest", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from knee.records import records_table
@@ -34,10 +33,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     log.info("%d training rows: %d distinct, %d repeats", len(rows), distinct, len(rows) - distinct)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("oversample", __doc__, Paths, run, argv)
-
+main = command.stage("oversample", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -196,10 +195,7 @@ def _log_table(
         logger.info("SYNTHETIC DATA: the figures say nothing about patients.")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("register", __doc__, Paths, _kept_without_mlflow, argv)
-
+main = command.stage("register", __doc__, Paths, _kept_without_mlflow)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from knee.run import command, parameters
@@ -42,10 +41,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     LOGGER.info("%d synthetic radiographs, and copies of some, in %s", len(films), paths.images_out)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("sample", __doc__, Paths, run, argv)
-
+main = command.stage("sample", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

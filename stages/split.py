@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from knee.records import file_names, records_table
@@ -56,10 +55,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("split", __doc__, Paths, run, argv)
-
+main = command.stage("split", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,10 +137,7 @@ def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:
     return chosen[chosen["subset"] == "val"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    return command.main("train", __doc__, Paths, run, argv)
-
+main = command.stage("train", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

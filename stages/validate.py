@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -79,11 +78,7 @@ def _log_set_aside(table: pd.DataFrame) -> None:
         log.info("and %d files more for %d other reasons: see the report", more, len(found) - SHOWN)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    return command.main("validate", __doc__, Paths, run, argv)
-
+main = command.stage("validate", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from knee.records import records_table
@@ -72,11 +71,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the stage."""
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    return command.main("validate_split", __doc__, Paths, run, argv)
-
+main = command.stage("validate_split", __doc__, Paths, run)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import functools
 import logging
 import os
 import sys
@@ -46,12 +47,22 @@ def repeated_flag(explanation: str, parse: Callable[[str], Any]) -> Any:
     return dataclasses.field(default=(), metadata={"explanation": explanation, "parse": parse})
 
 
+def stage(
+    name: str,
+    description: str | None,
+    paths: type[Paths],
+    work: Callable[[parameters.Params, Paths], None],
+) -> functools.partial[int]:
+    """Return the `main` of a stage's module, which takes the words of its command line."""
+    return functools.partial(main, name, description, paths, work)
+
+
 def main(
     name: str,
     description: str | None,
     paths: type[Paths],
     work: Callable[[parameters.Params, Paths], None],
-    argv: Sequence[str] | None,
+    argv: Sequence[str] | None = None,
 ) -> int:
     """Parse the command line of a stage and do its work.
 

@@ -65,8 +65,7 @@ class Index:
 def expect(kind: str, sentence: str, **arguments: Any) -> Expectation:
     """Return Great Expectations' `Expect<kind>`, which reports call by `sentence`."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
-    from great_expectations import expectations
-
+    expectations = _great_expectations().expectations
     expectation: Expectation = getattr(expectations, f"Expect{kind}")
     return expectation(**arguments, meta={"sentence": sentence})
 
@@ -133,14 +132,20 @@ def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
     return "\n".join([*lines, remedy])
 
 
+def _great_expectations() -> Any:
+    """Import the package, which is not to call home, nor to log what it does."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    import great_expectations
+
+    return great_expectations
+
+
 def _engine() -> tuple[str, Callable[[str, Suite], SuiteResult]]:
     """Return Great Expectations' version, and what validates a suite in a context in memory."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
+    gx = _great_expectations()
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    # It announces a temporary site that it never makes.
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("radiographs")
