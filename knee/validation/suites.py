@@ -64,7 +64,6 @@ class Index:
 
 def expect(kind: str, sentence: str, **arguments: Any) -> Expectation:
     """Return Great Expectations' `Expect<kind>`, which reports call by `sentence`."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
     expectations = _great_expectations().expectations
     expectation: Expectation = getattr(expectations, f"Expect{kind}")
     return expectation(**arguments, meta={"sentence": sentence})
@@ -135,9 +134,10 @@ def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
 def _great_expectations() -> Any:
     """Import the package, which is not to call home, nor to log what it does."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations
 
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # the import sets them, too
     return great_expectations
 
 
