@@ -134,10 +134,11 @@ def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
 def _great_expectations() -> Any:
     """Import the package, which is not to call home, nor to log what it does."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations
 
-    for name in ("great_expectations", "great_expectations.data_context.types.base"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # the import sets them, too
+    # It announces a temporary site that it never makes, at a level that the import sets.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return great_expectations
 
 
