@@ -1,6 +1,6 @@
 """Compare the backbones with each other and with what needs no bone, on the same records.
 
-FOLDER gets comparison.json, figures.csv, differences.csv, comparison.html and pictures. --also adds
+FOLDER gets comparison.json, figures.csv, differences.csv, comparison.html and charts. --also adds
 the cross-validation of another experiment on the same records and folds.
 """
 

@@ -56,9 +56,9 @@ def _of_settings(
     frozen = settings.model.train_from not in ("all", "auto") or (
         settings.model.train_from == "auto" and settings.weights != "none"
     )
-    films = Path(settings.data.path)
+    images = Path(settings.data.path)
     plan = space.Plan(
-        images=space.images_known(outputs, project.root / films),
+        images=space.images_known(outputs, project.root / images),
         side_pixels=settings.ingest.image_size_pixels,
         views=1 + settings.embed.mirrored_view + settings.embed.augmented_views,
         backbones=settings.model.backbones if frozen else (),
@@ -66,7 +66,7 @@ def _of_settings(
     disks = {"the project": project.root, "DVC's cache": project.temporary.parent}
     if project.cache.exists():
         disks["DVC's cache"] = project.cache
-    if films.is_file():  # an archive is unpacked into the folder of temporary files
+    if images.is_file():  # an archive is unpacked into the folder of temporary files
         disks["temporary files"] = Path(tempfile.gettempdir())
     needed = space.estimated_bytes(outputs, plan)
     records = {

@@ -52,7 +52,7 @@ class Paths:
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
-    """Explain images of `backbone`; write figures and a picture of maps."""
+    """Explain images of `backbone`; write figures and a sheet of maps."""
     chosen = settings.explain
     trained, facts, shown = _read(chosen, paths)
     classes = trained.training["classes"]

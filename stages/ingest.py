@@ -2,7 +2,7 @@
 
 PATH is a folder, or a zip or tar of one. Classes are its sub-folders, or come from SHEET (CSV or
 .xlsx; conf/no_sheet.csv is none). Every file has a row in the table: used, quarantined (the same
-picture stands under several labels), or rejected with the reason.
+radiograph stands under several labels), or rejected with the reason.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Paths:
 
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Write images, bone masks, truth and contact sheet, each replaced as a whole."""
-    films = write_sample(
+    radiographs = write_sample(
         paths.images_out,
         paths.truth_out,
         patients=settings.sample.patients,
@@ -37,8 +37,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         seed=settings.sample.seed,
         masks_out=paths.bone_masks_out,
     )
-    contact_sheet(paths.images_out, paths.contact_sheet_out, films)
-    LOGGER.info("%d synthetic radiographs, and copies of some, in %s", len(films), paths.images_out)
+    contact_sheet(paths.images_out, paths.contact_sheet_out, radiographs)
+    LOGGER.info("%d synthetic radiographs, and copies of some, in %s", len(radiographs), paths.images_out)
 
 
 main = command.stage("sample", __doc__, Paths, run)

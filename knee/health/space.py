@@ -52,8 +52,8 @@ class Plan:
         return self.images * self.views * cells * channels * FEATURE_BYTES
 
 
-def images_known(outputs: Sequence[Output], films: Path) -> int:
-    """Count the rows of the pixels that ingest wrote, else the files of the folder `films`.
+def images_known(outputs: Sequence[Output], images: Path) -> int:
+    """Count the rows of the pixels that ingest wrote, else the files of the folder `images`.
 
     Returns:
         The number of images; 0 if neither is there. Files in an archive are not counted.
@@ -65,7 +65,7 @@ def images_known(outputs: Sequence[Output], films: Path) -> int:
             except (ValueError, OSError, EOFError):
                 return 0
             return int(rows.shape[0]) if rows.ndim else 0
-    return sum(path.is_file() for path in films.rglob("*")) if films.is_dir() else 0
+    return sum(path.is_file() for path in images.rglob("*")) if images.is_dir() else 0
 
 
 def estimated_bytes(outputs: Sequence[Output], plan: Plan) -> int:

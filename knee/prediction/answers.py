@@ -24,7 +24,7 @@ from knee.prediction import request_images
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
 
-SYNTHETIC: Final = "the model was trained on synthetic films: its answers say nothing of patients"
+SYNTHETIC: Final = "the model was trained on synthetic images: its answers say nothing of patients"
 LEAKY: Final = "the model's figures are of a split with copies on both sides"
 
 

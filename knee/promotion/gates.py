@@ -41,7 +41,7 @@ def audit(facts: AuditFacts | None) -> Gate:
     if facts is None or "leakage" not in facts:
         return Gate("audit", passed=False, reason="the data were not audited")
     leakage = facts["leakage"]["in_use"]
-    text = f"{leakage:.1%} of the test films have a relative in training"
+    text = f"{leakage:.1%} of the test images have a relative in training"
     return Gate("audit", passed=leakage == 0, reason=text)
 
 

@@ -24,7 +24,7 @@ class Patterns:
     Attributes:
         derived: such a name alone tells a copy, whether its source is there or not.
         copies: such a name tells a copy only beside its source: "knee (1)" and "knee (2)" may be
-            two films, "knee" and "knee (1)" are a file manager's copies.
+            two radiographs, "knee" and "knee (1)" are a file manager's copies.
     """
 
     derived: Sequence[re.Pattern[str]]

@@ -453,7 +453,7 @@ class Caution:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Evaluate:
-    """Intervals and pictures."""
+    """Intervals and contact sheets."""
 
     bootstrap_draws: Draws = about("for intervals")
     interval_level: Level = about("share of draws between the interval's ends")
@@ -479,7 +479,7 @@ class Explain:
     """Explanations of test images, and the checks of them."""
 
     images: Count = about("test images that are explained and measured")
-    images_shown: Shown = about("of each class, on the picture")
+    images_shown: Shown = about("of each class, on the sheet of maps")
     patch_share: float = about("side of the gray patch / of the image", ge=0.01, le=1)
     stride_share: float = about("step of the patch / side of the image", ge=0.01, le=1)
     most_forward_passes: int = about("of occluded images, at most", ge=1, le=10**9)

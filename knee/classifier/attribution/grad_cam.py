@@ -1,4 +1,4 @@
-"""Grad-CAM: where in the film the evidence for a class lies.
+"""Grad-CAM: where in the image the evidence for a class lies.
 
 Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391, on the feature map that the head reads.
 """

@@ -1,4 +1,4 @@
-"""Occlusion: how much a class loses when a gray patch hides a part of the film.
+"""Occlusion: how much a class loses when a gray patch hides a part of the image.
 
 Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901.
 """

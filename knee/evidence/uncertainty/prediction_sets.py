@@ -5,7 +5,7 @@ Learning in a Random World, section 4.5), with the score 1 - probability of the 
 (Sadinle, Lei and Wasserman 2019, https://arxiv.org/abs/1609.00451). A class belongs to a record's
 set if its score there is at most the class's threshold: the ceil((n + 1) level)-th smallest of the
 n scores of held-out records of that class. New records that are exchangeable with the held-out ones
-are then covered with at least the frequency `level`. Films of another hospital are not.
+are then covered with at least the frequency `level`. Radiographs of another hospital are not.
 
 `truth` is int (records,), `probabilities` float (records, classes).
 """
