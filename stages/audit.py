@@ -85,7 +85,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 
 def _log(facts: Mapping[str, Any], report: Path) -> None:
     log.info(
-        "%(records)d files, %(pictures)d copy groups, %(conflicting_pictures)d under several labels",
+        "%(records)d files, %(pictures)d copy groups, %(conflicting_pictures)d of them under "
+        "several labels",
         facts,
     )
     random, in_use = facts["leakage"]["random"], facts["leakage"]["in_use"]

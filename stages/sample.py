@@ -38,7 +38,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         masks_out=paths.bone_masks_out,
     )
     contact_sheet(paths.images_out, paths.contact_sheet_out, radiographs)
-    LOGGER.info("%d synthetic radiographs, and copies of some, in %s", len(radiographs), paths.images_out)
+    LOGGER.info(
+        "%d synthetic radiographs, and copies of some, in %s", len(radiographs), paths.images_out
+    )
 
 
 main = command.stage("sample", __doc__, Paths, run)
