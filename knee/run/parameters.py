@@ -13,182 +13,55 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import functools
 import json
-import math
 import re
 import sys
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from knee.run import parameter_errors
 from knee.run.errors import UserError
+from knee.run.parameter_types import (
+    LARGEST_SEED,
+    LARGEST_SIDE_PIXELS,
+    Backbones,
+    Count,
+    Deviation,
+    Downloads,
+    Draws,
+    Epochs,
+    EpochsOrNone,
+    FileName,
+    Folds,
+    Generators,
+    Layers,
+    LearningRate,
+    Level,
+    Metric,
+    Mixup,
+    Names,
+    OriginPattern,
+    PathText,
+    PatientPattern,
+    Patterns,
+    RegisteredName,
+    Repeats,
+    Seed,
+    Share,
+    ShareBelowOne,
+    Shown,
+    SidePixels,
+    Weights,
+)
 
 BACKBONE_CHANNELS: Final = 1024  # of MobileNet's feature map; Xception's has twice as many
 STRICT: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-
-BACKBONES: Final = ("mobilenet", "xception")  # of knee.classifier.net.backbones
-METRICS: Final = (  # those of knee.statistics.scores of which larger is better
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "quadratic_kappa",
-    "median_class_accuracy",
-    "median_class_kappa",
-    "expected_class_kappa",
-    "macro_auc",
-)
-LARGEST_SEED: Final = 2**32 - 1  # of NumPy, scikit-learn and TensorFlow
-LARGEST_SIDE_PIXELS: Final = 4096
-CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-NAME: Final = rf"[^\s\"'|/\\{CONTROL}]+( +[^\s\"'|/\\{CONTROL}]+)*"
-PATH: Final = (
-    rf"(?!\?\?\?$|give -S )[^~\s\"`$\\{CONTROL}]([^\"`$\\{CONTROL}]*[^\s\"`$\\{CONTROL}])?"
-)
-
-
-def matching(pattern: str, reason: str) -> AfterValidator:
-    """Check for text that matches `pattern` as a whole."""
-
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(reason)
-        return text
-
-    return AfterValidator(check)
-
-
-def member(names: tuple[str, ...]) -> AfterValidator:
-    """Check for one of `names`."""
-
-    def check(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"is none of {', '.join(names)}")
-        return text
-
-    return AfterValidator(check)
-
-
-def zero_or(least: float) -> AfterValidator:
-    """Check for 0, which switches something off, or a number large enough to calculate with."""
-
-    def check(number: float) -> float:
-        if 0 < number < least:
-            raise ValueError(f"is neither 0 nor at least {least}")
-        return number
-
-    return AfterValidator(check)
-
-
-def expression(text: str) -> str:
-    """Check a regular expression."""
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is no regular expression: {error}") from error
-    return text
-
-
-def patient_expression(text: str) -> str:
-    """Check an expression that tells patients."""
-    if text and "patient" not in re.compile(text).groupindex:
-        raise ValueError("has no group (?P<patient>...)")
-    return text
-
-
-def origin_expression(text: str) -> str:
-    """Check an expression that tells origins."""
-    if text and not re.compile(text).groupindex:
-        raise ValueError("has no named group: (?P<origin>...), or one named like the origin")
-    return text
-
-
-def distinct(entries: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Check that no entry stands there twice, in capitals or another Unicode form either."""
-    seen: set[str] = set()
-    for entry in entries:
-        key = unicodedata.normalize("NFKC", entry).casefold()
-        if key in seen:
-            raise ValueError(f"has {entry!r} twice")
-        seen.add(key)
-    return entries
-
-
-Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
-Distinct = AfterValidator(distinct)
-Expression = Annotated[str, AfterValidator(expression)]
-FileName = Annotated[str, matching(r"\w[\w-]{0,63}", "is no name: use letters, digits, _ and -")]
-Metric = Annotated[str, member(METRICS), WithJsonSchema({"enum": METRICS})]
-Layers = Annotated[
-    str,
-    matching(
-        r"auto|head|all|(?!(?i:auto|head|all)$)[\w./-]+( [\w./-]+)*",
-        "is none of auto, head, all, or names of layers with blanks between them",
-    ),
-]
-Name = Annotated[
-    str, matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank")
-]
-PathText = Annotated[
-    str,
-    matching(
-        PATH,
-        "is no path that dvc.yaml can pass on: give one without ~, quotes, $, \\ and blanks at its "
-        "ends, for example -S data.path=/path/to/images",
-    ),
-]
-RegisteredName = Annotated[
-    str,
-    matching(
-        r"\w([\w .-]{0,198}\w)?", "is no name: use letters, digits, _, -, . and blanks inside"
-    ),
-]
-Weights = Annotated[
-    str,
-    matching(
-        rf"none|imagenet|(?!(?i:none|imagenet)$){PATH}",
-        "is none of none, imagenet, or the path of a folder with <backbone>.h5",
-    ),
-]
-Backbones = Annotated[tuple[Backbone, ...], Field(min_length=1), Distinct]
-Downloads = Annotated[tuple[Literal["kaggle"], ...], Distinct]
-Generators = Annotated[tuple[Literal["sample"], ...], Distinct]
-Names = Annotated[tuple[Name, ...], Distinct]
-OriginPattern = Annotated[Expression, AfterValidator(origin_expression)]
-PatientPattern = Annotated[Expression, AfterValidator(patient_expression)]
-Patterns = Annotated[tuple[Annotated[Expression, Field(min_length=1)], ...], Distinct]
-
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Deviation = Annotated[float, Field(ge=0, le=10), zero_or(0.05)]
-Draws = Annotated[int, Field(ge=2, le=1_000_000)]
-Epochs = Annotated[int, Field(ge=1, le=10_000)]
-EpochsOrNone = Annotated[int, Field(ge=0, le=10_000)]
-Folds = Annotated[int, Field(ge=2, le=100)]
-LearningRate = Annotated[float, Field(ge=1e-8, le=1)]
-Level = Annotated[float, Field(gt=0, lt=1)]
-Mixup = Annotated[float, Field(ge=0, le=1), zero_or(0.01)]
-Repeats = Annotated[int, Field(ge=1, le=100)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, description="of the random numbers")]
-Share = Annotated[float, Field(ge=0, le=1)]
-ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
-Shown = Annotated[int, Field(ge=1, le=500)]
-SidePixels = Annotated[int, Field(ge=32, le=LARGEST_SIDE_PIXELS)]
 
 
 class ParamsError(UserError):
@@ -555,7 +428,7 @@ def check(values: Any) -> Params:
         found = error.errors()
         if len(found) > 1:  # a list whose entries are wrong counts as too short, too
             found = [one for one in found if one["type"] != "too_short" or not one["input"]]
-        wrong = [in_words(one, known_keys()) for one in found]
+        wrong = [parameter_errors.in_words(one, known_keys()) for one in found]
         raise ParamsError("\n  ".join(wrong)) from error
     except (TypeError, ValueError) as error:  # keys that are no text, mappings within themselves
         raise ParamsError(f"params.yaml: {error}") from error
@@ -564,7 +437,7 @@ def check(values: Any) -> Params:
 @functools.cache
 def known_keys() -> dict[str, Mapping[str, Any]]:
     """Every dotted key with its JSON schema."""
-    return keys(TypeAdapter(Params).json_schema())
+    return parameter_errors.keys(TypeAdapter(Params).json_schema())
 
 
 def compose(conf: Path, out: Path) -> None:
@@ -581,7 +454,7 @@ def compose(conf: Path, out: Path) -> None:
 def explain() -> str:
     """A line per parameter: key, what it may be, what it does."""
     return "".join(
-        f"{key:48} {allowed(schema):50} {schema['description']}\n"
+        f"{key:48} {parameter_errors.allowed(schema):50} {schema['description']}\n"
         for key, schema in known_keys().items()
         if "description" in schema
     )
@@ -612,95 +485,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     raise SystemExit(main())
-
-
-Schema = Mapping[str, Any]
-
-
-def keys(schema: Schema) -> dict[str, Schema]:
-    """Dotted keys of the JSON schema of all parameters, sections too, each with its own schema.
-
-    NAME stands for the names in a mapping of sections.
-    """
-
-    def walk(part: Schema, prefix: str) -> Iterator[tuple[str, Schema]]:
-        for name, own in part["properties"].items():
-            yield prefix + name, own
-            inner = own.get("additionalProperties", own)
-            if "$ref" in inner:
-                section = schema["$defs"][inner["$ref"].rsplit("/", 1)[-1]]
-                yield from walk(section, f"{prefix}{name}." + "NAME." * (inner is not own))
-
-    return dict(walk(schema, ""))
-
-
-def allowed(schema: Schema) -> str:
-    """What a value may be, such as "a whole number (at least 1, at most 100)"."""
-    if "enum" in schema or "const" in schema:
-        return "one of " + ", ".join(schema.get("enum") or [schema["const"]])
-    if schema.get("type") == "array":
-        listed = f"a list of {allowed(schema['items']).removeprefix('one of ')}"
-        return listed + " (at least one)" * ("minItems" in schema)
-    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
-    kind = {**kinds, "string": "text"}.get(schema.get("type", ""), "a mapping")
-    words = {
-        "minimum": "at least",
-        "exclusiveMinimum": "above",
-        "maximum": "at most",
-        "exclusiveMaximum": "below",
-        "minLength": "characters: at least",
-    }
-    limits = [f"{word} {schema[bound]}" for bound, word in words.items() if bound in schema]
-    return f"{kind} ({', '.join(limits)})" if limits else kind
-
-
-def in_words(error: Mapping[str, Any], known: Mapping[str, Schema]) -> str:
-    """One of pydantic's errors as a line.
-
-    Args:
-        error: an entry of `ValidationError.errors()`.
-        known: of `keys`.
-    """
-    loc = error["loc"][:-2] if error["loc"][-1:] == ("[key]",) else error["loc"]
-    names = [part for part in loc if isinstance(part, str)]
-    key, value = ".".join(names), error["input"]
-    if error["type"] == "missing":
-        return f"missing key {key}"
-    if error["type"] == "unexpected_keyword_argument":
-        return f"unknown key {key}{_suggestion(key, known)}"
-    if error["type"] == "value_error":
-        reason = str(error["ctx"]["error"])
-        if isinstance(value, dict):  # of several keys together
-            return f"{key}.{reason}" if key else reason
-        return f"{key}: {value!r} {reason}"
-    schema = known.get(_general(key), {})
-    if error["loc"] and isinstance(error["loc"][-1], int):  # an entry of a list
-        schema = schema["items"]
-    wanted = f"is not {allowed(schema)}".replace("is not one of", "is none of")
-    return f"{key or 'params.yaml'}: {value!r} {wanted}{_hint(schema, value)}"
-
-
-def _general(key: str) -> str:
-    return re.sub(r"^cross_validate\.heads\.[^.]+", "cross_validate.heads.NAME", key)
-
-
-def _suggestion(key: str, known: Mapping[str, Schema]) -> str:
-    """The nearest key: in the same section, else anywhere."""
-    section, _, name = _general(key).rpartition(".")
-    beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
-    anywhere = {one.rpartition(".")[2]: one for one in known}
-    for places in (beside, anywhere):
-        if near := difflib.get_close_matches(name, places, 1):
-            return f": did you mean {places[near[0]]}?"
-    return f"; known: {', '.join(beside)}"
-
-
-def _hint(schema: Schema, value: Any) -> str:
-    """How a number that YAML takes for text has to be written."""
-    if schema.get("type") not in ("integer", "number") or not isinstance(value, str):
-        return ""
-    try:
-        number = float(value)
-    except ValueError:
-        return ""
-    return f": write {number:.15g}" if math.isfinite(number) else ""

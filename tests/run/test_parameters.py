@@ -16,7 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from knee.run import parameters
+from knee.run import parameter_types, parameters
 from knee.statistics import scores
 
 ROOT = Path(__file__).parents[2]
@@ -279,7 +279,7 @@ def test_the_explanation_has_a_line_for_each_key(capsys: pytest.CaptureFixture[s
 
 
 def test_the_metrics_that_may_choose_are_those_that_are_computed() -> None:
-    assert parameters.METRICS == scores.LARGER_IS_BETTER
+    assert parameter_types.METRICS == scores.LARGER_IS_BETTER
 
 
 def test_the_backbones_are_those_of_the_classifiers_table() -> None:
@@ -291,7 +291,7 @@ def test_the_backbones_are_those_of_the_classifiers_table() -> None:
     ]
     assert isinstance(table, ast.Dict)
     names = tuple(key.value for key in table.keys if isinstance(key, ast.Constant))
-    assert names == parameters.BACKBONES
+    assert names == parameter_types.BACKBONES
 
 
 def test_sections_are_frozen(values: dict[str, Any], tmp_path: Path) -> None:
