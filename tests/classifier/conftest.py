@@ -38,7 +38,7 @@ def tidy_keras() -> Iterator[None]:
 
     yield
     keras.mixed_precision.set_global_policy("float32")
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # collecting garbage takes half a second
 
 
 @pytest.fixture
