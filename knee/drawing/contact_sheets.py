@@ -95,7 +95,7 @@ def explanations(
         subtitle: what was evaluated.
         out: the PNG file.
     """
-    methods = " | ".join(["image", *heat])
+    methods = " | ".join(["film", *heat])
     title = f"{methods}: evidence for the predicted class (actual > predicted)"
     heats = list(heat.values())
     _write(_beside_each_other(pixels, heats, predictions, title, subtitle, 3), out)
