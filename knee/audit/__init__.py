@@ -1,1 +1,1 @@
-"""What a data set holds besides bone: copies, conflicts, leakage, shortcuts."""
+"""Audit of what a data set holds besides bone: copies, conflicts, leakage, shortcuts."""

@@ -1,1 +1,1 @@
-"""Which images show the same radiograph: candidates, registration, copy groups."""
+"""Copy groups: images of the same radiograph, found by candidates and registration."""

@@ -1,1 +1,1 @@
-"""Charts, contact sheets, and the head that all HTML pages share."""
+"""Charts, contact sheets, and the head that all reports share."""

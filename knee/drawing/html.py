@@ -1,6 +1,6 @@
-"""Pages for people: one Jinja environment, and templates beside the modules that fill them.
+"""Reports for people: one Jinja environment, and templates beside the modules that fill them.
 
-Each page extends `drawing/base.html.j2`, whose Content-Security-Policy lets it load and run
+Each report extends `drawing/base.html.j2`, whose Content-Security-Policy lets it load and run
 nothing. All values are escaped: names of files and classes are untrusted text.
 """
 

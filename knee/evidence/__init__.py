@@ -1,1 +1,1 @@
-"""What is known about a trained model: its figures, uncertainty, explanations, comparisons."""
+"""Evidence on a trained model: its figures, uncertainty, explanations, comparisons."""

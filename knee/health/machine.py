@@ -1,4 +1,4 @@
-"""What computes here: hardware, the engine, Python, and the packages against their pins."""
+"""Checks of hardware, the engine, Python, and the packages against their pins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where DVC keeps data: the cache's objects, the remotes, and the site cache."""
+"""Checks of DVC's cache, remotes and site cache."""
 
 from __future__ import annotations
 

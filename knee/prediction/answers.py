@@ -1,4 +1,4 @@
-"""A trained model that answers requests: the numbers of stages.predict, as JSON values."""
+"""JSON answers of a trained model, with the same numbers as stages.predict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files and a trained model -> a table of predictions, and figures where labels are known."""
+"""Table of a trained model's predictions of image files, and figures where labels are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image of a request -> canonical pixels, by the readers and in the order of ingest."""
+"""Preparation of a request's image for the model, by the readers and in the order of ingest."""
 
 from __future__ import annotations
 

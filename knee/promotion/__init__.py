@@ -1,1 +1,1 @@
-"""Which model becomes champion, and its model card."""
+"""Choice of the champion, and model cards."""

@@ -1,4 +1,4 @@
-"""A file of any kind to a model's input, by the readers and in the order of ingest."""
+"""Preparation of a file for the model, by the readers and in the order of ingest."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every command does alike: parameters, locks, termination."""
+"""Shared parts of every command: parameters, locks, termination."""

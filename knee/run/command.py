@@ -1,4 +1,4 @@
-"""What the command lines of all stages do alike.
+"""The command line that all stages share.
 
 A stage runs alone on its outputs, ends with the dvc that started it, and turns its user's mistakes
 and a full disk into one line on stderr and exit status 1.

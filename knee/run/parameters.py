@@ -1,4 +1,4 @@
-"""params.yaml -> frozen sections; the only reader of that file.
+"""The parameters as frozen sections; the only reader of params.yaml.
 
 `load(Path("params.yaml"))` gives one `Params`. Missing and unknown keys, wrong types and values
 outside their range raise `ParamsError`, which names all of them by their dotted paths.

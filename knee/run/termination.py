@@ -1,4 +1,4 @@
-"""How a process of the pipeline ends: when it is told to, or when the dvc that started it is gone.
+"""The end of a process: on a signal, or when the dvc that started it is gone.
 
 `kill -9` of dvc alone leaves its stage running, and what the stage writes then would end up in
 the outputs of a later run.

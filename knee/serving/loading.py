@@ -1,4 +1,4 @@
-"""A model by its name -> a model to work with, for commands, the server and notebooks.
+"""Loading of a model by its name, for commands, the server and notebooks.
 
 A registered model gives its data alone (model.keras, training.json, novelty.npz), to be read by
 this checkout's code: the code that is stored with it, which may be older, is not run.

@@ -1,4 +1,4 @@
-"""Predictions -> the tables behind the plots, one table a plot, rounded to six decimals.
+"""The tables behind the plots of predictions, one table a plot, rounded to six decimals.
 
 A class that has no records, or all of them, has no curve: it is absent from the tables of curves.
 """

@@ -1,4 +1,4 @@
-"""What a result came from: fingerprints of files, and a key of all that decides a training."""
+"""Provenance of results: fingerprints of files, and a key of all that decides a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflow: the only package that imports it, and only inside functions.
+"""MLflow, imported only here and inside functions, except in served_model.py, which MLflow runs.
 
 - `training_run` is live while a model trains; `publish` writes or completes a run from files.
 - `replay` publishes every finished training of the project.

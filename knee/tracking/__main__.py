@@ -1,4 +1,4 @@
-"""python -m knee.tracking prepare | replay | ui [--port 5000].
+"""Command line of the store of runs: python -m knee.tracking prepare | replay | ui [--port 5000].
 
 prepare makes the store of runs, which takes MLflow a quarter of a minute, once; replay publishes
 the finished trainings of the project that MLflow has not got, or not completely, and closes runs of

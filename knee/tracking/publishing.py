@@ -1,4 +1,4 @@
-"""A finished training's files -> its MLflow run. What is missing is written, nothing twice.
+"""Publishing of a finished training's files as its MLflow run: what is missing, nothing twice.
 
 The evidence of a training is what its stages wrote (`evidence.collect`), so nothing waits in a
 queue: `replay` publishes whatever the project holds, and DVC restores what an earlier experiment

@@ -32,6 +32,8 @@ def test_every_module_and_file_that_a_page_names_exists(page: Path) -> None:
     assert not [name for name in modules if importlib.util.find_spec(name) is None]
     files = re.findall(r"\b((?:knee|stages|tests|docs|conf)/[\w/]+\.(?:py|md|yaml|csv|png))", text)
     assert not [name for name in files if not (ROOT / name).exists()]
+    short = re.findall(r"(?<![\w/.-])[\w/]+(?:\.html)?\.(?:py|j2)\b", text)  # such as net/heads.py
+    assert not [name for name in short if not any(str(f).endswith(f"/{name}") for f in CODE)]
 
 
 def test_every_page_that_code_names_exists() -> None:

@@ -1,1 +1,1 @@
-"""Which pixels a trained model used: Grad-CAM, occlusion, randomisation."""
+"""Attribution maps of a trained model: Grad-CAM, occlusion, and the randomisation test."""

@@ -1,4 +1,4 @@
-"""The sanity check of Adebayo et al. 2018, https://arxiv.org/abs/1810.03292: weights drawn anew.
+"""Randomisation test of attribution maps (Adebayo et al. 2018, https://arxiv.org/abs/1810.03292).
 
 A map that shows what a model has learned changes when the model forgets it, from the output down.
 """

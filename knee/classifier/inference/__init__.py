@@ -1,1 +1,1 @@
-"""A trained model on new images, as fast as the machine allows."""
+"""The net inside the server: compiled for OpenVINO, and a child process for gradients."""

@@ -1,4 +1,4 @@
-"""The table of backbones: adding one is adding one row to `BACKBONES`."""
+"""The table of backbones; a new row needs its name in run/parameter_types.py too."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def find(name: str) -> Backbone:
 
 
 def weights_source(weights: str, name: str) -> str | None:
-    """What `keras.applications` takes as `weights`, from the value of the key `weights`.
+    """Return what `keras.applications` takes as `weights`, from the value of the key `weights`.
 
     Args:
         weights: "none", "imagenet" (Keras downloads them) or a folder with `<backbone>.h5`.
@@ -73,7 +73,7 @@ def weights_source(weights: str, name: str) -> str | None:
 
 
 def weights_fingerprint(weights: str, name: str) -> str:
-    """What tells these weights from others: the file's SHA-256, or who provides them."""
+    """Return the SHA-256 of the file of weights, or who provides them."""
     source = weights_source(weights, name)
     if source in (None, "imagenet"):
         return f"{weights} of Keras {keras.__version__}"

@@ -50,5 +50,5 @@ def write_design(design: BackboneDesign, folder: Path) -> None:
 
 
 def read_design(folder: Path) -> BackboneDesign:
-    """What `write_design` recorded."""
+    """Read what `write_design` recorded."""
     return BackboneDesign(**json.loads((folder / DESIGN).read_text(encoding="utf-8")))

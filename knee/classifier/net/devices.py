@@ -1,4 +1,4 @@
-"""GPUs -> a distribution strategy, and reproducible arithmetic."""
+"""The distribution strategy for the GPUs, and reproducible arithmetic."""
 
 from __future__ import annotations
 

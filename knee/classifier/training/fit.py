@@ -27,7 +27,7 @@ EpochReport = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How to train.
+    """Settings of the optimisation.
 
     Attributes:
         epochs: at most this many.
@@ -78,7 +78,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads.
+    """Input of a training.
 
     Attributes:
         source: pixels or features of all records.
@@ -172,7 +172,7 @@ def fit(
 
 
 def steps_at_once(steps: int) -> int:
-    """How many of an epoch's `steps` run as one: a divisor, so that every epoch ends in time."""
+    """Return how many of `steps` run as one: a divisor, so that every epoch ends in time."""
     return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
 
 
@@ -259,7 +259,7 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras is untyped here
-    """The update of `keras.optimizers.Adam`, by TensorFlow's kernel; same variables, same formula.
+    """Adam with TensorFlow's fused kernel; variables and formula are those of Keras' Adam.
 
     On several devices Keras' own update runs: the kernel knows nothing of mirrored variables.
     """

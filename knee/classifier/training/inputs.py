@@ -1,4 +1,4 @@
-"""Rows -> tf.data batches: which rows when, and what happens to them on the way.
+"""Batches of rows for tf.data: which rows when, and what happens to them on the way.
 
 All randomness comes from (seed, epoch) and (seed, position in the run), never from the order in
 which threads finish; so a training that resumes at an epoch sees what it would have seen.

@@ -34,7 +34,7 @@ class Outcome:
 
 
 class Learner:
-    """Every training starts from weights that depend on its seed alone, as if it were the first.
+    """A head and upper layers, built once, trained afresh from each seed as if it were the first.
 
     Building Xception and tracing a training step take longer than training a head on some hundred
     rows of features.

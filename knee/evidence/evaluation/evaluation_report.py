@@ -1,4 +1,4 @@
-"""Predictions of one trained backbone -> its report, its tables, and which images to show.
+"""The report on one trained backbone's predictions, its tables, and which images to show.
 
 Every figure follows from predictions.csv alone: probabilities are rounded first, then scored.
 """

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions -> their table and the content of cross_validation.json.
+"""The table of out-of-fold predictions, and the content of cross_validation.json.
 
 Every figure follows from out_of_fold.csv alone. A figure is that of all records of a repeat, held
 out once each, averaged over the repeats; `per_fold` has those of the single models.
