@@ -122,18 +122,12 @@ class RowFile:
     def __init__(self, path: Path, *, has_views: bool) -> None:
         self._path = path
         try:
-            with path.open("rb") as stream:
-                version = np.lib.format.read_magic(stream)
-                header = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, by_column, self.dtype = header(stream)
-                self._offset = stream.tell()
-        except (ValueError, KeyError, EOFError) as error:
+            mapped = np.lib.format.open_memmap(path, mode="r")
+        except (ValueError, EOFError) as error:
             raise ArtifactError(f"{path} is no array file ({error}): run `dvc repro`") from error
-        self.shape: tuple[int, ...] = shape if has_views else (1, *shape)
-        if by_column or self.dtype.hasobject or len(self.shape) < 3:
+        self.shape: tuple[int, ...] = mapped.shape if has_views else (1, *mapped.shape)
+        self.dtype, self._offset = mapped.dtype, mapped.offset
+        if not mapped.flags.c_contiguous or len(self.shape) < 3:
             raise ArtifactError(f"{path}: expected an array of rows: run `dvc repro`")
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
