@@ -31,7 +31,6 @@ from knee.synthetic.rendering import (
     to_pixels,
 )
 
-MINIMUM_PATIENTS = 12
 SHARES = (0.45, 0.33, 0.22)  # of patients, in the order of CLASSES
 # Mean and standard deviation of T in each class's component; tails cross the cut-offs rarely.
 T_COMPONENTS = ((0.45, 0.42), (-1.85, 0.21), (-3.65, 0.35))
@@ -79,7 +78,7 @@ def write_sample(
     Raises:
         SampleError: too few patients or pixels.
     """
-    if patients < MINIMUM_PATIENTS:
+    if patients < 12:
         raise SampleError(f"sample.patients: {patients} is too few, give at least 12")
     if size_pixels < 96:
         raise SampleError(f"sample.size_pixels: {size_pixels} is too small, give at least 96")

@@ -220,22 +220,14 @@ def _marker(shot: Acquisition) -> Grid:
     canvas = Image.new("L", (shot.width, shot.height), 0)
     draw = ImageDraw.Draw(canvas)
     lateral = left + across if shot.side == "R" else 1 - right - across
-    centre = (
-        lateral * shot.width,
-        (top + down * (1 - top - bottom)) * shot.height + height,
-    )
     half = 0.62 * height
     low, high = left * shot.width + half + 2, (1 - right) * shot.width - half - 2
-    middle = (float(np.clip(centre[0], low, max(low, high))), centre[1])
-    font = ImageFont.load_default(size=height)
-    draw.text(
-        middle,
-        shot.side,
-        fill=255,
-        font=font,
-        anchor="mm",
-        stroke_width=max(1, height // 18),
+    middle = (
+        float(np.clip(lateral * shot.width, low, max(low, high))),
+        (top + down * (1 - top - bottom)) * shot.height + height,
     )
+    font, stroke_pixels = ImageFont.load_default(size=height), max(1, height // 18)
+    draw.text(middle, shot.side, 255, font, "mm", stroke_width=stroke_pixels)
     if shot.marker_box:
         corners = (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half)
         draw.rectangle(corners, outline=200)
