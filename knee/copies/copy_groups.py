@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from knee.copies import affine_registration, copy_check, hash_search, look_alikes
@@ -83,14 +82,8 @@ def find_candidates(
     identity = np.eye(2, 3)[None]
     mirror = identity * np.array([[-1.0], [1.0]])
     pairs = np.concatenate([upright, mirrored, alike.pairs[order]])
-    maps = np.concatenate(
-        [
-            identity.repeat(len(upright), axis=0),
-            mirror.repeat(len(mirrored), axis=0),
-            alike.maps[order],
-        ]
-    )
-    return Links(pairs, maps)
+    starts = [identity.repeat(len(upright), axis=0), mirror.repeat(len(mirrored), axis=0)]
+    return Links(pairs, np.concatenate([*starts, alike.maps[order]]))
 
 
 def verify(reduced: Pixels, candidates: Links, copy: copy_check.CopyThresholds) -> Links:
@@ -121,11 +114,12 @@ def consistent_groups(reduced: Pixels, links: Links, search: CopySearch) -> Inte
     slack = search.copy.loosened(search.slack)
     joined: list[Pair] = []
     pairs, maps = links.pairs, links.maps
+    known = {frozenset(pair) for pair in pairs.tolist()}
     while len(pairs):
         centres, members, starts = _spokes(len(reduced), Links(pairs, maps))
         spokes = np.stack([centres, members], axis=1)
         # A member that is linked to its centre has been registered with it before.
-        linked = _contains(spokes, np.concatenate([links.pairs, links.pairs[:, ::-1]]))
+        linked = np.array([frozenset(spoke) in known for spoke in spokes.tolist()], bool)
         registered = copy_check.register(reduced, spokes[~linked], starts[~linked])
         holds = linked.copy()
         holds[~linked] = slack.holds(registered.agreement)
@@ -144,9 +138,8 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
     """
     neighbours: dict[int, list[tuple[int, AffineMaps]]] = defaultdict(list)
     backward = affine_registration.inverted(links.maps)
-    for (fixed, moving), there, back in zip(
-        links.pairs.tolist(), links.maps, backward, strict=True
-    ):
+    links_both_ways = zip(links.pairs.tolist(), links.maps, backward, strict=True)
+    for (fixed, moving), there, back in links_both_ways:
         neighbours[fixed].append((moving, there))
         neighbours[moving].append((fixed, back))
     by_degree = sorted(neighbours, key=lambda image: (-len(neighbours[image]), image))
@@ -167,11 +160,6 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
                     waiting.append((other, onward))
     centres, members, maps = zip(*spokes, strict=True)
     return np.array(centres), np.array(members), np.stack(maps)
-
-
-def _contains(pairs: Integers, among: Integers) -> npt.NDArray[np.bool_]:
-    known = set(map(tuple, among.tolist()))
-    return np.array([tuple(pair) in known for pair in pairs.tolist()], bool)
 
 
 def add_groups(

@@ -89,9 +89,7 @@ class Data:
     synthetic: bool = about("marks every result as synthetic")
     classes: Names = about("ordinal scale, least to most severe; empty: sorted folder names")
     parts: Names = about("folders above the class folders: official subsets; empty: none")
-    patient_pattern: PatientPattern = about(
-        'of the file stem, with groups "patient" and "side"; or ""'
-    )
+    patient_pattern: PatientPattern = about('of the stem: groups "patient" and "side"; or ""')
     origin_pattern: OriginPattern = about('group "origin", or the name of the group; or ""')
 
     @model_validator(mode="after")
@@ -120,9 +118,7 @@ class Ingest:
     fit: Literal["letterbox", "squash", "crop"] = about("how an image is made square")
     crop_borders: bool = about("cut uniform margins off before fitting")
     hash_radius_bits: int = about("distance of candidates for copies", ge=0, le=256)
-    look_alikes: int = about(
-        "candidates per image by its blurred middle, in any pose", ge=1, le=256
-    )
+    look_alikes: int = about("candidates an image by its blurred middle in any pose", ge=1, le=256)
     look_alike_correlation: Share = about("of the blurred middles of candidates")
     turned_search_images: int = about("more are searched upright and mirrored only", ge=0, le=10**9)
     copy_correlation: Share = about("of a candidate's aligned detail, 96 x 96 pixels")
@@ -248,15 +244,12 @@ class Head:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.design == "published":
-            if not self.dense_units:
-                raise ValueError("dense_units: the published design has a dense layer, 0 is none")
-            return self
-        channels = self.projection_channels or BACKBONE_CHANNELS
-        if self.attention and channels % self.attention_heads:
-            raise ValueError(
-                f"attention_heads: {self.attention_heads} do not divide {channels} channels"
-            )
+        published = self.design == "published"
+        if published and not self.dense_units:
+            raise ValueError("dense_units: the published design has a dense layer, 0 is none")
+        channels, heads = self.projection_channels or BACKBONE_CHANNELS, self.attention_heads
+        if not published and self.attention and channels % heads:
+            raise ValueError(f"attention_heads: {heads} do not divide {channels} channels")
         return self
 
 

@@ -52,9 +52,6 @@ def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator
         folder: holds the files that `originals` name.
         originals: at least 16 without a fault; about one in 55 gets a copy of each kind.
         random: draws the originals and the strength of the changes.
-
-    Returns:
-        The copies and broken files; they are on disk.
     """
     clean = [one for one in originals if not one.fault]
     clean = [clean[index] for index in random.permutation(len(clean))]
@@ -88,10 +85,8 @@ def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator
 
 def _copy_exactly(path: Path, number: int, random: np.random.Generator) -> list[Path]:
     """The same bytes under another name: a file manager's copy or a second export."""
-    if number % 2:
-        target = path.with_stem(f"{path.stem} copy")
-    else:
-        target = path.with_stem(_numbered(path, int(random.integers(2, 5))))
+    stem = f"{path.stem} copy" if number % 2 else _numbered(path, int(random.integers(2, 5)))
+    target = path.with_stem(stem)
     shutil.copyfile(path, target)
     return [target]
 

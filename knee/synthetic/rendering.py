@@ -135,11 +135,6 @@ def develop(
     return np.asarray(gray, dtype=np.float32)
 
 
-def to_pixels(gray: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Round gray values (0-1) to uint8."""
-    return np.asarray(np.rint(gray * 255), dtype=np.uint8)
-
-
 def _rays(shot: Acquisition) -> tuple[Grid, Grid]:
     """Each pixel's x and y in the knee's coordinates, mm, as for a left knee."""
     across = (np.arange(shot.width, dtype=np.float32) - (shot.width - 1) / 2) * shot.mm_per_pixel
