@@ -48,10 +48,7 @@ class Planted:
 def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator) -> Planted:
     """Write every kind of fault into `folder`, each from originals that no other fault uses.
 
-    Args:
-        folder: holds the files that `originals` name.
-        originals: at least 16 without a fault; about one in 55 gets a copy of each kind.
-        random: draws the originals and the strength of the changes.
+    Of the `originals`, at least 16 without a fault, about one in 55 gets a copy of each kind.
     """
     clean = [one for one in originals if not one.fault]
     clean = [clean[index] for index in random.permutation(len(clean))]

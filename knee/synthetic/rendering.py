@@ -109,11 +109,8 @@ def develop(
 ) -> NDArray[np.float32]:
     """Return the radiograph as gray values, float32 (height, width), 0 (air) to 1 (densest).
 
-    Args:
-        shot: settings.
-        crossed: what `expose` gives for the same settings and bone.
-        bone: its texture.
-        random: draws texture and noise.
+    `crossed` is what `expose` gives for the same settings and bone; `random` draws texture and
+    noise.
     """
     attenuation = _attenuation(crossed, shot, bone, random)
     if shot.side == "R":  # the patient faces the viewer: a right fibula lies on the left
