@@ -40,9 +40,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
-    same = copy_groups.CopyRules(
-        search(ingest), file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
-    )
+    lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
     with archives.opened(paths.images, limits, data.classes, flat=sheet.labelled) as opened:
@@ -50,7 +48,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         labels.check_classes(listing)
         frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
     frame = record_builder.add_facts(frame, listing.facts, pattern, origin_pattern, key)
-    frame = copy_groups.add_groups(frame, fingerprints, same)
+    frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())

@@ -79,7 +79,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 def _facts(settings: parameters.Params, classes: list[str], paths: Paths) -> dict[str, Any]:
     """What this training is, for its checkpoint's key, its record and MLflow."""
     backbone = dataclasses.asdict(design.read_design(paths.features))
-    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    sections = {name: dataclasses.asdict(getattr(settings, name)) for name in SECTIONS}
     return {
         "backbone": paths.backbone,
         "classes": classes,
@@ -126,7 +126,7 @@ def _learn(
 
 
 def _plan(settings: parameters.Params, features_in: Path, classes: int) -> training.Plan:
-    head, train = (parameters.as_dictionary(section) for section in (settings.head, settings.train))
+    head, train = (dataclasses.asdict(section) for section in (settings.head, settings.train))
     return training.planned(design.read_design(features_in), head, train, classes)
 
 

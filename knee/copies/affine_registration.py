@@ -39,22 +39,11 @@ class Layer(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How well registered images agree, float64 (pairs,) each.
+    """How well registered images agree, float64 (pairs,) each."""
 
-    Attributes:
-        whole: Pearson correlation over what both show, -1 to 1; 0 where one is constant.
-        local: the lower quartile of the correlations in the blocks, -1 to 1; 0 without blocks.
-        overlap: share of the fixed image that the moving one shows.
-    """
-
-    whole: Floats
-    local: Floats
-    overlap: Floats
-
-    def put(self, where: npt.NDArray[np.int64], other: Agreement) -> None:
-        """Overwrite the values of the pairs `where`."""
-        for mine, theirs in zip(self, other, strict=True):
-            mine[where] = theirs
+    whole: Floats  # Pearson correlation over what both show, -1 to 1; 0 where one is constant
+    local: Floats  # lower quartile of the blocks' correlations, -1 to 1; 0 without blocks
+    overlap: Floats  # share of the fixed image that the moving one shows
 
     def better(self, other: Agreement) -> Agreement:
         """Return the better of two registrations of each pair, by its worse correlation."""

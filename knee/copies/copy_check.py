@@ -41,21 +41,13 @@ BATCH_PAIRS: Final = 32  # fits the processor's cache
 
 @dataclasses.dataclass(frozen=True)
 class CopyThresholds:
-    """Smallest agreement of a copy.
+    """Smallest agreement of a copy."""
 
-    Attributes:
-        whole: smallest correlation of the aligned detail.
-        local: smallest lower quartile of its correlations in 8 x 8 blocks.
-        overlap: smallest share of the image that both show.
-        marked_whole: smallest correlation of a copy with a line or label of its own.
-        marked_local: smallest lower quartile of such a copy: beside its marks it must agree more.
-    """
-
-    whole: float
-    local: float
-    overlap: float
-    marked_whole: float
-    marked_local: float
+    whole: float  # correlation of the aligned detail
+    local: float  # lower quartile of its correlations in 8 x 8 blocks
+    overlap: float  # share of the image that both show
+    marked_whole: float  # correlation of a copy with a line or label of its own
+    marked_local: float  # lower quartile of such a copy: beside its marks it must agree more
 
     def holds(self, agreement: Agreement) -> npt.NDArray[np.bool_]:
         """Return bool (pairs,): which pairs are copies."""
@@ -65,12 +57,8 @@ class CopyThresholds:
 
     def loosened(self, slack: float) -> CopyThresholds:
         """Return the same with all correlations smaller by `slack`."""
-        smaller = {
-            name: value - slack
-            for name, value in dataclasses.asdict(self).items()
-            if name != "overlap"
-        }
-        return dataclasses.replace(self, **smaller)
+        smaller = {name: value - slack for name, value in vars(self).items()}
+        return CopyThresholds(**{**smaller, "overlap": self.overlap})
 
 
 class Registered(NamedTuple):
@@ -122,8 +110,9 @@ def _register(fixed: Pixels, moving: Pixels, maps: AffineMaps) -> Registered:
         maps[going] = refine(one, two, maps[going], iterations)
         there = agreement(one, two, maps[going])
         if factor == 1:
-            back = agreement(two, one, inverted(maps[going]))
-            result.put(going, there.better(back))
+            better = there.better(agreement(two, one, inverted(maps[going])))
+            for values, found in zip(result, better, strict=True):
+                values[going] = found
         going = going[there.whole >= MIDDLE_DETAIL]
     maps[swapped] = inverted(maps[swapped])
     return Registered(maps, result)

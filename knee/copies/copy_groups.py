@@ -2,9 +2,9 @@
 
 Candidates are pairs whose perceptual hashes lie within a radius, and look-alikes in any pose. A
 pair counts only after its registration. Groups are made by star clustering (Aslam, Pelekhov and
-Rus, JGAA 8(1), 2004): the image with most links is a group's
-centre, and each member, registered with the centre itself, has to agree with it. So a chain of
-look-alikes never joins different radiographs.
+Rus, JGAA 8(1), 2004): the image with most links is a group's centre, and each member, registered
+with the centre itself, has to agree with it. So a chain of look-alikes never joins different
+radiographs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from knee.copies import affine_registration, copy_check, hash_search, look_alikes
@@ -30,17 +29,11 @@ ROUND_PAIRS: Final = 2048  # verified before looking again which images are link
 
 
 class Fingerprints(NamedTuple):
-    """What copies of an image are recognised by.
+    """What copies of an image are recognised by."""
 
-    Attributes:
-        upright: perceptual hash, uint8 (32,).
-        mirrored: perceptual hash of the mirror image, uint8 (32,).
-        reduced: the image, uint8 (96, 96).
-    """
-
-    upright: Pixels
-    mirrored: Pixels
-    reduced: Pixels
+    upright: Pixels  # perceptual hash, uint8 (32,)
+    mirrored: Pixels  # that of the mirror image
+    reduced: Pixels  # the image, uint8 (96, 96)
 
     @classmethod
     def of(cls, pixels: Pixels) -> Fingerprints:
@@ -51,23 +44,14 @@ class Fingerprints(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class CopySearch:
-    """Settings of the search for copies.
+    """Settings of the search for copies."""
 
-    Attributes:
-        radius_bits: largest distance of the perceptual hashes, of 256.
-        neighbours: look-alikes of an image that are verified.
-        similarity: smallest correlation of a look-alike's blurred disc.
-        turned_images: with more images, only upright and mirrored look-alikes are searched.
-        copy: smallest agreement of a registered pair.
-        slack: how much smaller that of a member with its group's centre may be.
-    """
-
-    radius_bits: int
-    neighbours: int
-    similarity: float
-    turned_images: int
-    copy: copy_check.CopyThresholds
-    slack: float
+    radius_bits: int  # largest distance of the perceptual hashes, of 256
+    neighbours: int  # look-alikes of an image that are verified
+    similarity: float  # smallest correlation of a look-alike's blurred disc
+    turned_images: int  # with more, only upright and mirrored look-alikes are searched
+    copy: copy_check.CopyThresholds  # of a registered pair
+    slack: float  # how much smaller the agreement of a member with its group's centre may be
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +82,8 @@ def find_candidates(
     identity = np.eye(2, 3)[None]
     mirror = identity * np.array([[-1.0], [1.0]])
     pairs = np.concatenate([upright, mirrored, alike.pairs[order]])
-    maps = np.concatenate(
-        [
-            identity.repeat(len(upright), axis=0),
-            mirror.repeat(len(mirrored), axis=0),
-            alike.maps[order],
-        ]
-    )
-    return Links(pairs, maps)
+    starts = [identity.repeat(len(upright), axis=0), mirror.repeat(len(mirrored), axis=0)]
+    return Links(pairs, np.concatenate([*starts, alike.maps[order]]))
 
 
 def verify(reduced: Pixels, candidates: Links, copy: copy_check.CopyThresholds) -> Links:
@@ -136,11 +114,12 @@ def consistent_groups(reduced: Pixels, links: Links, search: CopySearch) -> Inte
     slack = search.copy.loosened(search.slack)
     joined: list[Pair] = []
     pairs, maps = links.pairs, links.maps
+    known = {frozenset(pair) for pair in pairs.tolist()}
     while len(pairs):
         centres, members, starts = _spokes(len(reduced), Links(pairs, maps))
         spokes = np.stack([centres, members], axis=1)
         # A member that is linked to its centre has been registered with it before.
-        linked = _contains(spokes, np.concatenate([links.pairs, links.pairs[:, ::-1]]))
+        linked = np.array([frozenset(spoke) in known for spoke in spokes.tolist()], bool)
         registered = copy_check.register(reduced, spokes[~linked], starts[~linked])
         holds = linked.copy()
         holds[~linked] = slack.holds(registered.agreement)
@@ -159,9 +138,8 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
     """
     neighbours: dict[int, list[tuple[int, AffineMaps]]] = defaultdict(list)
     backward = affine_registration.inverted(links.maps)
-    for (fixed, moving), there, back in zip(
-        links.pairs.tolist(), links.maps, backward, strict=True
-    ):
+    links_both_ways = zip(links.pairs.tolist(), links.maps, backward, strict=True)
+    for (fixed, moving), there, back in links_both_ways:
         neighbours[fixed].append((moving, there))
         neighbours[moving].append((fixed, back))
     by_degree = sorted(neighbours, key=lambda image: (-len(neighbours[image]), image))
@@ -184,26 +162,11 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
     return np.array(centres), np.array(members), np.stack(maps)
 
 
-def _contains(pairs: Integers, among: Integers) -> npt.NDArray[np.bool_]:
-    known = set(map(tuple, among.tolist()))
-    return np.array([tuple(pair) in known for pair in pairs.tolist()], bool)
-
-
-@dataclasses.dataclass(frozen=True)
-class CopyRules:
-    """Rules by which two files are copies of one radiograph.
-
-    Attributes:
-        search: for copies by their pixels.
-        lineage: marks of copies in file names; such names join without a look at the pixels.
-    """
-
-    search: CopySearch
-    lineage: file_names.Patterns
-
-
 def add_groups(
-    frame: pd.DataFrame, fingerprints: Sequence[Fingerprints], same: CopyRules
+    frame: pd.DataFrame,
+    fingerprints: Sequence[Fingerprints],
+    search: CopySearch,
+    lineage: file_names.Patterns,
 ) -> pd.DataFrame:
     """Return `frame` with copy groups and groups, each numbered in the order of first records.
 
@@ -213,15 +176,16 @@ def add_groups(
     Args:
         frame: the records table.
         fingerprints: of the rows with pixels, in order of pixel_row.
-        same: when two files are copies.
+        search: for copies by their pixels.
+        lineage: marks of copies in file names; such names join without a look at the pixels.
     """
     usable = frame[frame["pixel_row"] >= 0]
     sources = usable["source"].tolist()
     pairs = [*equal_pairs(usable["pixel_sha256"].tolist())]
-    pairs += equal_pairs(file_names.lineage_keys(sources, same.lineage))
+    pairs += equal_pairs(file_names.lineage_keys(sources, lineage))
     families = components(len(usable), pairs)
-    chosen = _representatives(sources, families, same.lineage)
-    copies = copy_groups([fingerprints[index] for index in chosen], same.search)
+    chosen = _representatives(sources, families, lineage)
+    copies = copy_groups([fingerprints[index] for index in chosen], search)
     pictures = by_first(copies[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures

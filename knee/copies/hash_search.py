@@ -33,9 +33,7 @@ def perceptual_hashes(pixels: Pixels) -> tuple[Pixels, Pixels]:
     """Return 256-bit hashes of an image and of its mirror image, uint8 (32,) each.
 
     A bit says whether a low frequency of the cosine transform lies above the median of all.
-
-    Args:
-        pixels: uint8 (height, width).
+    `pixels` are uint8 (height, width).
     """
     import imagehash  # takes a third of a second
 

@@ -39,18 +39,11 @@ SEARCHED_CELLS: Final = 24
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """Pairs that may be copies.
+    """Pairs that may be copies, each at most twice: with the second as it is, and mirrored."""
 
-    Attributes:
-        pairs: int64 (m, 2), the fixed image and the moving one, each pair at most twice: with the
-            second as it is, and mirrored.
-        maps: float64 (m, 2, 3), from the fixed image's places to the moving one's.
-        similarity: float64 (m,), correlation of the discs, -1 to 1.
-    """
-
-    pairs: Integers
-    maps: AffineMaps
-    similarity: Floats
+    pairs: Integers  # (m, 2), the fixed image and the moving one
+    maps: AffineMaps  # (m, 2, 3), from the fixed image's places to the moving one's
+    similarity: Floats  # (m,), correlation of the discs, -1 to 1
 
 
 def pose_bank(turned: bool) -> AffineMaps:
@@ -84,12 +77,8 @@ def look_alikes(
     turning = _operator(poses)
     index = _index(np.concatenate(list(_discs(reduced, _operator(poses[:1]), 1))))
     results: list[tuple[Integers, Integers, Images]] = []
-    batches = tqdm(
-        _discs(reduced, turning, len(poses)),
-        "look-alikes",
-        -(-len(reduced) // BATCH_IMAGES),
-        disable=None,
-    )
+    count = -(-len(reduced) // BATCH_IMAGES)
+    batches = tqdm(_discs(reduced, turning, len(poses)), "look-alikes", count, disable=None)
     mirrors = np.linalg.det(poses[:, :, :2]) < 0
     for number, discs in enumerate(batches):
         correlations, others = index.search(discs, min(neighbours + 1, len(reduced)))

@@ -12,12 +12,9 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Final
 
 from knee.run import locks
 
-GUARD: Final = "rwlock.lock"  # dvc's own, in .dvc/tmp, while it writes its list
-MAIN_LOCK: Final = "lock"  # likewise, while it writes dvc.lock
 log = logging.getLogger(__name__)
 
 
@@ -42,12 +39,13 @@ def mend(project: Path) -> list[str]:
     if not (project / ".dvc").is_dir():
         return mended
     private = project / ".dvc" / "tmp"
-    with locks.held(private / GUARD, "dvc's list of writers", keep=True):
+    # dvc's own locks: rwlock.lock while it writes its list, lock while it writes dvc.lock.
+    with locks.held(private / "rwlock.lock", "dvc's list of writers", keep=True):
         if not _is_json(private / "rwlock"):
             (private / "rwlock").unlink()
             mended.append(".dvc/tmp/rwlock was half-written: removed")
     if not _is_lock_file(project / "dvc.lock"):
-        with locks.held(private / MAIN_LOCK, "the project", keep=True):
+        with locks.held(private / "lock", "the project", keep=True):
             if not _is_lock_file(project / "dvc.lock"):  # it is not just being written
                 (project / "dvc.lock").replace(private / "dvc.lock.damaged")
                 mended.append("dvc.lock was half-written: moved to .dvc/tmp/dvc.lock.damaged")

@@ -49,12 +49,7 @@ def allowed(schema: Schema) -> str:
 
 
 def in_words(error: Mapping[str, Any], known: Mapping[str, Schema]) -> str:
-    """One of pydantic's errors as a line.
-
-    Args:
-        error: an entry of `ValidationError.errors()`.
-        known: of `keys`.
-    """
+    """Return an entry of pydantic's `ValidationError.errors()` as a line; `known` is of `keys`."""
     loc = error["loc"][:-2] if error["loc"][-1:] == ("[key]",) else error["loc"]
     names = [part for part in loc if isinstance(part, str)]
     key, value = ".".join(names), error["input"]

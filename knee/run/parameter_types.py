@@ -45,14 +45,8 @@ def matching(pattern: str, reason: str) -> AfterValidator:
 
 
 def member(names: tuple[str, ...]) -> AfterValidator:
-    """Check for one of `names`."""
-
-    def check(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"is none of {', '.join(names)}")
-        return text
-
-    return AfterValidator(check)
+    """Check for one of `names`, of letters and underscores."""
+    return matching("|".join(names), f"is none of {', '.join(names)}")
 
 
 def zero_or(least: float) -> AfterValidator:
@@ -147,15 +141,12 @@ Patterns = Annotated[tuple[Annotated[Expression, Field(min_length=1)], ...], Dis
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Deviation = Annotated[float, Field(ge=0, le=10), zero_or(0.05)]
 Draws = Annotated[int, Field(ge=2, le=1_000_000)]
-Epochs = Annotated[int, Field(ge=1, le=10_000)]
 EpochsOrNone = Annotated[int, Field(ge=0, le=10_000)]
 Folds = Annotated[int, Field(ge=2, le=100)]
 LearningRate = Annotated[float, Field(ge=1e-8, le=1)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Mixup = Annotated[float, Field(ge=0, le=1), zero_or(0.01)]
-Repeats = Annotated[int, Field(ge=1, le=100)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, description="of the random numbers")]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Shown = Annotated[int, Field(ge=1, le=500)]
-SidePixels = Annotated[int, Field(ge=32, le=LARGEST_SIDE_PIXELS)]

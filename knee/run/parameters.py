@@ -12,7 +12,6 @@ and `--explain` lists every key, with what it may be and what it does.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import json
 import re
@@ -35,7 +34,6 @@ from knee.run.parameter_types import (
     Deviation,
     Downloads,
     Draws,
-    Epochs,
     EpochsOrNone,
     FileName,
     Folds,
@@ -51,12 +49,10 @@ from knee.run.parameter_types import (
     PatientPattern,
     Patterns,
     RegisteredName,
-    Repeats,
     Seed,
     Share,
     ShareBelowOne,
     Shown,
-    SidePixels,
     Weights,
 )
 
@@ -93,9 +89,7 @@ class Data:
     synthetic: bool = about("marks every result as synthetic")
     classes: Names = about("ordinal scale, least to most severe; empty: sorted folder names")
     parts: Names = about("folders above the class folders: official subsets; empty: none")
-    patient_pattern: PatientPattern = about(
-        'of the file stem, with groups "patient" and "side"; or ""'
-    )
+    patient_pattern: PatientPattern = about('of the stem: groups "patient" and "side"; or ""')
     origin_pattern: OriginPattern = about('group "origin", or the name of the group; or ""')
 
     @model_validator(mode="after")
@@ -120,13 +114,11 @@ class Sample:
 class Ingest:
     """Files -> records table and canonical pixels."""
 
-    image_size_pixels: SidePixels = about("side of the square canonical image")
+    image_size_pixels: int = about("side of the square image", ge=32, le=LARGEST_SIDE_PIXELS)
     fit: Literal["letterbox", "squash", "crop"] = about("how an image is made square")
     crop_borders: bool = about("cut uniform margins off before fitting")
     hash_radius_bits: int = about("distance of candidates for copies", ge=0, le=256)
-    look_alikes: int = about(
-        "candidates per image by its blurred middle, in any pose", ge=1, le=256
-    )
+    look_alikes: int = about("candidates an image by its blurred middle in any pose", ge=1, le=256)
     look_alike_correlation: Share = about("of the blurred middles of candidates")
     turned_search_images: int = about("more are searched upright and mirrored only", ge=0, le=10**9)
     copy_correlation: Share = about("of a candidate's aligned detail, 96 x 96 pixels")
@@ -173,27 +165,39 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Audit:
-    """How far shortcuts get, and the report."""
+class Intervals:
+    """Bootstrap intervals of figures."""
 
-    folds: Folds = about("of the grouped cross-validation")
-    repeats: Repeats = about("of the cross-validation, each with other folds")
-    permutations: int = about("of labels between groups, for the p-value", ge=1, le=100_000)
-    alarm_level: Level = about("largest p-value of an alarm")
     bootstrap_draws: Draws = about("for intervals")
     interval_level: Level = about("share of draws between the interval's ends")
+    seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RepeatedFolds(Intervals):
+    """Repeated grouped cross-validation."""
+
+    folds: Folds = about("fewer where a class has fewer groups")
+    repeats: int = about("of the cross-validation, each with other folds", ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_seeds("seed", self.seed, self.folds, self.repeats)
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Audit(RepeatedFolds):
+    """How far shortcuts get, and the report."""
+
+    permutations: int = about("of labels between groups, for the p-value", ge=1, le=100_000)
+    alarm_level: Level = about("largest p-value of an alarm")
     most_pictures: int = about("copy groups at most; more are subsampled", ge=30, le=1_000_000)
     conflicts_shown: Shown = about("copy groups under several labels")
     groups_shown: Shown = about("copy groups, the largest ones")
     films_shown: Shown = about("images per class; of a copy group a quarter")
     thumbnail_pixels: int = about("longer side", ge=16, le=1024)
     report_megabytes: float = about("size of the page, at most", ge=0.01, le=1000)
-    seed: Seed
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _check_seeds("seed", self.seed, self.folds, self.repeats)
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -240,15 +244,12 @@ class Head:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.design == "published":
-            if not self.dense_units:
-                raise ValueError("dense_units: the published design has a dense layer, 0 is none")
-            return self
-        channels = self.projection_channels or BACKBONE_CHANNELS
-        if self.attention and channels % self.attention_heads:
-            raise ValueError(
-                f"attention_heads: {self.attention_heads} do not divide {channels} channels"
-            )
+        published = self.design == "published"
+        if published and not self.dense_units:
+            raise ValueError("dense_units: the published design has a dense layer, 0 is none")
+        channels, heads = self.projection_channels or BACKBONE_CHANNELS, self.attention_heads
+        if not published and self.attention and channels % heads:
+            raise ValueError(f"attention_heads: {heads} do not divide {channels} channels")
         return self
 
 
@@ -269,7 +270,7 @@ class Augmentation:
 class Train:
     """Optimisation."""
 
-    epochs: Epochs = about("at most")
+    epochs: int = about("at most", ge=1, le=10_000)
     batch_size: int = about("global, over all devices", ge=1, le=4096)
     learning_rate: LearningRate = about("peak of the schedule")
     schedule: Literal["constant", "cosine"] = about("after the warm-up")
@@ -296,23 +297,13 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CrossValidate:
+class CrossValidate(RepeatedFolds):
     """Repeated grouped folds."""
 
-    folds: Folds = about("fewer where a class has fewer groups")
-    repeats: Repeats = about("each with other folds")
     subset: Literal["all", "development"] = about("development: without the test subset")
     validation_share: Level = about("of a fold's training records: they choose the epoch")
     whole_backbone: bool = about("also where it is trained, folds x repeats times")
     heads: dict[FileName, Head] = about("further heads, by name, to compare in the same folds")
-    bootstrap_draws: Draws = about("for intervals")
-    interval_level: Level = about("share of draws between the interval's ends")
-    seed: Seed
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _check_seeds("seed", self.seed, self.folds, self.repeats)
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -325,30 +316,25 @@ class Caution:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Evaluate:
+class Evaluate(Intervals):
     """Intervals and contact sheets."""
 
-    bootstrap_draws: Draws = about("for intervals")
-    interval_level: Level = about("share of draws between the interval's ends")
     worst_mistakes: Shown = about("images on the contact sheet")
     explained_images: Shown = about("images on the Grad-CAM panel")
     strangers_per_kind: int = about("non-radiographs, to try the OOD score", ge=0, le=1000)
-    seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Compare:
+class Compare(Intervals):
     """Models beside baselines."""
 
     metric: Literal["macro_f1", "balanced_accuracy", "accuracy"] = about("of the differences")
     bootstrap_draws: Draws = about("p is at least 2 / draws")
-    interval_level: Level = about("share of draws between the interval's ends")
     minimum_origin_groups: int = about("fewer are not compared", ge=2, le=1_000_000)
-    seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Explain:
+class Explain(Intervals):
     """Explanations of test images, and the checks of them."""
 
     images: Count = about("test images that are explained and measured")
@@ -356,9 +342,6 @@ class Explain:
     patch_share: float = about("side of the gray patch / of the image", ge=0.01, le=1)
     stride_share: float = about("step of the patch / side of the image", ge=0.01, le=1)
     most_forward_passes: int = about("of occluded images, at most", ge=1, le=10**9)
-    bootstrap_draws: Draws = about("for intervals")
-    interval_level: Level = about("share of draws between the interval's ends")
-    seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -458,11 +441,6 @@ def explain() -> str:
         for key, schema in known_keys().items()
         if "description" in schema
     )
-
-
-def as_dictionary(section: Any) -> dict[str, Any]:
-    """A section as plain values, for records and MLflow."""
-    return dataclasses.asdict(section)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,6 @@ import psutil
 from knee.run import dvc_notes
 from knee.run.errors import UserError
 
-STATUS: Final = 128 + signal.SIGTERM
 CLEAN_UP_SECONDS: Final = 20.0  # further signals are ignored: a killed group is told twice
 
 
@@ -49,7 +48,7 @@ def raised() -> Iterator[None]:
         nonlocal first
         if time.monotonic() - first > CLEAN_UP_SECONDS:
             first = time.monotonic()
-            raise Terminated(STATUS)
+            raise Terminated(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -63,10 +62,6 @@ def follow_dvc(root: Path, output: Path) -> None:
 
     That dvc wrote itself down for `output`. It has to be an ancestor of this process: while the
     libraries of a stage are imported it may have ended, and another begun.
-
-    Args:
-        root: the project, whose dvc notes what it runs in .dvc/tmp/rwlock.
-        output: of this stage.
 
     Raises:
         OrphanError: it has ended already.

@@ -97,8 +97,7 @@ class Worker:
 def serve(prepare: Callable[[], Callable[[bytes], bytes]]) -> None:
     """Run the child's half until its input ends.
 
-    Args:
-        prepare: loads what is needed and returns the function from question to answer.
+    `prepare` loads what is needed and returns the function from question to answer.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the input is the end
     with os.fdopen(os.dup(1), "wb") as answers:

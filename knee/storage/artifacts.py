@@ -102,19 +102,16 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ArtifactError: it is missing, damaged, no object, or lacks a key.
     """
+    content = read_bytes(path)
     try:
-        value = json.loads(read_bytes(path))
+        value = json.loads(content)
     except ValueError as error:
-        if isinstance(error, ArtifactError):
-            raise
-        raise ArtifactError(
-            f"{path} is not JSON ({error}): delete it and run `dvc repro`"
-        ) from error
+        raise ArtifactError(f"{path} is not JSON ({error}): delete it, run `dvc repro`") from error
     if not isinstance(value, dict):
         raise ArtifactError(f"{path}: expected a JSON object; run `dvc repro`")
-    missing = [name for name in keys if name not in value]
-    if missing:
-        raise ArtifactError(f"{path} has no key {missing[0]}: run `dvc repro` to make it again")
+    for name in keys:
+        if name not in value:
+            raise ArtifactError(f"{path} has no key {name}: run `dvc repro` to make it again")
     return value
 
 

@@ -21,11 +21,7 @@ Values = npt.NDArray[Any]
 
 
 class RowWriter:
-    """A .npy file under construction: rows arrive one by one or in blocks.
-
-    Attributes:
-        rows: written so far.
-    """
+    """A .npy file under construction: rows arrive one by one or in blocks."""
 
     def __init__(
         self,
@@ -43,26 +39,18 @@ class RowWriter:
             axes: sizes of all axes before those of a row, such as (views, images); None is one
                 axis as long as the number of rows will be.
         """
-        self.rows = 0
+        self.rows = 0  # written so far
         self._stream, self._row_shape, self._axes = stream, row_shape, axes
         self._dtype = np.dtype(dtype)
         self._write_header()
 
     def append(self, row: Values) -> int:
-        """Add one row and return its number.
-
-        Raises:
-            ValueError: another shape or dtype.
-        """
+        """Add one row as `extend` does and return its number."""
         self.extend(row[np.newaxis])
         return self.rows - 1
 
     def extend(self, rows: Values) -> None:
-        """Add several rows, (n, ...).
-
-        Raises:
-            ValueError: another shape or dtype.
-        """
+        """Add several rows, (n, ...); `ValueError` for another shape or dtype."""
         if rows.shape[1:] != self._row_shape or rows.dtype != self._dtype:
             raise ValueError(
                 f"expected {self._dtype} {self._row_shape}, got {rows.dtype} {rows.shape[1:]}"
@@ -71,11 +59,7 @@ class RowWriter:
         self.rows += len(rows)
 
     def close(self) -> None:
-        """Complete the header.
-
-        Raises:
-            ValueError: another number of rows than was announced.
-        """
+        """Complete the header; `ValueError` for another number of rows than was announced."""
         if self._axes is not None and self.rows != math.prod(self._axes):
             raise ValueError(f"expected {math.prod(self._axes)} rows, got {self.rows}")
         self._stream.seek(0)
@@ -110,30 +94,20 @@ def written_rows(
 
 
 class RowFile:
-    """An array (views, rows, ...) in a .npy file; memory holds the rows that are asked for alone.
+    """An array of `shape` (views, rows, ...) in a .npy file; only rows asked for are in memory.
 
     A memory map would keep every page that a training has touched.
-
-    Attributes:
-        shape: (views, rows, ...).
-        dtype: of the values.
     """
 
     def __init__(self, path: Path, *, has_views: bool) -> None:
         self._path = path
         try:
-            with path.open("rb") as stream:
-                version = np.lib.format.read_magic(stream)
-                header = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, by_column, self.dtype = header(stream)
-                self._offset = stream.tell()
-        except (ValueError, KeyError, EOFError) as error:
+            mapped = np.lib.format.open_memmap(path, mode="r")
+        except (ValueError, EOFError) as error:
             raise ArtifactError(f"{path} is no array file ({error}): run `dvc repro`") from error
-        self.shape: tuple[int, ...] = shape if has_views else (1, *shape)
-        if by_column or self.dtype.hasobject or len(self.shape) < 3:
+        self.shape: tuple[int, ...] = mapped.shape if has_views else (1, *mapped.shape)
+        self.dtype, self._offset = mapped.dtype, mapped.offset
+        if not mapped.flags.c_contiguous or len(self.shape) < 3:
             raise ArtifactError(f"{path}: expected an array of rows: run `dvc repro`")
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from knee.synthetic import outlines
 from knee.synthetic.outlines import Grid
@@ -95,76 +94,62 @@ def physique(random: np.random.Generator) -> Physique:
 def paths(x: Grid, y: Grid, body: Physique, bone: BoneQuality) -> Paths:
     """Return the line integrals through a knee for rays at x, y (mm, float32, one shape)."""
     x, y = x / np.float32(body.size), y / np.float32(body.size)
-    rows, columns = outlines.index(y), outlines.index(x)
-    parts = [
-        _femur(x, y, rows, columns, body, bone),
-        _tibia(x, y, rows, columns, body, bone),
-        _fibula(x, y, rows, body, bone),
-        _patella(x, y, body, bone),
-    ]
+    parts = [draw(x, y, body, bone) for draw in (_femur, _tibia, _fibula, _patella)]
     cortex = sum((part[0] for part in parts[1:]), parts[0][0])
     filled = sum((part[1] for part in parts[1:]), parts[0][1])
     inside = sum((part[0] + part[2] for part in parts[1:]), parts[0][0] + parts[0][2])
-    whole, lean = _soft_tissue(x, y, rows, body)
+    whole, lean = _soft_tissue(x, y, body)
     muscle = np.maximum(lean - inside, 0)
     scale = np.float32(body.size)
     return Paths(muscle * scale, (whole - lean) * scale, cortex * scale, filled * scale,
                  inside * scale)  # fmt: skip
 
 
-def _femur(
-    x: Grid, y: Grid, rows: NDArray[np.int32], columns: NDArray[np.int32], body: Physique,
-    bone: BoneQuality,
-) -> tuple[Grid, Grid, Grid]:  # fmt: skip
+def _femur(x: Grid, y: Grid, body: Physique, bone: BoneQuality) -> tuple[Grid, Grid, Grid]:
     """Cortex, trabecular filling and whole core of the femur, mm."""
-    end = outlines.table(outlines.FEMUR_END)[columns]
+    end = outlines.look_up(outlines.FEMUR_END, x)
     end = np.where(np.abs(x) < 14, -2.6 + (end + 2.6) * body.notch, end) - body.joint_space_mm / 2
-    lateral = outlines.table(outlines.FEMUR_LATERAL)[rows]
-    medial = outlines.table(outlines.FEMUR_MEDIAL)[rows]
-    width = _blend(rows, body, above=True)
+    lateral = outlines.look_up(outlines.FEMUR_LATERAL, y)
+    medial = outlines.look_up(outlines.FEMUR_MEDIAL, y)
+    width = _blend(y, body, above=True)
     lean = np.float32(body.valgus) * np.maximum(-y - 25, 0)
     centre = (lateral - medial) / 2 * width + lean
     half = (lateral + medial) / 2 * width
     dome = np.sqrt(((x - 1) / 11) ** 2 + ((y + 6) / 19) ** 2)  # notch between the condyles, behind
     hollow = 0.3 / (1 + np.exp(np.minimum(dome - 1, 4) * 14))
-    depth = outlines.table(outlines.FEMUR_DEPTH)[rows] * (1 - hollow)
-    shell, core, inside = _long_bone(x - centre, half, depth, end - y, rows, bone, 1.0)
+    depth = outlines.look_up(outlines.FEMUR_DEPTH, y) * (1 - hollow)
+    shell, core, inside = _long_bone(x - centre, half, depth, end - y, y, bone, 1.0)
     ridge = 0.8 * np.exp(-(((dome - 1) / 0.07) ** 2)) * (y < -8)
     scar = body.scar_mm * np.exp(-(((y + 27 + 4 * np.cos(x / 9)) / 1.1) ** 2))
     return shell + (ridge + scar) * bone.mineral * (inside > 12), core, inside
 
 
-def _tibia(
-    x: Grid, y: Grid, rows: NDArray[np.int32], columns: NDArray[np.int32], body: Physique,
-    bone: BoneQuality,
-) -> tuple[Grid, Grid, Grid]:  # fmt: skip
+def _tibia(x: Grid, y: Grid, body: Physique, bone: BoneQuality) -> tuple[Grid, Grid, Grid]:
     """Cortex, trabecular filling and whole core of the tibia, mm."""
-    end = outlines.table(outlines.TIBIA_END, 1.2)[columns] + np.float32(body.joint_space_mm / 2)
-    lateral = outlines.table(outlines.TIBIA_LATERAL)[rows]
-    medial = outlines.table(outlines.TIBIA_MEDIAL)[rows]
-    width = _blend(rows, body, above=False)
+    end = outlines.look_up(outlines.TIBIA_END, x, 1.2) + np.float32(body.joint_space_mm / 2)
+    lateral = outlines.look_up(outlines.TIBIA_LATERAL, y)
+    medial = outlines.look_up(outlines.TIBIA_MEDIAL, y)
+    width = _blend(y, body, above=False)
     bend = np.float32(body.bow) * np.maximum(y - 30, 0) - 1.5
     centre = (lateral - medial) / 2 * width + bend
     half = (lateral + medial) / 2 * width
-    depth = outlines.table(outlines.TIBIA_DEPTH)[rows]
-    shell, core, inside = _long_bone(x - centre, half, depth, y - end, rows, bone, 1.5)
+    depth = outlines.look_up(outlines.TIBIA_DEPTH, y)
+    shell, core, inside = _long_bone(x - centre, half, depth, y - end, y, bone, 1.5)
     # The rim of the plateau at the back projects as a second line below the first.
     rim = np.exp(-(((y - end - 4.5 - 0.04 * np.abs(x)) / 1.2) ** 2)) * (np.abs(x) > 8)
     scar = 0.7 * body.scar_mm * np.exp(-(((y - 19 - 3 * np.cos(x / 11)) / 1.2) ** 2))
     return shell + (0.9 * rim + scar) * bone.mineral * (inside > 8), core, inside
 
 
-def _fibula(
-    x: Grid, y: Grid, rows: NDArray[np.int32], body: Physique, bone: BoneQuality
-) -> tuple[Grid, Grid, Grid]:
+def _fibula(x: Grid, y: Grid, body: Physique, bone: BoneQuality) -> tuple[Grid, Grid, Grid]:
     """Cortex, trabecular filling and whole core of the fibula, mm."""
     shifted = x - np.float32(body.fibula_mm)
-    end = outlines.table(outlines.FIBULA_END, 1.5)[outlines.index(shifted)]
+    end = outlines.look_up(outlines.FIBULA_END, shifted, 1.5)
     bend = np.float32(body.bow) * np.maximum(y - 30, 0)
-    centre = outlines.table(outlines.FIBULA_CENTRE)[rows] + bend
-    half = outlines.table(outlines.FIBULA_HALF)[rows] * np.float32(body.shaft)
+    centre = outlines.look_up(outlines.FIBULA_CENTRE, y) + bend
+    half = outlines.look_up(outlines.FIBULA_HALF, y) * np.float32(body.shaft)
     slim = dataclasses.replace(bone, cortex_mm=bone.cortex_mm * 0.52)
-    return _long_bone(shifted - centre, half, half * 0.95, y - end, rows, slim, 1.0, radius_mm=7.0)
+    return _long_bone(shifted - centre, half, half * 0.95, y - end, y, slim, 1.0, radius_mm=7.0)
 
 
 def _patella(x: Grid, y: Grid, body: Physique, bone: BoneQuality) -> tuple[Grid, Grid, Grid]:
@@ -180,16 +165,16 @@ def _patella(x: Grid, y: Grid, body: Physique, bone: BoneQuality) -> tuple[Grid,
     return (outer - inside) * np.float32(0.55 * bone.mineral), inside * np.float32(0.8), inside
 
 
-def _soft_tissue(x: Grid, y: Grid, rows: NDArray[np.int32], body: Physique) -> tuple[Grid, Grid]:
+def _soft_tissue(x: Grid, y: Grid, body: Physique) -> tuple[Grid, Grid]:
     """Depth of all soft tissue and of its lean part under the fat, mm."""
     bulge = np.float32(body.muscle) * np.exp(-(((y - 125) / 55) ** 2))
-    lateral = outlines.table(outlines.SKIN_LATERAL, 12)[rows] + bulge * 0.7
-    medial = outlines.table(outlines.SKIN_MEDIAL, 12)[rows] + bulge
+    lateral = outlines.look_up(outlines.SKIN_LATERAL, y, 12) + bulge * 0.7
+    medial = outlines.look_up(outlines.SKIN_MEDIAL, y, 12) + bulge
     lean = np.float32(body.valgus) * np.maximum(-y - 25, 0)
     lean += np.float32(body.bow) * np.maximum(y - 30, 0)
     centre = (lateral - medial) / 2 + lean
     half = (lateral + medial) / 2 * np.float32(body.girth)
-    depth = (outlines.table(outlines.SKIN_DEPTH, 12)[rows] + bulge) * np.float32(body.girth)
+    depth = (outlines.look_up(outlines.SKIN_DEPTH, y, 12) + bulge) * np.float32(body.girth)
     fat = np.float32(body.fat_mm)
     whole = 2 * depth * _section((x - centre) / half, 2.6)
     inner = 2 * (depth - fat) * _section((x - centre) / (half - fat), 2.6)
@@ -197,21 +182,21 @@ def _soft_tissue(x: Grid, y: Grid, rows: NDArray[np.int32], body: Physique) -> t
 
 
 def _long_bone(
-    offset: Grid, half: Grid, depth: Grid, below_end: Grid, rows: NDArray[np.int32],
+    offset: Grid, half: Grid, depth: Grid, below_end: Grid, y: Grid,
     bone: BoneQuality, plate: float, radius_mm: float = 11.0,
 ) -> tuple[Grid, Grid, Grid]:  # fmt: skip
     """Cortex, filled core and whole core of a bone of elliptic sections with a rounded end.
 
     `offset` is the distance from the axis, `below_end` the depth under the joint surface, mm.
     """
-    shell = np.float32(bone.cortex_mm) * outlines.table(outlines.CORTEX_SHARE)[rows]
+    shell = np.float32(bone.cortex_mm) * outlines.look_up(outlines.CORTEX_SHARE, y)
     shell = np.minimum(shell, 0.8 * half)
     plate_mm = np.float32(plate * (0.5 + 0.22 * bone.cortex_mm))
     power = 2.0 + np.clip((half - 18) / 14, 0, 1.3)  # condyles are boxier than shafts
     outer = 2 * depth * _section(offset / half, power) * _cap(below_end, radius_mm)
     inner = 2 * (depth - shell) * _section(offset / (half - shell), power)
     inner = np.minimum(inner * _cap(below_end - plate_mm, radius_mm), outer)
-    filled = inner * outlines.table(outlines.FILLING)[rows]
+    filled = inner * outlines.look_up(outlines.FILLING, y)
     return (outer - inner) * np.float32(bone.mineral), filled, inner
 
 
@@ -226,8 +211,8 @@ def _cap(below_end: Grid, radius_mm: float) -> Grid:
     return np.asarray(np.sqrt(1 - missing * missing))
 
 
-def _blend(rows: NDArray[np.int32], body: Physique, *, above: bool) -> Grid:
+def _blend(y: Grid, body: Physique, *, above: bool) -> Grid:
     """Width factor along the bone: `flare` at the joint, `shaft` beyond 75 mm from it."""
     axis = outlines.axis()
     share = np.clip(((-axis if above else axis) - 35) / 40, 0, 1)
-    return (body.flare + (body.shaft - body.flare) * share).astype(np.float32)[rows]
+    return (body.flare + (body.shaft - body.flare) * share).astype(np.float32)[outlines.index(y)]

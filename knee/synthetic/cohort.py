@@ -17,31 +17,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from knee.records.records_table import who_class
-from knee.run.errors import UserError
 from knee.storage import artifacts
+from knee.synthetic import rendering
 from knee.synthetic.anatomy import bone_quality, physique
 from knee.synthetic.faults import CLASSES, Planted, Radiograph, plant
-from knee.synthetic.rendering import (
-    Side,
-    View,
-    bone_mask,
-    develop,
-    draw_acquisition,
-    expose,
-    to_pixels,
-)
 
-MINIMUM_PATIENTS = 12
 SHARES = (0.45, 0.33, 0.22)  # of patients, in the order of CLASSES
 # Mean and standard deviation of T in each class's component; tails cross the cut-offs rarely.
 T_COMPONENTS = ((0.45, 0.42), (-1.85, 0.21), (-3.65, 0.35))
 SECOND_KNEE_SHARE = 0.4
 CLOSE_UP_SHARE = 0.65
 PNG_SHARE = 0.12
-
-
-class SampleError(UserError):
-    """The sample cannot be made with these settings."""
 
 
 def draw_t_scores(patients: int, random: np.random.Generator) -> NDArray[np.float64]:
@@ -75,14 +61,7 @@ def write_sample(
 
     Returns:
         The originals, sorted by source.
-
-    Raises:
-        SampleError: too few patients or pixels.
     """
-    if patients < MINIMUM_PATIENTS:
-        raise SampleError(f"sample.patients: {patients} is too few, give at least 12")
-    if size_pixels < 96:
-        raise SampleError(f"sample.size_pixels: {size_pixels} is too small, give at least 96")
     staged_masks = artifacts.staged_folder(masks_out) if masks_out else contextlib.nullcontext()
     with artifacts.staged_folder(images_out) as images, staged_masks as masks:
         for label in CLASSES:
@@ -104,27 +83,28 @@ def _write_originals(
     radiographs = 1 + (cohort.permutation(patients) < round(SECOND_KNEE_SHARE * patients))
     sixteen_bit = int(cohort.integers(patients))
     originals: list[Radiograph] = []
-    for index in tqdm(range(patients), desc="synthetic patients", disable=None):
+    drawn = tqdm(scores.tolist(), desc="synthetic patients", disable=None)
+    for index, t_score in enumerate(drawn):
         random = np.random.default_rng([seed, 1, index])
-        body, bone = physique(random), bone_quality(float(scores[index]), random)
-        sides: list[Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
+        body, bone = physique(random), bone_quality(t_score, random)
+        sides: list[rendering.Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
         for number, side in enumerate(sides[: radiographs[index]]):
-            view: View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
-            shot = draw_acquisition(view, side, size_pixels, body, random)
-            crossed = expose(shot, body, bone)
-            gray = develop(shot, crossed, bone, random)
-            label = who_class(float(scores[index]), CLASSES)
+            view: rendering.View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
+            shot = rendering.draw_acquisition(view, side, size_pixels, body, random)
+            crossed = rendering.expose(shot, body, bone)
+            gray = rendering.develop(shot, crossed, bone, random)
+            label = who_class(t_score, CLASSES)
             stem = f"{label}/P{index + 1:04d}_{side}_1"
             deep = index == sixteen_bit and number == 0
             if masks is not None:
-                Image.fromarray(bone_mask(shot, crossed)).save(masks / f"{stem}.png")
+                Image.fromarray(rendering.bone_mask(shot, crossed)).save(masks / f"{stem}.png")
             originals.append(
                 Radiograph(
                     source=_write(folder, stem, gray, random, deep=deep),
                     patient=f"P{index + 1:04d}",
                     side="left" if side == "L" else "right",
                     view=view,
-                    t_score=float(scores[index]),
+                    t_score=t_score,
                     label=label,
                     fault="16-bit" if deep else "",
                 )
@@ -137,10 +117,8 @@ def _write(
 ) -> str:
     """Write gray values (0-1) as JPEG, or as PNG of 8 or (`deep`) 16 bits; return the source."""
     quality, png = int(random.integers(90, 96)), random.random() < PNG_SHARE
-    if deep:
-        image = Image.fromarray(np.asarray(np.rint(gray * 65535), dtype=np.uint16))
-    else:
-        image = Image.fromarray(to_pixels(gray))
+    levels = np.rint(gray * (65535 if deep else 255))
+    image = Image.fromarray(levels.astype(np.uint16 if deep else np.uint8))
     source = f"{stem}.{'png' if png or deep else 'jpg'}"
     image.save(folder / source, quality=quality)
     return source

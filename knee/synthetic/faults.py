@@ -48,13 +48,7 @@ class Planted:
 def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator) -> Planted:
     """Write every kind of fault into `folder`, each from originals that no other fault uses.
 
-    Args:
-        folder: holds the files that `originals` name.
-        originals: at least 16 without a fault; about one in 55 gets a copy of each kind.
-        random: draws the originals and the strength of the changes.
-
-    Returns:
-        The copies and broken files; they are on disk.
+    Of the `originals`, at least 16 without a fault, about one in 55 gets a copy of each kind.
     """
     clean = [one for one in originals if not one.fault]
     clean = [clean[index] for index in random.permutation(len(clean))]
@@ -66,27 +60,30 @@ def plant(folder: Path, originals: list[Radiograph], random: np.random.Generator
         "re-encoded copy": _encode_again,
         "mirrored copy": _mirror,
         "augmented copy": _augment,
+        "conflict": _contradict,
     }
-    planted = Planted([], [], [], [])
+    copies: list[Radiograph] = []
+    groups: list[list[str]] = []
     for fault, maker in makers.items():
-        for number in range(each):
+        for number in range(1 if fault == "conflict" else each):
             original = next(order)
             targets = maker(folder / original.source, number, random)
-            copies = [_named(folder, target, original, fault) for target in targets]
-            planted.copies.extend(copies)
-            planted.same_picture.append([original.source, *(copy.source for copy in copies)])
-    _contradict(folder, next(order), planted)
-    _truncate(folder, to_break[0], planted)
-    _pretend(folder, to_break[1], planted)
-    return planted
+            sources = [target.relative_to(folder).as_posix() for target in targets]
+            copies += [dataclasses.replace(original, source=s, fault=fault) for s in sources]
+            groups.append([original.source, *sources])
+    truncated, pretended = (folder / one.source for one in to_break)
+    broken = {"truncated JPEG": _truncate(truncated), "text file named .png": _pretend(pretended)}
+    rejected = [
+        {"source": path.relative_to(folder).as_posix(), "reason": reason}
+        for reason, path in broken.items()
+    ]
+    return Planted(copies, groups, conflicts=groups[-1:], rejected=rejected)
 
 
 def _copy_exactly(path: Path, number: int, random: np.random.Generator) -> list[Path]:
     """The same bytes under another name: a file manager's copy or a second export."""
-    if number % 2:
-        target = path.with_stem(f"{path.stem} copy")
-    else:
-        target = path.with_stem(_numbered(path, int(random.integers(2, 5))))
+    stem = f"{path.stem} copy" if number % 2 else _numbered(path, int(random.integers(2, 5)))
+    target = path.with_stem(stem)
     shutil.copyfile(path, target)
     return [target]
 
@@ -130,43 +127,29 @@ def _augment(path: Path, number: int, random: np.random.Generator) -> list[Path]
     return targets
 
 
-def _contradict(folder: Path, original: Radiograph, planted: Planted) -> None:
+def _contradict(path: Path, number: int, random: np.random.Generator) -> list[Path]:  # noqa: ARG001
     """The same file in the folder of another class too."""
-    wrong = CLASSES[(CLASSES.index(original.label) + 1) % len(CLASSES)]
-    target = folder / wrong / Path(original.source).name
-    shutil.copyfile(folder / original.source, target)
-    copy = _named(folder, target, original, "conflict")
-    planted.copies.append(copy)
-    planted.same_picture.append([original.source, copy.source])
-    planted.conflicts.append([original.source, copy.source])
+    wrong = CLASSES[(CLASSES.index(path.parent.name) + 1) % len(CLASSES)]
+    target = path.parents[1] / wrong / path.name
+    shutil.copyfile(path, target)
+    return [target]
 
 
-def _truncate(folder: Path, original: Radiograph, planted: Planted) -> None:
+def _truncate(path: Path) -> Path:
     """A JPEG whose transfer stopped: its header is whole, its pixels are not."""
-    path = folder / original.source
     target = path.with_stem(_numbered(path, 8))
     content = path.read_bytes()
     target.write_bytes(content[: len(content) * 3 // 5])
-    planted.rejected.append(_broken(folder, target, "truncated JPEG"))
+    return target
 
 
-def _pretend(folder: Path, original: Radiograph, planted: Planted) -> None:
+def _pretend(path: Path) -> Path:
     """An error message that an export saved under an image's name."""
-    path = folder / original.source
     target = path.with_name(f"{_numbered(path, 9)}.png")
     target.write_bytes(b"Export failed: the study is offline. Ask for its retrieval.\n")
-    planted.rejected.append(_broken(folder, target, "text file named .png"))
+    return target
 
 
 def _numbered(path: Path, running_number: int) -> str:
     """The stem `P0123_L_1` with another running number."""
     return f"{path.stem.rpartition('_')[0]}_{running_number}"
-
-
-def _named(folder: Path, target: Path, original: Radiograph, fault: Fault) -> Radiograph:
-    source = target.relative_to(folder).as_posix()
-    return dataclasses.replace(original, source=source, fault=fault)
-
-
-def _broken(folder: Path, target: Path, reason: str) -> dict[str, str]:
-    return {"source": target.relative_to(folder).as_posix(), "reason": reason}

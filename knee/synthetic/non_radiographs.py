@@ -22,15 +22,11 @@ WORDS: Final = ("invoice", "patient", "date", "total", "consent", "ward", "lette
 
 def draw_all(side_pixels: int, images_per_kind: int, seed: int) -> dict[str, Pixels]:
     """Return images by kind, uint8 (images_per_kind, side, side) each; the same for a seed."""
-    return {
-        kind: np.stack(
-            [
-                _canonical(draw(np.random.default_rng((seed, number, position))), side_pixels)
-                for position in range(images_per_kind)
-            ]
-        )
-        for number, (kind, draw) in enumerate(DRAWN.items())
-    }
+    drawn = {}
+    for number, (kind, draw) in enumerate(DRAWN.items()):
+        randoms = (np.random.default_rng((seed, number, n)) for n in range(images_per_kind))
+        drawn[kind] = np.stack([_canonical(draw(random), side_pixels) for random in randoms])
+    return drawn
 
 
 def corrupted(images: Pixels) -> dict[str, Pixels]:

@@ -97,6 +97,11 @@ def table(points: Points, blur_mm: float = 3.0) -> Grid:
     return line[: axis().size].astype(np.float32)
 
 
+def look_up(points: Points, millimetres: Grid, blur_mm: float = 3.0) -> Grid:
+    """Return the values of the `table` of `points` at `millimetres`, of the same shape."""
+    return table(points, blur_mm)[index(millimetres)]
+
+
 def index(millimetres: Grid) -> NDArray[np.int32]:
     """Return the places of `millimetres` in a table, int32 of the same shape, clipped."""
     last = axis().size - 1

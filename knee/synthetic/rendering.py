@@ -109,11 +109,8 @@ def develop(
 ) -> NDArray[np.float32]:
     """Return the radiograph as gray values, float32 (height, width), 0 (air) to 1 (densest).
 
-    Args:
-        shot: settings.
-        crossed: what `expose` gives for the same settings and bone.
-        bone: its texture.
-        random: draws texture and noise.
+    `crossed` is what `expose` gives for the same settings and bone; `random` draws texture and
+    noise.
     """
     attenuation = _attenuation(crossed, shot, bone, random)
     if shot.side == "R":  # the patient faces the viewer: a right fibula lies on the left
@@ -133,11 +130,6 @@ def develop(
     if shot.bright_edge:
         gray = np.maximum(gray, 0.85 * _lower_edge(shot))
     return np.asarray(gray, dtype=np.float32)
-
-
-def to_pixels(gray: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Round gray values (0-1) to uint8."""
-    return np.asarray(np.rint(gray * 255), dtype=np.uint8)
 
 
 def _rays(shot: Acquisition) -> tuple[Grid, Grid]:
@@ -220,22 +212,14 @@ def _marker(shot: Acquisition) -> Grid:
     canvas = Image.new("L", (shot.width, shot.height), 0)
     draw = ImageDraw.Draw(canvas)
     lateral = left + across if shot.side == "R" else 1 - right - across
-    centre = (
-        lateral * shot.width,
-        (top + down * (1 - top - bottom)) * shot.height + height,
-    )
     half = 0.62 * height
     low, high = left * shot.width + half + 2, (1 - right) * shot.width - half - 2
-    middle = (float(np.clip(centre[0], low, max(low, high))), centre[1])
-    font = ImageFont.load_default(size=height)
-    draw.text(
-        middle,
-        shot.side,
-        fill=255,
-        font=font,
-        anchor="mm",
-        stroke_width=max(1, height // 18),
+    middle = (
+        float(np.clip(lateral * shot.width, low, max(low, high))),
+        (top + down * (1 - top - bottom)) * shot.height + height,
     )
+    font, stroke_pixels = ImageFont.load_default(size=height), max(1, height // 18)
+    draw.text(middle, shot.side, 255, font, "mm", stroke_width=stroke_pixels)
     if shot.marker_box:
         corners = (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half)
         draw.rectangle(corners, outline=200)

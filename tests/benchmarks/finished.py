@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -39,9 +40,7 @@ def write(root: Path) -> None:
     split = pd.DataFrame({"record": number, "subset": "train", "fold": 0, "group": pictures})
     split.loc[(number >= 81) & (number < 90), "subset"] = "test"
     split.to_csv(data / "split.csv", index=False)
-    settings = json.loads(
-        json.dumps(parameters.as_dictionary(parameters.load(ROOT / "params.yaml")))
-    )
+    settings = json.loads(json.dumps(dataclasses.asdict(parameters.load(ROOT / "params.yaml"))))
     settings["model"]["backbones"] = BACKBONES
     settings["cross_validate"] |= {"folds": 3, "repeats": 2, "bootstrap_draws": 40}
     (root / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -1,6 +1,5 @@
 """Pictures and groups of the records table: names, pixels and patients join, nothing else does."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,10 @@ from knee.run import parameters
 from knee.storage.arrays import Pixels
 from tests.copies.pictures import changed, picture
 
-SAME = copy_groups.CopyRules(
-    copy_groups.CopySearch(
-        32, 8, 0.9, 10_000, copy_check.CopyThresholds(0.976, 0.968, 0.35, 0.8, 0.97), slack=0.01
-    ),
-    file_names.compile_patterns([r"_aug_\d+$"]),
+SEARCH = copy_groups.CopySearch(
+    32, 8, 0.9, 10_000, copy_check.CopyThresholds(0.976, 0.968, 0.35, 0.8, 0.97), slack=0.01
 )
+LINEAGE = file_names.compile_patterns([r"_aug_\d+$"])
 
 
 def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, list[Fingerprints]]:
@@ -49,7 +46,7 @@ def test_names_pixels_and_patients_join_and_nothing_else() -> None:
             ("b/7.png", "", picture(3)),
         ]
     )
-    found = copy_groups.add_groups(frame, fingerprints, SAME)
+    found = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE)
     assert found["picture"].tolist() == [0, 0, 1, -1, 1, 2, 2, 1, 3]
     assert found["group"].tolist() == [0, 0, 1, -1, 1, 0, 0, 1, 2]
     assert frame["picture"].tolist() == [-1] * 9  # the argument is left alone
@@ -64,15 +61,16 @@ def test_a_family_is_compared_by_its_source_not_by_a_copy() -> None:
             ("b/2.png", "", changed(picture(0), "jpeg 60")),
         ]
     )
-    assert copy_groups.add_groups(frame, fingerprints, SAME)["picture"].tolist() == [0, 0, 0]
-    assert len(np.unique(copy_groups.add_groups(frame, fingerprints, SAME)["group"])) == 1
+    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE)
+    assert grouped["picture"].tolist() == [0, 0, 0]
+    assert len(np.unique(grouped["group"])) == 1
 
 
 def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings() -> None:
     ingest = parameters.load(Path(__file__).parents[2] / "params.yaml").ingest
-    patterns = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
-    same = dataclasses.replace(SAME, lineage=patterns)
+    lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     frame, fingerprints = table(
         [(f"a/knee ({number}).png", "", picture(number)) for number in range(4)]
     )
-    assert copy_groups.add_groups(frame, fingerprints, same)["picture"].tolist() == [0, 1, 2, 3]
+    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, lineage)
+    assert grouped["picture"].tolist() == [0, 1, 2, 3]

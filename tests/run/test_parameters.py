@@ -152,6 +152,8 @@ WRONG = [
         "register.selection_metric: 'brier' is none of accuracy",
     ),
     ("sample", 3, "sample: 3 is not a mapping"),
+    ("sample.patients", 11, "sample.patients: 11 is not a whole number (at least 12"),
+    ("sample.size_pixels", 95, "sample.size_pixels: 95 is not a whole number (at least 96"),
     *(("register.model_name", name, "is no name") for name in NOT_A_NAME),
     *(("data.classes", ["a", name], "is no name") for name in NOT_A_NAME),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def write_data(root: Path, labels: npt.NDArray[np.int64], **changes: Any) -> Non
     values[..., :4] += 2 * (groups % 2)[:, None, None, None]
     np.save(root / "features" / "features.npy", values.astype(np.float16))
     (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
-    settings = parameters.as_dictionary(parameters.load(ROOT / "params.yaml"))
+    settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
     settings["train"] |= {"epochs": 4, "batch_size": 8, "learning_rate": 0.01}
     settings["head"] |= {"projection_channels": 8, "attention_heads": 2, "dense_units": 0}
     settings["cross_validate"] |= {"folds": 3, "repeats": 2, "bootstrap_draws": 50, **changes}
@@ -157,7 +158,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
 def test_other_heads_are_trained_in_the_same_folds_and_change_nothing_of_the_chosen_one(
     done: Path, tmp_path: Path
 ) -> None:
-    head = parameters.as_dictionary(parameters.load(done / "params.yaml").head)
+    head = dataclasses.asdict(parameters.load(done / "params.yaml").head)
     linear = {**head, "squeeze_excitation": False, "projection_channels": 0, "attention": False}
     write_data(tmp_path, told(), heads={"linear": linear, "again": head})
     assert main(tmp_path) == 0

@@ -57,7 +57,7 @@ def write_data(root: Path) -> None:
     table.to_csv(root / "rows.csv", index=False)
     (root / "features").mkdir()
     write_design(BackboneDesign("mobilenet", SIDE), root / "features")
-    settings = parameters.as_dictionary(parameters.load(ROOT / "params.yaml"))
+    settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
     settings["train"] |= {"epochs": 2, "batch_size": 4}
     plain = json.loads(json.dumps(settings))
     (root / "params.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from knee.records.records_table import who_class
-from knee.synthetic.cohort import SampleError, draw_t_scores, write_sample
+from knee.synthetic.cohort import draw_t_scores, write_sample
 from knee.synthetic.faults import CLASSES
 from knee.synthetic.sample_sheet import CELL, contact_sheet
 
@@ -236,19 +236,6 @@ def test_different_films_are_different_pictures(sample: tuple[Path, dict[str, An
     both = np.corrcoef(rows, mirrored)[: len(rows)]
     both[:, : len(rows)] -= 2 * np.eye(len(rows))
     assert both.max() < 0.995
-
-
-@pytest.mark.parametrize(
-    ("patients", "size", "key"), [(11, 128, "sample.patients"), (12, 95, "sample.size_pixels")]
-)
-def test_too_small_samples_are_refused_by_name(
-    tmp_path: Path, patients: int, size: int, key: str
-) -> None:
-    with pytest.raises(SampleError, match=key):
-        write_sample(
-            tmp_path / "i", tmp_path / "t.json", patients=patients, size_pixels=size, seed=0
-        )
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_contact_sheet_has_a_row_a_class_and_stable_bytes(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from knee.synthetic.rendering import (
     develop,
     draw_acquisition,
     expose,
-    to_pixels,
 )
 
 SEEDS = range(4)
@@ -86,12 +85,6 @@ def test_a_whole_leg_is_taller_and_covers_more_than_a_close_up() -> None:
         close, whole = make_film(seed)[0], make_film(seed, "whole-leg")[0]
         assert whole.height / whole.width > close.height / close.width
         assert whole.height * whole.mm_per_pixel > 1.3 * close.height * close.mm_per_pixel
-
-
-def test_pixels_are_rounded_to_8_bits() -> None:
-    pixels = to_pixels(np.array([[0.0, 0.5, 1.0]], dtype=np.float32))
-    assert pixels.dtype == np.uint8
-    assert pixels.tolist() == [[0, 128, 255]]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
