@@ -20,11 +20,9 @@ import lzma
 import re
 import shutil
 import stat
-import struct
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -42,19 +40,6 @@ RATIO_GRACE_BYTES: Final = 100 * 10**6
 RESOURCE_FORKS: Final = "__MACOSX"  # what macOS adds to its zips: no file of the user's
 EXTENDED_HEADERS: Final = (b"x", b"g", b"X", b"L", b"K")
 OTHER_ARCHIVES: Final = (b"7z\xbc\xaf\x27\x1c", b"Rar!")
-DAMAGES: Final = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    gzip.BadGzipFile,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,  # a chain of extended headers
-    ValueError,
-)
 log = logging.getLogger(__name__)
 
 
@@ -130,11 +115,13 @@ def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
             _unpack_tar(path, head, target)
     except ArchiveError:
         raise
-    except DAMAGES as error:
-        raise _damaged(path, error) from error
-    except OSError as error:
-        # bz2 says so of damage, without a number.
-        raise (_damaged(path, error) if error.errno is None else target.failed(error)) from error
+    except Exception as error:  # damaged files raise whatever the parser trips over
+        if isinstance(error, OSError) and error.errno is not None:  # bz2's has no number
+            raise target.failed(error) from error
+        cause = " ".join(str(error).split())[:100] or type(error).__name__
+        raise ArchiveError(
+            f"{path} is damaged, cut off or no archive ({cause}): fetch or pack it again"
+        ) from error
     if target.left_out:
         log.info("%s: %d resource forks of macOS left out", path, target.left_out)
 
@@ -144,13 +131,6 @@ def _top_folder(folder: Path) -> Path | None:
     entries = list(folder.iterdir())
     only = entries[0] if len(entries) == 1 else None
     return only if only and only.is_dir() and not only.name.startswith(".") else None
-
-
-def _damaged(path: Path, error: Exception) -> ArchiveError:
-    cause = " ".join(str(error).split())[:100] or type(error).__name__
-    return ArchiveError(
-        f"{path} is damaged, cut off or no archive ({cause}): fetch or pack it again"
-    )
 
 
 def _unpack_zip(path: Path, target: _Target) -> None:

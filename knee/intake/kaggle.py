@@ -43,9 +43,11 @@ def download(handle: str, files_out: Path, record_out: Path) -> int:
         )
     cached = _fetched(handle)
     if "/versions/" not in handle:
+        # kagglehub's folder ends with versions/NUMBER.
+        newest = cached.name if cached.parent.name == "versions" else "NUMBER"
         raise DownloadError(
             f"data.dataset {handle} has no version, and would change by itself: "
-            f"set it to {handle}/versions/{_version(cached)}, which is the newest"
+            f"set it to {handle}/versions/{newest}, which is the newest"
         )
     names = sorted(_regular_files(cached), key=os.fsencode)
     if not names:
@@ -89,11 +91,6 @@ def _message(handle: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{handle} cannot be stored: {error.strerror}"
     return f"kagglehub could not download {handle} ({kind}): check data.dataset, or try again"
-
-
-def _version(cached: Path) -> str:
-    """The version number from kagglehub's cache path, which ends with versions/NUMBER."""
-    return cached.name if cached.parent.name == "versions" else "NUMBER"
 
 
 def _regular_files(folder: Path) -> Iterator[str]:

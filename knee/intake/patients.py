@@ -61,23 +61,24 @@ def key_from_environment() -> bytes:
 
 def patient_and_side(stem: str, pattern: re.Pattern[str] | None, key: bytes) -> tuple[str, str]:
     """Return the keyed hash of the patient and left or right, each "" if unknown."""
-    match = pattern.search(stem) if pattern else None
-    if match is None:
-        return "", ""
-    groups = match.groupdict(default="")
-    patient = groups["patient"]
-    return hashed(patient, key) if patient else "", SIDES.get(groups.get("side", "").lower(), "")
+    groups = _groups(stem, pattern)
+    side = SIDES.get(groups.get("side", "").lower(), "")
+    return hashed(groups.get("patient", ""), key), side
 
 
 def origin(stem: str, pattern: re.Pattern[str] | None) -> str:
     """Return the text of the group "origin", or the name of the first group that matched, or ""."""
-    match = pattern.search(stem) if pattern else None
-    if match is None:
-        return ""
-    matched = {name: text for name, text in match.groupdict(default="").items() if text}
-    return matched.get("origin") or next(iter(matched), "")
+    groups = _groups(stem, pattern)
+    return groups.get("origin") or next((name for name, text in groups.items() if text), "")
 
 
 def hashed(patient: str, key: bytes) -> str:
-    """Return the first 16 hexadecimal digits of the patient number's HMAC-SHA256."""
+    """Return the first 16 hexadecimal digits of the patient number's HMAC-SHA256; "" for ""."""
+    if not patient:
+        return ""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
+
+
+def _groups(stem: str, pattern: re.Pattern[str] | None) -> dict[str, str]:
+    match = pattern.search(stem) if pattern else None
+    return match.groupdict(default="") if match else {}

@@ -148,7 +148,7 @@ def _header_columns(image: Decoded, key: bytes) -> dict[str, Any]:
         **{name: getattr(image, name) for name in names},
         "width": width,
         "height": height,
-        "patient": patients.hashed(image.patient, key) if image.patient else "",
+        "patient": patients.hashed(image.patient, key),
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.run.errors import UserError
+from knee.storage.arrays import Pixels
 
 BLOCK_VALUES: Final = 1 << 20
 
@@ -33,7 +34,7 @@ class Decoded:
         origin: manufacturer and model of the device, "" unknown.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     mode: str
     format: str
     bits: int
@@ -60,11 +61,15 @@ def check_size(width: int, height: int, maximum_megapixels: float) -> None:
         )
 
 
-def stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Return `values` stretched to 0-255, uint8 of the same shape; a constant image becomes 0."""
+def stretched(values: npt.NDArray[Any], ends: npt.NDArray[Any] | None = None) -> Pixels:
+    """Return `values` as 0-255, uint8 of the same shape; a constant image becomes 0.
+
+    0 and 255 stand for the least and the largest of `ends`; None: of `values` themselves.
+    """
     if not all(np.isfinite(values[rows]).all() for rows in blocks(values.shape)):
         raise UnreadableImage("holds values that are not numbers")
-    low, high = float(values.min()), float(values.max())
+    ends = values if ends is None else ends
+    low, high = float(ends.min()), float(ends.max())
     if not math.isfinite(high - low):
         raise UnreadableImage("holds values that are too far apart")
     scale = 255.0 / (high - low) if high > low else 0.0

@@ -7,6 +7,7 @@ about a damaged file can quote its header, so it goes neither into a reason nor 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from typing import Any, Final
@@ -54,10 +55,6 @@ IN_THIS_PROCESS: Final = {
 }
 
 
-class NeedsIsolatedDecoder(Exception):  # noqa: N818 - a request, not an error
-    """Only GDCM may decode the pixels, which damaged files can bring down."""
-
-
 def read(content: bytes, maximum_megapixels: float) -> Any:
     """Return the data set of a file that holds one image of an allowed size.
 
@@ -73,30 +70,25 @@ def read(content: bytes, maximum_megapixels: float) -> Any:
     return dataset
 
 
-def pixels(dataset: Any) -> Pixels:
-    """Return the image as uint8 (rows, columns), shown as its header asks.
+def pixels(dataset: Any) -> Pixels | None:
+    """Return what `decompressed` does; None if no decoder that is safe in this process can.
 
     Raises:
-        NeedsIsolatedDecoder: no decoder that is safe in this process can.
         UnreadableImage: the pixels cannot be decoded.
     """
     plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
-    if plugin is None:
-        raise NeedsIsolatedDecoder
     try:
-        return decompressed(dataset, plugin)
+        return None if plugin is None else decompressed(dataset, plugin)
     except UnreadableImage:
-        if plugin != "pillow":
+        if plugin != "pillow":  # some that Pillow does not read, GDCM does
             raise
-    raise NeedsIsolatedDecoder  # some that Pillow does not read, GDCM does
+    return None
 
 
 def decompressed(dataset: Any, plugin: str = "") -> Pixels:
-    """Return the image as `pixels` does, by any decoder.
+    """Return the image as uint8 (rows, columns), shown as its header asks.
 
-    Args:
-        dataset: of `read`.
-        plugin: pydicom's name for the decoder; "" tries all there are.
+    `plugin` is pydicom's name for the decoder; "" tries all there are.
 
     Raises:
         UnreadableImage: the pixels cannot be decoded.
@@ -150,12 +142,11 @@ def _silence() -> None:
     """Silence the libraries: their messages about a file can quote it."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     config.settings.reading_validation_mode = config.IGNORE
-    try:
+    with contextlib.suppress(ImportError):
         import gdcm
-    except ImportError:
-        return
-    for trace in (gdcm.Trace.ErrorOff, gdcm.Trace.WarningOff, gdcm.Trace.DebugOff):
-        trace()
+
+        for silence in (gdcm.Trace.ErrorOff, gdcm.Trace.WarningOff, gdcm.Trace.DebugOff):
+            silence()
 
 
 def _read(content: bytes, maximum_megapixels: float) -> Any:
@@ -198,19 +189,15 @@ def _check(dataset: Any, maximum_megapixels: float) -> None:
     if int(dataset.SamplesPerPixel) not in (1, 3):
         raise UnreadableImage("DICOM pixels of neither one sample nor three")
     syntax = dataset.file_meta.TransferSyntaxUID
-    if not _is_supported(syntax):
+    supported = False
+    with contextlib.suppress(NotImplementedError):  # of another kind, such as video, or unknown
+        supported = pydicom_pixels.get_decoder(syntax).is_available
+    if not supported:
         raise UnreadableImage(f"DICOM transfer syntax {_name(syntax)} is not supported")
     if syntax.is_encapsulated:
         _check_codestream(dataset)
     elif "PixelData" in dataset and len(dataset.PixelData) < get_expected_length(dataset):
         raise UnreadableImage("its pixels are cut short")
-
-
-def _is_supported(syntax: uid.UID) -> bool:
-    try:
-        return bool(pydicom_pixels.get_decoder(syntax).is_available)
-    except NotImplementedError:  # of another kind, such as video, or unknown
-        return False
 
 
 def _check_codestream(dataset: Any) -> None:

@@ -133,7 +133,8 @@ def _gray(stored: Floats, display: Display) -> Pixels:
     if isinstance(display.interest, Window):
         gray = np.rint(display.interest(values) * 255).astype(np.uint8)
     elif isinstance(display.interest, Lookup):
-        gray = _scaled(display.interest(values), display.interest.entries)
+        # By the range of the entries: headers err about how many bits these have.
+        gray = stretched(display.interest(values), display.interest.entries)
     elif display.bits <= 8 and display.modality is None:
         lowest = -(2 ** (display.bits - 1)) if display.signed else 0
         gray = np.rint((values - lowest) * (255 / (2**display.bits - 1)))
@@ -141,9 +142,3 @@ def _gray(stored: Floats, display: Display) -> Pixels:
     else:
         gray = stretched(values)
     return 255 - gray if display.inverted else gray
-
-
-def _scaled(values: Floats, entries: npt.NDArray[Any]) -> Pixels:
-    """`values` scaled from the range of `entries`: headers err about how many bits these have."""
-    low, high = float(entries.min()), float(entries.max())
-    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)

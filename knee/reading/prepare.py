@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +26,9 @@ def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_fil
     files: list[source_files.SourceFile] = []
     for path in paths:
         if path.is_dir():
-            inside = source_files.list_sources(path, labelled=labelled)
             files += [
-                source_files.SourceFile(str(path / each.name), each.path, each.label, each.obstacle)
-                for each in inside
+                dataclasses.replace(source, name=str(path / source.name))
+                for source in source_files.list_sources(path, labelled=labelled)
             ]
         elif path.exists():
             files.append(source_files.SourceFile(str(path), path, ""))
