@@ -57,17 +57,11 @@ class ArchiveLimits:
 
 @dataclasses.dataclass(frozen=True)
 class DataFolder:
-    """A folder with the data.
+    """A folder with the data."""
 
-    Attributes:
-        folder: where the files are.
-        shown: the folder or archive that the user named.
-        top: the archive's single top folder, which `folder` then is; "" if there is none.
-    """
-
-    folder: Path
-    shown: Path
-    top: str = ""
+    folder: Path  # where the files are
+    shown: Path  # the folder or archive that the user named
+    top: str = ""  # the archive's single top folder, which `folder` then is; "" if there is none
 
 
 @contextlib.contextmanager

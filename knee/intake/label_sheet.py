@@ -29,19 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the sheet, about one file.
+    """One row of the sheet, about one file."""
 
-    Attributes:
-        number: of the row, as a spreadsheet program counts: the header is row 1.
-        path: as written.
-        label: "" if the sheet gives none, or has no labels.
-        facts: columns of the records table that the sheet fills; the patient hashed.
-    """
-
-    number: int
-    path: str
-    label: str
-    facts: Mapping[str, Any]
+    number: int  # as a spreadsheet program counts: the header is row 1
+    path: str  # as written
+    label: str  # "" if the sheet gives none, or has no labels
+    facts: Mapping[str, Any]  # columns of the records table that the sheet fills; patient hashed
 
 
 @dataclasses.dataclass(frozen=True)

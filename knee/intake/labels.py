@@ -20,19 +20,15 @@ CLASS_CHARACTERS: Final = 60  # results, charts and files are named after classe
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """All files that get a record.
+    """All files that get a record, by the bytes of their names.
 
-    Attributes:
-        shown: the folder or archive, for messages.
-        sources: by the bytes of their names; rows of the sheet without a file are among them.
-        classes: names in the order of the scale.
-        facts: by source name, columns of the records table that the sheet fills.
+    Rows of the sheet without a file are among the sources.
     """
 
-    shown: Path
+    shown: Path  # the folder or archive, for messages
     sources: Sequence[source_files.SourceFile]
-    classes: Sequence[str]
-    facts: Mapping[str, Mapping[str, Any]]
+    classes: Sequence[str]  # in the order of the scale
+    facts: Mapping[str, Mapping[str, Any]]  # by source name, columns of the records table
 
 
 def list_labelled(

@@ -18,33 +18,19 @@ BLOCK_VALUES: Final = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """One decoded image.
+    """One decoded image, with what its file says of it: "" or NaN where that is unknown."""
 
-    Attributes:
-        pixels: uint8 (height, width), gray, upright; white is bone.
-        mode: Pillow's name for the file's pixel layout, DICOM's photometric interpretation.
-        format: Pillow's name for the file's format, or DICOM.
-        bits: that the file stores for a sample.
-        compression: jpeg, png, tiff_lzw, none, ..., or a DICOM transfer syntax's keyword.
-        pixel_spacing_mm: between the centres of neighbouring rows; NaN unknown.
-        patient: the patient's number in the clear, "" unknown: for memory alone.
-        side: left, right or "".
-        sex: F, M or "".
-        age_years: NaN unknown; 90 stands for all ages above, which would identify.
-        origin: manufacturer and model of the device, "" unknown.
-    """
-
-    pixels: Pixels
-    mode: str
-    format: str
-    bits: int
-    compression: str
-    pixel_spacing_mm: float = np.nan
-    patient: str = dataclasses.field(default="", repr=False)
-    side: str = ""
-    sex: str = ""
-    age_years: float = np.nan
-    origin: str = ""
+    pixels: Pixels  # (height, width), gray, upright; white is bone
+    mode: str  # Pillow's name for the file's pixel layout, DICOM's photometric interpretation
+    format: str  # Pillow's name for the file's format, or DICOM
+    bits: int  # that the file stores for a sample
+    compression: str  # jpeg, png, tiff_lzw, none, ..., or a DICOM transfer syntax's keyword
+    pixel_spacing_mm: float = np.nan  # between the centres of neighbouring rows
+    patient: str = dataclasses.field(default="", repr=False)  # in the clear: for memory alone
+    side: str = ""  # left or right
+    sex: str = ""  # F or M
+    age_years: float = np.nan  # 90 stands for all ages above, which would identify
+    origin: str = ""  # manufacturer and model of the device
 
 
 def check_size(width: int, height: int, maximum_megapixels: float) -> None:

@@ -21,15 +21,10 @@ LUMA: Final = (0.299, 0.587, 0.114)  # ITU-R BT.601, as for the other formats
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """A lookup table; values outside of it take its first or last entry.
+    """A lookup table; values outside of it take its first or last entry."""
 
-    Attributes:
-        first: value that the first entry stands for.
-        entries: (n,) of any integer type.
-    """
-
-    first: int
-    entries: npt.NDArray[Any]
+    first: int  # value that the first entry stands for
+    entries: npt.NDArray[Any]  # (n,) of any integer type
 
     def __call__(self, values: Floats) -> Floats:
         """Return the entries for `values`, of any shape."""
@@ -39,17 +34,11 @@ class Lookup:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """A window of values that fills the range of gray.
-
-    Attributes:
-        center: of the window.
-        width: of the window; at least 1 if linear, above 0 otherwise.
-        function: LINEAR, LINEAR_EXACT or SIGMOID.
-    """
+    """A window of values that fills the range of gray."""
 
     center: float
-    width: float
-    function: str = "LINEAR"
+    width: float  # at least 1 if linear, above 0 otherwise
+    function: str = "LINEAR"  # or LINEAR_EXACT or SIGMOID
 
     @property
     def usable(self) -> bool:
@@ -71,21 +60,14 @@ class Window:
 
 @dataclasses.dataclass(frozen=True)
 class Display:
-    """Settings by which stored values are shown.
+    """Settings by which stored values are shown."""
 
-    Attributes:
-        bits: that are stored for a value.
-        signed: whether stored values can be negative.
-        modality: stored value to the modality's; None: the same.
-        interest: those to gray, by a table or a window; None: all values, see `render`.
-        inverted: whether low values are white.
-    """
-
-    bits: int
-    signed: bool = False
-    modality: Lookup | tuple[float, float] | None = None  # or slope and intercept
-    interest: Lookup | Window | None = None
-    inverted: bool = False
+    bits: int  # that are stored for a value
+    signed: bool = False  # whether stored values can be negative
+    # Stored value to the modality's, by a table or slope and intercept; None: the same.
+    modality: Lookup | tuple[float, float] | None = None
+    interest: Lookup | Window | None = None  # those to gray; None: all values, see `render`
+    inverted: bool = False  # whether low values are white
 
 
 def render(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bool_]) -> Pixels:

@@ -26,21 +26,13 @@ class FolderError(UserError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One source file.
+    """One source file."""
 
-    Attributes:
-        name: POSIX path relative to the data folder or archive.
-        path: where it is.
-        label: its class, by its folder or the sheet; "" if neither tells.
-        obstacle: the reason why it is not opened; "" if it is.
-        part: official part (train, val, test) by its top folder; "" where there are none.
-    """
-
-    name: str
+    name: str  # POSIX path relative to the data folder or archive
     path: Path
-    label: str
-    obstacle: str = ""
-    part: str = ""
+    label: str  # its class, by its folder or the sheet; "" if neither tells
+    obstacle: str = ""  # the reason why it is not opened; "" if it is
+    part: str = ""  # official part (train, val, test) by its top folder; "" where there are none
 
 
 def class_folders(
