@@ -3,9 +3,6 @@
 Nothing in an archive is trusted: names, links, declared sizes. One unsafe member and all of it is
 refused. Members are written one by one below a fresh folder; the unpacking of zipfile and tarfile
 themselves is never called. An archive inside the archive stays one.
-
-`opened` is the way in, `unpack` decides between zip and tar, and both hand each member to a
-`_Target`, which knows where it goes and when it is too much.
 """
 
 from __future__ import annotations
@@ -90,11 +87,7 @@ def opened(
 
 
 def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
-    """Write every file of the archive `path` below the empty `folder`.
-
-    Raises:
-        ArchiveError: as `opened`.
-    """
+    """Write every file of the archive `path` below the empty `folder`, or raise as `opened`."""
     try:
         with path.open("rb") as stream:
             head = stream.read(512)
@@ -229,11 +222,7 @@ class _Target:
         self._current = ""  # name of the member at hand
 
     def place(self, name: str) -> Path | None:
-        """Return where the member `name` goes; None if it is left out.
-
-        Raises:
-            ArchiveError: it would leave the folder.
-        """
+        """Return where a member goes, None if nowhere; `ArchiveError` if out of the folder."""
         self._current = name
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
             raise self.unsafe("has an absolute path")

@@ -25,12 +25,9 @@ class DownloadError(UserError):
 
 
 def download(handle: str, files_out: Path, record_out: Path) -> int:
-    """Download a data set to `files_out`, write its list of files to `record_out`.
+    """Download a data set to `files_out` and return the number of its files.
 
-    The list is JSON: the handle, and path, size in bytes and SHA-256 of every file.
-
-    Returns:
-        The number of files.
+    `record_out` becomes JSON: the handle, and path, size in bytes and SHA-256 of every file.
 
     Raises:
         DownloadError: no version in `handle`, no kagglehub, no network, no such data set, or one

@@ -53,11 +53,7 @@ def list_labelled(
 
 
 def check_classes(listing: Listing) -> None:
-    """Refuse a data set of one class, in which nothing can be classified.
-
-    Raises:
-        FolderError: there is only one.
-    """
+    """Raise `FolderError` for a data set of one class, in which nothing can be classified."""
     if len(listing.classes) < 2:
         raise source_files.FolderError(
             f"{listing.shown} has only one class, {listing.classes[0]}: set data.path to the "

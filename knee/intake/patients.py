@@ -24,11 +24,7 @@ SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """Return the expression of patient and side, or None for "".
-
-    Raises:
-        PatternError: not a regular expression, or without the group "patient".
-    """
+    """Return the expression of patient and side, None for ""; `PatternError` if it is none."""
     if not pattern:
         return None
     compiled = file_names.compile_pattern(pattern, "data.patient_pattern")
@@ -38,11 +34,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str] | None:
 
 
 def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
-    """Return the expression of the origin, or None for "".
-
-    Raises:
-        PatternError: not a regular expression, or without any named group.
-    """
+    """Return the expression of the origin, None for ""; `PatternError` if it is none."""
     if not pattern:
         return None
     compiled = file_names.compile_pattern(pattern, "data.origin_pattern")

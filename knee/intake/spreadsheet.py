@@ -36,7 +36,6 @@ SEPARATORS: Final = (",", ";", "\t")
 ZIP: Final = b"PK\x03\x04"
 OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
 UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
-Rows = list[list[str]]
 
 
 class SheetError(UserError):
@@ -47,7 +46,7 @@ class PackageError(UserError):
     """The file must not be parsed; the message says why, without quoting it."""
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path) -> list[list[str]]:
     """Return every row of the CSV file, or of the Excel file's first sheet.
 
     Cells are text without blanks around it. A row's place in the list is its number in a
@@ -154,11 +153,9 @@ def check_package(content: bytes) -> None:
 
 def _cell(value: Any) -> str:
     """The text of a cell; whole numbers have no point: a spreadsheet stores grade 2 as 2.0."""
-    if value is None:
-        return ""
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+        value = int(value)
+    return "" if value is None else str(value).strip()
 
 
 def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:

@@ -38,8 +38,6 @@ def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "c
         top, left = (height - shorter) // 2, (width - shorter) // 2
         square = pixels[top : top + shorter, left : left + shorter]
         return resize(square, side_pixels, side_pixels)
-    if (height, width) == (side_pixels, side_pixels):
-        return pixels
     if how == "squash":
         return resize(pixels, side_pixels, side_pixels)
     longer = max(height, width)

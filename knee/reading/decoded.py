@@ -34,11 +34,7 @@ class Decoded:
 
 
 def check_size(width: int, height: int, maximum_megapixels: float) -> None:
-    """Refuse an image that is too large by its header, before any pixel is touched.
-
-    Raises:
-        UnreadableImage: it is too large, or has no pixels.
-    """
+    """Raise `UnreadableImage` for no pixels or, before any is touched, for too many."""
     if width < 1 or height < 1:
         raise UnreadableImage(f"{width} x {height} px is no image")
     if width * height > maximum_megapixels * 1e6:

@@ -24,24 +24,22 @@ from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_nam
 from knee.reading.raster import check_scans
 from knee.storage.arrays import Pixels
 
+PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
-    *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
+    *PIXELS,
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
     *(
-        f"{colour}PaletteColorLookupTable{part}"
-        for colour in ("Red", "Green", "Blue", "SegmentedRed", "SegmentedGreen", "SegmentedBlue")
-        for part in ("Descriptor", "Data")
-        if not (colour.startswith("Segmented") and part == "Descriptor")
+        f"{kind}{colour}PaletteColorLookupTable{part}"
+        for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+        for colour in dicom_limits.COLOURS
     ),
     *("PixelSpacing", "ImagerPixelSpacing", "ImageLaterality", "Laterality"),
     *("PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"),
 )
-DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
-PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # pydicom's decoders that damaged files cannot bring down; all other syntaxes are GDCM's.
 IN_THIS_PROCESS: Final = {
     uid.ImplicitVRLittleEndian: "",
@@ -56,11 +54,7 @@ IN_THIS_PROCESS: Final = {
 
 
 def read(content: bytes, maximum_megapixels: float) -> Any:
-    """Return the data set of a file that holds one image of an allowed size.
-
-    Raises:
-        UnreadableImage: with the reason, which quotes nothing of the file.
-    """
+    """Return the data set of a file with one image of an allowed size, or raise UnreadableImage."""
     _silence()
     try:
         dataset = _read(content, maximum_megapixels)
@@ -71,11 +65,7 @@ def read(content: bytes, maximum_megapixels: float) -> Any:
 
 
 def pixels(dataset: Any) -> Pixels | None:
-    """Return what `decompressed` does; None if no decoder that is safe in this process can.
-
-    Raises:
-        UnreadableImage: the pixels cannot be decoded.
-    """
+    """Return what `decompressed` does; None if no decoder that is safe in this process can."""
     plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
     try:
         return None if plugin is None else decompressed(dataset, plugin)
@@ -88,10 +78,8 @@ def pixels(dataset: Any) -> Pixels | None:
 def decompressed(dataset: Any, plugin: str = "") -> Pixels:
     """Return the image as uint8 (rows, columns), shown as its header asks.
 
-    `plugin` is pydicom's name for the decoder; "" tries all there are.
-
-    Raises:
-        UnreadableImage: the pixels cannot be decoded.
+    `plugin` is pydicom's name for the decoder; "" tries all there are. `UnreadableImage` if none
+    decodes it.
     """
     try:
         return _gray(dataset, plugin)
@@ -103,11 +91,7 @@ def decompressed(dataset: Any, plugin: str = "") -> Pixels:
 
 
 def described(dataset: Any, gray: Pixels) -> Decoded:
-    """Return the image `gray` with what the header says about it.
-
-    Raises:
-        UnreadableImage: the header is damaged.
-    """
+    """Return the image `gray` with what the header says; `UnreadableImage` if it is damaged."""
     try:
         return Decoded(
             pixels=gray,
@@ -154,10 +138,13 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
     stream = dicom_limits.Stream(content)
     filereader.read_preamble(stream, force=True)
     meta = filereader.read_dataset(
-        stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta
+        stream,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, *_: int(tag) >> 16 != 2,  # the group of the meta information
     )
     syntax = meta.get("TransferSyntaxUID")
-    if meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+    if meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
         raise UnreadableImage("a DICOM directory, no image")
     if syntax == uid.DeflatedExplicitVRLittleEndian:
         content = dicom_limits.inflated(content[stream.tell() :], maximum_megapixels)
@@ -172,10 +159,6 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
         dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     return dataset
-
-
-def _after_meta(tag: Any, _representation: str | None, _length: int) -> bool:
-    return int(tag) >> 16 != 2
 
 
 def _check(dataset: Any, maximum_megapixels: float) -> None:

@@ -34,11 +34,7 @@ NO_PATIENT: Final = re.compile(
 
 
 def photometric(dataset: Any) -> str:
-    """Return the photometric interpretation, one of PHOTOMETRICS.
-
-    Raises:
-        UnreadableImage: it is none of them.
-    """
+    """Return the photometric interpretation; `UnreadableImage` if it is none of PHOTOMETRICS."""
     name = text(dataset, "PhotometricInterpretation").upper()
     if name not in PHOTOMETRICS:
         raise UnreadableImage(f"DICOM pixels that are none of {', '.join(PHOTOMETRICS)}")

@@ -74,11 +74,7 @@ def unidentified(content: bytes) -> str:
 
 
 def check_scans(content: bytes) -> None:
-    """Refuse a JPEG codestream with more scans than any image needs.
-
-    Raises:
-        UnreadableImage: it has more.
-    """
+    """Raise `UnreadableImage` for a JPEG codestream with more scans than any image needs."""
     scans = 0
     match = MARKER.search(content)
     while match:

@@ -71,11 +71,7 @@ def class_folders(
 
 
 def check_distinct(classes: Sequence[str]) -> None:
-    """Refuse `classes` that name a class twice.
-
-    Raises:
-        FolderError: they do.
-    """
+    """Raise `FolderError` if `classes` name a class twice."""
     if len(set(classes)) < len(classes):
         raise FolderError(f"data.classes names a class twice: {', '.join(classes)}")
 
@@ -94,11 +90,7 @@ def list_sources(
 
 
 def read(source: SourceFile) -> bytes:
-    """Return the bytes of `source`.
-
-    Raises:
-        UnreadableImage: it is no file, or cannot be read.
-    """
+    """Return the bytes of `source`; `UnreadableImage` if it is no file, or cannot be read."""
     if source.obstacle:
         raise UnreadableImage(source.obstacle)
     try:
