@@ -122,35 +122,25 @@ def _top_folder(folder: Path) -> Path | None:
 
 def _unpack_zip(path: Path, target: _Target) -> None:
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        for member in members:  # nothing is written before all have been looked at
-            _check_zip_member(member, target)
-        declared_bytes = sum(member.file_size for member in members)
+        # Some programs for Windows write the backslash.
+        members = [(member.filename.replace("\\", "/"), member) for member in archive.infolist()]
+        for name, member in members:  # nothing is written before all have been looked at
+            target.place(name)
+            if member.flag_bits & 1:
+                raise ArchiveError(
+                    f"{path} is encrypted: unpack it yourself, or pack it without a password"
+                )
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise target.unsafe("is a link or a device")
+        declared_bytes = sum(member.file_size for _, member in members)
         target.check_size(declared_bytes)
         target.check_disk(declared_bytes)
-        for member in members:
-            name = _zip_name(member)
+        for name, member in members:
             if name.endswith("/"):
-                target.make_folder(name)
+                target.write(name, None)
                 continue
             with archive.open(member) as content:
                 target.write(name, _Counted(content.read, target).read)
-
-
-def _check_zip_member(member: zipfile.ZipInfo, target: _Target) -> None:
-    target.place(_zip_name(member))
-    if member.flag_bits & 1:
-        raise ArchiveError(
-            f"{target.archive} is encrypted: unpack it yourself, or pack it without a password"
-        )
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise target.unsafe("is a link or a device")
-
-
-def _zip_name(member: zipfile.ZipInfo) -> str:
-    """The member's name with slashes: some programs for Windows write the backslash."""
-    return member.filename.replace("\\", "/")
 
 
 def _unpack_tar(path: Path, head: bytes, target: _Target) -> None:
@@ -161,14 +151,11 @@ def _unpack_tar(path: Path, head: bytes, target: _Target) -> None:
         )
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
-            if member.isdir():
-                target.make_folder(member.name)
-                continue
             content = archive.extractfile(member) if member.isreg() else None
-            if content is None or member.issparse():
+            if not member.isdir() and (content is None or member.issparse()):
                 target.place(member.name)
                 raise target.unsafe("is a link, a device or a sparse file")
-            target.write(member.name, content.read)
+            target.write(member.name, content.read if content else None)
         while stream.read(CHUNK_BYTES):
             pass  # the checksum of what is compressed stands behind it
         if stream.content_bytes > archive.offset:
@@ -233,22 +220,24 @@ class _Target:
             return None
         return self._folder.joinpath(*parts)
 
-    def make_folder(self, name: str) -> None:
-        """Make the folder for a member that is one."""
-        place = self._next_place(name)
-        if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-
-    def write(self, name: str, read: Callable[[int], bytes]) -> None:
-        """Write a member that is a file; an earlier one of its name is never overwritten."""
-        place = self._next_place(name)
+    def write(self, name: str, read: Callable[[int], bytes] | None) -> None:
+        """Write a file, never over an earlier one, or make the folder where `read` is None."""
+        self._members += 1
+        if self._members > self._limits.files:
+            raise ArchiveError(
+                f"{self.archive} has more than ingest.maximum_archive_files = "
+                f"{self._limits.files} members: raise it, or unpack the archive yourself"
+            )
+        place = self.place(name)
         if place is None:
-            self.left_out += 1
-            return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("xb") as stream:
-            while chunk := read(CHUNK_BYTES):
-                stream.write(chunk)
+            self.left_out += read is not None
+        elif read is None:
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("xb") as stream:
+                while chunk := read(CHUNK_BYTES):
+                    stream.write(chunk)
 
     def count(self, new_bytes: int) -> None:
         """Count bytes that were really read, whatever the archive declares."""
@@ -294,15 +283,6 @@ class _Target:
         if error.errno == errno.ENOSPC:
             return ArchiveError(f"{member}: the disk is full: set TMPDIR to one with more room")
         return ArchiveError(f"{member} cannot be unpacked: {error.strerror or error}")
-
-    def _next_place(self, name: str) -> Path | None:
-        self._members += 1
-        if self._members > self._limits.files:
-            raise ArchiveError(
-                f"{self.archive} has more than ingest.maximum_archive_files = "
-                f"{self._limits.files} members: raise it, or unpack the archive yourself"
-            )
-        return self.place(name)
 
 
 class _Counted:

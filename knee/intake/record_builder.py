@@ -46,14 +46,11 @@ def take_in(
 ) -> tuple[pd.DataFrame, list[Fingerprints]]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
-    `key` is that of the patients' hashes.
+    `key` is that of the patients' hashes. `FolderError` if a class has no usable image.
 
     Returns:
         The records table with the facts of the files' own headers, without copy groups and patient
         groups yet (-1), and the fingerprints of the rows with pixels, in order of pixel_row.
-
-    Raises:
-        FolderError: a class has no usable image.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     fingerprints: list[Fingerprints] = []

@@ -253,11 +253,8 @@ def _wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
     image.SetNumberOfDimensions(2)
     image.SetDimensions((dataset.Columns, dataset.Rows, 1))
     image.SetDataElement(element)
-    image.SetPhotometricInterpretation(
-        gdcm.PhotometricInterpretation(
-            gdcm.PhotometricInterpretation.GetPIType(dicom_header.photometric(dataset))
-        )
-    )
+    colours = gdcm.PhotometricInterpretation.GetPIType(dicom_header.photometric(dataset))
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(colours))
     syntax = gdcm.TransferSyntax.GetTSType(str(dataset.file_meta.TransferSyntaxUID))
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     bits = dicom_header.bits(dataset)

@@ -77,11 +77,8 @@ def padding(dataset: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 def pixel_spacing_mm(dataset: Any) -> float:
     """Return the spacing of rows, in mm: in the patient, else on the detector; NaN unknown."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        spacing = number(dataset, keyword)
-        if spacing > 0:
-            return spacing
-    return math.nan
+    spacings = (number(dataset, name) for name in ("PixelSpacing", "ImagerPixelSpacing"))
+    return next((spacing for spacing in spacings if spacing > 0), math.nan)
 
 
 def patient(dataset: Any) -> str:

@@ -29,9 +29,7 @@ COLOURS: Final = ("Red", "Green", "Blue")
 class Stream(io.BytesIO):
     """A file's bytes, for a parser that reads one element after the other."""
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self._reads = 0
+    _reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to `size` bytes; `UnreadableImage` after too many reads."""
