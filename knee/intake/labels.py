@@ -66,7 +66,6 @@ def _class_names(
 ) -> list[str]:
     if not sheet.labelled:
         return source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
-    source_files.check_distinct(classes)
     if classes:
         return list(classes)
     labels = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)

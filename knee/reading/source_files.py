@@ -50,7 +50,6 @@ def class_folders(
     names = _sub_folders(folder, shown)
     if parts:
         names = _below_parts(folder, parts, names, shown)
-    check_distinct(classes)
     if not names:
         raise FolderError(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
@@ -68,12 +67,6 @@ def class_folders(
             "add to data.classes, or move the folder away"
         )
     return list(classes) or names
-
-
-def check_distinct(classes: Sequence[str]) -> None:
-    """Raise `FolderError` if `classes` name a class twice."""
-    if len(set(classes)) < len(classes):
-        raise FolderError(f"data.classes names a class twice: {', '.join(classes)}")
 
 
 def list_sources(
