@@ -14,36 +14,10 @@ import os
 import re
 from typing import Final
 
-from knee.records import file_names
-from knee.records.file_names import PatternError
-
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
 HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probability 3e-8
 SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """Return the expression of patient and side, None for ""; `PatternError` if it is none."""
-    if not pattern:
-        return None
-    compiled = file_names.compile_pattern(pattern, "data.patient_pattern")
-    if "patient" not in compiled.groupindex:
-        raise PatternError(f"data.patient_pattern {pattern!r} has no group (?P<patient>...)")
-    return compiled
-
-
-def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
-    """Return the expression of the origin, None for ""; `PatternError` if it is none."""
-    if not pattern:
-        return None
-    compiled = file_names.compile_pattern(pattern, "data.origin_pattern")
-    if not compiled.groupindex:
-        raise PatternError(
-            f"data.origin_pattern {pattern!r} has no named group: (?P<origin>...) for the origin "
-            "itself, or a group named like the origin"
-        )
-    return compiled
 
 
 def key_from_environment() -> bytes:
@@ -51,14 +25,14 @@ def key_from_environment() -> bytes:
     return (os.environ.get(KEY_VARIABLE) or PUBLIC_KEY).encode()
 
 
-def patient_and_side(stem: str, pattern: re.Pattern[str] | None, key: bytes) -> tuple[str, str]:
+def patient_and_side(stem: str, pattern: str, key: bytes) -> tuple[str, str]:
     """Return the keyed hash of the patient and left or right, each "" if unknown."""
     groups = _groups(stem, pattern)
     side = SIDES.get(groups.get("side", "").lower(), "")
     return hashed(groups.get("patient", ""), key), side
 
 
-def origin(stem: str, pattern: re.Pattern[str] | None) -> str:
+def origin(stem: str, pattern: str) -> str:
     """Return the text of the group "origin", or the name of the first group that matched, or ""."""
     groups = _groups(stem, pattern)
     return groups.get("origin") or next((name for name, text in groups.items() if text), "")
@@ -71,6 +45,6 @@ def hashed(patient: str, key: bytes) -> str:
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
 
 
-def _groups(stem: str, pattern: re.Pattern[str] | None) -> dict[str, str]:
-    match = pattern.search(stem) if pattern else None
+def _groups(stem: str, pattern: str) -> dict[str, str]:
+    match = re.search(pattern, stem) if pattern else None
     return match.groupdict(default="") if match else {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -100,8 +99,8 @@ def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFil
 def add_facts(
     frame: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
-    pattern: re.Pattern[str] | None,
-    origin_pattern: re.Pattern[str] | None,
+    pattern: str,
+    origin_pattern: str,
     key: bytes,
 ) -> pd.DataFrame:
     """Return `frame` with what is known beside the pixels.

@@ -121,9 +121,6 @@ BAD_FOLDERS: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
         f"has no usable image in a (rejected: {NOT_AN_IMAGE}): add images, or leave the class out",
     ),
     "one class": ({"films/Normal/1.png": png(0)}, {"classes": ()}, "has only one class, films"),
-    "patient pattern": (GOOD, {"patient_pattern": "("}, "data.patient_pattern"),
-    "origin pattern": (GOOD, {"origin_pattern": "x"}, "data.origin_pattern"),
-    "lineage pattern": (GOOD, {"lineage_patterns": ("(",)}, "ingest.lineage_patterns"),
 }
 
 
