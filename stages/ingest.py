@@ -34,8 +34,6 @@ class Paths:
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Take in every file of `images`."""
     data, ingest = settings.data, settings.ingest
-    pattern = patients.compile_pattern(data.patient_pattern)
-    origin_pattern = patients.compile_origin_pattern(data.origin_pattern)
     key = patients.key_from_environment()
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
@@ -47,7 +45,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
         frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
-    frame = record_builder.add_facts(frame, listing.facts, pattern, origin_pattern, key)
+    frame = record_builder.add_facts(
+        frame, listing.facts, data.patient_pattern, data.origin_pattern, key
+    )
     frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)

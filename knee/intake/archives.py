@@ -3,9 +3,6 @@
 Nothing in an archive is trusted: names, links, declared sizes. One unsafe member and all of it is
 refused. Members are written one by one below a fresh folder; the unpacking of zipfile and tarfile
 themselves is never called. An archive inside the archive stays one.
-
-`opened` is the way in, `unpack` decides between zip and tar, and both hand each member to a
-`_Target`, which knows where it goes and when it is too much.
 """
 
 from __future__ import annotations
@@ -20,11 +17,9 @@ import lzma
 import re
 import shutil
 import stat
-import struct
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -42,19 +37,6 @@ RATIO_GRACE_BYTES: Final = 100 * 10**6
 RESOURCE_FORKS: Final = "__MACOSX"  # what macOS adds to its zips: no file of the user's
 EXTENDED_HEADERS: Final = (b"x", b"g", b"X", b"L", b"K")
 OTHER_ARCHIVES: Final = (b"7z\xbc\xaf\x27\x1c", b"Rar!")
-DAMAGES: Final = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    gzip.BadGzipFile,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,  # a chain of extended headers
-    ValueError,
-)
 log = logging.getLogger(__name__)
 
 
@@ -72,17 +54,11 @@ class ArchiveLimits:
 
 @dataclasses.dataclass(frozen=True)
 class DataFolder:
-    """A folder with the data.
+    """A folder with the data."""
 
-    Attributes:
-        folder: where the files are.
-        shown: the folder or archive that the user named.
-        top: the archive's single top folder, which `folder` then is; "" if there is none.
-    """
-
-    folder: Path
-    shown: Path
-    top: str = ""
+    folder: Path  # where the files are
+    shown: Path  # the folder or archive that the user named
+    top: str = ""  # the archive's single top folder, which `folder` then is; "" if there is none
 
 
 @contextlib.contextmanager
@@ -111,11 +87,7 @@ def opened(
 
 
 def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
-    """Write every file of the archive `path` below the empty `folder`.
-
-    Raises:
-        ArchiveError: as `opened`.
-    """
+    """Write every file of the archive `path` below the empty `folder`, or raise as `opened`."""
     try:
         with path.open("rb") as stream:
             head = stream.read(512)
@@ -130,11 +102,13 @@ def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
             _unpack_tar(path, head, target)
     except ArchiveError:
         raise
-    except DAMAGES as error:
-        raise _damaged(path, error) from error
-    except OSError as error:
-        # bz2 says so of damage, without a number.
-        raise (_damaged(path, error) if error.errno is None else target.failed(error)) from error
+    except Exception as error:  # damaged files raise whatever the parser trips over
+        if isinstance(error, OSError) and error.errno is not None:  # bz2's has no number
+            raise target.failed(error) from error
+        cause = " ".join(str(error).split())[:100] or type(error).__name__
+        raise ArchiveError(
+            f"{path} is damaged, cut off or no archive ({cause}): fetch or pack it again"
+        ) from error
     if target.left_out:
         log.info("%s: %d resource forks of macOS left out", path, target.left_out)
 
@@ -146,44 +120,27 @@ def _top_folder(folder: Path) -> Path | None:
     return only if only and only.is_dir() and not only.name.startswith(".") else None
 
 
-def _damaged(path: Path, error: Exception) -> ArchiveError:
-    cause = " ".join(str(error).split())[:100] or type(error).__name__
-    return ArchiveError(
-        f"{path} is damaged, cut off or no archive ({cause}): fetch or pack it again"
-    )
-
-
 def _unpack_zip(path: Path, target: _Target) -> None:
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        for member in members:  # nothing is written before all have been looked at
-            _check_zip_member(member, target)
-        declared_bytes = sum(member.file_size for member in members)
+        # Some programs for Windows write the backslash.
+        members = [(member.filename.replace("\\", "/"), member) for member in archive.infolist()]
+        for name, member in members:  # nothing is written before all have been looked at
+            target.place(name)
+            if member.flag_bits & 1:
+                raise ArchiveError(
+                    f"{path} is encrypted: unpack it yourself, or pack it without a password"
+                )
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise target.unsafe("is a link or a device")
+        declared_bytes = sum(member.file_size for _, member in members)
         target.check_size(declared_bytes)
         target.check_disk(declared_bytes)
-        for member in members:
-            name = _zip_name(member)
+        for name, member in members:
             if name.endswith("/"):
-                target.make_folder(name)
+                target.write(name, None)
                 continue
             with archive.open(member) as content:
                 target.write(name, _Counted(content.read, target).read)
-
-
-def _check_zip_member(member: zipfile.ZipInfo, target: _Target) -> None:
-    target.place(_zip_name(member))
-    if member.flag_bits & 1:
-        raise ArchiveError(
-            f"{target.archive} is encrypted: unpack it yourself, or pack it without a password"
-        )
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise target.unsafe("is a link or a device")
-
-
-def _zip_name(member: zipfile.ZipInfo) -> str:
-    """The member's name with slashes: some programs for Windows write the backslash."""
-    return member.filename.replace("\\", "/")
 
 
 def _unpack_tar(path: Path, head: bytes, target: _Target) -> None:
@@ -194,14 +151,11 @@ def _unpack_tar(path: Path, head: bytes, target: _Target) -> None:
         )
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
-            if member.isdir():
-                target.make_folder(member.name)
-                continue
             content = archive.extractfile(member) if member.isreg() else None
-            if content is None or member.issparse():
+            if not member.isdir() and (content is None or member.issparse()):
                 target.place(member.name)
                 raise target.unsafe("is a link, a device or a sparse file")
-            target.write(member.name, content.read)
+            target.write(member.name, content.read if content else None)
         while stream.read(CHUNK_BYTES):
             pass  # the checksum of what is compressed stands behind it
         if stream.content_bytes > archive.offset:
@@ -255,11 +209,7 @@ class _Target:
         self._current = ""  # name of the member at hand
 
     def place(self, name: str) -> Path | None:
-        """Return where the member `name` goes; None if it is left out.
-
-        Raises:
-            ArchiveError: it would leave the folder.
-        """
+        """Return where a member goes, None if nowhere; `ArchiveError` if out of the folder."""
         self._current = name
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
             raise self.unsafe("has an absolute path")
@@ -270,22 +220,24 @@ class _Target:
             return None
         return self._folder.joinpath(*parts)
 
-    def make_folder(self, name: str) -> None:
-        """Make the folder for a member that is one."""
-        place = self._next_place(name)
-        if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-
-    def write(self, name: str, read: Callable[[int], bytes]) -> None:
-        """Write a member that is a file; an earlier one of its name is never overwritten."""
-        place = self._next_place(name)
+    def write(self, name: str, read: Callable[[int], bytes] | None) -> None:
+        """Write a file, never over an earlier one, or make the folder where `read` is None."""
+        self._members += 1
+        if self._members > self._limits.files:
+            raise ArchiveError(
+                f"{self.archive} has more than ingest.maximum_archive_files = "
+                f"{self._limits.files} members: raise it, or unpack the archive yourself"
+            )
+        place = self.place(name)
         if place is None:
-            self.left_out += 1
-            return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("xb") as stream:
-            while chunk := read(CHUNK_BYTES):
-                stream.write(chunk)
+            self.left_out += read is not None
+        elif read is None:
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("xb") as stream:
+                while chunk := read(CHUNK_BYTES):
+                    stream.write(chunk)
 
     def count(self, new_bytes: int) -> None:
         """Count bytes that were really read, whatever the archive declares."""
@@ -331,15 +283,6 @@ class _Target:
         if error.errno == errno.ENOSPC:
             return ArchiveError(f"{member}: the disk is full: set TMPDIR to one with more room")
         return ArchiveError(f"{member} cannot be unpacked: {error.strerror or error}")
-
-    def _next_place(self, name: str) -> Path | None:
-        self._members += 1
-        if self._members > self._limits.files:
-            raise ArchiveError(
-                f"{self.archive} has more than ingest.maximum_archive_files = "
-                f"{self._limits.files} members: raise it, or unpack the archive yourself"
-            )
-        return self.place(name)
 
 
 class _Counted:

@@ -25,12 +25,9 @@ class DownloadError(UserError):
 
 
 def download(handle: str, files_out: Path, record_out: Path) -> int:
-    """Download a data set to `files_out`, write its list of files to `record_out`.
+    """Download a data set to `files_out` and return the number of its files.
 
-    The list is JSON: the handle, and path, size in bytes and SHA-256 of every file.
-
-    Returns:
-        The number of files.
+    `record_out` becomes JSON: the handle, and path, size in bytes and SHA-256 of every file.
 
     Raises:
         DownloadError: no version in `handle`, no kagglehub, no network, no such data set, or one
@@ -43,9 +40,11 @@ def download(handle: str, files_out: Path, record_out: Path) -> int:
         )
     cached = _fetched(handle)
     if "/versions/" not in handle:
+        # kagglehub's folder ends with versions/NUMBER.
+        newest = cached.name if cached.parent.name == "versions" else "NUMBER"
         raise DownloadError(
             f"data.dataset {handle} has no version, and would change by itself: "
-            f"set it to {handle}/versions/{_version(cached)}, which is the newest"
+            f"set it to {handle}/versions/{newest}, which is the newest"
         )
     names = sorted(_regular_files(cached), key=os.fsencode)
     if not names:
@@ -89,11 +88,6 @@ def _message(handle: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{handle} cannot be stored: {error.strerror}"
     return f"kagglehub could not download {handle} ({kind}): check data.dataset, or try again"
-
-
-def _version(cached: Path) -> str:
-    """The version number from kagglehub's cache path, which ends with versions/NUMBER."""
-    return cached.name if cached.parent.name == "versions" else "NUMBER"
 
 
 def _regular_files(folder: Path) -> Iterator[str]:

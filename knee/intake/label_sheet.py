@@ -29,19 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the sheet, about one file.
+    """One row of the sheet, about one file."""
 
-    Attributes:
-        number: of the row, as a spreadsheet program counts: the header is row 1.
-        path: as written.
-        label: "" if the sheet gives none, or has no labels.
-        facts: columns of the records table that the sheet fills; the patient hashed.
-    """
-
-    number: int
-    path: str
-    label: str
-    facts: Mapping[str, Any]
+    number: int  # as a spreadsheet program counts: the header is row 1
+    path: str  # as written
+    label: str  # "" if the sheet gives none, or has no labels
+    facts: Mapping[str, Any]  # columns of the records table that the sheet fills; patient hashed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +121,10 @@ def _row(
 ) -> Row:
     def value(column: str, convert: Callable[[str], Any], unknown: Any) -> Any:
         text = cells.get(column, "")
-        if text.lower() in EMPTY:
-            return unknown
-        converted = convert(text)
+        converted = unknown if text.lower() in EMPTY else convert(text)
         if converted is None:
             unreadable.setdefault(column, []).append(number)
-            return unknown
-        return converted
+        return unknown if converted is None else converted
 
     facts = {
         "patient": value("patient", lambda text: _patient(text, key), ""),
@@ -142,7 +132,7 @@ def _row(
         "sex": value("sex", lambda text: SEXES.get(text.lower()), ""),
         "age_years": value("age", _age_years, math.nan),
         "t_score": value("t_score", _number, math.nan),
-        "origin": value("origin", lambda text: text, ""),
+        "origin": value("origin", str, ""),
     }
     label = cells.get("label", "")
     if label.lower() in EMPTY and label not in classes:

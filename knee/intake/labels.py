@@ -20,19 +20,15 @@ CLASS_CHARACTERS: Final = 60  # results, charts and files are named after classe
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """All files that get a record.
+    """All files that get a record, by the bytes of their names.
 
-    Attributes:
-        shown: the folder or archive, for messages.
-        sources: by the bytes of their names; rows of the sheet without a file are among them.
-        classes: names in the order of the scale.
-        facts: by source name, columns of the records table that the sheet fills.
+    Rows of the sheet without a file are among the sources.
     """
 
-    shown: Path
+    shown: Path  # the folder or archive, for messages
     sources: Sequence[source_files.SourceFile]
-    classes: Sequence[str]
-    facts: Mapping[str, Mapping[str, Any]]
+    classes: Sequence[str]  # in the order of the scale
+    facts: Mapping[str, Mapping[str, Any]]  # by source name, columns of the records table
 
 
 def list_labelled(
@@ -57,11 +53,7 @@ def list_labelled(
 
 
 def check_classes(listing: Listing) -> None:
-    """Refuse a data set of one class, in which nothing can be classified.
-
-    Raises:
-        FolderError: there is only one.
-    """
+    """Raise `FolderError` for a data set of one class, in which nothing can be classified."""
     if len(listing.classes) < 2:
         raise source_files.FolderError(
             f"{listing.shown} has only one class, {listing.classes[0]}: set data.path to the "
@@ -74,7 +66,6 @@ def _class_names(
 ) -> list[str]:
     if not sheet.labelled:
         return source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
-    source_files.check_distinct(classes)
     if classes:
         return list(classes)
     labels = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
@@ -102,7 +93,13 @@ def _matched(
     for row in sheet.rows:
         files = _candidates(row.path, names, by_stem, opened.top)
         name = files[0] if len(files) == 1 else _normal(row.path)
-        _check_agreement(rows.setdefault(name, row), row, sheet)
+        first = rows.setdefault(name, row)
+        # By repr, since NaN (unknown) is not equal to NaN.
+        if (first.label, repr(first.facts)) != (row.label, repr(row.facts)):
+            raise SheetError(
+                f"{sheet.path}: rows {first.number} and {row.number} say different things about "
+                f"{quoted(row.path)}: keep one"
+            )
         if len(files) != 1:
             absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if files else ABSENT)
     if sheet.rows and len(absent) == len(rows):
@@ -131,21 +128,13 @@ def _normal(path: str) -> str:
     return path.replace("\\", "/").removeprefix("./")
 
 
-def _check_agreement(one: Row, two: Row, sheet: Sheet) -> None:
-    """Refuse two rows of one file that differ; by repr, since NaN (unknown) is not equal to NaN."""
-    if (one.label, repr(one.facts)) != (two.label, repr(two.facts)):
-        raise SheetError(
-            f"{sheet.path}: rows {one.number} and {two.number} say different things about "
-            f"{quoted(two.path)}: keep one"
-        )
-
-
 def _labelled(
     source: source_files.SourceFile, row: Row | None, sheet: Sheet, names: Sequence[str]
 ) -> source_files.SourceFile:
     """`source` with the sheet's label, or with the reason why it has none."""
     obstacle = source.obstacle
-    if not obstacle and _is_sheet(source, sheet):
+    same_name = source.path.name == sheet.path.name
+    if not obstacle and same_name and source.path.samefile(sheet.path):
         obstacle = "the sheet itself"
     if not sheet.labelled:
         return dataclasses.replace(source, obstacle=obstacle)
@@ -157,7 +146,3 @@ def _labelled(
     else:
         reason = "" if label else f"label {quoted(row.label)} is none of data.classes"
     return dataclasses.replace(source, label=label, obstacle=obstacle or reason)
-
-
-def _is_sheet(source: source_files.SourceFile, sheet: Sheet) -> bool:
-    return source.path.name == sheet.path.name and source.path.samefile(sheet.path)

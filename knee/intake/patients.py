@@ -14,44 +14,10 @@ import os
 import re
 from typing import Final
 
-from knee.records import file_names
-from knee.records.file_names import PatternError
-
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
 HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probability 3e-8
 SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """Return the expression of patient and side, or None for "".
-
-    Raises:
-        PatternError: not a regular expression, or without the group "patient".
-    """
-    if not pattern:
-        return None
-    compiled = file_names.compile_pattern(pattern, "data.patient_pattern")
-    if "patient" not in compiled.groupindex:
-        raise PatternError(f"data.patient_pattern {pattern!r} has no group (?P<patient>...)")
-    return compiled
-
-
-def compile_origin_pattern(pattern: str) -> re.Pattern[str] | None:
-    """Return the expression of the origin, or None for "".
-
-    Raises:
-        PatternError: not a regular expression, or without any named group.
-    """
-    if not pattern:
-        return None
-    compiled = file_names.compile_pattern(pattern, "data.origin_pattern")
-    if not compiled.groupindex:
-        raise PatternError(
-            f"data.origin_pattern {pattern!r} has no named group: (?P<origin>...) for the origin "
-            "itself, or a group named like the origin"
-        )
-    return compiled
 
 
 def key_from_environment() -> bytes:
@@ -59,25 +25,26 @@ def key_from_environment() -> bytes:
     return (os.environ.get(KEY_VARIABLE) or PUBLIC_KEY).encode()
 
 
-def patient_and_side(stem: str, pattern: re.Pattern[str] | None, key: bytes) -> tuple[str, str]:
+def patient_and_side(stem: str, pattern: str, key: bytes) -> tuple[str, str]:
     """Return the keyed hash of the patient and left or right, each "" if unknown."""
-    match = pattern.search(stem) if pattern else None
-    if match is None:
-        return "", ""
-    groups = match.groupdict(default="")
-    patient = groups["patient"]
-    return hashed(patient, key) if patient else "", SIDES.get(groups.get("side", "").lower(), "")
+    groups = _groups(stem, pattern)
+    side = SIDES.get(groups.get("side", "").lower(), "")
+    return hashed(groups.get("patient", ""), key), side
 
 
-def origin(stem: str, pattern: re.Pattern[str] | None) -> str:
+def origin(stem: str, pattern: str) -> str:
     """Return the text of the group "origin", or the name of the first group that matched, or ""."""
-    match = pattern.search(stem) if pattern else None
-    if match is None:
-        return ""
-    matched = {name: text for name, text in match.groupdict(default="").items() if text}
-    return matched.get("origin") or next(iter(matched), "")
+    groups = _groups(stem, pattern)
+    return groups.get("origin") or next((name for name, text in groups.items() if text), "")
 
 
 def hashed(patient: str, key: bytes) -> str:
-    """Return the first 16 hexadecimal digits of the patient number's HMAC-SHA256."""
+    """Return the first 16 hexadecimal digits of the patient number's HMAC-SHA256; "" for ""."""
+    if not patient:
+        return ""
     return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
+
+
+def _groups(stem: str, pattern: str) -> dict[str, str]:
+    match = re.search(pattern, stem) if pattern else None
+    return match.groupdict(default="") if match else {}

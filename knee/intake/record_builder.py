@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -46,14 +45,11 @@ def take_in(
 ) -> tuple[pd.DataFrame, list[Fingerprints]]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
-    `key` is that of the patients' hashes.
+    `key` is that of the patients' hashes. `FolderError` if a class has no usable image.
 
     Returns:
         The records table with the facts of the files' own headers, without copy groups and patient
         groups yet (-1), and the fingerprints of the rows with pixels, in order of pixel_row.
-
-    Raises:
-        FolderError: a class has no usable image.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     fingerprints: list[Fingerprints] = []
@@ -103,8 +99,8 @@ def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFil
 def add_facts(
     frame: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
-    pattern: re.Pattern[str] | None,
-    origin_pattern: re.Pattern[str] | None,
+    pattern: str,
+    origin_pattern: str,
     key: bytes,
 ) -> pd.DataFrame:
     """Return `frame` with what is known beside the pixels.
@@ -148,7 +144,7 @@ def _header_columns(image: Decoded, key: bytes) -> dict[str, Any]:
         **{name: getattr(image, name) for name in names},
         "width": width,
         "height": height,
-        "patient": patients.hashed(image.patient, key) if image.patient else "",
+        "patient": patients.hashed(image.patient, key),
     }
 
 

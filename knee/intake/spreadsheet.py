@@ -36,7 +36,6 @@ SEPARATORS: Final = (",", ";", "\t")
 ZIP: Final = b"PK\x03\x04"
 OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
 UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
-Rows = list[list[str]]
 
 
 class SheetError(UserError):
@@ -47,7 +46,7 @@ class PackageError(UserError):
     """The file must not be parsed; the message says why, without quoting it."""
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path) -> list[list[str]]:
     """Return every row of the CSV file, or of the Excel file's first sheet.
 
     Cells are text without blanks around it. A row's place in the list is its number in a
@@ -65,7 +64,7 @@ def read_rows(path: Path) -> Rows:
             "password, or as CSV UTF-8"
         )
     else:
-        rows = _comma_separated(_text(content, path), path)
+        rows = _comma_separated(content, path)
     return list(_bounded(rows, path))
 
 
@@ -82,19 +81,16 @@ def _bytes(path: Path) -> bytes:
         raise SheetError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _text(content: bytes, path: Path) -> str:
+def _comma_separated(content: bytes, path: Path) -> Iterator[list[str]]:
     if content.startswith(UTF16):
         raise SheetError(f"{path} is UTF-16: save it as CSV UTF-8")
     if b"\0" in content:
         raise SheetError(f"{path} is neither text nor an Excel file: give a CSV or .xlsx file")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SheetError(f"{path} is not UTF-8 (line {line}): save it as CSV UTF-8") from error
-
-
-def _comma_separated(text: str, path: Path) -> Iterator[list[str]]:
     first = text.partition("\n")[0]
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -119,8 +115,6 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
             sheet.reset_dimensions()  # what the file says about its size may be a lie
             for row in sheet.iter_rows(values_only=True):
                 yield [_cell(value) for value in row]
-    except (SheetError, GeneratorExit):
-        raise
     except PackageError as error:
         raise SheetError(
             f"{path} {error}: save it as CSV UTF-8, with the columns needed"
@@ -154,11 +148,9 @@ def check_package(content: bytes) -> None:
 
 def _cell(value: Any) -> str:
     """The text of a cell; whole numbers have no point: a spreadsheet stores grade 2 as 2.0."""
-    if value is None:
-        return ""
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+        value = int(value)
+    return "" if value is None else str(value).strip()
 
 
 def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:

@@ -17,19 +17,12 @@ REDUCING_GAP: Final = 3.0
 
 @dataclasses.dataclass(frozen=True)
 class Canonical:
-    """Settings by which an image becomes its canonical pixels.
+    """Settings by which an image becomes its canonical pixels."""
 
-    Attributes:
-        side_pixels: of the square.
-        fit: letterbox, squash or crop.
-        maximum_megapixels: larger images are rejected unread.
-        crop_borders: whether uniform margins are cut off first.
-    """
-
-    side_pixels: int
+    side_pixels: int  # of the square
     fit: Literal["letterbox", "squash", "crop"]
-    maximum_megapixels: float
-    crop_borders: bool = False
+    maximum_megapixels: float  # larger images are rejected unread
+    crop_borders: bool = False  # whether uniform margins are cut off first
 
 
 def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "crop"]) -> Pixels:
@@ -45,8 +38,6 @@ def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "c
         top, left = (height - shorter) // 2, (width - shorter) // 2
         square = pixels[top : top + shorter, left : left + shorter]
         return resize(square, side_pixels, side_pixels)
-    if (height, width) == (side_pixels, side_pixels):
-        return pixels
     if how == "squash":
         return resize(pixels, side_pixels, side_pixels)
     longer = max(height, width)

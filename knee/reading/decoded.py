@@ -11,47 +11,30 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.run.errors import UserError
+from knee.storage.arrays import Pixels
 
 BLOCK_VALUES: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """One decoded image.
+    """One decoded image, with what its file says of it: "" or NaN where that is unknown."""
 
-    Attributes:
-        pixels: uint8 (height, width), gray, upright; white is bone.
-        mode: Pillow's name for the file's pixel layout, DICOM's photometric interpretation.
-        format: Pillow's name for the file's format, or DICOM.
-        bits: that the file stores for a sample.
-        compression: jpeg, png, tiff_lzw, none, ..., or a DICOM transfer syntax's keyword.
-        pixel_spacing_mm: between the centres of neighbouring rows; NaN unknown.
-        patient: the patient's number in the clear, "" unknown: for memory alone.
-        side: left, right or "".
-        sex: F, M or "".
-        age_years: NaN unknown; 90 stands for all ages above, which would identify.
-        origin: manufacturer and model of the device, "" unknown.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    mode: str
-    format: str
-    bits: int
-    compression: str
-    pixel_spacing_mm: float = np.nan
-    patient: str = dataclasses.field(default="", repr=False)
-    side: str = ""
-    sex: str = ""
-    age_years: float = np.nan
-    origin: str = ""
+    pixels: Pixels  # (height, width), gray, upright; white is bone
+    mode: str  # Pillow's name for the file's pixel layout, DICOM's photometric interpretation
+    format: str  # Pillow's name for the file's format, or DICOM
+    bits: int  # that the file stores for a sample
+    compression: str  # jpeg, png, tiff_lzw, none, ..., or a DICOM transfer syntax's keyword
+    pixel_spacing_mm: float = np.nan  # between the centres of neighbouring rows
+    patient: str = dataclasses.field(default="", repr=False)  # in the clear: for memory alone
+    side: str = ""  # left or right
+    sex: str = ""  # F or M
+    age_years: float = np.nan  # 90 stands for all ages above, which would identify
+    origin: str = ""  # manufacturer and model of the device
 
 
 def check_size(width: int, height: int, maximum_megapixels: float) -> None:
-    """Refuse an image that is too large by its header, before any pixel is touched.
-
-    Raises:
-        UnreadableImage: it is too large, or has no pixels.
-    """
+    """Raise `UnreadableImage` for no pixels or, before any is touched, for too many."""
     if width < 1 or height < 1:
         raise UnreadableImage(f"{width} x {height} px is no image")
     if width * height > maximum_megapixels * 1e6:
@@ -60,11 +43,15 @@ def check_size(width: int, height: int, maximum_megapixels: float) -> None:
         )
 
 
-def stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Return `values` stretched to 0-255, uint8 of the same shape; a constant image becomes 0."""
+def stretched(values: npt.NDArray[Any], ends: npt.NDArray[Any] | None = None) -> Pixels:
+    """Return `values` as 0-255, uint8 of the same shape; a constant image becomes 0.
+
+    0 and 255 stand for the least and the largest of `ends`; None: of `values` themselves.
+    """
     if not all(np.isfinite(values[rows]).all() for rows in blocks(values.shape)):
         raise UnreadableImage("holds values that are not numbers")
-    low, high = float(values.min()), float(values.max())
+    ends = values if ends is None else ends
+    low, high = float(ends.min()), float(ends.max())
     if not math.isfinite(high - low):
         raise UnreadableImage("holds values that are too far apart")
     scale = 255.0 / (high - low) if high > low else 0.0

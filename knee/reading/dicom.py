@@ -7,6 +7,7 @@ about a damaged file can quote its header, so it goes neither into a reason nor 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from typing import Any, Final
@@ -23,24 +24,22 @@ from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_nam
 from knee.reading.raster import check_scans
 from knee.storage.arrays import Pixels
 
+PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
-    *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
+    *PIXELS,
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
     *(
-        f"{colour}PaletteColorLookupTable{part}"
-        for colour in ("Red", "Green", "Blue", "SegmentedRed", "SegmentedGreen", "SegmentedBlue")
-        for part in ("Descriptor", "Data")
-        if not (colour.startswith("Segmented") and part == "Descriptor")
+        f"{kind}{colour}PaletteColorLookupTable{part}"
+        for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+        for colour in dicom_limits.COLOURS
     ),
     *("PixelSpacing", "ImagerPixelSpacing", "ImageLaterality", "Laterality"),
     *("PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"),
 )
-DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
-PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # pydicom's decoders that damaged files cannot bring down; all other syntaxes are GDCM's.
 IN_THIS_PROCESS: Final = {
     uid.ImplicitVRLittleEndian: "",
@@ -54,16 +53,8 @@ IN_THIS_PROCESS: Final = {
 }
 
 
-class NeedsIsolatedDecoder(Exception):  # noqa: N818 - a request, not an error
-    """Only GDCM may decode the pixels, which damaged files can bring down."""
-
-
 def read(content: bytes, maximum_megapixels: float) -> Any:
-    """Return the data set of a file that holds one image of an allowed size.
-
-    Raises:
-        UnreadableImage: with the reason, which quotes nothing of the file.
-    """
+    """Return the data set of a file with one image of an allowed size, or raise UnreadableImage."""
     _silence()
     try:
         dataset = _read(content, maximum_megapixels)
@@ -73,33 +64,22 @@ def read(content: bytes, maximum_megapixels: float) -> Any:
     return dataset
 
 
-def pixels(dataset: Any) -> Pixels:
-    """Return the image as uint8 (rows, columns), shown as its header asks.
-
-    Raises:
-        NeedsIsolatedDecoder: no decoder that is safe in this process can.
-        UnreadableImage: the pixels cannot be decoded.
-    """
+def pixels(dataset: Any) -> Pixels | None:
+    """Return what `decompressed` does; None if no decoder that is safe in this process can."""
     plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
-    if plugin is None:
-        raise NeedsIsolatedDecoder
     try:
-        return decompressed(dataset, plugin)
+        return None if plugin is None else decompressed(dataset, plugin)
     except UnreadableImage:
-        if plugin != "pillow":
+        if plugin != "pillow":  # some that Pillow does not read, GDCM does
             raise
-    raise NeedsIsolatedDecoder  # some that Pillow does not read, GDCM does
+    return None
 
 
 def decompressed(dataset: Any, plugin: str = "") -> Pixels:
-    """Return the image as `pixels` does, by any decoder.
+    """Return the image as uint8 (rows, columns), shown as its header asks.
 
-    Args:
-        dataset: of `read`.
-        plugin: pydicom's name for the decoder; "" tries all there are.
-
-    Raises:
-        UnreadableImage: the pixels cannot be decoded.
+    `plugin` is pydicom's name for the decoder; "" tries all there are. `UnreadableImage` if none
+    decodes it.
     """
     try:
         return _gray(dataset, plugin)
@@ -111,11 +91,7 @@ def decompressed(dataset: Any, plugin: str = "") -> Pixels:
 
 
 def described(dataset: Any, gray: Pixels) -> Decoded:
-    """Return the image `gray` with what the header says about it.
-
-    Raises:
-        UnreadableImage: the header is damaged.
-    """
+    """Return the image `gray` with what the header says; `UnreadableImage` if it is damaged."""
     try:
         return Decoded(
             pixels=gray,
@@ -150,12 +126,11 @@ def _silence() -> None:
     """Silence the libraries: their messages about a file can quote it."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     config.settings.reading_validation_mode = config.IGNORE
-    try:
+    with contextlib.suppress(ImportError):
         import gdcm
-    except ImportError:
-        return
-    for trace in (gdcm.Trace.ErrorOff, gdcm.Trace.WarningOff, gdcm.Trace.DebugOff):
-        trace()
+
+        for silence in (gdcm.Trace.ErrorOff, gdcm.Trace.WarningOff, gdcm.Trace.DebugOff):
+            silence()
 
 
 def _read(content: bytes, maximum_megapixels: float) -> Any:
@@ -163,10 +138,13 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
     stream = dicom_limits.Stream(content)
     filereader.read_preamble(stream, force=True)
     meta = filereader.read_dataset(
-        stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta
+        stream,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, *_: int(tag) >> 16 != 2,  # the group of the meta information
     )
     syntax = meta.get("TransferSyntaxUID")
-    if meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+    if meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
         raise UnreadableImage("a DICOM directory, no image")
     if syntax == uid.DeflatedExplicitVRLittleEndian:
         content = dicom_limits.inflated(content[stream.tell() :], maximum_megapixels)
@@ -183,10 +161,6 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
     return dataset
 
 
-def _after_meta(tag: Any, _representation: str | None, _length: int) -> bool:
-    return int(tag) >> 16 != 2
-
-
 def _check(dataset: Any, maximum_megapixels: float) -> None:
     """Refuse a data set without an image, with several or too large a one, before any decoding."""
     if not any(keyword in dataset for keyword in PIXELS):
@@ -198,19 +172,15 @@ def _check(dataset: Any, maximum_megapixels: float) -> None:
     if int(dataset.SamplesPerPixel) not in (1, 3):
         raise UnreadableImage("DICOM pixels of neither one sample nor three")
     syntax = dataset.file_meta.TransferSyntaxUID
-    if not _is_supported(syntax):
+    supported = False
+    with contextlib.suppress(NotImplementedError):  # of another kind, such as video, or unknown
+        supported = pydicom_pixels.get_decoder(syntax).is_available
+    if not supported:
         raise UnreadableImage(f"DICOM transfer syntax {_name(syntax)} is not supported")
     if syntax.is_encapsulated:
         _check_codestream(dataset)
     elif "PixelData" in dataset and len(dataset.PixelData) < get_expected_length(dataset):
         raise UnreadableImage("its pixels are cut short")
-
-
-def _is_supported(syntax: uid.UID) -> bool:
-    try:
-        return bool(pydicom_pixels.get_decoder(syntax).is_available)
-    except NotImplementedError:  # of another kind, such as video, or unknown
-        return False
 
 
 def _check_codestream(dataset: Any) -> None:
@@ -283,11 +253,8 @@ def _wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:
     image.SetNumberOfDimensions(2)
     image.SetDimensions((dataset.Columns, dataset.Rows, 1))
     image.SetDataElement(element)
-    image.SetPhotometricInterpretation(
-        gdcm.PhotometricInterpretation(
-            gdcm.PhotometricInterpretation.GetPIType(dicom_header.photometric(dataset))
-        )
-    )
+    colours = gdcm.PhotometricInterpretation.GetPIType(dicom_header.photometric(dataset))
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(colours))
     syntax = gdcm.TransferSyntax.GetTSType(str(dataset.file_meta.TransferSyntaxUID))
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     bits = dicom_header.bits(dataset)

@@ -24,7 +24,6 @@ PHOTOMETRICS: Final = (
 )
 FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 SIDES: Final = {"L": "left", "R": "right"}
-SEXES: Final = {"F": "F", "M": "M"}
 OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 TEXT_CHARACTERS: Final = 64  # the longest text of the value representation LO
@@ -35,11 +34,7 @@ NO_PATIENT: Final = re.compile(
 
 
 def photometric(dataset: Any) -> str:
-    """Return the photometric interpretation, one of PHOTOMETRICS.
-
-    Raises:
-        UnreadableImage: it is none of them.
-    """
+    """Return the photometric interpretation; `UnreadableImage` if it is none of PHOTOMETRICS."""
     name = text(dataset, "PhotometricInterpretation").upper()
     if name not in PHOTOMETRICS:
         raise UnreadableImage(f"DICOM pixels that are none of {', '.join(PHOTOMETRICS)}")
@@ -55,10 +50,11 @@ def bits(dataset: Any) -> int:
 
 def display(dataset: Any) -> Display:
     """Return how the stored values become gray."""
+    function = text(dataset, "VOILUTFunction").upper()
     window = Window(
         number(dataset, "WindowCenter"),
         number(dataset, "WindowWidth"),
-        _function(dataset),
+        function if function in FUNCTIONS else "LINEAR",
     )
     table = _lookup(dataset, "VOILUTSequence")
     return Display(
@@ -81,11 +77,8 @@ def padding(dataset: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 def pixel_spacing_mm(dataset: Any) -> float:
     """Return the spacing of rows, in mm: in the patient, else on the detector; NaN unknown."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        spacing = number(dataset, keyword)
-        if spacing > 0:
-            return spacing
-    return math.nan
+    spacings = (number(dataset, name) for name in ("PixelSpacing", "ImagerPixelSpacing"))
+    return next((spacing for spacing in spacings if spacing > 0), math.nan)
 
 
 def patient(dataset: Any) -> str:
@@ -102,7 +95,8 @@ def side(dataset: Any) -> str:
 
 def sex(dataset: Any) -> str:
     """Return F, M or ""."""
-    return SEXES.get(text(dataset, "PatientSex").upper(), "")
+    letter = text(dataset, "PatientSex").upper()
+    return letter if letter in ("F", "M") else ""
 
 
 def age_years(dataset: Any) -> float:
@@ -144,11 +138,6 @@ def _first(dataset: Any, keyword: str) -> Any:
     if isinstance(value, MutableSequence):
         return value[0] if len(value) else None
     return value
-
-
-def _function(dataset: Any) -> str:
-    name = text(dataset, "VOILUTFunction").upper()
-    return name if name in FUNCTIONS else "LINEAR"
 
 
 def _modality(dataset: Any) -> Lookup | tuple[float, float] | None:

@@ -29,16 +29,10 @@ COLOURS: Final = ("Red", "Green", "Blue")
 class Stream(io.BytesIO):
     """A file's bytes, for a parser that reads one element after the other."""
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self._reads = 0
+    _reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes.
-
-        Raises:
-            UnreadableImage: after too many reads.
-        """
+        """Read up to `size` bytes; `UnreadableImage` after too many reads."""
         self._reads += 1
         if self._reads > MAXIMUM_READS:
             raise UnreadableImage("a DICOM header of more elements than any film has")
@@ -61,11 +55,7 @@ def inflated(packed: bytes, maximum_megapixels: float) -> bytes:
 
 
 def check_fragments(pixels: bytes) -> None:
-    """Refuse compressed pixels in too many fragments.
-
-    Raises:
-        UnreadableImage: there are more than MAXIMUM_FRAGMENTS.
-    """
+    """Raise `UnreadableImage` for compressed pixels in more than MAXIMUM_FRAGMENTS."""
     if pixels.count(ITEMS[0]) > MAXIMUM_FRAGMENTS:
         raise UnreadableImage("DICOM pixels in more pieces than any film has")
 
@@ -82,11 +72,7 @@ def is_table_sequence(dataset: Any, keyword: str) -> bool:
 
 
 def check_palette(dataset: Any) -> None:
-    """Refuse a segmented palette that grows beyond any table, or that refers to itself.
-
-    Raises:
-        UnreadableImage: it does.
-    """
+    """Raise `UnreadableImage` for a segmented palette that repeats itself, or outgrows a table."""
     _, little = dataset.original_encoding
     for colour in COLOURS:
         data = dataset.get(f"Segmented{colour}PaletteColorLookupTableData")

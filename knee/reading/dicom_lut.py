@@ -21,15 +21,10 @@ LUMA: Final = (0.299, 0.587, 0.114)  # ITU-R BT.601, as for the other formats
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """A lookup table; values outside of it take its first or last entry.
+    """A lookup table; values outside of it take its first or last entry."""
 
-    Attributes:
-        first: value that the first entry stands for.
-        entries: (n,) of any integer type.
-    """
-
-    first: int
-    entries: npt.NDArray[Any]
+    first: int  # value that the first entry stands for
+    entries: npt.NDArray[Any]  # (n,) of any integer type
 
     def __call__(self, values: Floats) -> Floats:
         """Return the entries for `values`, of any shape."""
@@ -39,17 +34,11 @@ class Lookup:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """A window of values that fills the range of gray.
-
-    Attributes:
-        center: of the window.
-        width: of the window; at least 1 if linear, above 0 otherwise.
-        function: LINEAR, LINEAR_EXACT or SIGMOID.
-    """
+    """A window of values that fills the range of gray."""
 
     center: float
-    width: float
-    function: str = "LINEAR"
+    width: float  # at least 1 if linear, above 0 otherwise
+    function: str = "LINEAR"  # or LINEAR_EXACT or SIGMOID
 
     @property
     def usable(self) -> bool:
@@ -71,21 +60,14 @@ class Window:
 
 @dataclasses.dataclass(frozen=True)
 class Display:
-    """Settings by which stored values are shown.
+    """Settings by which stored values are shown."""
 
-    Attributes:
-        bits: that are stored for a value.
-        signed: whether stored values can be negative.
-        modality: stored value to the modality's; None: the same.
-        interest: those to gray, by a table or a window; None: all values, see `render`.
-        inverted: whether low values are white.
-    """
-
-    bits: int
-    signed: bool = False
-    modality: Lookup | tuple[float, float] | None = None  # or slope and intercept
-    interest: Lookup | Window | None = None
-    inverted: bool = False
+    bits: int  # that are stored for a value
+    signed: bool = False  # whether stored values can be negative
+    # Stored value to the modality's, by a table or slope and intercept; None: the same.
+    modality: Lookup | tuple[float, float] | None = None
+    interest: Lookup | Window | None = None  # those to gray; None: all values, see `render`
+    inverted: bool = False  # whether low values are white
 
 
 def render(stored: npt.NDArray[Any], display: Display, padding: npt.NDArray[np.bool_]) -> Pixels:
@@ -133,7 +115,8 @@ def _gray(stored: Floats, display: Display) -> Pixels:
     if isinstance(display.interest, Window):
         gray = np.rint(display.interest(values) * 255).astype(np.uint8)
     elif isinstance(display.interest, Lookup):
-        gray = _scaled(display.interest(values), display.interest.entries)
+        # By the range of the entries: headers err about how many bits these have.
+        gray = stretched(display.interest(values), display.interest.entries)
     elif display.bits <= 8 and display.modality is None:
         lowest = -(2 ** (display.bits - 1)) if display.signed else 0
         gray = np.rint((values - lowest) * (255 / (2**display.bits - 1)))
@@ -141,9 +124,3 @@ def _gray(stored: Floats, display: Display) -> Pixels:
     else:
         gray = stretched(values)
     return 255 - gray if display.inverted else gray
-
-
-def _scaled(values: Floats, entries: npt.NDArray[Any]) -> Pixels:
-    """`values` scaled from the range of `entries`: headers err about how many bits these have."""
-    low, high = float(entries.min()), float(entries.max())
-    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)

@@ -2,8 +2,6 @@
 
 GDCM ends the whole process on some damaged files, where it should raise. Here that costs one file:
 the child that served it is gone, the file has its reason, and the next one gets a new child.
-
-python -m knee.reading.dicom_worker
 """
 
 from __future__ import annotations
@@ -30,11 +28,7 @@ IDLE: Final[list[Worker]] = []  # children that wait for a file
 
 
 def gray(content: bytes, maximum_megapixels: float) -> Pixels:
-    """Decode a DICOM file's bytes in a child, to what `dicom.decompressed` returns there.
-
-    Raises:
-        UnreadableImage: with the reason.
-    """
+    """Return, or raise, what `dicom.decompressed` does with a file's bytes in a child."""
     try:
         child = _take()
         answer = child.ask(QUESTION.pack(maximum_megapixels) + content, LONGEST_SECONDS)

@@ -75,8 +75,7 @@ def _dicom(content: bytes, maximum_megapixels: float) -> Decoded:
     from knee.reading import dicom, dicom_worker  # with pydicom, which takes half a second
 
     dataset = dicom.read(content, maximum_megapixels)
-    try:
-        gray = dicom.pixels(dataset)
-    except dicom.NeedsIsolatedDecoder:
+    gray = dicom.pixels(dataset)
+    if gray is None:
         gray = dicom_worker.gray(content, maximum_megapixels)
     return dicom.described(dataset, gray)

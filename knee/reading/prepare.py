@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +18,15 @@ Prepared = Pixels | decoded.UnreadableImage
 def sources(paths: Sequence[Path], *, labelled: bool = False) -> list[source_files.SourceFile]:
     """Return the files that `paths` name, and all below the folders among them.
 
-    A file's name is its path as given, or below the folder as given.
-
-    Raises:
-        FolderError: a path that does not exist.
+    A file's name is its path as given, or below the folder as given. `FolderError` for a path
+    that does not exist.
     """
     files: list[source_files.SourceFile] = []
     for path in paths:
         if path.is_dir():
-            inside = source_files.list_sources(path, labelled=labelled)
             files += [
-                source_files.SourceFile(str(path / each.name), each.path, each.label, each.obstacle)
-                for each in inside
+                dataclasses.replace(source, name=str(path / source.name))
+                for source in source_files.list_sources(path, labelled=labelled)
             ]
         elif path.exists():
             files.append(source_files.SourceFile(str(path), path, ""))
@@ -48,11 +46,7 @@ def prepare(source: source_files.SourceFile, canonical: Canonical) -> Prepared:
 
 
 def from_bytes(content: bytes, canonical: Canonical) -> Pixels:
-    """Return canonical pixels, uint8 (side, side), of the image in a file's bytes.
-
-    Raises:
-        UnreadableImage: with the reason.
-    """
+    """Return canonical pixels, uint8 (side, side), of a file's bytes, or raise UnreadableImage."""
     return from_gray(image_formats.decode(content, canonical.maximum_megapixels).pixels, canonical)
 
 
@@ -66,9 +60,6 @@ def from_gray(image: Pixels, canonical: Canonical) -> Pixels:
 def prepare_all(
     files: Sequence[source_files.SourceFile], canonical: Canonical
 ) -> Iterator[Prepared]:
-    """Yield `prepare` of each file, in order.
-
-    In parallel, since the decoders release the interpreter's lock.
-    """
+    """Yield `prepare` of each file in order; in parallel: decoders release Python's lock."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield from pool.map(lambda source: prepare(source, canonical), files)

@@ -52,11 +52,12 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
                 raise UnreadableImage("holds several images: export one a file")
             if name in ("JPEG", "MPO"):
                 check_scans(content)
-            mode, bits = image.mode, _bits(image, content)
-            compression, inverted = _compression(image), _is_inverted(image)
+            mode, (bits, compression, inverted) = image.mode, _storage(image, content)
             image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
             image.load()
-            gray = _gray(_upright(image), bits)
+            with contextlib.suppress(Exception):  # damaged EXIF is ignored
+                ImageOps.exif_transpose(image, in_place=True)
+            gray = _gray(image, bits)
     except (UnreadableImage, UnidentifiedImageError):
         raise
     except Exception as error:  # damaged files raise whatever the decoder trips over
@@ -73,11 +74,7 @@ def unidentified(content: bytes) -> str:
 
 
 def check_scans(content: bytes) -> None:
-    """Refuse a JPEG codestream with more scans than any image needs.
-
-    Raises:
-        UnreadableImage: it has more.
-    """
+    """Raise `UnreadableImage` for a JPEG codestream with more scans than any image needs."""
     scans = 0
     match = MARKER.search(content)
     while match:
@@ -105,41 +102,21 @@ def _reason(error: Exception, name: str) -> str:
     return text if SAFE_MESSAGE.fullmatch(text) else f"damaged {name} ({error_name(error)})"
 
 
-def _bits(image: Image.Image, content: bytes) -> int:
-    """Bits that the file stores for a sample, or for an index into its palette."""
-    if image.format == "PNG" and content[PNG_BITS] in (1, 2, 4, 16):
-        return content[PNG_BITS]
-    if image.format == "TIFF":
-        return int(max(image.tag_v2.get(TIFF_BITS, (1,))))  # type: ignore[attr-defined]
-    if image.format == "BMP" and content[BMP_BITS] in (1, 4):
-        return content[BMP_BITS]
-    return 8
-
-
-def _compression(image: Image.Image) -> str:
-    """The compression of the file's pixels, as in `Decoded`."""
+def _storage(image: Image.Image, content: bytes) -> tuple[int, str, bool]:
+    """Bits a sample or palette index, compression as in `Decoded`, and whether 0 is white."""
     named = image.info.get("compression", 0)
     if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        bits = int(max(tags.get(TIFF_BITS, (1,))))
         text = str(named).removeprefix("tiff_")
-        return "none" if text == "raw" else f"tiff_{text}"
+        # Pillow inverts only those of up to 8 bits itself.
+        inverted = image.mode.startswith(("I", "F")) and tags.get(TIFF_PHOTOMETRIC, 1) == 0
+        return bits, "none" if text == "raw" else f"tiff_{text}", inverted
     if image.format == "BMP":
-        return "bmp_rle" if named in BMP_RUN_LENGTHS else "none"
-    return str(image.format).lower()
-
-
-def _is_inverted(image: Image.Image) -> bool:
-    """Whether 0 is white in Pillow's values: it inverts only TIFF of up to 8 bits itself."""
-    if image.format != "TIFF" or not image.mode.startswith(("I", "F")):
-        return False
-    photometric: int = image.tag_v2.get(TIFF_PHOTOMETRIC, 1)  # type: ignore[attr-defined]
-    return photometric == 0
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """`image`, turned as its EXIF tag says; damaged EXIF is ignored."""
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+        bits = content[BMP_BITS] if content[BMP_BITS] in (1, 4) else 8
+        return bits, "bmp_rle" if named in BMP_RUN_LENGTHS else "none", False
+    not_8 = image.format == "PNG" and content[PNG_BITS] in (1, 2, 4, 16)
+    return content[PNG_BITS] if not_8 else 8, str(image.format).lower(), False
 
 
 def _gray(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:

@@ -26,21 +26,13 @@ class FolderError(UserError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One source file.
+    """One source file."""
 
-    Attributes:
-        name: POSIX path relative to the data folder or archive.
-        path: where it is.
-        label: its class, by its folder or the sheet; "" if neither tells.
-        obstacle: the reason why it is not opened; "" if it is.
-        part: official part (train, val, test) by its top folder; "" where there are none.
-    """
-
-    name: str
+    name: str  # POSIX path relative to the data folder or archive
     path: Path
-    label: str
-    obstacle: str = ""
-    part: str = ""
+    label: str  # its class, by its folder or the sheet; "" if neither tells
+    obstacle: str = ""  # the reason why it is not opened; "" if it is
+    part: str = ""  # official part (train, val, test) by its top folder; "" where there are none
 
 
 def class_folders(
@@ -58,7 +50,6 @@ def class_folders(
     names = _sub_folders(folder, shown)
     if parts:
         names = _below_parts(folder, parts, names, shown)
-    check_distinct(classes)
     if not names:
         raise FolderError(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
@@ -78,16 +69,6 @@ def class_folders(
     return list(classes) or names
 
 
-def check_distinct(classes: Sequence[str]) -> None:
-    """Refuse `classes` that name a class twice.
-
-    Raises:
-        FolderError: they do.
-    """
-    if len(set(classes)) < len(classes):
-        raise FolderError(f"data.classes names a class twice: {', '.join(classes)}")
-
-
 def list_sources(
     folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()
 ) -> list[SourceFile]:
@@ -102,11 +83,7 @@ def list_sources(
 
 
 def read(source: SourceFile) -> bytes:
-    """Return the bytes of `source`.
-
-    Raises:
-        UnreadableImage: it is no file, or cannot be read.
-    """
+    """Return the bytes of `source`; `UnreadableImage` if it is no file, or cannot be read."""
     if source.obstacle:
         raise UnreadableImage(source.obstacle)
     try:
@@ -146,41 +123,31 @@ def _below_parts(
     return sorted(names, key=os.fsencode)
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, str]]:
-    """Files below `folder`, each with the reason why it cannot be opened, or "".
+def _walk(path: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, str]]:
+    """A file, or all below a folder, each with the reason why it cannot be opened, or "".
 
     `above` holds device and inode of the folders that contain it.
     """
     try:
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            yield folder, "link to a folder that contains it"
-            return
-        names = os.listdir(folder)  # noqa: PTH208 - names alone: a folder may hold 100,000
+        status = path.stat()
     except OSError as error:
-        yield folder, f"folder cannot be read: {_cause(error)}"
+        loop = error.errno == errno.ELOOP
+        broken = "broken link" if path.is_symlink() else f"cannot be read: {_cause(error)}"
+        yield path, "link to itself" if loop else broken
         return
-    for name in names:
-        path = folder / name
-        kind, obstacle = _kind(path)
-        if kind == "folder":
-            yield from _walk(path, (*above, identity))
-        else:
-            yield path, obstacle
-
-
-def _kind(path: Path) -> tuple[str, str]:
-    """Folder or file, and the reason why the file cannot be opened, or ""."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return "file", "link to itself"
-        return "file", "broken link" if path.is_symlink() else f"cannot be read: {_cause(error)}"
-    if stat.S_ISDIR(mode):
-        return "folder", ""
-    return "file", "" if stat.S_ISREG(mode) else "not a regular file"
+    identity = (status.st_dev, status.st_ino)
+    if not stat.S_ISDIR(status.st_mode):
+        yield path, "" if stat.S_ISREG(status.st_mode) else "not a regular file"
+    elif identity in above:
+        yield path, "link to a folder that contains it"
+    else:
+        try:
+            names = os.listdir(path)  # noqa: PTH208 - names alone: a folder may hold 100,000
+        except OSError as error:
+            names = []
+            yield path, f"folder cannot be read: {_cause(error)}"
+        for name in names:
+            yield from _walk(path / name, (*above, identity))
 
 
 def _source(

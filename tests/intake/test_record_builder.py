@@ -197,8 +197,8 @@ def records(**facts: Any) -> pd.DataFrame:
 
 
 HASHED = {name: patients.hashed(name, b"key") for name in ("P7", "dicom", "sheet")}
-PATTERN = patients.compile_pattern(r"^(?P<patient>P\d+)_(?P<side>[LR])")
-ORIGIN = patients.compile_origin_pattern(r"(?P<named>N\d)")
+PATTERN = r"^(?P<patient>P\d+)_(?P<side>[LR])"
+ORIGIN = r"(?P<named>N\d)"
 HEADER = {
     "patient": HASHED["dicom"],
     "side": "right",

@@ -135,7 +135,6 @@ def test_classes_are_in_the_order_of_the_scale_or_of_the_names(tmp_path: Path) -
         (["stray"], [], "has no sub-folder"),
         (["a/1"], ["a", "b"], "data.classes names b, but .* has only a"),
         (["a/1", "b/1"], ["a"], "has b, which data.classes does not name"),
-        (["a/1"], ["a", "a"], "names a class twice"),
     ],
 )
 def test_folders_that_are_not_the_classes_are_refused(

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from stages import split
-from tests.films import CLASSES, GOOD, encoded, fill, film, png
+from tests.films import GOOD, encoded, fill, film, png
 from tests.intake.packing import FORMATS, encrypted, special, tarred, zipped, zipped_link
 from tests.trials import Trial
 
@@ -121,10 +121,6 @@ BAD_FOLDERS: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
         f"has no usable image in a (rejected: {NOT_AN_IMAGE}): add images, or leave the class out",
     ),
     "one class": ({"films/Normal/1.png": png(0)}, {"classes": ()}, "has only one class, films"),
-    "class twice": (GOOD, {"classes": (*CLASSES, "Normal")}, "names a class twice"),
-    "patient pattern": (GOOD, {"patient_pattern": "("}, "data.patient_pattern"),
-    "origin pattern": (GOOD, {"origin_pattern": "x"}, "data.origin_pattern"),
-    "lineage pattern": (GOOD, {"lineage_patterns": ("(",)}, "ingest.lineage_patterns"),
 }
 
 
