@@ -69,7 +69,11 @@ def cross_validated(
     if not repeats:
         return {**_undefined(), "p_value": None, "alarm": False}
     with _quick():
-        fitted = [_bind(shortcut, folds) for folds in repeats]
+        features = shortcut.features
+        fitted = [
+            [shortcut.learner(features[train], features[test]) for train, test in folds]
+            for folds in repeats
+        ]
         guesses = [
             _guess(bound, folds, labels) for bound, folds in zip(fitted, repeats, strict=True)
         ]
@@ -80,11 +84,6 @@ def cross_validated(
     )
     above = figures["balanced_accuracy"] > 1 / len(np.unique(labels))
     return {**figures, "p_value": p_value, "alarm": bool(above and p_value <= protocol.alarm_level)}
-
-
-def part(shortcut: Shortcut, rows: Integers) -> Shortcut:
-    """Return the same shortcut of fewer records."""
-    return dataclasses.replace(shortcut, features=shortcut.features[rows])
 
 
 def held_out(
@@ -135,11 +134,6 @@ def permuted(
         giver[inside] = generator.permutation(inside)
     given = giver[group_of]
     return labels[order][starts[given] + place % sizes[given]]
-
-
-def _bind(shortcut: Shortcut, folds: Folds) -> list[Fitted]:
-    features = shortcut.features
-    return [shortcut.learner(features[train], features[test]) for train, test in folds]
 
 
 def _guess(bound: Sequence[Fitted], folds: Folds, labels: Integers) -> Integers:
