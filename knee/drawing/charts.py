@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -202,6 +201,5 @@ def new_figure(
 
 def save_figure(figure: Figure, out: Path) -> None:
     """Write a PNG whose bytes depend on the figure alone."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
-    artifacts.write_bytes(out, content.getvalue())
+    with artifacts.staged_file(out) as staged:
+        figure.savefig(staged, format="png", metadata={"Software": None})

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.run.errors import UserError
-from knee.splits import oversampling, protocols, split_table
+from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers
 
-TRAINING, VALIDATION, HELD_OUT = "train", "val", "held out"
 KEPT: Final = ["record", "pixel_sha256", "group", "origin"]
 
 
@@ -41,17 +40,6 @@ class CrossValidationProtocol:
     repeats: int
     validation_share: float
     seed: int
-
-    def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise CrossValidationError(
-                f"cross_validate.folds is {self.folds}: at least 2 are needed"
-            )
-        if not 0 < self.validation_share < 1:
-            raise CrossValidationError(
-                f"cross_validate.validation_share is {self.validation_share}: it has to lie "
-                "between 0 and 1, both ends out"
-            )
 
 
 @dataclass(frozen=True)
@@ -136,10 +124,10 @@ def training_rows(
     Returns:
         Columns record, class_index, pixel_row.
     """
-    subset = pd.Series(HELD_OUT, index=kept.index)
-    subset.iloc[fold.training], subset.iloc[fold.validation] = TRAINING, VALIDATION
-    roles = pd.DataFrame({"record": kept["record"], "subset": subset})
-    return oversampling.training_rows(kept, roles, method, seed)
+    subset = pd.Series("held out", index=kept.index)
+    subset.iloc[fold.training] = "train"
+    roles = kept[["record"]].assign(subset=subset)
+    return split_table.training_rows(kept, roles, method, seed)
 
 
 def leakage(kept: pd.DataFrame, folds: Sequence[Fold]) -> float:
@@ -158,13 +146,13 @@ def _validates(
     """(records of `inside`,) whether each belongs to the validation part."""
     share = protocol.validation_share
     try:
-        part = protocols.deal_out(inside, {TRAINING: 1 - share, VALIDATION: share}, seed)
+        part = protocols.deal_out(inside, {"train": 1 - share, "val": share}, seed)
     except split_table.SplitError as error:
         raise CrossValidationError(
             "a class has too few groups to train on some and choose the epoch by others: add "
             "images, or raise cross_validate.folds"
         ) from error
-    return (inside["group"].map(part) == VALIDATION).to_numpy(np.bool_)
+    return (inside["group"].map(part) == "val").to_numpy(np.bool_)
 
 
 def with_head(backbone: str, head: str) -> str:

@@ -107,19 +107,6 @@ def test_leakage_is_measured_and_none() -> None:
     assert cross_validation.leakage(records.assign(group=0), folds) == 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"folds": 1}, "cross_validate.folds is 1"),
-        ({"validation_share": 0.0}, r"cross_validate.validation_share is 0\.0"),
-        ({"validation_share": 1.0}, r"cross_validate.validation_share is 1\.0"),
-    ],
-)
-def test_an_impossible_protocol_is_named(changes: dict[str, float], message: str) -> None:
-    with pytest.raises(CrossValidationError, match=message):
-        CrossValidationProtocol(**{**vars(PROTOCOL), **changes})
-
-
 def test_too_few_groups_are_an_error_that_says_what_to_do() -> None:
     with pytest.raises(CrossValidationError, match="add images"):
         cross_validation.plan_folds(tables.records([0, 0, 1], [0, 1, 2]), PROTOCOL)
