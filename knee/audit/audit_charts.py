@@ -46,9 +46,7 @@ class Distribution:
 def distributions(kept: pd.DataFrame, pixels: Pixels) -> list[Distribution]:
     """Return brightness, contrast, size and shape by class, of one record of each copy group.
 
-    Args:
-        kept: rows of the records table.
-        pixels: uint8 (rows, side, side), read at `kept.pixel_row`.
+    `pixels`, uint8 (rows, side, side), are read at `kept.pixel_row`.
     """
     images = [np.array(pixels[row]) for row in kept["pixel_row"]]
     area = (kept["width"] * kept["height"]).clip(lower=1)

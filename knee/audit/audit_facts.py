@@ -28,12 +28,7 @@ PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, 
 
 
 def facts(records: pd.DataFrame, split: pd.DataFrame, patterns: Patterns) -> dict[str, Any]:
-    """Return counts, relations, leakage and origins.
-
-    Args:
-        records: the records table.
-        split: the split table of the same records.
-        patterns: expressions that tell copies by their names.
+    """Return counts, relations, leakage and origins of records and a split of them.
 
     Raises:
         ArtifactError: the split is of other records.
@@ -128,18 +123,15 @@ def shortcut_facts(
     is_needed = is_chosen | subset.isin(("train", "test"))
     needed = records[is_needed].reset_index(drop=True)
     labels, groups = (needed[name].to_numpy(np.int64) for name in ("class_index", "group"))
+    labelled = shortcut_scores.Labelled(labels, groups, names)
     inside = np.flatnonzero(is_chosen[is_needed])
     train, test = (np.flatnonzero(subset[is_needed] == name) for name in ("train", "test"))
     found = {}
     bar = tqdm(shortcuts(needed, pixels).items(), desc="audit", unit="shortcut", disable=None)
     for name, shortcut in bar:
         part = Shortcut(shortcut.features[inside], shortcut.learner)
-        found[name] = shortcut_scores.cross_validated(
-            part, labels[inside], groups[inside], names, protocol
-        )
-        found[name]["test"] = shortcut_scores.held_out(
-            shortcut, labels, groups, names, protocol, (train, test)
-        )
+        found[name] = shortcut_scores.cross_validated(part, labelled.part(inside), protocol)
+        found[name]["test"] = shortcut_scores.held_out(shortcut, labelled, protocol, (train, test))
     return {
         "shortcut_pictures": len(chosen),
         "chance": round(1 / max(1, len(names)), 6),

@@ -64,11 +64,8 @@ class Thumbnails:
 def conflicts(images: pd.DataFrame, thumbnails: Thumbnails, count: int, most: int) -> list[Group]:
     """Return up to `count` copy groups under several labels, most labels and files first.
 
-    Args:
-        images: rows of the records table that have pixels, and a column derived.
-        thumbnails: source of the thumbnails.
-        count: at most this many copy groups.
-        most: images shown of each.
+    `images` are rows of the records table that have pixels, with a column derived; `most` of each
+    group are shown.
     """
     labels = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
     parts = dict(iter(images[images["picture"].isin(labels)].groupby("picture")))

@@ -38,46 +38,27 @@ SEES_THE_JOINT: Final = ("Nearest neighbour",)
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the report shows.
+    """How much the report shows."""
 
-    Attributes:
-        conflicts: copy groups under several labels.
-        groups: copy groups with most files.
-        images: of each class; of a copy group a quarter of that, and two or more.
-        thumbnail_pixels: longer side.
-        megabytes: of the whole page.
-    """
-
-    conflicts: int
-    groups: int
-    images: int
-    thumbnail_pixels: int
-    megabytes: float
+    conflicts: int  # copy groups under several labels
+    groups: int  # copy groups with most files
+    images: int  # of each class; of a copy group a quarter of that, and two or more
+    thumbnail_pixels: int  # longer side
+    megabytes: float  # of the whole page
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The audited data, and what the audit found.
+    """The audited data, and what the audit found."""
 
-    Attributes:
-        records: the records table.
-        originals: (records,) False for copies that their file names call derived.
-        kept: one used record of each copy group.
-        pixels: uint8 (rows, side, side), canonical.
-        facts: the content of audit.json.
-        level: of the intervals, 0-1.
-        alarm_level: largest p-value of an alarm.
-        seed: of the images drawn for the montages.
-    """
-
-    records: pd.DataFrame
-    originals: npt.NDArray[np.bool_]
-    kept: pd.DataFrame
-    pixels: Pixels
-    facts: Mapping[str, Any]
-    level: float
-    alarm_level: float
-    seed: int
+    records: pd.DataFrame  # the records table
+    originals: npt.NDArray[np.bool_]  # (records,) False for copies by their file names
+    kept: pd.DataFrame  # one used record of each copy group
+    pixels: Pixels  # (rows, side, side), canonical
+    facts: Mapping[str, Any]  # the content of audit.json
+    level: float  # of the intervals, 0-1
+    alarm_level: float  # largest p-value of an alarm
+    seed: int  # of the images drawn for the montages
 
 
 @dataclass(frozen=True)
@@ -123,8 +104,8 @@ def pages(subject: Subject, limits: Limits) -> tuple[str, str]:
         "reasons_shown": REASONS,
         "labels": sorted({label for row in facts["origins"].values() for label in row}),
     }
-    sources = {row.record: _source(row) for row in images.itertuples()}
-    numbers = {record: f"record {record}" for record in sources}
+    numbers = {record: f"record {record}" for record in images["record"].tolist()}
+    sources = dict(zip(numbers, map(_source, images.itertuples()), strict=True))
     without, page = _without_names(records), "audit/audit_report.html.j2"
     return (
         render(page, **shown, named=True, names=sources, reasons=reasons(records)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,38 +27,23 @@ class CrossValidationError(UserError):
 
 @dataclass(frozen=True)
 class CrossValidationProtocol:
-    """Protocol of a cross-validation.
+    """Protocol of a cross-validation."""
 
-    Attributes:
-        folds: >= 2; fewer where a class has fewer groups.
-        repeats: of the cross-validation, each with other folds.
-        validation_share: 0-1 of a fold's training records, in whole groups, choose the epoch.
-        seed: of folds and validation parts.
-    """
-
-    folds: int
-    repeats: int
-    validation_share: float
-    seed: int
+    folds: int  # >= 2; fewer where a class has fewer groups
+    repeats: int  # each with other folds
+    validation_share: float  # 0-1 of a fold's training records, in whole groups
+    seed: int  # of folds and validation parts
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One training; positions in the table of records that are cross-validated.
+    """One training; positions in the table of records that are cross-validated."""
 
-    Attributes:
-        repeat: from 0.
-        fold: from 0 within the repeat.
-        training: trained on.
-        validation: choose the epoch.
-        held_out: predicted.
-    """
-
-    repeat: int
-    fold: int
+    repeat: int  # from 0
+    fold: int  # from 0 within the repeat
     training: Integers
-    validation: Integers
-    held_out: Integers
+    validation: Integers  # they choose the epoch
+    held_out: Integers  # predicted
 
 
 def chosen_records(
@@ -69,11 +54,8 @@ def chosen_records(
 ) -> pd.DataFrame:
     """Return one used record of each copy group, those that the audit judges shortcuts on.
 
-    Args:
-        records: the records table.
-        split: the split table of the same records.
-        originals: (records,) False for copies that their file names call derived.
-        subset: "development" leaves out every group with a record of the test subset.
+    The subset "development" leaves out every group with a record of the test subset. `originals`,
+    (records,), is False for copies that their file names call derived.
 
     Raises:
         CrossValidationError: the split is of other records, or nothing is left.
@@ -96,12 +78,9 @@ def plan_folds(kept: pd.DataFrame, protocol: CrossValidationProtocol) -> list[Fo
     Raises:
         CrossValidationError: a class has too few groups for folds, or for a validation part.
     """
+    labels, groups = (kept[name].to_numpy(np.int64) for name in ("class_index", "group"))
     repeats = repeated_folds(
-        kept["class_index"].to_numpy(np.int64),
-        kept["group"].to_numpy(np.int64),
-        folds=protocol.folds,
-        repeats=protocol.repeats,
-        seed=protocol.seed,
+        labels, groups, folds=protocol.folds, repeats=protocol.repeats, seed=protocol.seed
     )
     if not repeats:
         raise CrossValidationError(
@@ -164,12 +143,7 @@ Folds = list[tuple[Integers, Integers]]  # positions to train on, positions to p
 
 
 def repeated_folds(
-    labels: npt.NDArray[np.integer[Any]],
-    groups: npt.NDArray[np.integer[Any]],
-    *,
-    folds: int,
-    repeats: int,
-    seed: int,
+    labels: Integers, groups: Integers, *, folds: int, repeats: int, seed: int
 ) -> list[Folds]:
     """Return `repeats` times folds that hold every record out once; empty where there are none.
 

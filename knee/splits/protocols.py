@@ -67,17 +67,8 @@ def official_split(
     """Keep the makers' subsets: one record of each copy group, no group in two subsets.
 
     A group in several parts counts for the last of train, val, test; its other records are
-    `unused`.
-
-    Args:
-        records: the records table, with its column part.
-        originals: (rows,) False for copies that their file names call derived.
-        validation_share: of train, 0-1, where val has to be drawn from it.
-        folds: folds of the fold column.
-        seed: of what is drawn.
-
-    Returns:
-        The columns of `grouped_split`.
+    `unused`. Arguments and columns are those of `grouped_split`, but `validation_share` is of
+    train, where val has to be drawn from it.
 
     Raises:
         SplitError: no parts, no train part, none beside it, or too few groups of a class.

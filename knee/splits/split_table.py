@@ -45,11 +45,8 @@ def read_split(path: Path) -> pd.DataFrame:
 def one_of_each_copy_group(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
     """Return one used record of each copy group, by record number.
 
-    It is the first original, or the first record where all are derived copies.
-
-    Args:
-        records: the records table.
-        originals: (records,) False for copies that their file names call derived.
+    It is the first original, or the first record where all are derived copies: those for which
+    `originals`, (records,), is False.
     """
     ordered = records.assign(derived=~originals)[records["status"] == USED]
     ordered = ordered.sort_values(["derived", "record"]).drop_duplicates("picture")

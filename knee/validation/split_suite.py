@@ -22,36 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The requested split, and the limits of its checks.
-
-    Attributes:
-        protocol: grouped | official | random.
-        validation_share: of the records in subsets, 0-1.
-        test_share: likewise.
-        folds: folds of the fold column.
-        minimum_images_per_class: in each subset.
-        maximum_share_error: largest distance of a subset's share from the wanted one, 0-1.
-    """
+    """The requested split, and the limits of its checks."""
 
     protocol: Literal["grouped", "official", "random"]
-    validation_share: float
-    test_share: float
+    validation_share: float  # of the records in subsets, 0-1
+    test_share: float  # likewise
     folds: int
-    minimum_images_per_class: int
-    maximum_share_error: float
+    minimum_images_per_class: int  # in each subset
+    maximum_share_error: float  # largest distance of a subset's share from the wanted one, 0-1
 
 
 def check(
     split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted, docs: Path | None
 ) -> list[dict[str, Any]]:
-    """Run all suites over `split`; see `suites.run` for `docs` and the results.
-
-    Args:
-        split: the split table.
-        records: the records table that it was made from.
-        wanted: what was asked for.
-        docs: folder of the report, or None.
-    """
+    """Run all suites over the split of `records`; see `suites.run` for `docs` and results."""
     lines = [", ".join(f"{name} {count}" for name, count in counts(split).items())]
     if wanted.protocol == "random":
         lines.append(

@@ -34,19 +34,12 @@ class ValidationError(UserError):
 
 @dataclass(frozen=True)
 class Suite:
-    """The expectations of one frame.
+    """The expectations of one frame."""
 
-    Attributes:
-        frame: the rows that are checked.
-        key: the column that names a row in examples.
-        expectations: made by `expect`.
-        asked: False: listed as not asked for, and not run.
-    """
-
-    frame: pd.DataFrame
-    key: str
-    expectations: Sequence[Expectation]
-    asked: bool = True
+    frame: pd.DataFrame  # the rows that are checked
+    key: str  # the column that names a row in examples
+    expectations: Sequence[Expectation]  # made by `expect`
+    asked: bool = True  # False: listed as not asked for, and not run
 
 
 @dataclass(frozen=True)
@@ -93,12 +86,7 @@ def one_of(sentence: str, column: str, values: Sequence[Any]) -> Expectation:
 
 
 def run(suites: Mapping[str, Suite], docs: Path | None, index: Index) -> list[dict[str, Any]]:
-    """Run all suites; write their report into the folder `docs`, if one is given.
-
-    Args:
-        suites: by name.
-        docs: an existing folder; gets index.html and one page a suite.
-        index: for index.html.
+    """Run all suites; write index.html and a page for each into the folder `docs`, if given.
 
     Returns:
         One entry an expectation: suite, expectation (a sentence), asked, success, examples (what

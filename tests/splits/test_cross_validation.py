@@ -70,7 +70,9 @@ def test_the_folds_are_those_on_which_shortcuts_are_judged() -> None:
     shortcut = shortcuts.Shortcut(np.arange(80.0)[:, None], spy)
     protocol = shortcut_scores.ShortcutProtocol(4, 2, 1, 0.01, 3, Bootstrap(2, 0.95, 3))
     labels, groups = (records[name].to_numpy() for name in ("class_index", "group"))
-    shortcut_scores.cross_validated(shortcut, labels, groups, "abc", protocol)
+    shortcut_scores.cross_validated(
+        shortcut, shortcut_scores.Labelled(labels, groups, "abc"), protocol
+    )
     planned = [f.held_out.tolist() for f in cross_validation.plan_folds(records, PROTOCOL)]
     assert bound == planned
 
