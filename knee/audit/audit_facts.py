@@ -102,15 +102,10 @@ def shortcut_facts(
     protocol: shortcut_scores.ShortcutProtocol,
     most_pictures: int,
 ) -> dict[str, Any]:
-    """Score each shortcut as a predictor of the label.
+    """Score each shortcut as a predictor of the label, on `kept`: one used record a copy group.
 
-    Args:
-        records: the records table.
-        split: the split in use.
-        pixels: uint8 (rows, side, side).
-        kept: one used record of each copy group.
-        protocol: how to judge.
-        most_pictures: more are subsampled, by whole groups at random, for the cross-validation.
+    More than `most_pictures` are subsampled, by whole groups at random, for the cross-validation.
+    `pixels` are uint8 (rows, side, side).
 
     Returns:
         shortcut_pictures, chance, alarms (names), and shortcuts.<name> with the figures of

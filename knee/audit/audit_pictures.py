@@ -52,7 +52,11 @@ class Thumbnails:
     def of(self, pixel_row: int) -> str:
         """Return a JPEG's data URI, or "" if it would go beyond the bound."""
         if pixel_row not in self._made:
-            uri = _data_uri(self._pixels[pixel_row], self._side_pixels)
+            image = Image.fromarray(np.array(self._pixels[pixel_row]))
+            image.thumbnail((self._side_pixels, self._side_pixels), Image.Resampling.LANCZOS)
+            content = io.BytesIO()
+            image.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
+            uri = data_uri(content.getvalue(), "image/jpeg")
             if len(uri) > self._left:
                 self.left_out += 1
                 return ""
@@ -111,11 +115,3 @@ def _shown(chosen: pd.DataFrame, thumbnails: Thumbnails) -> tuple[ShownImage, ..
     names = ("pixel_row", "record", "label", "class_index", "copies")
     columns = [chosen[name].tolist() for name in names]
     return tuple(ShownImage(thumbnails.of(row), *rest) for row, *rest in zip(*columns, strict=True))
-
-
-def _data_uri(pixels: Pixels, side_pixels: int) -> str:
-    image = Image.fromarray(np.array(pixels))
-    image.thumbnail((side_pixels, side_pixels), Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return data_uri(content.getvalue(), "image/jpeg")

@@ -49,7 +49,7 @@ def worst_mistakes(
     tiles = [_tile(pixels[row]) for row in worst]
     captions = [_caption(predictions.iloc[row], f"{sure.iloc[row]:.0%} sure") for row in worst]
     title = "Worst mistakes: actual > predicted" if len(tiles) else "No mistakes on this subset"
-    _write(_sheet(tiles, captions, [WRONG] * len(tiles), 4, title, subtitle), out)
+    _write_sheet(tiles, captions, [WRONG] * len(tiles), 4, title, subtitle, out)
 
 
 def heat_maps(
@@ -84,7 +84,7 @@ def heat_maps(
         captions.append(_caption(line, "right" if is_right else "wrong"))
         colours.append(RIGHT if is_right else WRONG)
     whole = f"{title}: evidence for the predicted class (actual > predicted)"
-    _write(_sheet(strips, captions, colours, 3, whole, subtitle), out)
+    _write_sheet(strips, captions, colours, 3, whole, subtitle, out)
 
 
 def _caption(line: pd.Series, verdict: str) -> tuple[str, str]:
@@ -117,14 +117,15 @@ def overlay(image: Pixels, heat: npt.NDArray[np.floating], side_pixels: int) -> 
     return Image.composite(warm.resize(size), _tile(image, side_pixels), opacity.resize(size))
 
 
-def _sheet(
+def _write_sheet(
     tiles: Sequence[Image.Image],
     captions: Sequence[tuple[str, str]],
     colours: Sequence[str],
     most_columns: int,
     title: str,
     subtitle: str,
-) -> Image.Image:
+    out: Path,
+) -> None:
     columns = max(1, min(most_columns, len(tiles)))
     rows = -(-len(tiles) // columns)
     across = (tiles[0].width if tiles else TILE) + MARGIN
@@ -144,9 +145,5 @@ def _sheet(
         draw.rectangle((left, top, left + tile.width - 1, top + TILE - 1), outline=colour, width=2)
         draw.text((left, top + TILE + 3), first, TEXT, font)
         draw.text((left, top + TILE + 19), second, colour, font)
-    return sheet
-
-
-def _write(sheet: Image.Image, out: Path) -> None:
     with artifacts.staged_file(out) as staged:
         sheet.save(staged, format="PNG")

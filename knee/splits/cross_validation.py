@@ -98,11 +98,7 @@ def plan_folds(kept: pd.DataFrame, protocol: CrossValidationProtocol) -> list[Fo
 def training_rows(
     kept: pd.DataFrame, fold: Fold, method: Literal["random", "none"], seed: int
 ) -> pd.DataFrame:
-    """Return the fold's training rows and the repeats that `method` adds, as in oversample.
-
-    Returns:
-        Columns record, class_index, pixel_row.
-    """
+    """Return a fold's training rows and repeats as `split_table.training_rows` has a split's."""
     subset = pd.Series("held out", index=kept.index)
     subset.iloc[fold.training] = "train"
     roles = kept[["record"]].assign(subset=subset)

@@ -100,12 +100,8 @@ def training_rows(
 ) -> pd.DataFrame:
     """Return rows of the train subset: each once, then the repeats that `method` adds.
 
-    Args:
-        records: the records table.
-        split: columns record and subset.
-        method: "random" repeats rows at random (imblearn's `RandomOverSampler`) until every class
-            has as many as the largest; "none" repeats nothing.
-        seed: of the choice.
+    "random" repeats rows at random (imblearn's `RandomOverSampler`) until every class has as many
+    as the largest; "none" repeats nothing. Of `split` the columns record and subset are read.
 
     Returns:
         Columns record, class_index, pixel_row, int64. No row of val or test is ever in it.

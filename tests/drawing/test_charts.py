@@ -75,13 +75,13 @@ def test_a_sheet_of_few_or_no_images_is_still_an_image(tmp_path: Path, count: in
 
 def test_the_surest_mistakes_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str]] = []
-    original = contact_sheets._sheet
+    original = contact_sheets._write_sheet
 
-    def spy(tiles: object, captions: list[tuple[str, str]], *rest: object) -> Image.Image:
+    def spy(tiles: object, captions: list[tuple[str, str]], *rest: object) -> None:
         seen.extend(captions)
-        return original(tiles, captions, *rest)  # type: ignore[arg-type]
+        original(tiles, captions, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(contact_sheets, "_sheet", spy)
+    monkeypatch.setattr(contact_sheets, "_write_sheet", spy)
     table = predictions(["a", "b"], 30)
     pixels = np.zeros((30, 8, 8), np.uint8)
     contact_sheets.worst_mistakes(pixels, table, ["a", "b"], 4, "x", tmp_path / "sheet.png")
