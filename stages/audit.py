@@ -45,24 +45,16 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
-    originals = audit_facts.originals(table, patterns)
+    originals = file_names.originals(table["source"].tolist(), patterns)
     kept = split_table.one_of_each_copy_group(table, originals)
+    bootstrap = Bootstrap(asked.bootstrap_draws, asked.interval_level, asked.seed)
     protocol = shortcut_scores.ShortcutProtocol(
-        folds=asked.folds,
-        repeats=asked.repeats,
-        permutations=asked.permutations,
-        alarm_level=asked.alarm_level,
-        seed=asked.seed,
-        bootstrap=Bootstrap(asked.bootstrap_draws, asked.interval_level, asked.seed),
+        asked.folds, asked.repeats, asked.permutations, asked.alarm_level, asked.seed, bootstrap
     )
     facts = {
-        **audit_facts.facts(
-            table,
-            split,
-            patterns,
-            split_protocol=settings.split.protocol,
-            synthetic=settings.data.synthetic,
-        ),
+        "synthetic": settings.data.synthetic,
+        "split_protocol": settings.split.protocol,
+        **audit_facts.facts(table, split, patterns),
         **audit_facts.shortcut_facts(table, split, pixels, kept, protocol, asked.most_pictures),
     }
     subject = audit_report.Subject(

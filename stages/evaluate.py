@@ -173,7 +173,8 @@ def _draw_images(
     shown = test.iloc[rows].reset_index(drop=True)
     classes = predictions.probabilities_of(shown, class_names).argmax(axis=1)
     heat = grad_cam.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255
-    contact_sheets.grad_cam_panel(pixels[rows], heat, shown, subtitle, folder / "grad_cam.png")
+    panel_out = folder / "grad_cam.png"
+    contact_sheets.heat_maps(pixels[rows], [heat], shown, "Grad-CAM", subtitle, panel_out)
 
 
 main = command.stage("evaluate", __doc__, Paths, run)

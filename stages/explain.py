@@ -153,9 +153,10 @@ def _picture(
     out: Path,
 ) -> None:
     rows = explanation_report.of_each_class(predicted, chosen.images_shown)
-    heat = {TITLES[name]: explanation_report.as_heat(values[rows]) for name, values in maps.items()}
+    heats = [explanation_report.as_heat(values[rows]) for values in maps.values()]
+    title = " | ".join(["film", *(TITLES[name] for name in maps)])
     shown = predicted.iloc[rows].reset_index(drop=True)
-    contact_sheets.explanations(pixels[rows], heat, shown, subtitle, out)
+    contact_sheets.heat_maps(pixels[rows], heats, shown, title, subtitle, out)
 
 
 main = command.stage("explain", __doc__, Paths, run)

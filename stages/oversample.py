@@ -8,7 +8,7 @@ from pathlib import Path
 
 from knee.records import records_table
 from knee.run import command, parameters
-from knee.splits import oversampling, split_table
+from knee.splits import split_table
 from knee.storage import artifacts
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Write the training rows of `split`."""
     chosen = settings.oversample
     table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
-    rows = oversampling.training_rows(table, split, chosen.method, chosen.seed)
+    rows = split_table.training_rows(table, split, chosen.method, chosen.seed)
     artifacts.write_text(paths.rows_out, rows.to_csv(index=False))
     distinct = rows["record"].nunique()
     log.info("%d training rows: %d distinct, %d repeats", len(rows), distinct, len(rows) - distinct)

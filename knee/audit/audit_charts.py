@@ -46,9 +46,7 @@ class Distribution:
 def distributions(kept: pd.DataFrame, pixels: Pixels) -> list[Distribution]:
     """Return brightness, contrast, size and shape by class, of one record of each copy group.
 
-    Args:
-        kept: rows of the records table.
-        pixels: uint8 (rows, side, side), read at `kept.pixel_row`.
+    `pixels`, uint8 (rows, side, side), are read at `kept.pixel_row`.
     """
     images = [np.array(pixels[row]) for row in kept["pixel_row"]]
     area = (kept["width"] * kept["height"]).clip(lower=1)
@@ -78,21 +76,21 @@ def distribution(
         return Distribution(title, unit, (), (), _number(low))
     if low == high:
         low, high = float(values.min()), float(values.max())
+    label_of = dict(zip(indices.tolist(), labels, strict=True))
+    parts = {int(index): values[indices == index] for index in np.unique(indices)}
+    shares = {
+        index: np.histogram(own.clip(low, high), bins=BINS, range=(low, high))[0] / len(own)
+        for index, own in parts.items()
+    }
+    tallest = max(heights.max() for heights in shares.values())
     outlines = []
-    for index in np.unique(indices):
-        own = values[indices == index]
-        counts, _ = np.histogram(own.clip(low, high), bins=BINS, range=(low, high))
-        middle = float(np.median(own))
-        share = (np.clip(middle, low, high) - low) / (high - low)
-        label = labels[int(np.flatnonzero(indices == index)[0])]
-        outlines.append((label, int(index), counts / len(own), _number(middle), 100 * share))
-    tallest = max(float(heights.max()) for _, _, heights, _, _ in outlines)
-    drawn = tuple(
-        Outline(label, index, _steps(heights / tallest), middle, round(float(place), 2))
-        for label, index, heights, middle, place in outlines
-    )
+    for index, own in parts.items():
+        median = float(np.median(own))
+        place = round(float(100 * ((np.clip(median, low, high) - low) / (high - low))), 2)
+        path = _steps(shares[index] / tallest)
+        outlines.append(Outline(label_of[index], index, path, _number(median), place))
     ticks = tuple(_number(float(value)) for value in np.linspace(low, high, TICKS))
-    return Distribution(title, unit, ticks, drawn, "")
+    return Distribution(title, unit, ticks, tuple(outlines), "")
 
 
 def _steps(heights: Floats) -> str:

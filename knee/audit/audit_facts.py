@@ -10,17 +10,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
 from knee.audit import shortcut_scores
-from knee.audit.shortcuts import shortcuts
-from knee.records import file_names
+from knee.audit.shortcuts import Shortcut, shortcuts
 from knee.records.components import components, equal_pairs
 from knee.records.conflicts import conflicting_labels
 from knee.records.file_names import Patterns, lineage_keys
-from knee.records.records_table import QUARANTINED, REJECTED, USED, class_names
+from knee.records.records_table import class_names, status_counts
 from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers, Pixels
 from knee.storage.artifacts import ArtifactError
@@ -29,27 +27,8 @@ from knee.storage.artifacts import ArtifactError
 PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, "seed": 42}
 
 
-def originals(records: pd.DataFrame, patterns: Patterns) -> npt.NDArray[np.bool_]:
-    """Return (records,) False for copies that their file names call derived."""
-    return file_names.originals(records["source"].tolist(), patterns)
-
-
-def facts(
-    records: pd.DataFrame,
-    split: pd.DataFrame,
-    patterns: Patterns,
-    *,
-    split_protocol: str,
-    synthetic: bool,
-) -> dict[str, Any]:
-    """Return counts, relations, leakage and origins.
-
-    Args:
-        records: the records table.
-        split: the split table of the same records.
-        patterns: expressions that tell copies by their names.
-        split_protocol: grouped | random.
-        synthetic: whether the images are.
+def facts(records: pd.DataFrame, split: pd.DataFrame, patterns: Patterns) -> dict[str, Any]:
+    """Return counts, relations, leakage and origins of records and a split of them.
 
     Raises:
         ArtifactError: the split is of other records.
@@ -58,14 +37,9 @@ def facts(
         raise ArtifactError("the split is not of these records: run the split stage")
     images = records[records["pixel_row"] >= 0]
     several = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
-    status = records["status"]
     return {
-        "synthetic": synthetic,
-        "split_protocol": split_protocol,
         "records": len(records),
-        "used": int((status == USED).sum()),
-        "quarantined": int((status == QUARANTINED).sum()),
-        "rejected": int((status == REJECTED).sum()),
+        **status_counts(records),
         "distinct_files": int(records.loc[records["sha256"] != "", "sha256"].nunique()),
         "distinct_pixels": int(images["pixel_sha256"].nunique()),
         "pictures": int(images["picture"].nunique()),
@@ -128,15 +102,10 @@ def shortcut_facts(
     protocol: shortcut_scores.ShortcutProtocol,
     most_pictures: int,
 ) -> dict[str, Any]:
-    """Score each shortcut as a predictor of the label.
+    """Score each shortcut as a predictor of the label, on `kept`: one used record a copy group.
 
-    Args:
-        records: the records table.
-        split: the split in use.
-        pixels: uint8 (rows, side, side).
-        kept: one used record of each copy group.
-        protocol: how to judge.
-        most_pictures: more are subsampled, by whole groups at random, for the cross-validation.
+    More than `most_pictures` are subsampled, by whole groups at random, for the cross-validation.
+    `pixels` are uint8 (rows, side, side).
 
     Returns:
         shortcut_pictures, chance, alarms (names), and shortcuts.<name> with the figures of
@@ -149,23 +118,15 @@ def shortcut_facts(
     is_needed = is_chosen | subset.isin(("train", "test"))
     needed = records[is_needed].reset_index(drop=True)
     labels, groups = (needed[name].to_numpy(np.int64) for name in ("class_index", "group"))
+    labelled = shortcut_scores.Labelled(labels, groups, names)
     inside = np.flatnonzero(is_chosen[is_needed])
     train, test = (np.flatnonzero(subset[is_needed] == name) for name in ("train", "test"))
     found = {}
     bar = tqdm(shortcuts(needed, pixels).items(), desc="audit", unit="shortcut", disable=None)
     for name, shortcut in bar:
-        found[name] = {
-            **shortcut_scores.cross_validated(
-                shortcut_scores.part(shortcut, inside),
-                labels[inside],
-                groups[inside],
-                names,
-                protocol,
-            ),
-            "test": shortcut_scores.held_out(
-                shortcut, labels, groups, names, protocol, (train, test)
-            ),
-        }
+        part = Shortcut(shortcut.features[inside], shortcut.learner)
+        found[name] = shortcut_scores.cross_validated(part, labelled.part(inside), protocol)
+        found[name]["test"] = shortcut_scores.held_out(shortcut, labelled, protocol, (train, test))
     return {
         "shortcut_pictures": len(chosen),
         "chance": round(1 / max(1, len(names)), 6),
@@ -180,16 +141,14 @@ def dvc_metrics(facts: Mapping[str, Any]) -> dict[str, Any]:
         name: {key: one[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "p_value")}
         for name, one in facts["shortcuts"].items()
     }
-    left_out = ("alarms", "origins")
-    return {key: value for key, value in facts.items() if key not in left_out} | {
-        "shortcuts": figures
-    }
+    shown = {key: value for key, value in facts.items() if key not in ("alarms", "origins")}
+    return shown | {"shortcuts": figures}
 
 
 def shortcut_details(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return all figures of the shortcuts, with intervals and test figures."""
-    keys = ("synthetic", "split_protocol", "shortcut_pictures", "chance", "alarms", "shortcuts")
-    return {key: facts[key] for key in keys} | {"origins": facts["origins"]}
+    basis = ("synthetic", "split_protocol", "shortcut_pictures", "chance")
+    return {key: facts[key] for key in (*basis, "alarms", "shortcuts", "origins")}
 
 
 def _subsample_groups(kept: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -18,15 +17,13 @@ from knee.storage.arrays import Pixels
 JPEG_QUALITY: Final = 62
 THUMBNAIL_SHARE: Final = 0.8  # of the report's size; the rest is for text
 
-Name = Callable[[Any], str]  # a record's row -> how the report calls its file
-
 
 @dataclass(frozen=True)
 class ShownImage:
     """One image as the report shows it."""
 
     thumbnail: str  # data URI, or "" where the report is full
-    name: str
+    record: int
     label: str
     class_index: int
     copies: int  # files with the very same pixels and label, this one included
@@ -55,7 +52,11 @@ class Thumbnails:
     def of(self, pixel_row: int) -> str:
         """Return a JPEG's data URI, or "" if it would go beyond the bound."""
         if pixel_row not in self._made:
-            uri = _data_uri(self._pixels[pixel_row], self._side_pixels)
+            image = Image.fromarray(np.array(self._pixels[pixel_row]))
+            image.thumbnail((self._side_pixels, self._side_pixels), Image.Resampling.LANCZOS)
+            content = io.BytesIO()
+            image.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
+            uri = data_uri(content.getvalue(), "image/jpeg")
             if len(uri) > self._left:
                 self.left_out += 1
                 return ""
@@ -64,77 +65,53 @@ class Thumbnails:
         return self._made[pixel_row]
 
 
-def conflicts(
-    images: pd.DataFrame, thumbnails: Thumbnails, name: Name, most: int, count: int
-) -> list[Group]:
-    """Return copy groups under several labels; those with most labels and files first.
+def conflicts(images: pd.DataFrame, thumbnails: Thumbnails, count: int, most: int) -> list[Group]:
+    """Return up to `count` copy groups under several labels, most labels and files first.
 
-    Args:
-        images: rows of the records table that have pixels, and a column derived.
-        thumbnails: source of the thumbnails.
-        name: what the report calls a file.
-        most: images shown of each.
-        count: at most this many copy groups.
+    `images` are rows of the records table that have pixels, with a column derived; `most` of each
+    group are shown.
     """
     labels = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
     parts = dict(iter(images[images["picture"].isin(labels)].groupby("picture")))
     order = sorted(labels, key=lambda number: (-len(labels[number]), -len(parts[number]), number))
     return [
-        _group(parts[number], " or ".join(labels[number]), thumbnails, name, most)
+        _group(parts[number], " or ".join(labels[number]), thumbnails, most)
         for number in order[:count]
     ]
 
 
-def largest(
-    images: pd.DataFrame, thumbnails: Thumbnails, name: Name, count: int, most: int
-) -> list[Group]:
+def largest(images: pd.DataFrame, thumbnails: Thumbnails, count: int, most: int) -> list[Group]:
     """Return the `count` copy groups with most files, if they have two or more."""
     sizes = images["picture"].value_counts(sort=False).sort_values(ascending=False, kind="stable")
     return [
-        _group(images[images["picture"] == number], f"{size} files", thumbnails, name, most)
+        _group(images[images["picture"] == number], f"{size} files", thumbnails, most)
         for number, size in sizes.head(count).items()
         if size > 1
     ]
 
 
-def montages(
-    kept: pd.DataFrame, thumbnails: Thumbnails, name: Name, most: int, seed: int
-) -> list[Group]:
+def montages(kept: pd.DataFrame, thumbnails: Thumbnails, most: int, seed: int) -> list[Group]:
     """Return up to `most` images of each class, drawn at random so that they show what is usual."""
     groups = []
     for _, part in kept.groupby("class_index"):
         drawn = np.random.default_rng(seed).permutation(len(part))[:most]
-        chosen = part.iloc[np.sort(drawn)]
-        label = str(part["label"].iloc[0])
-        shown = tuple(_shown(row, 1, thumbnails, name) for row in _rows(chosen))
-        groups.append(Group(label, len(part), shown, len(part) - len(shown)))
+        shown = _shown(part.iloc[np.sort(drawn)].assign(copies=1), thumbnails)
+        groups.append(Group(str(part["label"].iloc[0]), len(part), shown, len(part) - len(shown)))
     return groups
 
 
-def _group(part: pd.DataFrame, title: str, thumbnails: Thumbnails, name: Name, most: int) -> Group:
+def _group(part: pd.DataFrame, title: str, thumbnails: Thumbnails, most: int) -> Group:
     """Return one image for each label and look: the labels in turn, of each the originals first."""
     part = part.sort_values(["derived", "record"])
     looks = part.groupby(["class_index", "pixel_sha256"], sort=False)
     first = looks.head(1).assign(copies=looks["record"].transform("size"))
     first = first.assign(turn=first.groupby("class_index").cumcount())
     chosen = first.sort_values(["turn", "class_index"], kind="stable").head(most)
-    chosen = chosen.sort_values(["class_index", "turn"])
-    images = tuple(_shown(row, row.copies, thumbnails, name) for row in _rows(chosen))
+    images = _shown(chosen.sort_values(["class_index", "turn"]), thumbnails)
     return Group(title, len(part), images, len(part) - sum(image.copies for image in images))
 
 
-def _rows(frame: pd.DataFrame) -> Iterator[Any]:
-    return iter(frame.itertuples())
-
-
-def _shown(row: Any, copies: int, thumbnails: Thumbnails, name: Name) -> ShownImage:
-    uri = thumbnails.of(int(row.pixel_row))
-    return ShownImage(uri, name(row), str(row.label), int(row.class_index), int(copies))
-
-
-def _data_uri(pixels: Pixels, side_pixels: int) -> str:
-    image = Image.fromarray(np.array(pixels))
-    image.thumbnail((side_pixels, side_pixels), Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return data_uri(content.getvalue(), "image/jpeg")
+def _shown(chosen: pd.DataFrame, thumbnails: Thumbnails) -> tuple[ShownImage, ...]:
+    names = ("pixel_row", "record", "label", "class_index", "copies")
+    columns = [chosen[name].tolist() for name in names]
+    return tuple(ShownImage(thumbnails.of(row), *rest) for row, *rest in zip(*columns, strict=True))

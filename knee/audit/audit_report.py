@@ -6,8 +6,7 @@ Neither page shows a patient's hash.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -18,8 +17,7 @@ import pandas as pd
 
 from knee.audit import audit_charts, audit_pictures
 from knee.drawing.html import render
-from knee.records import records_table
-from knee.records.records_table import USED
+from knee.records.records_table import USED, reasons
 from knee.storage.arrays import Pixels
 
 MEGABYTE: Final = 1_000_000
@@ -35,51 +33,31 @@ SHORTCUTS: Final = {
     "nearest_neighbour": ("Nearest neighbour", "The most similar image at 32 x 32 pixels"),
     "origin": ("Origin", "Which hospital, device or collection it comes from"),
 }
-SEES_THE_JOINT: Final = ("Nearest neighbour",)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the report shows.
+    """How much the report shows."""
 
-    Attributes:
-        conflicts: copy groups under several labels.
-        groups: copy groups with most files.
-        images: of each class; of a copy group a quarter of that, and two or more.
-        thumbnail_pixels: longer side.
-        megabytes: of the whole page.
-    """
-
-    conflicts: int
-    groups: int
-    images: int
-    thumbnail_pixels: int
-    megabytes: float
+    conflicts: int  # copy groups under several labels
+    groups: int  # copy groups with most files
+    images: int  # of each class; of a copy group a quarter of that, and two or more
+    thumbnail_pixels: int  # longer side
+    megabytes: float  # of the whole page
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The audited data, and what the audit found.
+    """The audited data, and what the audit found."""
 
-    Attributes:
-        records: the records table.
-        originals: (records,) False for copies that their file names call derived.
-        kept: one used record of each copy group.
-        pixels: uint8 (rows, side, side), canonical.
-        facts: the content of audit.json.
-        level: of the intervals, 0-1.
-        alarm_level: largest p-value of an alarm.
-        seed: of the images drawn for the montages.
-    """
-
-    records: pd.DataFrame
-    originals: npt.NDArray[np.bool_]
-    kept: pd.DataFrame
-    pixels: Pixels
-    facts: Mapping[str, Any]
-    level: float
-    alarm_level: float
-    seed: int
+    records: pd.DataFrame  # the records table
+    originals: npt.NDArray[np.bool_]  # (records,) False for copies by their file names
+    kept: pd.DataFrame  # one used record of each copy group
+    pixels: Pixels  # (rows, side, side), canonical
+    facts: Mapping[str, Any]  # the content of audit.json
+    level: float  # of the intervals, 0-1
+    alarm_level: float  # largest p-value of an alarm
+    seed: int  # of the images drawn for the montages
 
 
 @dataclass(frozen=True)
@@ -93,66 +71,45 @@ class Bar:
 
 def pages(subject: Subject, limits: Limits) -> tuple[str, str]:
     """Return the report with file names, and the one without, which may leave the machine."""
-    distributions = audit_charts.distributions(subject.kept, subject.pixels)
+    facts, records = subject.facts, subject.records
+    images = records.assign(derived=~subject.originals)
+    images = images[images["pixel_row"] >= 0]
     most_bytes = int(limits.megabytes * MEGABYTE)
     thumbnails = audit_pictures.Thumbnails(subject.pixels, limits.thumbnail_pixels, most_bytes)
-    with_names, without = (
-        _page(subject, limits, thumbnails, distributions, named=named) for named in (True, False)
-    )
-    return with_names, without
-
-
-def _page(
-    subject: Subject,
-    limits: Limits,
-    thumbnails: audit_pictures.Thumbnails,
-    distributions: Sequence[audit_charts.Distribution],
-    *,
-    named: bool,
-) -> str:
-    facts, name = subject.facts, _source if named else _number
-    images = subject.records.assign(derived=~subject.originals)
-    images = images[images["pixel_row"] >= 0]
-    most_copies = max(2, int(limits.images * COPIES_SHARE))
-    thumbnails.left_out = 0
-    conflicts = audit_pictures.conflicts(images, thumbnails, name, most_copies, limits.conflicts)
-    largest = audit_pictures.largest(images, thumbnails, name, limits.groups, most_copies)
-    montages = audit_pictures.montages(subject.kept, thumbnails, name, limits.images, subject.seed)
-    reasons = _reasons(subject.records, named=named)
-    bars = _bars(facts)
-    return render(
-        "audit/audit_report.html.j2",
-        synthetic=facts["synthetic"],
-        leaky=facts["split_protocol"] == "random",
-        facts=facts,
-        named=named,
-        unfolded=UNFOLDED,
-        conflicts=conflicts,
-        conflicts_hidden=max(0, facts["conflicting_pictures"] - len(conflicts)),
-        largest=largest,
-        montages=montages,
-        left_out=thumbnails.left_out,
-        bars=bars,
-        best=max(
-            (bar for bar in bars if bar.title not in SEES_THE_JOINT),
-            key=lambda bar: bar.figures["balanced_accuracy"],
-            default=None,
-        ),
-        level=f"{100 * subject.level:g} %",
-        alarm_level=subject.alarm_level,
-        distributions=distributions,
-        reasons=reasons[:REASONS],
-        reasons_hidden=max(0, len(reasons) - REASONS),
-        labels=sorted({label for row in facts["origins"].values() for label in row}),
-    )
-
-
-def _bars(facts: Mapping[str, Any]) -> list[Bar]:
-    return [
+    most = max(2, int(limits.images * COPIES_SHARE))
+    bars = [
         Bar(*SHORTCUTS[name], figures)
         for name, figures in facts["shortcuts"].items()
         if figures["balanced_accuracy"] is not None
     ]
+    shown = {
+        "facts": facts,
+        "synthetic": facts["synthetic"],
+        "leaky": facts["split_protocol"] == "random",
+        "conflicts": audit_pictures.conflicts(images, thumbnails, limits.conflicts, most),
+        "unfolded": UNFOLDED,
+        "largest": audit_pictures.largest(images, thumbnails, limits.groups, most),
+        "montages": audit_pictures.montages(subject.kept, thumbnails, limits.images, subject.seed),
+        "left_out": thumbnails.left_out,
+        "bars": bars,
+        "best": max(
+            (bar for bar in bars if bar.title != "Nearest neighbour"),  # which sees the joint
+            key=lambda bar: bar.figures["balanced_accuracy"],
+            default=None,
+        ),
+        "level": f"{100 * subject.level:g} %",
+        "alarm_level": subject.alarm_level,
+        "distributions": audit_charts.distributions(subject.kept, subject.pixels),
+        "reasons_shown": REASONS,
+        "labels": sorted({label for row in facts["origins"].values() for label in row}),
+    }
+    numbers = {record: f"record {record}" for record in images["record"].tolist()}
+    sources = dict(zip(numbers, map(_source, images.itertuples()), strict=True))
+    without, page = _without_names(records), "audit/audit_report.html.j2"
+    return (
+        render(page, **shown, named=True, names=sources, reasons=reasons(records)),
+        render(page, **shown, named=False, names=numbers, reasons=reasons(without)),
+    )
 
 
 def _source(row: Any) -> str:
@@ -161,26 +118,19 @@ def _source(row: Any) -> str:
     return name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}"
 
 
-def _number(row: Any) -> str:
-    return f"record {row.record}"
-
-
-def _reasons(records: pd.DataFrame, *, named: bool) -> list[records_table.Reason]:
-    if named:
-        return records_table.reasons(records)
+def _without_names(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the files set aside, called by their numbers, also where a reason names them."""
     aside = records[records["status"] != USED]
-    nameless = aside.assign(
+    return aside.assign(
         reason=[_without_name(row) for row in aside.itertuples()],
-        source=[_number(row) for row in aside.itertuples()],
+        source="record " + aside["record"].astype(str),
     )
-    return records_table.reasons(nameless)
 
 
 def _without_name(row: Any) -> str:
-    """Return a reason without the file's name, should it hold it after all."""
     path = PurePosixPath(row.source)
     text = str(row.reason)
     for part in (str(path), path.name, path.stem):
         if part:
-            text = re.sub(re.escape(part), "the file", text)
+            text = text.replace(part, "the file")
     return text

@@ -28,70 +28,57 @@ ENOUGH_EXCEEDING: Final = 10  # permutations that do as well: it cannot become s
 
 @dataclasses.dataclass(frozen=True)
 class ShortcutProtocol:
-    """Protocol by which shortcuts are judged.
+    """Protocol by which shortcuts are judged."""
 
-    Attributes:
-        folds: of the cross-validation, >= 2; fewer where a class has fewer groups.
-        repeats: of the cross-validation, each with other folds.
-        permutations: of labels between groups of a fold, at most; they use the first repeat.
-        alarm_level: an alarm needs a p-value of at most this.
-        seed: of folds and permutations.
-        bootstrap: of the intervals.
-    """
+    folds: int  # of the cross-validation, >= 2; fewer where a class has fewer groups
+    repeats: int  # of the cross-validation, each with other folds
+    permutations: int  # of labels between groups of a fold, at most; they use the first repeat
+    alarm_level: float  # an alarm needs a p-value of at most this
+    seed: int  # of folds and permutations
+    bootstrap: Bootstrap  # of the intervals
 
-    folds: int
-    repeats: int
-    permutations: int
-    alarm_level: float
-    seed: int
-    bootstrap: Bootstrap
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Labels of records, and which records belong together."""
+
+    labels: Integers  # (records,) class indices
+    groups: Integers  # (records,) records with the same value stay together
+    class_names: Sequence[str]  # by class index
+
+    def part(self, rows: Integers) -> Labelled:
+        """Return the same of `rows`, which may be repeated."""
+        return Labelled(self.labels[rows], self.groups[rows], self.class_names)
 
 
 def cross_validated(
-    shortcut: Shortcut,
-    labels: Integers,
-    groups: Integers,
-    class_names: Sequence[str],
-    protocol: ShortcutProtocol,
+    shortcut: Shortcut, records: Labelled, protocol: ShortcutProtocol
 ) -> dict[str, Any]:
-    """Return `SHOWN` with intervals, p_value and alarm; all None where folds are impossible.
-
-    Args:
-        shortcut: features of the same records.
-        labels: (records,) class indices.
-        groups: (records,) records with the same value stay together.
-        class_names: by class index.
-        protocol: how to judge.
-    """
+    """Return `SHOWN` with intervals, p_value and alarm; all None where folds are impossible."""
+    labels, features = records.labels, shortcut.features
     repeats = repeated_folds(
-        labels, groups, folds=protocol.folds, repeats=protocol.repeats, seed=protocol.seed
+        labels, records.groups, folds=protocol.folds, repeats=protocol.repeats, seed=protocol.seed
     )
     if not repeats:
         return {**_undefined(), "p_value": None, "alarm": False}
     with _quick():
-        fitted = [_bind(shortcut, folds) for folds in repeats]
+        fitted = [
+            [shortcut.learner(features[train], features[test]) for train, test in folds]
+            for folds in repeats
+        ]
         guesses = [
             _guess(bound, folds, labels) for bound, folds in zip(fitted, repeats, strict=True)
         ]
-        p_value = _p_value(fitted[0], repeats[0], labels, groups, guesses[0], protocol)
-    many = len(repeats)
-    figures = _figures(
-        np.tile(labels, many), np.concatenate(guesses), np.tile(groups, many), class_names, protocol
-    )
+        p_value = _p_value(fitted[0], repeats[0], records, guesses[0], protocol)
+    repeated = records.part(np.tile(np.arange(len(labels)), len(repeats)))
+    figures = _figures(repeated, np.concatenate(guesses), protocol)
     above = figures["balanced_accuracy"] > 1 / len(np.unique(labels))
     return {**figures, "p_value": p_value, "alarm": bool(above and p_value <= protocol.alarm_level)}
 
 
-def part(shortcut: Shortcut, rows: Integers) -> Shortcut:
-    """Return the same shortcut of fewer records."""
-    return dataclasses.replace(shortcut, features=shortcut.features[rows])
-
-
 def held_out(
     shortcut: Shortcut,
-    labels: Integers,
-    groups: Integers,
-    class_names: Sequence[str],
+    records: Labelled,
     protocol: ShortcutProtocol,
     rows: tuple[Integers, Integers],
 ) -> dict[str, Any]:
@@ -104,8 +91,8 @@ def held_out(
         return _undefined()
     with _quick():
         learner = shortcut.learner(shortcut.features[train], shortcut.features[test])
-        guesses = learner(labels[train])
-    return _figures(labels[test], guesses, groups[test], class_names, protocol)
+        guesses = learner(records.labels[train])
+    return _figures(records.part(test), guesses, protocol)
 
 
 def permuted(
@@ -137,11 +124,6 @@ def permuted(
     return labels[order][starts[given] + place % sizes[given]]
 
 
-def _bind(shortcut: Shortcut, folds: Folds) -> list[Fitted]:
-    features = shortcut.features
-    return [shortcut.learner(features[train], features[test]) for train, test in folds]
-
-
 def _guess(bound: Sequence[Fitted], folds: Folds, labels: Integers) -> Integers:
     guesses = np.empty(len(labels), np.int64)
     for fit, (train, test) in zip(bound, folds, strict=True):
@@ -152,8 +134,7 @@ def _guess(bound: Sequence[Fitted], folds: Folds, labels: Integers) -> Integers:
 def _p_value(
     bound: Sequence[Fitted],
     folds: Folds,
-    labels: Integers,
-    groups: Integers,
+    records: Labelled,
     guesses: Integers,
     protocol: ShortcutProtocol,
 ) -> float:
@@ -162,6 +143,7 @@ def _p_value(
     Stops as soon as significance is out of reach: Besag and Clifford 1991,
     https://doi.org/10.1093/biomet/78.2.301.
     """
+    labels = records.labels
     observed = _balanced_accuracy(labels, guesses) - 1e-9  # equal is as well
     generator = np.random.default_rng(protocol.seed)
     fold_of = np.empty(len(labels), np.int64)
@@ -169,7 +151,7 @@ def _p_value(
         fold_of[inside] = number
     exceeding = 0
     for number in range(1, protocol.permutations + 1):
-        shuffled = permuted(labels, groups, fold_of, generator)
+        shuffled = permuted(labels, records.groups, fold_of, generator)
         exceeding += _balanced_accuracy(shuffled, _guess(bound, folds, shuffled)) >= observed
         if exceeding == ENOUGH_EXCEEDING:
             return round(exceeding / number, 6)
@@ -182,14 +164,9 @@ def _balanced_accuracy(truth: Integers, guesses: Integers) -> float:
     return float(scores.balanced_accuracy(counts)[0])
 
 
-def _figures(
-    truth: Integers,
-    guesses: Integers,
-    groups: Integers,
-    class_names: Sequence[str],
-    protocol: ShortcutProtocol,
-) -> dict[str, Any]:
-    outcomes = Outcomes(truth, certain(guesses, len(class_names)), groups, class_names)
+def _figures(records: Labelled, guesses: Integers, protocol: ShortcutProtocol) -> dict[str, Any]:
+    probabilities = certain(guesses, len(records.class_names))
+    outcomes = Outcomes(records.labels, probabilities, records.groups, records.class_names)
     return only(protocol.bootstrap.figures(outcomes), SHOWN)
 
 

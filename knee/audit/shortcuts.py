@@ -19,6 +19,7 @@ import pandas as pd
 
 from knee.reading.borders import RING_SHARE
 from knee.reading.canonical_image import resize
+from knee.records.records_table import BORDERS
 from knee.storage.arrays import Features, Integers, Pixels
 
 Fitted = Callable[[Integers], Integers]  # labels of the training rows -> guesses of the test rows
@@ -31,7 +32,6 @@ LEAVES, LEAF_RECORDS = 8, 5  # of the decision tree: at most, at least
 ROWS_AT_ONCE: Final = 512  # test rows whose distances are held at once
 
 TEXTS: Final = ("mode", "format", "compression")
-BORDERS: Final = ("border_top", "border_bottom", "border_left", "border_right")
 NUMBERS: Final = ("width", "height", "bits", "pixel_spacing_mm", *BORDERS)
 
 

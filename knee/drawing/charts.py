@@ -1,8 +1,10 @@
-"""Charts of a model's figures, as PNG files whose bytes depend on the data alone."""
+"""Charts of a model's figures, as PNG files whose bytes depend on the data alone.
+
+`subtitle` says what was trained or evaluated, `out` is the PNG file.
+"""
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,14 +29,7 @@ WIDEST_LETTER: Final = 0.54  # of the font's size, on average over a subtitle wi
 def confusion_matrix(
     confusion: pd.DataFrame, class_names: Sequence[str], subtitle: str, out: Path
 ) -> None:
-    """Draw a confusion matrix: counts, and their shares of each row.
-
-    Args:
-        confusion: columns actual and predicted, one row an image.
-        class_names: in the order of the axes.
-        subtitle: what was evaluated.
-        out: the PNG file.
-    """
+    """Draw counts and their shares of each row; columns actual and predicted, one row an image."""
     names = list(class_names)
     table = pd.crosstab(confusion["actual"], confusion["predicted"])
     counts = table.reindex(index=names, columns=names, fill_value=0).to_numpy()
@@ -77,13 +72,9 @@ def precision_recall(table: pd.DataFrame, subtitle: str, out: Path) -> None:
 def reliability(
     table: pd.DataFrame, subtitle: str, out: Path, *, before: pd.DataFrame | None = None
 ) -> None:
-    """Draw accuracy over confidence.
+    """Draw accuracy over confidence; columns confidence, accuracy and count of each bin.
 
-    Args:
-        table: columns confidence, accuracy, count of each bin, of the calibrated probabilities.
-        subtitle: what was evaluated.
-        out: the PNG file.
-        before: the same table of the probabilities before calibration, as a second line.
+    `before` is the same table of the probabilities before calibration, drawn as a second line.
     """
     figure, axes = new_figure("Reliability: is 80 % sure right in 80 %?", subtitle, (5.6, 5.2))
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="perfectly calibrated")
@@ -104,13 +95,9 @@ def reliability(
 def learning_curves(
     history: pd.DataFrame, best_epoch: int | None, subtitle: str, out: Path
 ) -> None:
-    """Draw loss and accuracy over the epochs.
+    """Draw loss, val_loss, accuracy and val_accuracy over the epochs of `history`.
 
-    Args:
-        history: columns epoch, loss, val_loss, accuracy, val_accuracy.
-        best_epoch: the chosen one, counted from 0; None or -1 if there is none.
-        subtitle: what was trained.
-        out: the PNG file.
+    `best_epoch` is the chosen one, counted from 0; None or -1 if there is none.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -202,6 +189,5 @@ def new_figure(
 
 def save_figure(figure: Figure, out: Path) -> None:
     """Write a PNG whose bytes depend on the figure alone."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
-    artifacts.write_bytes(out, content.getvalue())
+    with artifacts.staged_file(out) as staged:
+        figure.savefig(staged, format="png", metadata={"Software": None})

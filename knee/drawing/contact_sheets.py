@@ -5,8 +5,7 @@ They show record numbers, never file names: the sheets leave the machine with ML
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,41 +47,16 @@ def worst_mistakes(
     wrong = np.flatnonzero(predictions["label"].ne(predictions["predicted"]).to_numpy())
     worst = wrong[np.argsort(-sure.to_numpy()[wrong], kind="stable")][:count]
     tiles = [_tile(pixels[row]) for row in worst]
-    captions = [
-        (
-            f"{_names(predictions.iloc[row])}",
-            f"{sure.iloc[row]:.0%} sure, record {_record(predictions, row)}",
-        )
-        for row in worst
-    ]
+    captions = [_caption(predictions.iloc[row], f"{sure.iloc[row]:.0%} sure") for row in worst]
     title = "Worst mistakes: actual > predicted" if len(tiles) else "No mistakes on this subset"
-    _write(_sheet(tiles, captions, [WRONG] * len(tiles), min(4, len(tiles)), title, subtitle), out)
+    _write_sheet(tiles, captions, [WRONG] * len(tiles), 4, title, subtitle, out)
 
 
-def grad_cam_panel(
+def heat_maps(
     pixels: Pixels,
-    heat: npt.NDArray[np.floating],
+    heats: Sequence[npt.NDArray[np.floating]],
     predictions: pd.DataFrame,
-    subtitle: str,
-    out: Path,
-) -> None:
-    """Draw each image beside itself under the Grad-CAM heat of its predicted class.
-
-    Args:
-        pixels: uint8 (rows, side, side).
-        heat: (rows, side, side) in 0-1.
-        predictions: columns record, label and predicted of the same rows.
-        subtitle: what was evaluated.
-        out: the PNG file.
-    """
-    title = "Grad-CAM: evidence for the predicted class (actual > predicted)"
-    _write(_beside_each_other(pixels, [heat], predictions, title, subtitle, 3), out)
-
-
-def explanations(
-    pixels: Pixels,
-    heat: Mapping[str, npt.NDArray[np.floating]],
-    predictions: pd.DataFrame,
+    title: str,
     subtitle: str,
     out: Path,
 ) -> None:
@@ -90,26 +64,12 @@ def explanations(
 
     Args:
         pixels: uint8 (rows, side, side).
-        heat: {method: (rows, side, side) in 0-1}, from left to right.
+        heats: of each method, from left to right: (rows, side, side) in 0-1.
         predictions: columns record, label and predicted of the same rows.
+        title: what stands beside each other.
         subtitle: what was evaluated.
         out: the PNG file.
     """
-    methods = " | ".join(["film", *heat])
-    title = f"{methods}: evidence for the predicted class (actual > predicted)"
-    heats = list(heat.values())
-    _write(_beside_each_other(pixels, heats, predictions, title, subtitle, 3), out)
-
-
-def _beside_each_other(
-    pixels: Pixels,
-    heats: Sequence[npt.NDArray[np.floating]],
-    predictions: pd.DataFrame,
-    title: str,
-    subtitle: str,
-    columns: int,
-) -> Image.Image:
-    """Return a sheet of strips: an image, then the same under each of `heats`."""
     strips, captions, colours = [], [], []
     for row in range(len(pixels)):
         tiles = [_tile(pixels[row]), *(overlay(pixels[row], heat[row], TILE) for heat in heats)]
@@ -121,18 +81,15 @@ def _beside_each_other(
         strips.append(strip)
         line = predictions.iloc[row]
         is_right = line["label"] == line["predicted"]
-        verdict = "right" if is_right else "wrong"
-        captions.append((_names(line), f"{verdict}, record {_record(predictions, row)}"))
+        captions.append(_caption(line, "right" if is_right else "wrong"))
         colours.append(RIGHT if is_right else WRONG)
-    return _sheet(strips, captions, colours, min(columns, len(strips)), title, subtitle)
+    whole = f"{title}: evidence for the predicted class (actual > predicted)"
+    _write_sheet(strips, captions, colours, 3, whole, subtitle, out)
 
 
-def _names(line: pd.Series) -> str:
-    return f"{_short(str(line['label']))} > {_short(str(line['predicted']))}"
-
-
-def _record(predictions: pd.DataFrame, row: int) -> int:
-    return int(predictions["record"].iloc[row])
+def _caption(line: pd.Series, verdict: str) -> tuple[str, str]:
+    names = f"{_short(str(line['label']))} > {_short(str(line['predicted']))}"
+    return names, f"{verdict}, record {int(line['record'])}"
 
 
 def _short(text: str, longest: int = 14) -> str:
@@ -160,15 +117,16 @@ def overlay(image: Pixels, heat: npt.NDArray[np.floating], side_pixels: int) -> 
     return Image.composite(warm.resize(size), _tile(image, side_pixels), opacity.resize(size))
 
 
-def _sheet(
+def _write_sheet(
     tiles: Sequence[Image.Image],
     captions: Sequence[tuple[str, str]],
     colours: Sequence[str],
-    columns: int,
+    most_columns: int,
     title: str,
     subtitle: str,
-) -> Image.Image:
-    columns = max(columns, 1)
+    out: Path,
+) -> None:
+    columns = max(1, min(most_columns, len(tiles)))
     rows = -(-len(tiles) // columns)
     across = (tiles[0].width if tiles else TILE) + MARGIN
     down = TILE + CAPTION + MARGIN
@@ -187,10 +145,5 @@ def _sheet(
         draw.rectangle((left, top, left + tile.width - 1, top + TILE - 1), outline=colour, width=2)
         draw.text((left, top + TILE + 3), first, TEXT, font)
         draw.text((left, top + TILE + 19), second, colour, font)
-    return sheet
-
-
-def _write(sheet: Image.Image, out: Path) -> None:
-    content = io.BytesIO()
-    sheet.save(content, format="PNG")
-    artifacts.write_bytes(out, content.getvalue())
+    with artifacts.staged_file(out) as staged:
+        sheet.save(staged, format="PNG")

@@ -50,6 +50,7 @@ COLUMNS: Final[dict[str, str]] = {
     "picture": "int64",  # copy group: images of the same radiograph; -1 if rejected
     "group": "int64",  # copy groups of one patient joined; -1 if rejected
 }
+BORDERS: Final = ("border_top", "border_bottom", "border_left", "border_right")
 MEASURED: Final = {name for name, kind in COLUMNS.items() if kind == "float64"}  # NaN: unknown
 
 
@@ -94,6 +95,12 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
             lineterminator="\n",
             encoding="utf-8",
         )
+
+
+def status_counts(records: pd.DataFrame) -> dict[str, int]:
+    """Count files by status."""
+    statuses = (USED, QUARANTINED, REJECTED)
+    return {status: int((records["status"] == status).sum()) for status in statuses}
 
 
 def class_names(records: pd.DataFrame) -> list[str]:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from knee.run.errors import UserError
-from knee.splits import oversampling, protocols, split_table
+from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers
 
-TRAINING, VALIDATION, HELD_OUT = "train", "val", "held out"
 KEPT: Final = ["record", "pixel_sha256", "group", "origin"]
 
 
@@ -28,49 +27,23 @@ class CrossValidationError(UserError):
 
 @dataclass(frozen=True)
 class CrossValidationProtocol:
-    """Protocol of a cross-validation.
+    """Protocol of a cross-validation."""
 
-    Attributes:
-        folds: >= 2; fewer where a class has fewer groups.
-        repeats: of the cross-validation, each with other folds.
-        validation_share: 0-1 of a fold's training records, in whole groups, choose the epoch.
-        seed: of folds and validation parts.
-    """
-
-    folds: int
-    repeats: int
-    validation_share: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise CrossValidationError(
-                f"cross_validate.folds is {self.folds}: at least 2 are needed"
-            )
-        if not 0 < self.validation_share < 1:
-            raise CrossValidationError(
-                f"cross_validate.validation_share is {self.validation_share}: it has to lie "
-                "between 0 and 1, both ends out"
-            )
+    folds: int  # >= 2; fewer where a class has fewer groups
+    repeats: int  # each with other folds
+    validation_share: float  # 0-1 of a fold's training records, in whole groups
+    seed: int  # of folds and validation parts
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One training; positions in the table of records that are cross-validated.
+    """One training; positions in the table of records that are cross-validated."""
 
-    Attributes:
-        repeat: from 0.
-        fold: from 0 within the repeat.
-        training: trained on.
-        validation: choose the epoch.
-        held_out: predicted.
-    """
-
-    repeat: int
-    fold: int
+    repeat: int  # from 0
+    fold: int  # from 0 within the repeat
     training: Integers
-    validation: Integers
-    held_out: Integers
+    validation: Integers  # they choose the epoch
+    held_out: Integers  # predicted
 
 
 def chosen_records(
@@ -81,11 +54,8 @@ def chosen_records(
 ) -> pd.DataFrame:
     """Return one used record of each copy group, those that the audit judges shortcuts on.
 
-    Args:
-        records: the records table.
-        split: the split table of the same records.
-        originals: (records,) False for copies that their file names call derived.
-        subset: "development" leaves out every group with a record of the test subset.
+    The subset "development" leaves out every group with a record of the test subset. `originals`,
+    (records,), is False for copies that their file names call derived.
 
     Raises:
         CrossValidationError: the split is of other records, or nothing is left.
@@ -108,12 +78,9 @@ def plan_folds(kept: pd.DataFrame, protocol: CrossValidationProtocol) -> list[Fo
     Raises:
         CrossValidationError: a class has too few groups for folds, or for a validation part.
     """
+    labels, groups = (kept[name].to_numpy(np.int64) for name in ("class_index", "group"))
     repeats = repeated_folds(
-        kept["class_index"].to_numpy(np.int64),
-        kept["group"].to_numpy(np.int64),
-        folds=protocol.folds,
-        repeats=protocol.repeats,
-        seed=protocol.seed,
+        labels, groups, folds=protocol.folds, repeats=protocol.repeats, seed=protocol.seed
     )
     if not repeats:
         raise CrossValidationError(
@@ -131,15 +98,11 @@ def plan_folds(kept: pd.DataFrame, protocol: CrossValidationProtocol) -> list[Fo
 def training_rows(
     kept: pd.DataFrame, fold: Fold, method: Literal["random", "none"], seed: int
 ) -> pd.DataFrame:
-    """Return the fold's training rows and the repeats that `method` adds, as in oversample.
-
-    Returns:
-        Columns record, class_index, pixel_row.
-    """
-    subset = pd.Series(HELD_OUT, index=kept.index)
-    subset.iloc[fold.training], subset.iloc[fold.validation] = TRAINING, VALIDATION
-    roles = pd.DataFrame({"record": kept["record"], "subset": subset})
-    return oversampling.training_rows(kept, roles, method, seed)
+    """Return a fold's training rows and repeats as `split_table.training_rows` has a split's."""
+    subset = pd.Series("held out", index=kept.index)
+    subset.iloc[fold.training] = "train"
+    roles = kept[["record"]].assign(subset=subset)
+    return split_table.training_rows(kept, roles, method, seed)
 
 
 def leakage(kept: pd.DataFrame, folds: Sequence[Fold]) -> float:
@@ -158,13 +121,13 @@ def _validates(
     """(records of `inside`,) whether each belongs to the validation part."""
     share = protocol.validation_share
     try:
-        part = protocols.deal_out(inside, {TRAINING: 1 - share, VALIDATION: share}, seed)
+        part = protocols.deal_out(inside, {"train": 1 - share, "val": share}, seed)
     except split_table.SplitError as error:
         raise CrossValidationError(
             "a class has too few groups to train on some and choose the epoch by others: add "
             "images, or raise cross_validate.folds"
         ) from error
-    return (inside["group"].map(part) == VALIDATION).to_numpy(np.bool_)
+    return (inside["group"].map(part) == "val").to_numpy(np.bool_)
 
 
 def with_head(backbone: str, head: str) -> str:
@@ -176,12 +139,7 @@ Folds = list[tuple[Integers, Integers]]  # positions to train on, positions to p
 
 
 def repeated_folds(
-    labels: npt.NDArray[np.integer[Any]],
-    groups: npt.NDArray[np.integer[Any]],
-    *,
-    folds: int,
-    repeats: int,
-    seed: int,
+    labels: Integers, groups: Integers, *, folds: int, repeats: int, seed: int
 ) -> list[Folds]:
     """Return `repeats` times folds that hold every record out once; empty where there are none.
 

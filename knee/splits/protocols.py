@@ -48,7 +48,6 @@ def grouped_split(
         SplitError: a class has fewer groups than there are subsets, or folds, or shares so many
             of them with other classes that it cannot be in every subset.
     """
-    _check_shares(validation_share, test_share, folds)
     keep = one_of_each_copy_group(records, originals)
     _check_counts(records, keep, "group", folds)
     train_share = 1 - validation_share - test_share
@@ -68,17 +67,8 @@ def official_split(
     """Keep the makers' subsets: one record of each copy group, no group in two subsets.
 
     A group in several parts counts for the last of train, val, test; its other records are
-    `unused`.
-
-    Args:
-        records: the records table, with its column part.
-        originals: (rows,) False for copies that their file names call derived.
-        validation_share: of train, 0-1, where val has to be drawn from it.
-        folds: folds of the fold column.
-        seed: of what is drawn.
-
-    Returns:
-        The columns of `grouped_split`.
+    `unused`. Arguments and columns are those of `grouped_split`, but `validation_share` is of
+    train, where val has to be drawn from it.
 
     Raises:
         SplitError: no parts, no train part, none beside it, or too few groups of a class.
@@ -112,7 +102,6 @@ def random_split(
     """
     from sklearn.model_selection import train_test_split
 
-    _check_shares(validation_share, test_share, folds)
     keep = records[records["pixel_row"] >= 0]
     _check_counts(records, keep, "record", folds)
     held_share = validation_share + test_share
@@ -198,14 +187,6 @@ def _deal_folds(keep: pd.DataFrame, folds: int, seed: int, *, grouped: bool) -> 
     for number, (_, members) in enumerate(parts):
         fold.iloc[members] = number
     return fold
-
-
-def _check_shares(validation_share: float, test_share: float, folds: int) -> None:
-    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if not 0 < share < 1:
-            raise SplitError(f"split.{name} is {share}: every subset needs a share above 0")
-    if folds < 2:
-        raise SplitError(f"split.folds is {folds}: at least 2 are needed")
 
 
 def _check_counts(

@@ -1,10 +1,10 @@
-"""The split table: subset and fold of each record. Its columns, reading, making, and figures."""
+"""The split table: subset and fold of each record. Reading, making, figures, training rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +45,8 @@ def read_split(path: Path) -> pd.DataFrame:
 def one_of_each_copy_group(records: pd.DataFrame, originals: npt.NDArray[np.bool_]) -> pd.DataFrame:
     """Return one used record of each copy group, by record number.
 
-    It is the first original, or the first record where all are derived copies.
-
-    Args:
-        records: the records table.
-        originals: (records,) False for copies that their file names call derived.
+    It is the first original, or the first record where all are derived copies: those for which
+    `originals`, (records,), is False.
     """
     ordered = records.assign(derived=~originals)[records["status"] == USED]
     ordered = ordered.sort_values(["derived", "record"]).drop_duplicates("picture")
@@ -96,3 +93,35 @@ def split_metrics(
         "synthetic": synthetic,
         "subsets": counts,
     }
+
+
+def training_rows(
+    records: pd.DataFrame, split: pd.DataFrame, method: Literal["random", "none"], seed: int
+) -> pd.DataFrame:
+    """Return rows of the train subset: each once, then the repeats that `method` adds.
+
+    "random" repeats rows at random (imblearn's `RandomOverSampler`) until every class has as many
+    as the largest; "none" repeats nothing. Of `split` the columns record and subset are read.
+
+    Returns:
+        Columns record, class_index, pixel_row, int64. No row of val or test is ever in it.
+
+    Raises:
+        SplitError: the split is of other records, or has no train rows.
+    """
+    if sorted(records["record"]) != sorted(split["record"]):
+        raise SplitError("the split is of other records: run the split stage again")
+    joined = records.merge(split[["record", "subset"]], on="record")
+    rows = joined.loc[joined["subset"] == "train", ["record", "class_index", "pixel_row"]]
+    rows = rows.reset_index(drop=True)
+    if rows.empty:
+        raise SplitError("the split has no train rows: run the split stage again")
+    if method == "none" or rows["class_index"].nunique() < 2:
+        return rows
+    from imblearn.over_sampling import RandomOverSampler
+
+    positions = np.arange(len(rows))[:, np.newaxis]
+    sampler = RandomOverSampler(random_state=seed)
+    chosen, _ = sampler.fit_resample(positions, rows["class_index"].to_numpy())
+    repeated: pd.DataFrame = rows.iloc[chosen[:, 0]].reset_index(drop=True)
+    return repeated

@@ -7,59 +7,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from knee.records.records_table import USED
 from knee.splits.split_table import COLUMNS, SUBSETS, UNUSED
-from knee.validation.suites import Index, Suite, expect, run
+from knee.validation.suites import Index, Suite, between, expect, one_of, run, unique
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
-UNIQUE, BETWEEN, ONE_OF = (
-    "ColumnValuesToBeUnique",
-    "ColumnValuesToBeBetween",
-    "ColumnValuesToBeInSet",
-)
-NO_SHARED_GROUP: Final = "no group is in two subsets"
-USED_ALONE: Final = "no quarantined or rejected record is in a subset"
-
 
 @dataclass(frozen=True)
 class Wanted:
-    """The requested split, and the limits of its checks.
-
-    Attributes:
-        protocol: grouped | official | random.
-        validation_share: of the records in subsets, 0-1.
-        test_share: likewise.
-        folds: folds of the fold column.
-        minimum_images_per_class: in each subset.
-        maximum_share_error: largest distance of a subset's share from the wanted one, 0-1.
-    """
+    """The requested split, and the limits of its checks."""
 
     protocol: Literal["grouped", "official", "random"]
-    validation_share: float
-    test_share: float
+    validation_share: float  # of the records in subsets, 0-1
+    test_share: float  # likewise
     folds: int
-    minimum_images_per_class: int
-    maximum_share_error: float
+    minimum_images_per_class: int  # in each subset
+    maximum_share_error: float  # largest distance of a subset's share from the wanted one, 0-1
 
 
 def check(
     split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted, docs: Path | None
 ) -> list[dict[str, Any]]:
-    """Run all suites over `split`; see `suites.run` for `docs` and the results.
-
-    Args:
-        split: the split table.
-        records: the records table that it was made from.
-        wanted: what was asked for.
-        docs: folder of the report, or None.
-    """
+    """Run all suites over the split of `records`; see `suites.run` for `docs` and results."""
     lines = [", ".join(f"{name} {count}" for name, count in counts(split).items())]
     if wanted.protocol == "random":
         lines.append(
@@ -77,27 +53,42 @@ def counts(split: pd.DataFrame) -> dict[str, int]:
 def _suites(split: pd.DataFrame, records: pd.DataFrame, wanted: Wanted) -> dict[str, Suite]:
     grouped = wanted.protocol != "random"
     drawn = wanted.protocol != "official"  # else the shares are the makers' choice
+    joined = _joined(split, records)
+    unused = joined["subset"] == UNUSED
+    members = joined[~unused]
+    last, least = wanted.folds - 1, wanted.minimum_images_per_class
+    most = wanted.maximum_share_error
+    fold = between(f"each record of a subset is in a fold 0-{last}", "fold", 0, last)
+    status = one_of("no quarantined or rejected record is in a subset", "status", [USED])
+    once = between("each picture is there once", "records", most=1)
+    enough = between(f"each class has at least {least} records in each subset", "records", least)
+    near = between(
+        f"each subset's share is within {most:.6g} of the wanted one", "error", most=most
+    )
+    no_fold = one_of("no unused record is in a fold", "fold", [-1])
+    return {
+        "table": Suite(split, "record", _of_table(len(records))),
+        "rows": Suite(joined, "row", _of_rows()),
+        "unused": Suite(joined[unused], "row", [no_fold]),
+        "members": Suite(members, "row", [fold]),
+        "statuses": Suite(members, "row", [status], asked=grouped),
+        "groups": Suite(_groups(members), "group", _of_groups(), asked=grouped),
+        "pictures": Suite(_copy_groups(members), "picture", [once], asked=grouped),
+        "classes": Suite(_classes(members, records), "part", [enough]),
+        "shares": Suite(_shares(members, wanted), "subset", [near], asked=drawn),
+    }
+
+
+def _joined(split: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `split` with what the records say of each, and how examples call it."""
     described = records[["record", "source", "label", "status", "picture"]]
     described = described.assign(group_of_record=records["group"])
     joined = split.merge(described, on="record", how="left")
     joined["known"] = joined["source"].notna()
-    joined["row"] = "record " + joined["record"].astype(str)
-    joined["row"] += joined["source"].map(
-        lambda name: f" ({name})" if isinstance(name, str) else ""
-    )
+    sources = " (" + joined["source"] + ")"
+    joined["row"] = "record " + joined["record"].astype(str) + sources.fillna("")
     joined["has_group_of_record"] = joined["group"].eq(joined["group_of_record"])
-    members = joined[joined["subset"] != UNUSED]
-    return {
-        "table": Suite(split, "record", _of_table(len(records))),
-        "rows": Suite(joined, "row", _of_rows()),
-        "unused": Suite(joined[joined["subset"] == UNUSED], "row", [_no_fold()]),
-        "members": Suite(members, "row", [_fold(wanted.folds)]),
-        "statuses": Suite(members, "row", [_used()], asked=grouped),
-        "groups": Suite(_groups(members), "group", _of_groups(), asked=grouped),
-        "pictures": Suite(_copy_groups(members), "picture", [_once()], asked=grouped),
-        "classes": Suite(_classes(members, records), "part", [_enough(wanted)]),
-        "shares": Suite(_shares(members, wanted), "subset", [_near(wanted)], asked=drawn),
-    }
+    return joined
 
 
 def _of_table(count: int) -> list[Expectation]:
@@ -105,55 +96,24 @@ def _of_table(count: int) -> list[Expectation]:
     return [
         expect("TableColumnsToMatchSet", columns, column_set=[*COLUMNS]),
         expect("TableRowCountToEqual", f"there are {count} rows, one a record", value=count),
-        expect(UNIQUE, "each record has one row", column="record"),
+        unique("each record has one row", "record"),
     ]
 
 
 def _of_rows() -> list[Expectation]:
     kinds = [*SUBSETS, UNUSED]
-    own_group = "each row has its record's group"
     return [
-        expect(ONE_OF, "each row is of a record", column="known", value_set=[True]),
-        expect(ONE_OF, own_group, column="has_group_of_record", value_set=[True]),
-        expect(ONE_OF, f"each subset is {', '.join(kinds)}", column="subset", value_set=kinds),
+        one_of("each row is of a record", "known", [True]),
+        one_of("each row has its record's group", "has_group_of_record", [True]),
+        one_of(f"each subset is {', '.join(kinds)}", "subset", kinds),
     ]
-
-
-def _no_fold() -> Expectation:
-    return expect(ONE_OF, "no unused record is in a fold", column="fold", value_set=[-1])
-
-
-def _fold(folds: int) -> Expectation:
-    last = folds - 1
-    sentence = f"each record of a subset is in a fold 0-{last}"
-    return expect(BETWEEN, sentence, column="fold", min_value=0, max_value=last)
-
-
-def _used() -> Expectation:
-    return expect(ONE_OF, USED_ALONE, column="status", value_set=[USED])
 
 
 def _of_groups() -> list[Expectation]:
     return [
-        expect(BETWEEN, NO_SHARED_GROUP, column="subsets", max_value=1),
-        expect(BETWEEN, "no group is in two folds", column="folds", max_value=1),
+        between("no group is in two subsets", "subsets", most=1),
+        between("no group is in two folds", "folds", most=1),
     ]
-
-
-def _once() -> Expectation:
-    return expect(BETWEEN, "each picture is there once", column="records", max_value=1)
-
-
-def _enough(wanted: Wanted) -> Expectation:
-    least = wanted.minimum_images_per_class
-    sentence = f"each class has at least {least} records in each subset"
-    return expect(BETWEEN, sentence, column="records", min_value=least)
-
-
-def _near(wanted: Wanted) -> Expectation:
-    most = wanted.maximum_share_error
-    sentence = f"each subset's share is within {most:.6g} of the wanted one"
-    return expect(BETWEEN, sentence, column="error", max_value=most)
 
 
 def _groups(members: pd.DataFrame) -> pd.DataFrame:

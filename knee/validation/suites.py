@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from knee.drawing.html import render
+from knee.run.errors import UserError
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult as SuiteResult
@@ -27,21 +28,18 @@ EXAMPLES: Final = 5  # rows named for a failed expectation in figures, messages 
 LISTED: Final = 20  # rows named on the page of a suite
 
 
+class ValidationError(UserError):
+    """The data fail an expectation."""
+
+
 @dataclass(frozen=True)
 class Suite:
-    """The expectations of one frame.
+    """The expectations of one frame."""
 
-    Attributes:
-        frame: the rows that are checked.
-        key: the column that names a row in examples.
-        expectations: made by `expect`.
-        asked: False: listed as not asked for, and not run.
-    """
-
-    frame: pd.DataFrame
-    key: str
-    expectations: Sequence[Expectation]
-    asked: bool = True
+    frame: pd.DataFrame  # the rows that are checked
+    key: str  # the column that names a row in examples
+    expectations: Sequence[Expectation]  # made by `expect`
+    asked: bool = True  # False: listed as not asked for, and not run
 
 
 @dataclass(frozen=True)
@@ -69,13 +67,26 @@ def expect(kind: str, sentence: str, **arguments: Any) -> Expectation:
     return expectation(**arguments, meta={"sentence": sentence})
 
 
-def run(suites: Mapping[str, Suite], docs: Path | None, index: Index) -> list[dict[str, Any]]:
-    """Run all suites; write their report into the folder `docs`, if one is given.
+def unique(sentence: str, column: str) -> Expectation:
+    """Expect no value of `column` twice."""
+    return expect("ColumnValuesToBeUnique", sentence, column=column)
 
-    Args:
-        suites: by name.
-        docs: an existing folder; gets index.html and one page a suite.
-        index: for index.html.
+
+def between(
+    sentence: str, column: str, least: float | None = None, most: float | None = None
+) -> Expectation:
+    """Expect each known value of `column` from `least` to `most`; None: no end."""
+    kind = "ColumnValuesToBeBetween"
+    return expect(kind, sentence, column=column, min_value=least, max_value=most)
+
+
+def one_of(sentence: str, column: str, values: Sequence[Any]) -> Expectation:
+    """Expect each known value of `column` among `values`."""
+    return expect("ColumnValuesToBeInSet", sentence, column=column, value_set=[*values])
+
+
+def run(suites: Mapping[str, Suite], docs: Path | None, index: Index) -> list[dict[str, Any]]:
+    """Run all suites; write index.html and a page for each into the folder `docs`, if given.
 
     Returns:
         One entry an expectation: suite, expectation (a sentence), asked, success, examples (what
@@ -85,19 +96,13 @@ def run(suites: Mapping[str, Suite], docs: Path | None, index: Index) -> list[di
     outcomes: list[dict[str, Any]] = []
     for name, suite in suites.items():
         if not suite.asked:
-            outcomes += [_outcome(name, e.meta, asked=False) for e in suite.expectations]
+            sentences = [expectation.meta["sentence"] for expectation in suite.expectations]
+            left_out = {"suite": name, "asked": False, "success": True, "examples": []}
+            outcomes += [left_out | {"expectation": sentence} for sentence in sentences]
             continue
-        results = validate(name, suite).results
-        outcomes += [
-            {
-                **_outcome(name, one.expectation_config.meta),
-                "success": bool(one.success),
-                "examples": _examples(one, suite.key, EXAMPLES),
-            }
-            for one in results
-        ]
+        details = [_details(name, suite.key, result) for result in validate(name, suite).results]
+        outcomes += [{**one, "examples": one["examples"][:EXAMPLES]} for one in details]
         if docs is not None:
-            details = [_details(one, suite.key) for one in results]
             page = render("validation/suite.html.j2", suite=name, details=details, version=version)
             (docs / f"{name}.html").write_text(page, encoding="utf-8")
     if docs is not None:
@@ -110,25 +115,29 @@ def summary(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the content of a metrics file: counts, and what failed or was not asked for."""
     failed = [one for one in outcomes if not one["success"]]
     keys = ("suite", "expectation", "examples")
-    asked = [one for one in outcomes if one["asked"]]
+    not_asked = [one["expectation"] for one in outcomes if not one["asked"]]
     return {
-        "expectations": {"evaluated": len(asked), "failed": len(failed)},
+        "expectations": {"evaluated": len(outcomes) - len(not_asked), "failed": len(failed)},
         "failed": [{key: one[key] for key in keys} for one in failed],
-        "not_asked": [one["expectation"] for one in outcomes if not one["asked"]],
+        "not_asked": not_asked,
     }
 
 
-def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
-    """Return a message of what failed, with examples and `remedy`; None if nothing did."""
+def require_success(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> None:
+    """Stop where an expectation failed.
+
+    Raises:
+        ValidationError: what failed, with examples and `remedy`.
+    """
     failed = [one for one in outcomes if not one["success"]]
     if not failed:
-        return None
+        return
     lines = [f"{len(failed)} expectations failed; nothing downstream is run:"]
     for one in failed:
         examples = "; ".join(ascii(example)[1:-1] for example in one["examples"])
         named = f" (for example {examples})" if examples else ""
         lines.append(f"  not true: {one['expectation']}{named}")
-    return "\n".join([*lines, remedy])
+    raise ValidationError("\n".join([*lines, remedy]))
 
 
 def _great_expectations() -> Any:
@@ -166,29 +175,19 @@ def _engine() -> tuple[str, Callable[[str, Suite], SuiteResult]]:
     return gx.__version__, validate
 
 
-def _outcome(suite: str, meta: Mapping[str, Any], *, asked: bool = True) -> dict[str, Any]:
-    sentence = meta["sentence"]
+def _details(suite: str, key: str, one: Result) -> dict[str, Any]:
+    """Return an outcome as of `run`, with more examples, and what else a suite's page says."""
+    rule = one.expectation_config
+    rows = one.result.get("unexpected_index_list") or []
     return {
         "suite": suite,
-        "expectation": sentence,
-        "asked": asked,
-        "success": True,
-        "examples": [],
-    }
-
-
-def _details(one: Result, key: str) -> dict[str, Any]:
-    """Return what the page of a suite says of one expectation."""
-    rule = one.expectation_config
-    return {
         "expectation": rule.meta["sentence"],
+        "asked": True,
         "success": bool(one.success),
+        "examples": [_example(row, key) for row in rows[:LISTED]],
         "observed": _observed(one),
-        "examples": _examples(one, key, LISTED),
         "rule": rule.type,
-        "arguments": {
-            name: _text(value) for name, value in rule.kwargs.items() if name != "batch_id"
-        },
+        "arguments": {n: _text(value) for n, value in rule.kwargs.items() if n != "batch_id"},
     }
 
 
@@ -211,13 +210,8 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple | set) else str(value)
 
 
-def _examples(one: Result, key: str, most: int) -> list[str]:
-    """Return the files, classes or shares that fail, each with the value it fails by."""
-    rows = one.result.get("unexpected_index_list") or []
-    return [_example(row, key) for row in rows[:most]]
-
-
 def _example(row: Mapping[str, Any], key: str) -> str:
+    """Return a file, class or share that fails, with the value it fails by."""
     others = {name: value for name, value in row.items() if name != key}
     texts = [f"{n} {round(v, 6) if isinstance(v, float) else v}" for n, v in others.items()]
     return f"{row[key]}: {', '.join(texts)}" if texts else str(row[key])

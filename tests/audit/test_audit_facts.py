@@ -31,7 +31,7 @@ def unused(table: pd.DataFrame) -> pd.DataFrame:
 
 def facts(table: pd.DataFrame, split: pd.DataFrame | None = None) -> dict[str, object]:
     split = unused(table) if split is None else split
-    return audit_facts.facts(table, split, PATTERNS, split_protocol="grouped", synthetic=True)
+    return audit_facts.facts(table, split, PATTERNS)
 
 
 def family() -> pd.DataFrame:

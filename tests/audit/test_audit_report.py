@@ -58,7 +58,8 @@ def subject(frame: pd.DataFrame | None = None, **changes: Any) -> audit_report.S
     split.loc[split.index % 4 > 1, "subset"] = "test"
     split = split.assign(group=frame["group"])
     pixels = images(len(frame))
-    facts = audit_facts.facts(frame, split, NO_NAMES, split_protocol="grouped", synthetic=False)
+    facts = {"synthetic": False, "split_protocol": "grouped"}
+    facts |= audit_facts.facts(frame, split, NO_NAMES)
     facts |= audit_facts.shortcut_facts(frame, split, pixels, used, PROTOCOL, 1000)
     originals = np.ones(len(frame), np.bool_)
     return audit_report.Subject(frame, originals, used, pixels, {**facts, **changes}, 0.95, 0.2, 0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from knee.audit import shortcut_scores
+from knee.audit.shortcut_scores import Labelled
 from knee.audit.shortcuts import Learner, Shortcut, linear, majority, nearest_neighbour, tree
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage.arrays import Integers
@@ -39,7 +40,7 @@ def test_imbalanced_noise_raises_no_alarm(learner: Learner) -> None:
         generator = np.random.default_rng(seed)
         labels, groups = imbalanced(generator)
         noise = Shortcut(generator.normal(size=(90, 6))[groups], learner)
-        figures = shortcut_scores.cross_validated(noise, labels, groups, NAMES, PROTOCOL)
+        figures = shortcut_scores.cross_validated(noise, Labelled(labels, groups, NAMES), PROTOCOL)
         assert not figures["alarm"]
         assert figures["p_value"] > 0.1
         assert figures["balanced_accuracy"] < 0.5
@@ -48,7 +49,7 @@ def test_imbalanced_noise_raises_no_alarm(learner: Learner) -> None:
 def test_the_largest_class_alone_is_accurate_and_no_shortcut() -> None:
     labels, groups = imbalanced(np.random.default_rng(0))
     nothing = Shortcut(np.zeros((len(labels), 0)), majority)
-    figures = shortcut_scores.cross_validated(nothing, labels, groups, NAMES, PROTOCOL)
+    figures = shortcut_scores.cross_validated(nothing, Labelled(labels, groups, NAMES), PROTOCOL)
     assert figures["accuracy"] > 0.7
     assert figures["balanced_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
     assert (figures["p_value"], figures["alarm"]) == (1.0, False)
@@ -61,7 +62,7 @@ def test_a_planted_shortcut_raises_the_alarm(learner: Learner) -> None:
     noise = generator.normal(size=(len(labels), 6))
     noise[:, 0] += 3 * (labels == 1) - 3 * (labels == 2)
     planted = Shortcut(noise, learner)
-    figures = shortcut_scores.cross_validated(planted, labels, groups, NAMES, PROTOCOL)
+    figures = shortcut_scores.cross_validated(planted, Labelled(labels, groups, NAMES), PROTOCOL)
     assert figures["alarm"]
     assert figures["p_value"] == 0.01
     ends = figures["confidence_interval"]["balanced_accuracy"]
@@ -72,7 +73,9 @@ def test_below_chance_is_no_alarm_whatever_p_is() -> None:
     labels, groups = imbalanced(np.random.default_rng(0))
     lenient = dataclasses.replace(PROTOCOL, alarm_level=1.0)
     nothing = Shortcut(np.zeros((len(labels), 0)), majority)
-    assert not shortcut_scores.cross_validated(nothing, labels, groups, NAMES, lenient)["alarm"]
+    assert not shortcut_scores.cross_validated(nothing, Labelled(labels, groups, NAMES), lenient)[
+        "alarm"
+    ]
 
 
 def test_what_identifies_a_group_does_not_help_across_groups() -> None:
@@ -81,7 +84,7 @@ def test_what_identifies_a_group_does_not_help_across_groups() -> None:
     groups = np.repeat(np.arange(40), 3)
     labels = generator.integers(0, 2, 40)[groups]
     twins = Shortcut(generator.normal(size=(40, 8))[groups], nearest_neighbour)
-    figures = shortcut_scores.cross_validated(twins, labels, groups, ("a", "b"), PROTOCOL)
+    figures = shortcut_scores.cross_validated(twins, Labelled(labels, groups, ("a", "b")), PROTOCOL)
     assert figures["accuracy"] < 0.7
 
 
@@ -107,7 +110,7 @@ def test_p_values_of_noise_are_spread_evenly() -> None:
         noise = Shortcut(generator.normal(size=(len(labels), 4)), nearest_neighbour)
         few = Bootstrap(2, 0.95, 1)
         quick = dataclasses.replace(PROTOCOL, folds=3, repeats=1, permutations=39, bootstrap=few)
-        figures = shortcut_scores.cross_validated(noise, labels, groups, NAMES, quick)
+        figures = shortcut_scores.cross_validated(noise, Labelled(labels, groups, NAMES), quick)
         values.append(figures["p_value"])
     assert abs(np.mean(np.array(values) <= 0.5) - 0.5) < 3 * 0.5 / np.sqrt(60)
 
@@ -117,7 +120,8 @@ def test_figures_are_the_same_each_time() -> None:
     labels, groups = imbalanced(generator)
     noise = Shortcut(generator.normal(size=(len(labels), 40)), linear)
     first, again = (
-        shortcut_scores.cross_validated(noise, labels, groups, NAMES, PROTOCOL) for _ in range(2)
+        shortcut_scores.cross_validated(noise, Labelled(labels, groups, NAMES), PROTOCOL)
+        for _ in range(2)
     )
     assert first == again
 
@@ -125,7 +129,7 @@ def test_figures_are_the_same_each_time() -> None:
 def test_a_class_with_one_group_leaves_figures_undefined() -> None:
     labels, groups = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 3])
     alone = Shortcut(np.zeros((5, 1)), tree)
-    figures = shortcut_scores.cross_validated(alone, labels, groups, ("a", "b"), PROTOCOL)
+    figures = shortcut_scores.cross_validated(alone, Labelled(labels, groups, ("a", "b")), PROTOCOL)
     assert figures["balanced_accuracy"] is None
     assert figures["p_value"] is None
     assert figures["alarm"] is False
@@ -136,7 +140,7 @@ def test_the_test_rows_are_scored_by_what_the_training_rows_taught() -> None:
     features = labels[:, np.newaxis].astype(float)
     features[5] = 1  # its label is not what its feature says
     rows = (np.arange(4), np.array([4, 5]))
-    figures = shortcut_scores.held_out(
-        Shortcut(features, nearest_neighbour), labels, np.arange(6), ("a", "b"), PROTOCOL, rows
-    )
+    known = Labelled(labels, np.arange(6), ("a", "b"))
+    shortcut = Shortcut(features, nearest_neighbour)
+    figures = shortcut_scores.held_out(shortcut, known, PROTOCOL, rows)
     assert figures["accuracy"] == 0.5

@@ -44,7 +44,7 @@ def draw_all(folder: Path, names: list[str]) -> None:
     ).assign(epoch=range(5))
     charts.learning_curves(history, 2, "tiny", folder / "learning_curves.png")
     contact_sheets.worst_mistakes(pixels, table, names, 5, "tiny", folder / "mistakes.png")
-    contact_sheets.grad_cam_panel(pixels, pixels / 255, table, "tiny", folder / "grad_cam.png")
+    contact_sheets.heat_maps(pixels, [pixels / 255], table, "x", "tiny", folder / "grad_cam.png")
 
 
 def test_the_same_data_make_the_same_bytes(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_sheet_of_few_or_no_images_is_still_an_image(tmp_path: Path, count: in
     pixels = np.zeros((count, 8, 8), np.uint8)
     sheets: list[Callable[[Path], None]] = [
         lambda out: contact_sheets.worst_mistakes(pixels, table, ["a", "b"], 3, "x", out),
-        lambda out: contact_sheets.grad_cam_panel(pixels, pixels / 255, table, "x", out),
+        lambda out: contact_sheets.heat_maps(pixels, [pixels / 255], table, "x", "y", out),
     ]
     for sheet in sheets:
         sheet(tmp_path / "sheet.png")
@@ -75,13 +75,13 @@ def test_a_sheet_of_few_or_no_images_is_still_an_image(tmp_path: Path, count: in
 
 def test_the_surest_mistakes_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str]] = []
-    original = contact_sheets._sheet
+    original = contact_sheets._write_sheet
 
-    def spy(tiles: object, captions: list[tuple[str, str]], *rest: object) -> Image.Image:
+    def spy(tiles: object, captions: list[tuple[str, str]], *rest: object) -> None:
         seen.extend(captions)
-        return original(tiles, captions, *rest)  # type: ignore[arg-type]
+        original(tiles, captions, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(contact_sheets, "_sheet", spy)
+    monkeypatch.setattr(contact_sheets, "_write_sheet", spy)
     table = predictions(["a", "b"], 30)
     pixels = np.zeros((30, 8, 8), np.uint8)
     contact_sheets.worst_mistakes(pixels, table, ["a", "b"], 4, "x", tmp_path / "sheet.png")

@@ -33,7 +33,8 @@ def predictions(label: str, predicted: str, chance: float = 0.9, count: int = 1)
 
 def panel(heat: npt.NDArray[np.float64], out: Path, label: str = "a") -> npt.NDArray[np.int64]:
     """The pixels of a panel of one gray image under `heat`, (height, width, 3)."""
-    contact_sheets.grad_cam_panel(image(100), heat[np.newaxis], predictions(label, "b"), "x", out)
+    table = predictions(label, "b")
+    contact_sheets.heat_maps(image(100), [heat[np.newaxis]], table, "x", "y", out)
     with Image.open(out) as file:
         return np.asarray(file.convert("RGB"), np.int64)
 
@@ -106,8 +107,7 @@ def test_explanations_stand_beside_their_image_in_the_order_of_the_methods(tmp_p
     left, right = np.zeros((2, 1, 16, 16))
     left[0, :4, :4], right[0, 12:, 12:] = 1, 1
     out = tmp_path / "maps.png"
-    heat = {"Grad-CAM": left, "occlusion": right}
-    contact_sheets.explanations(image(100), heat, predictions("a", "b"), "x", out)
+    contact_sheets.heat_maps(image(100), [left, right], predictions("a", "b"), "x", "y", out)
     with Image.open(out) as file:
         sheet = np.asarray(file.convert("RGB"), np.int64)[HEADER : HEADER + TILE]
     tiles = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.splits import oversampling, split_table
+from knee.splits import split_table
 from tests.records.tables import records
 
 SUBSETS = st.sampled_from(["train", "val", "test", "unused"])
@@ -27,7 +27,7 @@ def test_classes_become_equal_from_train_rows_alone_and_none_is_lost(
     case: tuple[pd.DataFrame, pd.DataFrame], seed: int
 ) -> None:
     table, split = case
-    rows = oversampling.training_rows(table, split, "random", seed)
+    rows = split_table.training_rows(table, split, "random", seed)
     train = split.loc[split["subset"] == "train", "record"]
     assert rows["record"].tolist()[: len(train)] == train.tolist()  # each once, before repeats
     assert set(rows["record"]) == set(train)
@@ -43,7 +43,7 @@ def test_without_oversampling_each_train_row_stands_once(
     case: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     table, split = case
-    rows = oversampling.training_rows(table, split, "none", 0)
+    rows = split_table.training_rows(table, split, "none", 0)
     assert rows["record"].tolist() == split.loc[split["subset"] == "train", "record"].tolist()
 
 
@@ -51,7 +51,7 @@ def test_without_oversampling_each_train_row_stands_once(
 def test_the_same_seed_repeats_the_same_rows(
     case: tuple[pd.DataFrame, pd.DataFrame], seed: int
 ) -> None:
-    one, two = (oversampling.training_rows(*case, "random", seed) for _ in range(2))
+    one, two = (split_table.training_rows(*case, "random", seed) for _ in range(2))
     assert one.equals(two)
 
 
@@ -59,7 +59,7 @@ def test_a_split_of_other_records_or_without_train_rows_is_a_clear_error() -> No
     table = records([0, 1, 0, 1], [0, 1, 2, 3])
     split = pd.DataFrame({"record": table["record"], "subset": ["val", "val", "test", "test"]})
     with pytest.raises(split_table.SplitError, match="no train rows"):
-        oversampling.training_rows(table, split, "random", 0)
+        split_table.training_rows(table, split, "random", 0)
     for other in (split.iloc[:3], split.assign(record=[0, 1, 2, 9])):
         with pytest.raises(split_table.SplitError, match="of other records"):
-            oversampling.training_rows(table, other, "random", 0)
+            split_table.training_rows(table, other, "random", 0)

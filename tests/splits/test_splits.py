@@ -157,24 +157,6 @@ def test_a_class_without_any_used_record_is_named_not_dropped() -> None:
         grouped(table)
 
 
-@pytest.mark.parametrize(
-    ("asked", "key"),
-    [
-        ({"validation_share": 0.0}, "validation_share"),
-        ({"test_share": 0.0}, "test_share"),
-        ({"folds": 1}, "folds"),
-    ],
-)
-def test_an_empty_subset_or_a_single_fold_cannot_be_asked_for(
-    asked: dict[str, float], key: str
-) -> None:
-    table = records([n % 3 for n in range(90)], list(range(90)))
-    with pytest.raises(split_table.SplitError, match=rf"split\.{key} is"):
-        protocols.grouped_split(table, np.ones(90, bool), **{**SHARES, **asked})
-    with pytest.raises(split_table.SplitError, match=rf"split\.{key} is"):
-        protocols.random_split(table, **{**SHARES, **asked})
-
-
 def test_the_random_split_takes_all_pixels_and_leaks_planted_copies() -> None:
     statuses = ["quarantined"] * 60 + ["used"] * 240 + ["rejected"]
     groups = [n // 10 for n in range(301)]
