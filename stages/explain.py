@@ -70,7 +70,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     devices.make_deterministic(chosen.seed)
     model = grad_cam.halves(trained.load())
     probabilities = model.probabilities(pixels)
-    predicted = predictions.predictions(shown, probabilities, classes)
+    predicted = predictions.with_probabilities(shown[predictions.KEPT], probabilities, classes)
     maps, redrawn = _maps(chosen, model, pixels, probabilities.argmax(axis=1), patch)
     report = facts | explanation_report.report(
         shown["label"].tolist(),

@@ -28,36 +28,22 @@ DECIMALS: Final = 6
 
 @dataclass(frozen=True)
 class Observed:
-    """Outputs of a classifier for some images.
-
-    Attributes:
-        probabilities: (records, classes).
-        features: (records, channels), the map that the head reads, averaged over its positions.
-    """
+    """Outputs of a classifier for some images."""
 
     probabilities: Probabilities
-    features: Features
+    features: Features  # (records, channels): the map that the head reads, averaged over positions
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The uncertainty that `learn` found.
+    """The uncertainty that `learn` found."""
 
-    Attributes:
-        fit: the temperature; None where there was to be none.
-        thresholds: (classes,) of the prediction sets.
-        validation_records: (classes,) how many each threshold comes from.
-        level: of the prediction sets.
-        novelty: of the out-of-distribution score; None with too few images.
-        quantile: of its limit.
-    """
-
-    fit: calibration.Fit | None
-    thresholds: Floats
-    validation_records: Integers
-    level: float
-    novelty: Novelty | None
-    quantile: float
+    fit: calibration.Fit | None  # None where there was to be no temperature
+    thresholds: Floats  # (classes,) of the prediction sets
+    validation_records: Integers  # (classes,) how many each threshold comes from
+    level: float  # of the prediction sets
+    novelty: Novelty | None  # None with too few images
+    quantile: float  # of the limit of the out-of-distribution score
 
     @property
     def temperature(self) -> float:
@@ -132,17 +118,11 @@ def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, A
 
 @dataclass(frozen=True)
 class PredictionLimits:
-    """A trained model's uncertainty, applied to new images.
+    """A trained model's uncertainty, applied to new images."""
 
-    Attributes:
-        classes: names, in the order of the probabilities.
-        thresholds: (classes,) of the prediction sets; None for a model without.
-        novelty: of the out-of-distribution score; None for a model without.
-    """
-
-    classes: tuple[str, ...]
-    thresholds: Floats | None
-    novelty: Novelty | None
+    classes: tuple[str, ...]  # in the order of the probabilities
+    thresholds: Floats | None  # (classes,) of the prediction sets; None for a model without
+    novelty: Novelty | None  # of the out-of-distribution score; None for a model without
 
     def sets(self, probabilities: Probabilities) -> npt.NDArray[np.object_]:
         """Return (records,) names of each record's set, such as "Normal|Osteopenia", or ""."""
@@ -167,19 +147,19 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
     Raises:
         ArtifactError: a file is missing or is not the recorded one, or the record is damaged.
     """
-    thresholds, known = None, None
+    file, thresholds, known = folder / "training.json", None, None
     try:
         if "conformal" in training:
             recorded = training["conformal"]["per_class"]
-            thresholds = np.array([_threshold(recorded[name]) for name in training["classes"]])
+            limits = [recorded[name]["threshold"] for name in training["classes"]]
+            thresholds = np.array([np.inf if one is None else float(one) for one in limits])
         if training.get("novelty"):
             known = novelty.read(folder / NOVELTY_FILE, training["novelty"]["sha256"])
     except ArtifactError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
-            f"{folder / 'training.json'}: conformal or novelty cannot be read ({error!r}): "
-            "run `dvc repro` to make it again"
+            f"{file}: conformal or novelty cannot be read ({error!r}): run `dvc repro`"
         ) from error
     return PredictionLimits(tuple(training["classes"]), thresholds, known)
 
@@ -187,10 +167,6 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
 def warnings(scores: AnyFloats) -> pd.Series:
     """Return (records,) `WARNING` where a score is above 1, else ""."""
     return pd.Series(np.where(np.nan_to_num(scores) > 1, WARNING, ""), dtype=object)
-
-
-def _threshold(recorded: Mapping[str, Any]) -> float:
-    return np.inf if recorded["threshold"] is None else float(recorded["threshold"])
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,12 +39,8 @@ def report(
 ) -> dict[str, Any]:
     """Return calibration, conformal and out_of_distribution; None of what a model has not.
 
-    Args:
-        test: see above.
-        training: the training's record.
-        non_radiographs: of synthetic images that are no radiographs.
-        corrupted: of test images made invalid on purpose, such as upside down.
-        bootstrap: of the intervals.
+    The scores are of synthetic images that are no radiographs, and of test images that were
+    corrupted on purpose, such as upside down.
     """
     return {
         "calibration": _calibrated(test, training, bootstrap),
