@@ -24,14 +24,9 @@ NO_MASKS: Final = "no bone masks: the folder data.bone_masks has none of these i
 
 @dataclass(frozen=True)
 class GroupedImages:
-    """Groups of the explained images, and the bootstrap over them.
+    """Groups of the explained images, and the bootstrap over them."""
 
-    Attributes:
-        groups: (rows,) images with the same value are drawn together.
-        bootstrap: draws them.
-    """
-
-    groups: Integers
+    groups: Integers  # (rows,) images with the same value are drawn together
     bootstrap: Bootstrap
 
     def mean(self, values: npt.NDArray[Any]) -> dict[str, float | int | None]:
@@ -42,12 +37,9 @@ class GroupedImages:
         numbers = np.asarray(values, np.float64)
         defined = ~np.isnan(numbers)
         kept = numbers[defined]
+        mean = scores.known(kept.mean()) if len(kept) else None
         ends = self.bootstrap.mean_interval(kept, self.groups[defined])
-        return {
-            "mean": scores.known(kept.mean()) if len(kept) else None,
-            **ends,
-            "images": len(kept),
-        }
+        return {"mean": mean, **ends, "images": len(kept)}
 
 
 def rows_to_explain(test: pd.DataFrame, count: int, seed: int) -> Integers:

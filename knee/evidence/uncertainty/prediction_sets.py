@@ -32,26 +32,14 @@ def thresholds(
     found = np.full(scores.shape[1], np.inf)
     for number in range(len(found)):
         own = np.sort(scores[truth == number, number])
-        rank = _rank(len(own), level)
+        # The product of a decimal level may lie a hair above a whole number.
+        rank = max(math.ceil((len(own) + 1) * level - 1e-9), 1)
         if rank <= len(own):
             found[number] = own[rank - 1]
     return found
-
-
-def fewest_records(level: float) -> int:
-    """Return how many held-out records a class needs for a threshold that is not infinite."""
-    count = 1
-    while _rank(count, level) > count and count < 1_000_000:
-        count += 1
-    return count
 
 
 def prediction_sets(probabilities: Probabilities, limits: Floats) -> npt.NDArray[np.bool_]:
     """Return (records, classes) which classes are in each record's set; a set may be empty."""
     inside: npt.NDArray[np.bool_] = 1 - np.asarray(probabilities, np.float64) <= limits
     return inside
-
-
-def _rank(count: int, level: float) -> int:
-    # The product of a decimal level may lie a hair above a whole number.
-    return max(math.ceil((count + 1) * level - 1e-9), 1)
