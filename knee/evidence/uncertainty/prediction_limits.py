@@ -63,14 +63,9 @@ def learn(
 ) -> Learned:
     """Learn the uncertainty from the validation subset, and from where the training images lie.
 
-    Args:
-        validation: of an uncalibrated model.
-        truth: (records,) class indices.
-        groups: (records,) of the split.
-        training: features of training images, each once.
-        method: of calibration.
-        level: frequency with which a prediction set is to hold the true class, 0-1.
-        quantile: of validation images that are not flagged as out of distribution, 0-1.
+    The model is not calibrated yet. `training` has the features of the training images, each once.
+    A prediction set is to hold the true class with the frequency `level`, 0-1; `quantile` is the
+    share of validation images that are not flagged as out of distribution, 0-1.
     """
     fit = None
     if method == "temperature":
@@ -88,7 +83,13 @@ def learn(
 
 def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, Any]:
     """Write `NOVELTY_FILE` into `folder`; return the keys that go into training.json."""
-    fit = learned.fit
+    calibrated: dict[str, Any] = {"method": "none"}
+    if learned.fit:
+        fitted = asdict(learned.fit).items()
+        calibrated = {"method": "temperature"} | {
+            key: round(value, DECIMALS) if isinstance(value, float) else value
+            for key, value in fitted
+        }
     per_class = {
         name: {
             "threshold": float(limit) if np.isfinite(limit) else None,
@@ -101,9 +102,7 @@ def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, A
     }
     found = {
         "temperature": learned.temperature,
-        "calibration": {"method": "temperature", **_rounded(asdict(fit))}
-        if fit
-        else {"method": "none"},
+        "calibration": calibrated,
         "conformal": {"level": learned.level, "per_class": per_class},
     }
     if learned.novelty is not None:
@@ -167,7 +166,3 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
 def warnings(scores: AnyFloats) -> pd.Series:
     """Return (records,) `WARNING` where a score is above 1, else ""."""
     return pd.Series(np.where(np.nan_to_num(scores) > 1, WARNING, ""), dtype=object)
-
-
-def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: round(v, DECIMALS) if isinstance(v, float) else v for k, v in values.items()}
