@@ -88,10 +88,9 @@ def decide(
 
 def decision(gates: Sequence[Gate]) -> Decision:
     """Decide by `gates`; the reason names what failed, or what was passed last."""
-    failed = [gate for gate in gates if not gate.passed]
+    failed = [f"{gate.name}: {gate.reason}" for gate in gates if not gate.passed]
     if failed:
-        reason = "; ".join(f"{gate.name}: {gate.reason}" for gate in failed)
-        return Decision(CHALLENGER, reason, tuple(gates))
+        return Decision(CHALLENGER, "; ".join(failed), tuple(gates))
     return Decision(CHAMPION, gates[-1].reason, tuple(gates))
 
 

@@ -201,4 +201,9 @@ def _judged(gaps: Floats, bootstrap: Bootstrap) -> Difference:
         smaller = min((defined <= 0).sum(), (defined >= 0).sum())
         p_value = round(min(1.0, 2 * float(smaller + 1) / (len(defined) + 1)), 6)
     ends = bootstrap.interval(defined)
-    return {**ends, "probability_better": better, "p_value": p_value}
+    return {
+        "low": ends["low"],
+        "high": ends["high"],
+        "probability_better": better,
+        "p_value": p_value,
+    }

@@ -146,20 +146,19 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
     Raises:
         ArtifactError: a file is missing or is not the recorded one, or the record is damaged.
     """
-    file, thresholds, known = folder / "training.json", None, None
+    file, thresholds, sha256 = folder / "training.json", None, None
     try:
         if "conformal" in training:
             recorded = training["conformal"]["per_class"]
             limits = [recorded[name]["threshold"] for name in training["classes"]]
             thresholds = np.array([np.inf if one is None else float(one) for one in limits])
         if training.get("novelty"):
-            known = novelty.read(folder / NOVELTY_FILE, training["novelty"]["sha256"])
-    except ArtifactError:
-        raise
+            sha256 = training["novelty"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{file}: conformal or novelty cannot be read ({error!r}): run `dvc repro`"
         ) from error
+    known = None if sha256 is None else novelty.read(folder / NOVELTY_FILE, sha256)
     return PredictionLimits(tuple(training["classes"]), thresholds, known)
 
 
