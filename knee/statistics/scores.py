@@ -158,6 +158,12 @@ def rounded(probabilities: Probabilities) -> Floats:
     return np.array(rows, np.float64).reshape(probabilities.shape)
 
 
+def certain(predicted: Truth, classes: int) -> Floats:
+    """Return rows of 0 and 1, (records, classes), for predicted class indices (records,)."""
+    rows: Floats = np.eye(classes)[predicted]
+    return rows
+
+
 def median_class(probabilities: Probabilities) -> Integers:
     """Return (records,) the first class up to which half of the probability lies.
 

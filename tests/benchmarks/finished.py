@@ -15,6 +15,7 @@ from knee.records import records_table
 from knee.run import parameters
 from knee.statistics import paired_comparison
 from knee.statistics.bootstrap import Bootstrap
+from knee.statistics.scores import certain
 from tests.records import tables
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +78,7 @@ def _write_out_of_fold(root: Path, name: str) -> None:
 
 def _write_comparison(root: Path) -> None:
     run = finished_run.read(root, "all")
-    right, same = (np.eye(CLASSES)[one] for one in (run.labels, 0 * run.labels))
+    right, same = (certain(one, CLASSES) for one in (run.labels, 0 * run.labels))
     compared = [
         paired_comparison.NamedPredictions("mobilenet", "model", (right,)),
         paired_comparison.NamedPredictions("majority", "shortcut", (same,)),

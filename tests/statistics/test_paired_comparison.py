@@ -13,6 +13,7 @@ import pytest
 from knee.statistics import paired_comparison
 from knee.statistics.bootstrap import Bootstrap
 from knee.statistics.paired_comparison import NamedPredictions
+from knee.statistics.scores import certain
 
 BOOTSTRAP = Bootstrap(draws=400, level=0.9, seed=1)
 TRUTH = np.arange(90) % 3
@@ -22,7 +23,7 @@ GROUPS = np.arange(90) // 2
 def guessing(right: npt.NDArray[np.bool_], name: str, kind: str = "model") -> NamedPredictions:
     """Predictions that are right where they are told to be."""
     guesses = np.where(right, TRUTH, (TRUTH + 1) % 3)
-    return NamedPredictions(name, kind, (np.eye(3)[guesses],))  # type: ignore[arg-type]
+    return NamedPredictions(name, kind, (certain(guesses, 3),))  # type: ignore[arg-type]
 
 
 def some_right(share: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -62,7 +62,7 @@ class Baselines:
         for name, shortcut in self.shortcuts.items():
             kind: Literal["probe", "shortcut"] = "probe" if name.startswith(PROBES) else "shortcut"
             guesses = (_fitted(shortcut, labels, rows, fits) for fits in repeats)
-            certain = tuple(np.eye(classes)[guessed] for guessed in guesses)
+            certain = tuple(scores.certain(guessed, classes) for guessed in guesses)
             found.append(NamedPredictions(name, kind, certain))
         return found
 

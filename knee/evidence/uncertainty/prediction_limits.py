@@ -6,6 +6,7 @@ applies them to new images, and says in plain words when a prediction should not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.evidence.uncertainty import calibration, novelty, prediction_sets
+from knee.evidence.uncertainty import calibration, novelty
 from knee.evidence.uncertainty.novelty import Novelty
 from knee.storage.arrays import AnyFloats, Features, Floats, Integers, Probabilities, Truth
 from knee.storage.artifacts import ArtifactError
@@ -51,6 +52,34 @@ class Learned:
         return self.fit.temperature if self.fit else 1.0
 
 
+def thresholds(truth: Truth, probabilities: Probabilities, level: float) -> Floats:
+    """Return (classes,) the largest score that is still in a prediction set.
+
+    Split conformal prediction, class by class (Mondrian: Vovk, Gammerman and Shafer 2005,
+    Algorithmic Learning in a Random World, section 4.5), with the score 1 - probability of the true
+    class (Sadinle, Lei and Wasserman 2019, https://arxiv.org/abs/1609.00451). The threshold is the
+    ceil((n + 1) level)-th smallest of the n scores of held-out records of that class; infinite
+    where there are too few of them for `level`, 0-1: the class is in every set then. New records
+    that are exchangeable with the held-out ones are covered with at least the frequency `level`, in
+    every class. Radiographs of another hospital are not.
+    """
+    scores = 1 - np.asarray(probabilities, np.float64)
+    found = np.full(scores.shape[1], np.inf)
+    for number in range(len(found)):
+        own = np.sort(scores[truth == number, number])
+        # The product of a decimal level may lie a hair above a whole number.
+        rank = max(math.ceil((len(own) + 1) * level - 1e-9), 1)
+        if rank <= len(own):
+            found[number] = own[rank - 1]
+    return found
+
+
+def prediction_sets(probabilities: Probabilities, limits: Floats) -> npt.NDArray[np.bool_]:
+    """Return (records, classes) which classes are in each record's set; a set may be empty."""
+    inside: npt.NDArray[np.bool_] = 1 - np.asarray(probabilities, np.float64) <= limits
+    return inside
+
+
 def learn(
     validation: Observed,
     truth: Truth,
@@ -73,7 +102,7 @@ def learn(
     calibrated = calibration.scaled(validation.probabilities, fit.temperature if fit else 1.0)
     return Learned(
         fit,
-        prediction_sets.thresholds(truth, calibrated, level),
+        thresholds(truth, calibrated, level),
         np.bincount(truth, minlength=calibrated.shape[1]),
         level,
         novelty.fit(training, validation.features, quantile),
@@ -127,7 +156,7 @@ class PredictionLimits:
         """Return (records,) names of each record's set, such as "Normal|Osteopenia", or ""."""
         if self.thresholds is None:
             return np.full(len(probabilities), "", dtype=object)
-        inside = prediction_sets.prediction_sets(probabilities, self.thresholds)
+        inside = prediction_sets(probabilities, self.thresholds)
         names = np.array(self.classes, dtype=object)
         return np.array([BETWEEN.join(names[row]) for row in inside], dtype=object)
 
@@ -146,12 +175,12 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
     Raises:
         ArtifactError: a file is missing or is not the recorded one, or the record is damaged.
     """
-    file, thresholds, sha256 = folder / "training.json", None, None
+    file, limits, sha256 = folder / "training.json", None, None
     try:
         if "conformal" in training:
             recorded = training["conformal"]["per_class"]
-            limits = [recorded[name]["threshold"] for name in training["classes"]]
-            thresholds = np.array([np.inf if one is None else float(one) for one in limits])
+            found = [recorded[name]["threshold"] for name in training["classes"]]
+            limits = np.array([np.inf if one is None else float(one) for one in found])
         if training.get("novelty"):
             sha256 = training["novelty"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
@@ -159,7 +188,7 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
             f"{file}: conformal or novelty cannot be read ({error!r}): run `dvc repro`"
         ) from error
     known = None if sha256 is None else novelty.read(folder / NOVELTY_FILE, sha256)
-    return PredictionLimits(tuple(training["classes"]), thresholds, known)
+    return PredictionLimits(tuple(training["classes"]), limits, known)
 
 
 def warnings(scores: AnyFloats) -> pd.Series:
