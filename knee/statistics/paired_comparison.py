@@ -54,14 +54,12 @@ class Comparison(TypedDict):
 class NamedPredictions:
     """Predictions of one model or baseline.
 
-    Attributes:
-        kind: a model; a shortcut, which needs no bone; or a simple probe of the same features.
-        repeats: float (records, classes), one array a repeat of the cross-validation; predicted
-            classes without probabilities are rows of 0 and 1.
+    Each array of `repeats`, one a repeat of the cross-validation, is (records, classes); predicted
+    classes without probabilities are rows of 0 and 1.
     """
 
     name: str
-    kind: Literal["model", "shortcut", "probe"]
+    kind: Literal["model", "shortcut", "probe"]  # a shortcut needs no bone, a probe the features
     repeats: tuple[Floats, ...]
 
 
@@ -74,12 +72,8 @@ def compare(
 ) -> Comparison:
     """Compute the figures of each predictor, and the difference of each pair with a model in it.
 
-    Args:
-        truth: (records,), class indices.
-        groups: (records,) records with the same value are drawn together.
-        compared: predictions of the same records.
-        metric: of `scores.LARGER_IS_BETTER`, by which differences are judged.
-        bootstrap: of the intervals and p-values.
+    All are predictions of the same records, those of equal `groups` (records,) drawn together; the
+    `metric`, of `scores.LARGER_IS_BETTER`, is the one by which differences are judged.
 
     Returns:
         Differences are of the models and the baselines first, then of the models among each other.
@@ -121,10 +115,7 @@ def compare(
 def best_shortcuts(part: Comparison, metric: str, level: float) -> list[Difference]:
     """Say of each model whether it is significantly better than the best shortcut.
 
-    Args:
-        part: what `compare` returns.
-        metric: by which differences were judged.
-        level: of the intervals, 0-1; a corrected p-value of at most 1 - level is significant.
+    A corrected p-value of at most 1 - `level`, that of the intervals, is significant.
 
     Returns:
         The row of `differences` against the shortcut with the largest figure, and significant:

@@ -51,19 +51,14 @@ class ScoreError(UserError):
 class Outcomes:
     """True classes and predicted probabilities of the same records.
 
-    Attributes:
-        truth: (records,), positions in `classes`.
-        groups: (records,), equal for records that are not independent: of one patient, or copies.
-        classes: names, in the order of the probabilities; for kappa, the order of the scale.
-
     Raises:
         ScoreError: no records, or arrays that do not fit together.
     """
 
-    truth: Truth
+    truth: Truth  # positions in `classes`
     probabilities: Probabilities
-    groups: npt.NDArray[Any]
-    classes: Sequence[str]
+    groups: npt.NDArray[Any]  # (records,) equal for those of one patient, or of copies
+    classes: Sequence[str]  # in the order of the probabilities; for kappa, that of the scale
 
     def __post_init__(self) -> None:
         checked(self.truth, self.probabilities)

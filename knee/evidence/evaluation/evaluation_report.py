@@ -21,7 +21,6 @@ from knee.storage.artifacts import ArtifactError, read_json
 
 HISTORY: Final = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 BOUNDED: Final = ("accuracy", "macro_f1")  # in DVC's table with their intervals
-ENDS: Final = ("low", "high")
 PLAIN: Final = ("quadratic_kappa", "macro_auc", "log_loss", "expected_calibration_error")
 
 
@@ -75,7 +74,8 @@ def dvc_metrics(report: Mapping[str, Any]) -> dict[str, Any]:
     flat = {"leaky": report["leaky"], "synthetic": report["synthetic"]}
     for name in BOUNDED:
         ends = report.get("confidence_interval", {}).get(name, {})
-        flat |= {name: report.get(name)} | {f"{name}_{end}": ends.get(end) for end in ENDS}
+        flat[name] = report.get(name)
+        flat |= {f"{name}_{end}": ends.get(end) for end in ("low", "high")}
     return flat | {name: report.get(name) for name in PLAIN}
 
 

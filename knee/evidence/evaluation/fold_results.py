@@ -32,7 +32,7 @@ class FoldResults:
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self._folder, self._current = folder, folder / f"folds-{key}"
+        self._current = folder / f"folds-{key}"
         for stale in folder.glob("folds-*"):
             if stale != self._current:
                 shutil.rmtree(stale, ignore_errors=True)
