@@ -79,7 +79,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         others.append(out_of_fold.table(kept, folds, found, facts["classes"]).assign(head=name))
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     report = out_of_fold.report(predicted, folds, results, facts, bootstrap)
-    _write(paths, report, predicted, others, evaluation_report.dvc_metrics(report))
+    _write(paths, report, predicted, others)
     log.info("%s", "\n".join([out_of_fold.subtitle(report), *scores.lines(report)]))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
 
@@ -163,14 +163,13 @@ def _write(
     report: dict[str, Any],
     predicted: pd.DataFrame,
     others: Sequence[pd.DataFrame],
-    short: dict[str, Any],
 ) -> None:
     """`others` are the tables of other heads, of the columns of `predicted` and `head`."""
     heads = pd.concat(others) if others else predicted.head(0).assign(head="")
     artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))
     artifacts.write_text(paths.heads_out, artifacts.as_csv(heads))
     charts.folds(report, out_of_fold.subtitle(report), paths.plot_out)
-    artifacts.write_json(paths.headline_out, short)
+    artifacts.write_json(paths.headline_out, evaluation_report.dvc_metrics(report))
     artifacts.write_json(paths.cross_validation_out, report)
 
 
@@ -178,7 +177,7 @@ def _write_nothing_ran(paths: Paths, facts: dict[str, Any]) -> None:
     log.info("%s is not cross-validated: %s", paths.backbone, TOO_DEAR)
     none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
     report = out_of_fold.not_run(facts, TOO_DEAR)
-    _write(paths, report, none, (), out_of_fold.dvc_metrics_not_run(facts))
+    _write(paths, report, none, ())
 
 
 main = command.stage("cross_validate", __doc__, Paths, run)

@@ -110,7 +110,7 @@ def _observer(model: keras.Model, classes: int) -> Callable[[Pixels], Observed]:
 def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) -> pd.DataFrame:
     """The table predictions.csv: probabilities, prediction sets and out-of-distribution scores."""
     classes = trained.training["classes"]
-    table = predictions.predictions(held, observed.probabilities, classes)
+    table = predictions.with_probabilities(held[predictions.KEPT], observed.probabilities, classes)
     table["prediction_set"] = trained.limits.sets(predictions.probabilities_of(table, classes))
     table["out_of_distribution"] = trained.limits.scores(observed.features)
     return table

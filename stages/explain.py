@@ -23,6 +23,7 @@ from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.explanation import bone_masks, explanation_report
+from knee.reading.canonical_image import Canonical
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
@@ -58,19 +59,18 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     classes = trained.training["classes"]
     rows = shown["pixel_row"].to_numpy()
     pixels = row_files.read_pixels(paths.pixels, rows)[rows]
-    bone = bone_masks.read_masks(
-        paths.bone_masks,
-        shown,
-        side_pixels=pixels.shape[1],
-        fit=settings.ingest.fit,
-        crop_borders=settings.ingest.crop_borders,
-        maximum_megapixels=settings.ingest.maximum_megapixels,
+    canonical = Canonical(
+        pixels.shape[1],
+        settings.ingest.fit,
+        settings.ingest.maximum_megapixels,
+        settings.ingest.crop_borders,
     )
+    bone = bone_masks.read_masks(paths.bone_masks, shown, canonical)
     patch = occlusion.Patch(chosen.patch_share, chosen.stride_share)
     devices.make_deterministic(chosen.seed)
     model = grad_cam.halves(trained.load())
     probabilities = model.probabilities(pixels)
-    predicted = predictions.predictions(shown, probabilities, classes)
+    predicted = predictions.with_probabilities(shown[predictions.KEPT], probabilities, classes)
     maps, redrawn = _maps(chosen, model, pixels, probabilities.argmax(axis=1), patch)
     report = facts | explanation_report.report(
         shown["label"].tolist(),

@@ -145,9 +145,8 @@ def _macro_f1(pairs: AnyFloats) -> float:
 def _bounded(
     figure: Callable[[AnyFloats], float], groups: Integers, draws: int, seed: int
 ) -> dict[str, float]:
-    names, group_of = np.unique(groups, return_inverse=True)
-    bootstrap = Bootstrap(draws, LEVEL, seed)
-    drawn = np.concatenate([*bootstrap.weights(group_of, len(names))])
-    low, high = bootstrap.ends(np.array([figure(weights) for weights in drawn]))
+    drawn = np.concatenate([*Bootstrap(draws, LEVEL, seed).weights(groups)])
+    values = [figure(weights) for weights in drawn]
+    low, high = (float(end) for end in np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
     value = figure(np.ones(len(groups)))
     return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}

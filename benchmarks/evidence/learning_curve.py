@@ -92,14 +92,12 @@ def measure(
 ) -> dict[str, Any]:
     """Points with intervals over groups, the fitted law, and the pictures that `target` needs."""
     groups, chosen = run.kept["group"].to_numpy(np.int64), run.settings.cross_validate
-    names, group_of = np.unique(groups, return_inverse=True)
     folds = run.folds(repeats)
     bootstrap = Bootstrap(chosen.bootstrap_draws, LEVEL, chosen.seed)
     curves = []
     for size in sizes:
         made = out_of_fold(features, run.labels, groups, folds, int(size))
-        draws = bootstrap.weights(group_of, len(names))
-        weights = np.concatenate([np.ones((1, len(groups))), *draws])
+        weights = np.concatenate([np.ones((1, len(groups))), *bootstrap.weights(groups)])
         parts = [scores.weighted_figures(run.labels, one, weights)[METRIC] for one in made]
         curves.append(np.mean(parts, axis=0))
     figures = np.stack(curves, axis=1)  # the pictures themselves, then draws of them

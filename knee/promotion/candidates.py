@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +18,7 @@ SHARED_FACTS = ("classes", "data_fingerprint", "split_fingerprint", "split_proto
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One backbone.
-
-    Attributes:
-        backbone: its name.
-        training: content of training.json.
-        test: content of test.json.
-        predictions: rows of the val and test subsets, see `read_predictions`.
-    """
+    """One backbone: its records, and its predictions of the val and test subsets."""
 
     backbone: str
     training: TrainingRecord
@@ -44,12 +38,11 @@ def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
             f"{models / 'training.json'} is of {training.get('backbone')}, not {backbone}: "
             "run `dvc repro`"
         )
-    path = metrics / "predictions.csv"
     return Candidate(
         backbone,
         cast(TrainingRecord, training),
         cast(EvaluationReport, read_json(metrics / "test.json")),
-        read_predictions(read_bytes(path)),
+        read_predictions(read_bytes(metrics / "predictions.csv")),
     )
 
 
@@ -74,11 +67,11 @@ def check_shared(candidates: list[Candidate]) -> None:
     Raises:
         ArtifactError: two candidates differ in one of `SHARED_FACTS`, or one lacks it.
     """
-    for candidate in candidates:
-        for fact in SHARED_FACTS:
-            found = candidate.training.get(fact)
-            if found is None or found != candidates[0].training.get(fact):
-                raise ArtifactError(
-                    f"training.json of {candidate.backbone} and of {candidates[0].backbone} "
-                    f"do not agree on {fact}: run `dvc repro` for both"
-                )
+    first = candidates[0]
+    for candidate, fact in product(candidates, SHARED_FACTS):
+        found = candidate.training.get(fact)
+        if found is None or found != first.training.get(fact):
+            raise ArtifactError(
+                f"training.json of {candidate.backbone} and of {first.backbone} do not agree on "
+                f"{fact}: run `dvc repro` for both"
+            )

@@ -37,30 +37,17 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """Rules of the choice and of the comparison with the champion.
+    """Rules of the choice and of the comparison with the champion."""
 
-    Attributes:
-        classes: names in the order of the probabilities.
-        metric: of `scores.LARGER_IS_BETTER`, by which models are judged.
-        minimum_common_groups: fewer common test groups are not comparable.
-        minimum_probability: of being better than the champion, 0-1.
-        bootstrap: paired, gives this probability.
-    """
-
-    classes: Sequence[str]
-    metric: str
-    minimum_common_groups: int
-    minimum_probability: float
-    bootstrap: Bootstrap
+    classes: Sequence[str]  # in the order of the probabilities
+    metric: str  # of `scores.LARGER_IS_BETTER`, by which models are judged
+    minimum_common_groups: int  # fewer common test groups are not comparable
+    minimum_probability: float  # of being better than the champion, 0-1
+    bootstrap: Bootstrap  # paired, gives this probability
 
 
 def subset_score(table: pd.DataFrame, subset: str, rules: Rules) -> float:
-    """Return the figure of one subset's rows, NaN where it is not defined.
-
-    Args:
-        table: predictions, columns subset, label and `probability_<class>` of every class.
-        subset: `val` or `test`.
-        rules: classes and figure.
+    """Return the figure of one subset's rows of predictions, NaN where it is not defined.
 
     Raises:
         ArtifactError: a column or the subset is missing, or a label is no class.
@@ -89,13 +76,8 @@ def decide(
     """Decide: champion if every gate is passed, the comparison with the present one the last.
 
     Both are judged on the images (by pixel SHA-256) that are test rows of both, with the
-    candidate's labels, which are the newer ones.
-
-    Args:
-        candidate: predictions with the columns pixel_sha256, group, subset, label, probabilities.
-        champion: the present champion's, or None if there is no champion.
-        rules: classes, figure, and what a comparison needs.
-        gates: what else was looked at.
+    candidate's labels, which are the newer ones. Both are tables of predictions; `champion` is None
+    if there is no champion.
 
     Raises:
         ArtifactError: the candidate's predictions lack something.
@@ -106,10 +88,9 @@ def decide(
 
 def decision(gates: Sequence[Gate]) -> Decision:
     """Decide by `gates`; the reason names what failed, or what was passed last."""
-    failed = [gate for gate in gates if not gate.passed]
+    failed = [f"{gate.name}: {gate.reason}" for gate in gates if not gate.passed]
     if failed:
-        reason = "; ".join(f"{gate.name}: {gate.reason}" for gate in failed)
-        return Decision(CHALLENGER, reason, tuple(gates))
+        return Decision(CHALLENGER, "; ".join(failed), tuple(gates))
     return Decision(CHAMPION, gates[-1].reason, tuple(gates))
 
 
@@ -128,8 +109,9 @@ def _champion_gate(candidate: pd.DataFrame, champion: pd.DataFrame | None, rules
 def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> Gate:
     groups = candidate["group"].nunique()
     if groups < max(1, rules.minimum_common_groups):
-        needed = f"{rules.minimum_common_groups} are needed"
-        return _not_comparable(f"{groups} common test groups, {needed}")
+        return _not_comparable(
+            f"{groups} common test groups, {rules.minimum_common_groups} are needed"
+        )
     outcomes = _outcomes(candidate, rules)
     compared = [
         NamedPredictions(name, MODEL, (predictions.probabilities_of(rows, rules.classes),))

@@ -17,11 +17,8 @@ def description(
 ) -> str:
     """Return Markdown for a model version: what it is, its figures, why it stands there.
 
-    Args:
-        test: content of test.json.
-        selection: validation figure of each backbone.
-        facts: backbone, synthetic, split_protocol, metric.
-        decided: alias, reason and gates.
+    `selection` has the validation figure of each backbone; `facts` are backbone, synthetic,
+    split_protocol and metric.
     """
     marks = [f"{facts['split_protocol']} split"]
     if facts["split_protocol"] == "random":
@@ -39,7 +36,10 @@ def description(
             f"{facts['backbone']}, {', '.join(marks)}.",
             f"\n{decided.alias.capitalize()}, {decided.reason}.",
             *(["\nWhat a champion has to pass:\n"] if decided.gates else []),
-            *(f"- {_mark(gate)} {gate.name}: {gate.reason}" for gate in decided.gates),
+            *(
+                f"- {'passed' if gate.passed else '**FAILED**'} {gate.name}: {gate.reason}"
+                for gate in decided.gates
+            ),
             "\nTest figures (interval):\n",
             *figures,
             f"\nChosen by {facts['metric']} on validation: {chosen}.",
@@ -51,7 +51,10 @@ def with_interval(test: Mapping[str, Any], name: str) -> str:
     """Return a figure of a report with its interval, as text; a dash where it is undefined."""
     if test.get(name) is None:
         return "-"
-    return f"{test[name]:.3f}{_interval(test.get('confidence_interval', {}).get(name))}"
+    bounds = test.get("confidence_interval", {}).get(name) or {}
+    if bounds.get("low") is None or bounds.get("high") is None:
+        return f"{test[name]:.3f}"
+    return f"{test[name]:.3f} ({bounds['low']:.3f} to {bounds['high']:.3f})"
 
 
 def tags(seen: Sequence[gates.Gate]) -> dict[str, str]:
@@ -60,13 +63,3 @@ def tags(seen: Sequence[gates.Gate]) -> dict[str, str]:
         f"gate.{gate.name}": f"{'passed' if gate.passed else 'FAILED'}: {gate.reason}"
         for gate in seen
     }
-
-
-def _mark(gate: gates.Gate) -> str:
-    return "passed" if gate.passed else "**FAILED**"
-
-
-def _interval(bounds: Mapping[str, float] | None) -> str:
-    if not bounds or bounds.get("low") is None or bounds.get("high") is None:
-        return ""
-    return f" ({bounds['low']:.3f} to {bounds['high']:.3f})"

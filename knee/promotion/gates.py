@@ -16,17 +16,11 @@ EVIDENCE: Final = ("cross_validation", "test")  # the first that was judged coun
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """One condition.
-
-    Attributes:
-        name: a word.
-        passed: whether it holds.
-        reason: what was seen, in a clause.
-    """
+    """One condition, named by a word."""
 
     name: str
     passed: bool
-    reason: str
+    reason: str  # what was seen, in a clause
 
 
 def split(protocol: str) -> Gate:
@@ -75,8 +69,7 @@ def calibration(test: EvaluationReport, maximum_error: float) -> Gate:
     The lower end of its interval counts: the error of few records is mostly noise.
     """
     error = test.get("expected_calibration_error")
-    bounds = test.get("confidence_interval", {}).get("expected_calibration_error", {})
-    low = bounds.get("low")
+    low = test.get("confidence_interval", {}).get("expected_calibration_error", {}).get("low")
     if error is None or low is None:
         return Gate("calibration", passed=False, reason="the calibration error is not known")
     text = f"calibration error {error:.3f}, at least {low:.3f}; at most {maximum_error:g} is needed"

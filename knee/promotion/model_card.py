@@ -34,11 +34,9 @@ MARKUP: Final = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]<>|#"})
 def markdown(facts: Mapping[str, Any]) -> str:
     """Return the card as Markdown.
 
-    Args:
-        facts: training, test, audit (contents of training.json, test.json, audit.json); folds
-            (cross_validation.json, or None, and then folds_missing says why); ranking, compared and
-            metric (see `ranking`); explanation (explanation_headline.json or None); subgroups;
-            level.
+    The `facts` are training, test, audit (contents of training.json, test.json, audit.json); folds
+    (cross_validation.json, or None, and then folds_missing says why); ranking, compared and metric
+    (see `ranking`); explanation (explanation_headline.json or None); subgroups; level.
     """
     parameters = facts["training"]["parameters"]
     escaping = environment().overlay(autoescape=False, finalize=_escaped)  # Markdown, not HTML
@@ -62,11 +60,7 @@ def html(text: str) -> str:
 
 
 def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
-    """Return models and baselines, best first, as they stand against one backbone.
-
-    Args:
-        comparison: the content of comparison.json.
-        backbone: the card's own.
+    """Return models and baselines of comparison.json, best first, as they stand against one.
 
     Returns:
         compared: the kind of evidence, cross_validation where there is one, else test; metric; and
@@ -75,9 +69,7 @@ def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     """
     evidence, metric = comparison["evidence"], comparison["metric"]
     compared = "cross_validation" if "overall" in evidence["cross_validation"] else "test"
-    part = evidence[compared].get("overall")
-    if part is None or backbone not in part["figures"]:
-        return {"ranking": [], "compared": compared, "metric": metric}
+    part = evidence[compared].get("overall", {"figures": {}, "differences": []})
     better: dict[str, float | None] = {}
     for pair in part["differences"]:
         probability = pair["probability_better"]
@@ -88,6 +80,7 @@ def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     rows = [
         {"name": name, "value": one[metric]["value"], "probability": better.get(name)}
         for name, one in part["figures"].items()
+        if backbone in part["figures"]
     ]
     ranked = sorted(rows, key=lambda row: -(row["value"] or 0))
     return {"ranking": ranked, "compared": compared, "metric": metric}
@@ -111,28 +104,20 @@ def figures(
 ) -> list[dict[str, Any]]:
     """Return one row a group with images enough: name, records, accuracy, macro_f1, intervals.
 
-    Args:
-        test: test rows of predictions.csv.
-        records: the records table, which knows sex, age_years, side and origin.
-        class_names: in the order of the probabilities.
-        bootstrap: of the intervals.
+    The groups of the `test` rows are by sex, age_years, side and origin of the `records` table.
     """
     known = records[["record", *TEXTS, "age_years"]]
     joined = test.drop(columns=list(TEXTS), errors="ignore").merge(known, on="record")
-    found = []
-    for name, rows in _groups(joined):
-        part = joined[rows]
-        if len(part) >= FEWEST_RECORDS:
-            judged = bootstrap.figures(predictions.outcomes(part, class_names))
-            found.append({"name": name, "records": len(part), **only(judged, SHOWN)})
-    return found
-
-
-def _groups(joined: pd.DataFrame) -> list[tuple[str, Any]]:
     groups: list[tuple[str, Any]] = []
     for column in TEXTS:
         texts = joined[column].fillna("").astype(str)
         groups += [(f"{column} {value}", texts == value) for value in sorted(set(texts) - {""})]
     ages = pd.to_numeric(joined["age_years"], errors="coerce").to_numpy(np.float64)
     groups += [(name, (ages >= low) & (ages < high)) for low, high, name in AGE_BANDS]
-    return groups
+    found = []
+    for name, rows in groups:
+        part = joined[rows]
+        if len(part) >= FEWEST_RECORDS:
+            judged = bootstrap.figures(predictions.outcomes(part, class_names))
+            found.append({"name": name, "records": len(part), **only(judged, SHOWN)})
+    return found

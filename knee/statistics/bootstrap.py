@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from knee.statistics import scores
 from knee.statistics.scores import Outcomes, known
-from knee.storage.arrays import Floats, Integers
+from knee.storage.arrays import Floats
 
 Interval = dict[str, float | None]
 
@@ -32,46 +32,39 @@ SMALLEST_DEFINED_SHARE: Final = 0.5  # of the draws, for an interval of a test f
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A grouped bootstrap: equal groups give equal draws, whatever is computed of them.
-
-    Attributes:
-        draws: at least 1.
-        level: share of the draws between an interval's ends, 0-1.
-        seed: of the draws.
-    """
+    """A grouped bootstrap: equal groups give equal draws, whatever is computed of them."""
 
     draws: int
-    level: float
+    level: float  # share of the draws between an interval's ends, 0-1
     seed: int
 
-    def weights(self, group_of: Integers, groups: int) -> Iterator[Floats]:
+    def weights(self, groups: npt.NDArray[Any]) -> Iterator[Floats]:
         """Yield weights (some draws, records): how often each record stands in a draw.
 
-        Args:
-            group_of: (records,) number of each record's group, from 0.
-            groups: how many there are, and how many a draw takes.
+        Records of equal `groups` (records,) are drawn together. A draw takes as many groups as
+        there are; of a single one there are no draws.
         """
+        names, group_of = np.unique(groups, return_inverse=True)
+        count = len(names)
+        if count < 2:
+            yield np.zeros((0, len(groups)))
+            return
         generator = np.random.default_rng(self.seed)
-        at_once = max(1, CELLS_AT_ONCE // len(group_of))
+        at_once = max(1, CELLS_AT_ONCE // len(groups))
         for start in range(0, self.draws, at_once):
             size = min(at_once, self.draws - start)
-            times = generator.multinomial(groups, np.full(groups, 1 / groups), size=size)
+            times = generator.multinomial(count, np.full(count, 1 / count), size=size)
             yield times[:, group_of].astype(np.float64)
 
-    def ends(self, values: Floats) -> tuple[float, float]:
-        """Return the percentiles of (draws,) values between which `level` of them lie."""
-        low, high = np.quantile(values, ((1 - self.level) / 2, (1 + self.level) / 2))
-        return float(low), float(high)
-
     def interval(self, values: Floats, smallest_defined_share: float = 0.0) -> Interval:
-        """Return {"low", "high"} of a figure's draws (draws,), those that define it.
+        """Return the percentiles {"low", "high"} between which `level` of (draws,) values lie.
 
-        Both are None where no draw does, or a smaller share of them than asked for, 0-1.
+        NaN is left out. Both are None where no draw is left, or a smaller share than asked for.
         """
         defined = values[~np.isnan(values)]
         if not len(defined) or len(defined) < smallest_defined_share * len(values):
             return {"low": None, "high": None}
-        low, high = self.ends(defined)
+        low, high = np.quantile(defined, ((1 - self.level) / 2, (1 + self.level) / 2))
         return {"low": known(low), "high": known(high)}
 
     def intervals(self, repeats: Sequence[Outcomes]) -> dict[str, Interval]:
@@ -80,19 +73,15 @@ class Bootstrap:
         Draws in which a figure is not defined are left out of its percentiles. Both ends are None
         where there is but one group, or fewer than half of the draws define the figure.
 
-        Args:
-            repeats: several predictions of the same records, of whose figures the mean is meant. A
-                draw weighs all of them alike, so repeating a cross-validation does not narrow the
-                interval as if there were more records.
+        The `repeats` are predictions of the same records, of whose figures the mean is meant. A
+        draw weighs all of them alike, so repeating a cross-validation does not narrow the interval
+        as if there were more records.
         """
-        names, group_of = np.unique(repeats[0].groups, return_inverse=True)
-        if len(names) < 2:
-            return {name: {"low": None, "high": None} for name in scores.HEADLINE}
         draws = [
             mean_figures(
                 [scores.weighted_figures(one.truth, one.probabilities, weights) for one in repeats]
             )
-            for weights in self.weights(group_of, len(names))
+            for weights in self.weights(repeats[0].groups)
         ]
         return {
             name: self.interval(
@@ -113,11 +102,8 @@ class Bootstrap:
     def mean_interval(self, values: npt.NDArray[Any], groups: npt.NDArray[Any]) -> Interval:
         """Return {"low", "high"} of the mean of (records,) values; both None with one group."""
         names, group_of = np.unique(groups, return_inverse=True)
-        if len(names) < 2:
-            return {"low": None, "high": None}
         sums = np.stack([np.bincount(group_of, values), np.bincount(group_of)])
-        of_groups = self.weights(np.arange(len(names)), len(names))
-        total, records = sums @ np.concatenate([*of_groups]).T
+        total, records = sums @ np.concatenate([*self.weights(names)]).T
         return self.interval(total / records)
 
 

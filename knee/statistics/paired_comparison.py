@@ -11,8 +11,8 @@ Journal of Statistics 6:65-70).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Iterable, Sequence
+from itertools import combinations, product
 from typing import Any, Final, Literal, TypedDict
 
 import numpy as np
@@ -24,7 +24,6 @@ from knee.storage.arrays import Floats, Integers, Truth
 SHOWN: Final = ("accuracy", "balanced_accuracy", "macro_f1")
 MODEL: Final = "model"
 SHORTCUT: Final = "shortcut"
-FEWEST_GROUPS: Final = 2
 
 
 class Difference(TypedDict, total=False):
@@ -55,15 +54,12 @@ class Comparison(TypedDict):
 class NamedPredictions:
     """Predictions of one model or baseline.
 
-    Attributes:
-        name: what it is called in tables.
-        kind: a model; a shortcut, which needs no bone; or a simple probe of the same features.
-        repeats: float (records, classes), one array a repeat of the cross-validation; predicted
-            classes without probabilities are rows of 0 and 1.
+    Each array of `repeats`, one a repeat of the cross-validation, is (records, classes); predicted
+    classes without probabilities are rows of 0 and 1.
     """
 
     name: str
-    kind: Literal["model", "shortcut", "probe"]
+    kind: Literal["model", "shortcut", "probe"]  # a shortcut needs no bone, a probe the features
     repeats: tuple[Floats, ...]
 
 
@@ -76,21 +72,16 @@ def compare(
 ) -> Comparison:
     """Compute the figures of each predictor, and the difference of each pair with a model in it.
 
-    Args:
-        truth: int (records,), class indices.
-        groups: (records,) records with the same value are drawn together.
-        compared: predictions of the same records.
-        metric: of `scores.HEADLINE`, larger is better, by which differences are judged.
-        bootstrap: draws groups.
+    All are predictions of the same records, those of equal `groups` (records,) drawn together; the
+    `metric`, of `scores.LARGER_IS_BETTER`, is the one by which differences are judged.
 
     Returns:
         Differences are of the models and the baselines first, then of the models among each other.
         Intervals and p-values are None where they are not defined, as with a single group.
     """
     metrics = tuple(dict.fromkeys((*SHOWN, metric)))
-    whole = np.ones((1, len(truth)))
-    points = [_figures(truth, one, whole, metrics) for one in compared]
-    draws = _draws(truth, groups, compared, metrics, bootstrap)
+    points = _figures(truth, compared, [np.ones((1, len(truth)))], metrics)
+    draws = _figures(truth, compared, bootstrap.weights(groups), metrics)
     figures = {
         one.name: {
             "kind": one.kind,
@@ -124,22 +115,25 @@ def compare(
 def best_shortcuts(part: Comparison, metric: str, level: float) -> list[Difference]:
     """Say of each model whether it is significantly better than the best shortcut.
 
-    Args:
-        part: what `compare` returns.
-        metric: by which differences were judged.
-        level: of the intervals, 0-1; a corrected p-value of at most 1 - level is significant.
+    A corrected p-value of at most 1 - `level`, that of the intervals, is significant.
 
     Returns:
         The row of `differences` against the shortcut with the largest figure, and significant:
         False, too, where the model is the worse one. Empty without a shortcut.
     """
-    figures = part["figures"]
-    shortcuts = [name for name, one in figures.items() if one["kind"] == SHORTCUT]
-    if not shortcuts:
-        return []
-    best = max(shortcuts, key=lambda name: figures[name][metric]["value"] or 0)
-    rows = [one for one in part["differences"] if one["other"] == best]
-    return [{**one, "significant": _is_ahead(one, 1 - level)} for one in rows]
+    values = {
+        name: one[metric]["value"] or 0
+        for name, one in part["figures"].items()
+        if one["kind"] == SHORTCUT
+    }
+    best = max(values, key=lambda name: values[name], default=None)
+    found: list[Difference] = []
+    for one in part["differences"]:
+        if one["other"] == best:
+            p_value, gap = one["p_corrected"], one["difference"]
+            is_clear = p_value is not None and p_value <= 1 - level
+            found.append({**one, "significant": is_clear and gap is not None and gap > 0})
+    return found
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -157,66 +151,50 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _draws(
+def _figures(
     truth: Truth,
-    groups: Integers,
     compared: Sequence[NamedPredictions],
+    blocks: Iterable[Floats],
     metrics: Sequence[str],
-    bootstrap: Bootstrap,
 ) -> list[dict[str, Floats]]:
-    """{metric: (draws,)} of each predictor; no draws where there are too few groups."""
-    names, group_of = np.unique(groups, return_inverse=True)
-    if len(names) < FEWEST_GROUPS:
-        return [{name: np.zeros(0) for name in metrics} for _ in compared]
-    blocks = [  # each draw weighs the records alike for all predictors: that is the pairing
-        [_figures(truth, one, weights, metrics) for one in compared]
-        for weights in bootstrap.weights(group_of, len(names))
+    """{metric: (draws,)} of each predictor; probabilities are left alone where they can be."""
+
+    def of_block(part: Floats, weights: Floats) -> dict[str, Floats]:
+        if set(metrics) <= set(scores.OF_CLASSES):
+            predicted = part.argmax(axis=1)
+            return scores.figures_of_classes(truth, predicted, weights, part.shape[1])
+        return scores.weighted_figures(truth, part, weights)
+
+    found = [  # each draw weighs the records alike for all predictors: that is the pairing
+        [mean_figures([of_block(part, weights) for part in one.repeats]) for one in compared]
+        for weights in blocks
     ]
     return [
         {name: np.concatenate([part[name] for part in parts]) for name in metrics}
-        for parts in zip(*blocks, strict=True)
+        for parts in zip(*found, strict=True)
     ]
-
-
-def _figures(
-    truth: Truth, one: NamedPredictions, weights: Floats, metrics: Sequence[str]
-) -> dict[str, Floats]:
-    """{metric: (draws,)}, mean over the repeats; probabilities are left alone where they can be."""
-    if set(metrics) <= set(scores.OF_CLASSES):
-        found = [
-            scores.figures_of_classes(truth, part.argmax(axis=1), weights, part.shape[1])
-            for part in one.repeats
-        ]
-    else:
-        found = [scores.weighted_figures(truth, part, weights) for part in one.repeats]
-    return mean_figures(found)
 
 
 def _pairs(compared: Sequence[NamedPredictions]) -> list[tuple[int, int]]:
     """Positions: each model with each baseline, then each two models."""
     models = [number for number, one in enumerate(compared) if one.kind == MODEL]
     others = [number for number, one in enumerate(compared) if one.kind != MODEL]
-    return [(model, other) for model in models for other in others] + [*combinations(models, 2)]
+    return [*product(models, others), *combinations(models, 2)]
 
 
 def _judged(gaps: Floats, bootstrap: Bootstrap) -> Difference:
     """Interval, probability and p-value of differences (draws,), NaN where one is not defined."""
     defined = gaps[~np.isnan(gaps)]
-    ends = bootstrap.interval(defined)
     better = p_value = None
     if len(defined):
         better = round(float((defined > 0).mean()), 6)
         # Never 0: as if one more draw had fallen on each side.
         smaller = min((defined <= 0).sum(), (defined >= 0).sum())
         p_value = round(min(1.0, 2 * float(smaller + 1) / (len(defined) + 1)), 6)
+    ends = bootstrap.interval(defined)
     return {
         "low": ends["low"],
         "high": ends["high"],
         "probability_better": better,
         "p_value": p_value,
     }
-
-
-def _is_ahead(difference: Difference, largest_p_value: float) -> bool:
-    p_value, gap = difference["p_corrected"], difference["difference"]
-    return p_value is not None and p_value <= largest_p_value and gap is not None and gap > 0

@@ -51,20 +51,14 @@ class ScoreError(UserError):
 class Outcomes:
     """True classes and predicted probabilities of the same records.
 
-    Attributes:
-        truth: int (records,), positions in `classes`.
-        probabilities: float (records, classes), each row sums to 1.
-        groups: (records,), equal for records that are not independent: of one patient, or copies.
-        classes: names, in the order of the probabilities; for kappa, the order of the scale.
-
     Raises:
         ScoreError: no records, or arrays that do not fit together.
     """
 
-    truth: Truth
+    truth: Truth  # positions in `classes`
     probabilities: Probabilities
-    groups: npt.NDArray[Any]
-    classes: Sequence[str]
+    groups: npt.NDArray[Any]  # (records,) equal for those of one patient, or of copies
+    classes: Sequence[str]  # in the order of the probabilities; for kappa, that of the scale
 
     def __post_init__(self) -> None:
         checked(self.truth, self.probabilities)
@@ -89,21 +83,18 @@ def score(outcomes: Outcomes) -> dict[str, Any]:
     figures = weighted_figures(outcomes.truth, outcomes.probabilities, weights)
     predicted = outcomes.probabilities.argmax(axis=1)
     counts = confusion(outcomes.truth, predicted, weights, len(outcomes.classes))
-    hits, support, chosen = _margins(counts)
-    columns = (
-        _ratio(hits, chosen)[0],
-        _ratio(hits, support)[0],
-        _ratio(2 * hits, support + chosen)[0],
-        support[0],
-    )
+    hits, support, chosen = (of_classes[0] for of_classes in _margins(counts))
+    columns = {
+        "precision": _ratio(hits, chosen),
+        "recall": _ratio(hits, support),
+        "f1": _ratio(2 * hits, support + chosen),
+    }
     per_class = {
         str(name): {
-            "precision": known(precision),
-            "recall": known(recall),
-            "f1": known(f1),
-            "support": int(count),
+            **{key: known(values[number]) for key, values in columns.items()},
+            "support": int(support[number]),
         }
-        for name, precision, recall, f1, count in zip(outcomes.classes, *columns, strict=True)
+        for number, name in enumerate(outcomes.classes)
     }
     return {**{name: known(figures[name][0]) for name in HEADLINE}, "per_class": per_class}
 
@@ -209,13 +200,8 @@ def weighted_figures(
 ) -> dict[str, Floats]:
     """Compute the metrics of `HEADLINE` as if each record stood there `weight` times.
 
-    Args:
-        truth: int (records,).
-        probabilities: float (records, classes).
-        weights: (draws, records), >= 0, no row all 0.
-
-    Returns:
-        {metric: (draws,)}, NaN where a draw does not define it.
+    The `weights` are (draws, records), >= 0, no row all 0; the figures are {metric: (draws,)}, NaN
+    where a draw does not define one.
     """
     values = np.asarray(probabilities, np.float64)
     total = weights.sum(axis=1)
@@ -284,12 +270,8 @@ def _quadratic_kappa(counts: Floats) -> Floats:
 
 def _macro_auc(truth: Truth, probabilities: Floats, weights: Floats) -> Floats:
     """Area under the ROC curve, one class against the rest, mean of the classes with records."""
-    areas = np.stack(
-        [
-            _auc(truth == number, probabilities[:, number], weights)
-            for number in range(probabilities.shape[1])
-        ]
-    )
+    ranks = enumerate(probabilities.T)
+    areas = np.stack([_auc(truth == number, rank, weights) for number, rank in ranks])
     defined = ~np.isnan(areas)
     return _ratio(np.where(defined, areas, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
 

@@ -31,9 +31,14 @@ def write(facts: Mapping[str, Any], folder: Path) -> None:
         facts=facts,
         charts=charts,
     )
+    differences = [
+        {"evidence": evidence, "within": within, **pair}
+        for evidence, within, part in parts(facts)
+        for pair in part["differences"]
+    ]
     artifacts.write_json(folder / "comparison.json", facts)
     artifacts.write_text(folder / "figures.csv", artifacts.as_csv(_figures(facts)))
-    artifacts.write_text(folder / "differences.csv", artifacts.as_csv(_differences(facts)))
+    artifacts.write_text(folder / "differences.csv", artifacts.as_csv(pd.DataFrame(differences)))
     artifacts.write_text(folder / "comparison.html", page)
 
 
@@ -50,12 +55,7 @@ def parts(facts: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
 def forest(part: Mapping[str, Any], metric: str, title: str, subtitle: str, out: Path) -> None:
     """Draw a line for each model and baseline, the best above; models blue, baselines gray.
 
-    Args:
-        part: what `paired_comparison.compare` returns.
-        metric: the figure that is drawn, with its interval.
-        title: of the chart.
-        subtitle: what was evaluated.
-        out: the PNG file.
+    `part` is what `paired_comparison.compare` returns; `metric` is drawn with its interval.
     """
     ranked = sorted(part["figures"].items(), key=lambda item: item[1][metric]["value"] or 0)
     figure, axes = new_figure(title, subtitle, (7.6, 1.6 + 0.42 * len(ranked)))
@@ -79,8 +79,8 @@ def forest(part: Mapping[str, Any], metric: str, title: str, subtitle: str, out:
     axes.set_yticks(range(len(ranked)), labels)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(ranked) - 0.3), xlabel=metric.replace("_", " "))
     for label, (_, one) in zip(axes.get_yticklabels(), ranked, strict=True):
-        is_model = one["kind"] == paired_comparison.MODEL
-        label.set_fontweight("bold" if is_model else "normal")
+        if one["kind"] == paired_comparison.MODEL:
+            label.set_fontweight("bold")
     save_figure(figure, out)
 
 
@@ -97,16 +97,7 @@ def _figures(facts: Mapping[str, Any]) -> pd.DataFrame:
         for name, one in part["figures"].items():
             row = {"evidence": evidence, "within": within, "name": name, "kind": one["kind"]}
             for metric in paired_comparison.SHOWN:
-                row |= {metric: one[metric]["value"], f"{metric}_low": one[metric]["low"]}
-                row[f"{metric}_high"] = one[metric]["high"]
+                ends = {f"{metric}_{end}": one[metric][end] for end in ("low", "high")}
+                row |= {metric: one[metric]["value"], **ends}
             rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _differences(facts: Mapping[str, Any]) -> pd.DataFrame:
-    rows = [
-        {"evidence": evidence, "within": within, **pair}
-        for evidence, within, part in parts(facts)
-        for pair in part["differences"]
-    ]
     return pd.DataFrame(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,31 +22,26 @@ from knee.evidence.evaluation.predictions import read_predictions
 from knee.splits.cross_validation import with_head
 from knee.statistics import paired_comparison, scores
 from knee.statistics.bootstrap import Bootstrap
-from knee.statistics.paired_comparison import MODEL, SHORTCUT, NamedPredictions
+from knee.statistics.paired_comparison import MODEL, NamedPredictions
 from knee.storage.arrays import Features, Floats, Images, Integers
 from knee.storage.artifacts import ArtifactError, read_bytes, read_json
 
-CROSS_VALIDATION: Final = ("record", "group", "origin", "repeat", "fold", "class_index")
-TEST: Final = ("record", "group", "subset", "class_index")
 PROBES: Final = ("linear probe on", "nearest neighbour by")  # a backbone's features
 AVERAGE: Final = "average of the backbones"
 INVERSE_PENALTY: Final = 0.01  # scikit-learn's C, on standardised features
 ROWS_AT_ONCE: Final = 256  # feature maps held in memory
 
 Tables = Mapping[str, pd.DataFrame]  # predictions, by model
+# Learners of one repeat: the rows that each is fitted to, and which records it predicts.
+Fits = Sequence[tuple[Integers, npt.NDArray[np.bool_]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Baselines:
-    """Shortcuts, and probes of features, of all used records.
+    """Shortcuts, and probes of features, of all used records."""
 
-    Attributes:
-        records: used rows of the records table, indexed 0 to n - 1.
-        shortcuts: by name, with features in the order of `records`.
-    """
-
-    records: pd.DataFrame
-    shortcuts: Mapping[str, Shortcut]
+    records: pd.DataFrame  # used rows of the records table, indexed 0 to n - 1
+    shortcuts: Mapping[str, Shortcut]  # by name, with features in the order of `records`
 
     def rows(self, records: pd.Series[int]) -> Integers:
         """Return the rows (n,) of record numbers; `ArtifactError` where one is not used."""
@@ -59,33 +54,26 @@ class Baselines:
         return found
 
     def predictions(
-        self, predict: Callable[[Shortcut], Sequence[Integers]], classes: int
+        self, rows: Integers, repeats: Sequence[Fits], classes: int
     ) -> list[NamedPredictions]:
-        """Return those of each baseline; `predict` gives its class indices of each repeat."""
-        return [
-            NamedPredictions(
-                name,
-                "probe" if name.startswith(PROBES) else SHORTCUT,
-                tuple(scores.certain(guessed, classes) for guessed in predict(shortcut)),
-            )
-            for name, shortcut in self.shortcuts.items()
-        ]
+        """Return those of each baseline for `rows`, one array a repeat."""
+        labels = self.records["class_index"].to_numpy(np.int64)
+        found = []
+        for name, shortcut in self.shortcuts.items():
+            kind: Literal["probe", "shortcut"] = "probe" if name.startswith(PROBES) else "shortcut"
+            guesses = (_fitted(shortcut, labels, rows, fits) for fits in repeats)
+            certain = tuple(scores.certain(guessed, classes) for guessed in guesses)
+            found.append(NamedPredictions(name, kind, certain))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonData:
-    """Predictions of models and baselines on the same records.
+    """Predictions of models and baselines on the same records."""
 
-    Attributes:
-        truth: int (records,), class indices.
-        groups: (records,) what is drawn together.
-        origins: (records,) where each comes from, "" if unknown.
-        compared: the predictions.
-    """
-
-    truth: Integers
-    groups: Integers
-    origins: npt.NDArray[np.object_]
+    truth: Integers  # (records,) class indices
+    groups: Integers  # (records,) what is drawn together
+    origins: npt.NDArray[np.object_]  # (records,) where each comes from, "" if unknown
     compared: list[NamedPredictions]
 
     def within(self, origin: str) -> ComparisonData:
@@ -143,9 +131,7 @@ def averaged_over_positions(
 ) -> Images:
     """Return feature maps of the images themselves, averaged over positions: (rows, channels).
 
-    Args:
-        take: gives the maps (n, height, width, channels) of n views and rows.
-        rows: of the images.
+    `take` gives the maps (n, height, width, channels) of n views and rows.
     """
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -156,11 +142,7 @@ def averaged_over_positions(
 
 
 def probes(averaged: Mapping[str, Features]) -> dict[str, Shortcut]:
-    """Return a linear probe and the nearest neighbour on each backbone's averaged feature map.
-
-    Args:
-        averaged: float (records, channels), by backbone.
-    """
+    """Return a linear probe and the nearest neighbour on each backbone's averaged feature map."""
     found = {}
     for name, features in averaged.items():
         found[f"{PROBES[0]} {name}"] = Shortcut(features, linear_probe)
@@ -190,68 +172,31 @@ def linear_probe(train: Features, test: Features) -> Fitted:
 def cross_validated(tables: Tables, baselines: Baselines) -> ComparisonData:
     """Set models' out-of-fold predictions beside baselines fitted in the same folds.
 
-    Args:
-        tables: by model, one row a record and repeat: `CROSS_VALIDATION` and probabilities.
-        baselines: of all records that the tables name.
-
     Raises:
         ArtifactError: a table lacks a column, or is of other records or folds than the first.
     """
-    ordered = {
-        name: _ordered(table, name, CROSS_VALIDATION, ["repeat", "record"])
-        for name, table in tables.items()
-    }
-    _check_same(ordered, ["repeat", "record", "fold", "class_index"], "cross-validations")
+    ordered = _ordered(tables, ["repeat", "record", "fold", "class_index"], "cross-validations")
     first = next(iter(ordered.values()))
-    parts = [part.reset_index(drop=True) for _, part in first.groupby("repeat", sort=True)]
-    truth = parts[0]["class_index"].to_numpy(np.int64)
-    rows = baselines.rows(parts[0]["record"])
-
-    def predict(baseline: Shortcut) -> list[Integers]:
-        folds = [part["fold"].to_numpy(np.int64) for part in parts]
-        return [_out_of_fold(baseline, rows, truth, fold) for fold in folds]
-
-    classes = len(predictions.predicted_classes(first))
-    return ComparisonData(
-        truth,
-        parts[0]["group"].to_numpy(np.int64),
-        parts[0]["origin"].fillna("").to_numpy(object),
-        [*_models(ordered, len(parts)), *baselines.predictions(predict, classes)],
-    )
+    folds = [part.to_numpy() for _, part in first.groupby("repeat")["fold"]]
+    rows = baselines.rows(first["record"].head(len(folds[0])))
+    repeats = [
+        [(rows[fold != number], fold == number) for number in np.unique(fold)] for fold in folds
+    ]
+    return _beside(ordered, baselines, rows, repeats)
 
 
 def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> ComparisonData:
-    """Set models' test predictions beside baselines fitted to the training subset.
-
-    Args:
-        tables: by model, predictions with the columns `TEST` and probabilities.
-        baselines: of train and test records.
-        split: the split table, which names the training subset.
+    """Set models' test predictions beside baselines fitted to the training subset of `split`.
 
     Raises:
         ArtifactError: a table lacks a column, or is of other records than the first.
     """
-    ordered = {
-        name: _ordered(table[table["subset"] == "test"], name, TEST, ["record"])
-        for name, table in tables.items()
-    }
-    _check_same(ordered, ["record", "class_index"], "test predictions")
-    first = next(iter(ordered.values()))
+    tested = {name: table[table["subset"] == "test"] for name, table in tables.items()}
+    ordered = _ordered(tested, ["record", "class_index"], "test predictions")
     training = split.loc[split["subset"] == "train", "record"]
     train = np.flatnonzero(baselines.records["record"].isin(training))
-    labels = baselines.records["class_index"].to_numpy(np.int64)[train]
-    test = baselines.rows(first["record"])
-
-    def predict(baseline: Shortcut) -> list[Integers]:
-        return [baseline.learner(baseline.features[train], baseline.features[test])(labels)]
-
-    classes = len(predictions.predicted_classes(first))
-    return ComparisonData(
-        first["class_index"].to_numpy(np.int64),
-        first["group"].to_numpy(np.int64),
-        baselines.records["origin"].to_numpy(object)[test],
-        [*_models(ordered, 1), *baselines.predictions(predict, classes)],
-    )
+    rows = baselines.rows(next(iter(ordered.values()))["record"])
+    return _beside(ordered, baselines, rows, [[(train, np.ones(len(rows), np.bool_))]])
 
 
 def compare(
@@ -279,38 +224,47 @@ def _compared(evidence: ComparisonData, metric: str, bootstrap: Bootstrap) -> di
     return {**part, "best_shortcut": best}
 
 
-def _ordered(table: pd.DataFrame, name: str, needed: Sequence[str], by: list[str]) -> pd.DataFrame:
-    predictions.check_columns(table, needed, f" of {name}")
-    return table.sort_values(by).reset_index(drop=True)
-
-
-def _check_same(tables: Tables, keys: list[str], what: str) -> None:
-    (first_name, first), *others = tables.items()
+def _ordered(tables: Tables, keys: list[str], what: str) -> Tables:
+    """The tables sorted by `keys`; `ArtifactError` where these are not the same in all."""
+    ordered = {}
+    for name, table in tables.items():
+        predictions.check_columns(table, [*keys, "group"], f" of {name}")
+        ordered[name] = table.sort_values(keys, ignore_index=True)
+    (first_name, first), *others = ordered.items()
     for name, table in others:
         if not first[keys].equals(table[keys]):
             raise ArtifactError(
                 f"the {what} of {first_name} and {name} are not of the same records"
                 f"{' and folds' if 'fold' in keys else ''}: run `dvc repro` for both"
             )
+    return ordered
 
 
-def _models(tables: Tables, repeats: int) -> list[NamedPredictions]:
-    found = []
-    for name, table in tables.items():
+def _beside(
+    ordered: Tables, baselines: Baselines, rows: Integers, repeats: Sequence[Fits]
+) -> ComparisonData:
+    """Models, and baselines fitted for each repeat; `rows` are those of the predicted records."""
+    compared = []
+    for name, table in ordered.items():
         classes = predictions.predicted_classes(table)
         values: Floats = scores.checked(
             table["class_index"].to_numpy(), predictions.probabilities_of(table, classes)
         )
-        found.append(NamedPredictions(name, MODEL, tuple(np.split(values, repeats))))
-    return found
+        compared.append(NamedPredictions(name, MODEL, tuple(np.split(values, len(repeats)))))
+    compared += baselines.predictions(rows, repeats, compared[0].repeats[0].shape[1])
+    first = next(iter(ordered.values())).head(len(rows))
+    return ComparisonData(
+        first["class_index"].to_numpy(np.int64),
+        first["group"].to_numpy(np.int64),
+        baselines.records["origin"].to_numpy(object)[rows],
+        compared,
+    )
 
 
-def _out_of_fold(baseline: Shortcut, rows: Integers, truth: Integers, fold: Integers) -> Integers:
-    """Class indices (records,), each by a learner that has not seen the record's fold."""
+def _fitted(baseline: Shortcut, labels: Integers, rows: Integers, fits: Fits) -> Integers:
+    """Class indices (records,) of the records in `rows`, each by a learner that has not seen it."""
     found = np.empty(len(rows), np.int64)
-    for number in np.unique(fold):
-        inside = fold == number
-        features = baseline.features
-        learner = baseline.learner(features[rows[~inside]], features[rows[inside]])
-        found[inside] = learner(truth[~inside])
+    for train, inside in fits:
+        learner = baseline.learner(baseline.features[train], baseline.features[rows[inside]])
+        found[inside] = learner(labels[train])
     return found

@@ -27,8 +27,7 @@ PLAIN: Final = ("quadratic_kappa", "macro_auc", "log_loss", "expected_calibratio
 def read_split_metrics(path: Path, training: TrainingRecord) -> SplitMetrics:
     """Return the split's own figures, once they are known to be of the training's split.
 
-    Raises:
-        ArtifactError: they are missing or damaged, or of another protocol.
+    `ArtifactError` says that they are missing or damaged, or of another protocol.
     """
     found = cast(SplitMetrics, read_json(path, ("protocol", "leaky", "leakage")))
     if found["protocol"] != training["split_protocol"]:
@@ -54,17 +53,7 @@ def read_history(path: Path) -> pd.DataFrame:
 def report(
     test: pd.DataFrame, training: TrainingRecord, split_metrics: SplitMetrics, bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """Return the content of test.json except the model's uncertainty.
-
-    Args:
-        test: the test rows of `predictions`.
-        training: the training's record.
-        split_metrics: see `read_split_metrics`.
-        bootstrap: of the intervals.
-
-    Returns:
-        Where the figures come from, and `Bootstrap.figures`.
-    """
+    """Return the content of test.json except the model's uncertainty, from its test rows."""
     return {
         "backbone": training["backbone"],
         "synthetic": training["synthetic"],
@@ -78,21 +67,23 @@ def report(
 
 
 def dvc_metrics(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the few figures of test.json that fit DVC's table of metrics, one column each."""
+    """Return the few figures that fit DVC's table of metrics, one column each.
+
+    They are those of test.json or cross_validation.json; None where the latter has no figures.
+    """
     flat = {"leaky": report["leaky"], "synthetic": report["synthetic"]}
     for name in BOUNDED:
-        bounds = report["confidence_interval"][name]
-        flat |= {name: report[name], f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}
-    return flat | {name: report[name] for name in PLAIN}
+        ends = report.get("confidence_interval", {}).get(name, {})
+        flat[name] = report.get(name)
+        flat |= {f"{name}_{end}": ends.get(end) for end in ("low", "high")}
+    return flat | {name: report.get(name) for name in PLAIN}
 
 
 def subtitle(facts: Mapping[str, Any]) -> str:
     """Return what has to stand on every chart, from the content of test.json."""
-    parts = [str(facts["backbone"]), f"{facts['split_protocol']} split"]
-    if facts["leaky"]:
-        parts = ["LEAKY SPLIT - not a result", *parts]
-    if facts["synthetic"]:
-        parts.append("SYNTHETIC DATA")
+    parts = ["LEAKY SPLIT - not a result"] * facts["leaky"]
+    parts += [str(facts["backbone"]), f"{facts['split_protocol']} split"]
+    parts += ["SYNTHETIC DATA"] * facts["synthetic"]
     parts.append(f"{facts['records']} test images in {facts['groups']} groups")
     return ", ".join(parts)
 

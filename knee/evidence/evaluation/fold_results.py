@@ -9,26 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from knee.storage import artifacts
+from knee.storage.arrays import Floats
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """Predictions of one fold's training.
+    """Predictions of one fold's training."""
 
-    Attributes:
-        probabilities: float (held-out records, classes), in the fold's order.
-        best_epoch: epoch (from 0) that was chosen.
-        epochs: epochs trained.
-    """
-
-    probabilities: npt.NDArray[np.float64]
-    best_epoch: int
-    epochs: int
+    probabilities: Floats  # (held-out records, classes), in the fold's order
+    best_epoch: int  # from 0
+    epochs: int  # trained
 
 
 class FoldResults:
@@ -38,7 +32,7 @@ class FoldResults:
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self._folder, self._current = folder, folder / f"folds-{key}"
+        self._current = folder / f"folds-{key}"
         for stale in folder.glob("folds-*"):
             if stale != self._current:
                 shutil.rmtree(stale, ignore_errors=True)

@@ -86,18 +86,6 @@ class Leakage(TypedDict):
 
 
 class AuditFacts(TypedDict, total=False):
-    """The keys that are read from audit.json and shortcuts.json."""
+    """The keys of audit.json that a gate reads."""
 
-    synthetic: bool
-    split_protocol: str
-    records: int
-    used: int
-    quarantined: int
-    rejected: int
-    pictures: int
-    conflicting_pictures: int
-    copies: dict[str, int]
     leakage: Leakage
-    chance: float
-    alarms: list[str]
-    shortcuts: dict[str, dict[str, Any]]

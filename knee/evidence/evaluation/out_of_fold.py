@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from knee.evidence.evaluation import predictions
-from knee.evidence.evaluation.evaluation_report import BOUNDED, PLAIN
 from knee.evidence.evaluation.fold_results import FoldResult
 from knee.splits.cross_validation import KEPT, Fold
 from knee.statistics import scores
@@ -63,16 +62,13 @@ def report(
 ) -> dict[str, Any]:
     """Return the content of cross_validation.json.
 
-    Args:
-        predicted: what `table` gave for the same folds and results.
-        folds: of the cross-validation.
-        results: of each fold.
-        facts: what was cross-validated and how, `classes` among them; goes in as it is.
-        bootstrap: of the intervals.
+    `predicted` is what `table` gave for the same folds and results. `facts` say what was
+    cross-validated and how, `classes` among them, and go in as they are.
     """
     names = facts["classes"]
     repeats = [predictions.outcomes(part, names) for _, part in predicted.groupby("repeat")]
     figures = [scores.score(one) for one in repeats]
+    of_classes = [one["per_class"] for one in figures]
     per_fold = [_of_fold(predicted, *one, names) for one in zip(folds, results, strict=True)]
     return {
         "status": DONE,
@@ -81,7 +77,13 @@ def report(
         "groups": len(np.unique(repeats[0].groups)),
         **{name: _mean([one[name] for one in figures]) for name in scores.HEADLINE},
         "confidence_interval": bootstrap.intervals(repeats),
-        "per_class": {name: _class_mean([f["per_class"][name] for f in figures]) for name in names},
+        "per_class": {
+            name: {
+                **{key: _mean([one[name][key] for one in of_classes]) for key in AVERAGED},
+                "support": of_classes[0][name]["support"],
+            }
+            for name in names
+        },
         "over_folds": {name: _spread([one[name] for one in per_fold]) for name in OF_A_FOLD},
         "per_fold": per_fold,
     }
@@ -90,13 +92,6 @@ def report(
 def not_run(facts: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """Return the content of cross_validation.json where nothing was trained."""
     return {"status": NOT_RUN, "reason": reason, **facts}
-
-
-def dvc_metrics_not_run(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `evaluation_report.dvc_metrics` does, without a figure."""
-    bounded = {f"{name}{end}": None for name in BOUNDED for end in ("", "_low", "_high")}
-    flags = {"leaky": facts["leaky"], "synthetic": facts["synthetic"]}
-    return {**flags, **bounded, **dict.fromkeys(PLAIN)}
 
 
 def subtitle(facts: Mapping[str, Any]) -> str:
@@ -114,8 +109,7 @@ def subtitle(facts: Mapping[str, Any]) -> str:
 def _of_fold(
     predicted: pd.DataFrame, fold: Fold, result: FoldResult, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    here = (predicted["repeat"] == fold.repeat) & (predicted["fold"] == fold.fold)
-    part = predicted[here]
+    part = predicted[(predicted["repeat"] == fold.repeat) & (predicted["fold"] == fold.fold)]
     figures = scores.score(predictions.outcomes(part, class_names))
     return {
         "repeat": fold.repeat,
@@ -130,13 +124,7 @@ def _of_fold(
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """None if one of them is."""
-    defined = [value for value in values if value is not None]
-    return scores.known(float(np.mean(defined))) if len(defined) == len(values) else None
-
-
-def _class_mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    means = {name: _mean([one[name] for one in figures]) for name in AVERAGED}
-    return {**means, "support": figures[0]["support"]}
+    return None if None in values else _spread(values)["mean"]
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None]:

@@ -15,6 +15,7 @@ from knee.storage.arrays import Floats, Probabilities
 from knee.storage.artifacts import ArtifactError
 
 HELD_OUT: Final = ("val", "test")
+# Columns of predictions.csv, before those of `with_probabilities`.
 KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_index", "label"]
 PREFIX: Final = "probability_"  # of the column of each class
 
@@ -26,18 +27,11 @@ def held_out(records: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
         ArtifactError: one of the two has no records.
     """
     described = records.drop(columns="group")
-    joined = described.merge(split[["record", "subset", "group"]], on="record", how="inner")
+    joined = described.merge(split[["record", "subset", "group"]], on="record")
     for subset in HELD_OUT:
         if subset not in set(joined["subset"]):
             raise ArtifactError(f"the split has no {subset} records: run the split stage")
     return joined[joined["subset"].isin(HELD_OUT)].sort_values("record").reset_index(drop=True)
-
-
-def predictions(
-    held: pd.DataFrame, probabilities: Probabilities, class_names: Sequence[str]
-) -> pd.DataFrame:
-    """Return the table predictions.csv: `with_probabilities` of the columns `KEPT` of `held`."""
-    return with_probabilities(held[KEPT], probabilities, class_names)
 
 
 def with_probabilities(
@@ -45,10 +39,7 @@ def with_probabilities(
 ) -> pd.DataFrame:
     """Return `described` with the columns predicted, and `probability_<class>` of each class.
 
-    Args:
-        described: one row a record, with its class_index.
-        probabilities: float (rows, classes), in the same order.
-        class_names: in the order of the probabilities.
+    One row a record, with its class_index; `probabilities` are (rows, classes).
 
     Raises:
         scores.ScoreError: rows that are not probabilities (NaN, or not summing to 1), e.g. after

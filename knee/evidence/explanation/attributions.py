@@ -63,9 +63,7 @@ def reduced(maps: Floats, cells: int) -> Floats:
 def rank_correlation(one: Floats, other: Floats) -> Floats:
     """Return (rows,) Spearman's correlation over the values of each row; NaN where one is constant.
 
-    Args:
-        one: (rows, ...); equal values share their mean rank.
-        other: of the same shape.
+    Both are (rows, ...) of the same shape; equal values share their mean rank.
     """
     from scipy.stats import rankdata
 

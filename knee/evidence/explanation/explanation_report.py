@@ -24,14 +24,9 @@ NO_MASKS: Final = "no bone masks: the folder data.bone_masks has none of these i
 
 @dataclass(frozen=True)
 class GroupedImages:
-    """Groups of the explained images, and the bootstrap over them.
+    """Groups of the explained images, and the bootstrap over them."""
 
-    Attributes:
-        groups: (rows,) images with the same value are drawn together.
-        bootstrap: draws them.
-    """
-
-    groups: Integers
+    groups: Integers  # (rows,) images with the same value are drawn together
     bootstrap: Bootstrap
 
     def mean(self, values: npt.NDArray[Any]) -> dict[str, float | int | None]:
@@ -42,12 +37,9 @@ class GroupedImages:
         numbers = np.asarray(values, np.float64)
         defined = ~np.isnan(numbers)
         kept = numbers[defined]
+        mean = scores.known(kept.mean()) if len(kept) else None
         ends = self.bootstrap.mean_interval(kept, self.groups[defined])
-        return {
-            "mean": scores.known(kept.mean()) if len(kept) else None,
-            **ends,
-            "images": len(kept),
-        }
+        return {"mean": mean, **ends, "images": len(kept)}
 
 
 def rows_to_explain(test: pd.DataFrame, count: int, seed: int) -> Integers:
@@ -86,14 +78,10 @@ def report(
 ) -> dict[str, Any]:
     """Return the checks of explanation.json.
 
-    Args:
-        labels: (rows,) true class of each image.
-        class_names: all classes, in their order.
-        maps: {method: (rows, side, side)} of the trained model, two methods.
-        randomised: {level: {method: maps}} after the weights of a level were drawn anew.
-        bone: (rows, side, side) share of each pixel that is bone; a row of NaN is unknown.
-        cells: maps are compared by the means of cells x cells blocks.
-        images: the groups of the rows.
+    The `maps` are {method: (rows, side, side)} of the trained model, of two methods; `randomised`
+    are {level: {method: maps}} after the weights of a level were drawn anew. `bone` is (rows, side,
+    side), the share of each pixel that is bone; a row of NaN is unknown. Maps are compared by the
+    means of `cells` x `cells` blocks.
 
     Returns:
         border, pointing (None without any mask, then pointing_reason says why), randomisation
@@ -109,7 +97,13 @@ def report(
         "border": _border(labels, class_names, shares, images),
         "pointing": pointing,
         "pointing_reason": NO_MASKS if pointing is None else "",
-        "randomisation": _randomisation(shares, randomised, cells, images),
+        "randomisation": {
+            level: {
+                name: images.mean(_alike(shares[name], attributions.attribution(values), cells))
+                for name, values in methods.items()
+            }
+            for level, methods in randomised.items()
+        },
         "agreement": images.mean(_alike(one, other, cells)),
     }
 
@@ -167,21 +161,6 @@ def _pointing(
             }
             for name, values in shares.items()
         },
-    }
-
-
-def _randomisation(
-    shares: Mapping[str, Floats],
-    randomised: Mapping[str, Mapping[str, Maps]],
-    cells: int,
-    images: GroupedImages,
-) -> dict[str, Any]:
-    return {
-        level: {
-            name: images.mean(_alike(shares[name], attributions.attribution(values), cells))
-            for name, values in methods.items()
-        }
-        for level, methods in randomised.items()
     }
 
 

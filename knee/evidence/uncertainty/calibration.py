@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.statistics.bootstrap import Bootstrap
+from knee.statistics.bootstrap import Bootstrap, Interval
 from knee.storage.arrays import AnyFloats, Floats, Truth
 
 LARGEST: Final = 8.0  # temperature, and the inverse of the smallest: separable records have no best
@@ -28,25 +28,15 @@ SMALLEST_PROBABILITY: Final = 1e-38  # of float32: a logarithm has to exist
 
 @dataclass(frozen=True)
 class Fit:
-    """A temperature, and how well the records determine it.
+    """A temperature, and how well the records determine it."""
 
-    Attributes:
-        temperature: above 1 where the net is too sure, below where it is not sure enough.
-        low: end of the percentile interval over draws of groups; None with one group.
-        high: the other end.
-        at_bound: whether the search ended at its bound, so that no value is to be trusted.
-        records: that it was fitted on.
-        log_loss_before: of these records, in nats.
-        log_loss_after: the same, scaled.
-    """
-
-    temperature: float
-    low: float | None
+    temperature: float  # above 1 where the net is too sure, below where it is not sure enough
+    low: float | None  # percentiles over draws of groups; None with one group
     high: float | None
-    at_bound: bool
-    records: int
-    log_loss_before: float
-    log_loss_after: float
+    at_bound: bool  # the search ended at its bound, so that no value is to be trusted
+    records: int  # that it was fitted on
+    log_loss_before: float  # of these records, in nats
+    log_loss_after: float  # the same, scaled
 
 
 def scaled(probabilities: AnyFloats, temperature: float) -> Floats:
@@ -57,19 +47,10 @@ def scaled(probabilities: AnyFloats, temperature: float) -> Floats:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def fit(
-    truth: Truth,
-    probabilities: AnyFloats,
-    groups: npt.NDArray[Any],
-    bootstrap: Bootstrap = BOOTSTRAP,
-) -> Fit:
+def fit(truth: Truth, probabilities: AnyFloats, groups: npt.NDArray[Any]) -> Fit:
     """Fit the temperature of the lowest mean log loss, and its interval by the grouped bootstrap.
 
-    Args:
-        truth: class indices.
-        probabilities: uncalibrated.
-        groups: (records,) records with the same value are drawn together.
-        bootstrap: of the interval.
+    Records of equal `groups` (records,) are drawn together.
     """
     from scipy.optimize import minimize_scalar
 
@@ -81,11 +62,9 @@ def fit(
     )
     before = loss(0.0)
     temperature = round(math.exp(found.x), DECIMALS) if found.fun < before else 1.0
-    ends = _interval(truth, probabilities, groups, bootstrap)
     return Fit(
         temperature=temperature,
-        low=ends[0],
-        high=ends[1],
+        **_interval(truth, probabilities, groups),
         at_bound=bool(abs(math.log(temperature)) > GRID[-1] - 1e-3),
         records=len(truth),
         log_loss_before=before,
@@ -99,18 +78,14 @@ def _losses(truth: Truth, probabilities: AnyFloats, temperature: float) -> Any:
     return -np.log(np.maximum(chosen, SMALLEST_PROBABILITY))
 
 
-def _interval(
-    truth: Truth, probabilities: AnyFloats, groups: npt.NDArray[Any], bootstrap: Bootstrap
-) -> tuple[float | None, float | None]:
+def _interval(truth: Truth, probabilities: AnyFloats, groups: npt.NDArray[Any]) -> Interval:
     """Percentiles of the best temperature of the grid, over draws of groups."""
     names, group_of = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
-        return None, None
     losses = np.stack(
         [
             np.bincount(group_of, _losses(truth, probabilities, math.exp(step)), len(names))
             for step in GRID
         ]
     )
-    times = np.concatenate([*bootstrap.weights(np.arange(len(names)), len(names))])
-    return bootstrap.ends(np.exp(GRID[(times @ losses.T).argmin(axis=1)]))
+    times = np.concatenate([*BOOTSTRAP.weights(names)])
+    return BOOTSTRAP.interval(np.exp(GRID[(times @ losses.T).argmin(axis=1)]))

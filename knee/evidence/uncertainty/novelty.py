@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,21 +35,13 @@ ARRAYS: Final = ("centre", "directions", "variances", "other_variance", "limit")
 
 @dataclass(frozen=True)
 class Novelty:
-    """The distribution of the training images in feature space.
+    """The distribution of the training images in feature space."""
 
-    Attributes:
-        centre: (channels,) mean.
-        directions: (kept, channels) orthonormal.
-        variances: (kept,) of the shrunk covariance.
-        other_variance: in every other direction.
-        limit: distance of score 1.
-    """
-
-    centre: Floats
-    directions: Floats
-    variances: Floats
-    other_variance: float
-    limit: float = 1.0
+    centre: Floats  # (channels,) mean
+    directions: Floats  # (kept, channels) orthonormal
+    variances: Floats  # (kept,) of the shrunk covariance
+    other_variance: float  # in every other direction
+    limit: float = 1.0  # distance of score 1
 
     def distances(self, features: Features) -> Floats:
         """Return (images,) Mahalanobis distances."""
@@ -88,7 +80,7 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
     ordered = np.sort(model.distances(held_out))
     rank = min(math.ceil((len(ordered) + 1) * quantile), len(ordered))
     limit = max(float(ordered[max(rank, 1) - 1]), SMALLEST_VARIANCE)
-    return Novelty(model.centre, model.directions, model.variances, model.other_variance, limit)
+    return replace(model, limit=limit)
 
 
 def unit_length(features: Features) -> Floats:
@@ -124,25 +116,14 @@ def read(path: Path, sha256: str) -> Novelty:
             if sum(member.file_size for member in archive.infolist()) > LARGEST_FILE_BYTES:
                 raise ValueError("too large")
         with np.load(path, allow_pickle=False) as arrays:
-            read_arrays = {name: np.asarray(arrays[name], np.float64) for name in ARRAYS}
+            read_arrays = [np.asarray(arrays[name], np.float64) for name in ARRAYS]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path} cannot be read ({error}): run `dvc repro`") from error
-    return _checked(read_arrays, path)
-
-
-def _checked(arrays: dict[str, Floats], path: Path) -> Novelty:
-    shapes = [arrays[name].ndim for name in ARRAYS]
-    kept, channels = arrays["directions"].shape if shapes[1] == 2 else (-1, -1)
-    fits = arrays["centre"].shape == (channels,) and arrays["variances"].shape == (kept,)
-    if shapes != [1, 2, 1, 0, 0] or not fits:
+    centre, directions, variances, *numbers = read_arrays
+    fitting = [directions.shape[1:], directions.shape, directions.shape[:1], (), ()]
+    if directions.ndim != 2 or [part.shape for part in read_arrays] != fitting:
         raise ArtifactError(f"{path}: its arrays do not fit together: run `dvc repro`")
-    return Novelty(
-        arrays["centre"],
-        arrays["directions"],
-        arrays["variances"],
-        float(arrays["other_variance"]),
-        float(arrays["limit"]),
-    )
+    return Novelty(centre, directions, variances, *(float(number) for number in numbers))
 
 
 def _shrinkage(centred: Floats, variances: Floats) -> tuple[float, float]:

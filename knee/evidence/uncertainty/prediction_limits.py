@@ -6,6 +6,7 @@ applies them to new images, and says in plain words when a prediction should not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.evidence.uncertainty import calibration, novelty, prediction_sets
+from knee.evidence.uncertainty import calibration, novelty
 from knee.evidence.uncertainty.novelty import Novelty
 from knee.storage.arrays import AnyFloats, Features, Floats, Integers, Probabilities, Truth
 from knee.storage.artifacts import ArtifactError
@@ -28,41 +29,55 @@ DECIMALS: Final = 6
 
 @dataclass(frozen=True)
 class Observed:
-    """Outputs of a classifier for some images.
-
-    Attributes:
-        probabilities: (records, classes).
-        features: (records, channels), the map that the head reads, averaged over its positions.
-    """
+    """Outputs of a classifier for some images."""
 
     probabilities: Probabilities
-    features: Features
+    features: Features  # (records, channels): the map that the head reads, averaged over positions
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The uncertainty that `learn` found.
+    """The uncertainty that `learn` found."""
 
-    Attributes:
-        fit: the temperature; None where there was to be none.
-        thresholds: (classes,) of the prediction sets.
-        validation_records: (classes,) how many each threshold comes from.
-        level: of the prediction sets.
-        novelty: of the out-of-distribution score; None with too few images.
-        quantile: of its limit.
-    """
-
-    fit: calibration.Fit | None
-    thresholds: Floats
-    validation_records: Integers
-    level: float
-    novelty: Novelty | None
-    quantile: float
+    fit: calibration.Fit | None  # None where there was to be no temperature
+    thresholds: Floats  # (classes,) of the prediction sets
+    validation_records: Integers  # (classes,) how many each threshold comes from
+    level: float  # of the prediction sets
+    novelty: Novelty | None  # None with too few images
+    quantile: float  # of the limit of the out-of-distribution score
 
     @property
     def temperature(self) -> float:
         """Divisor of the logits."""
         return self.fit.temperature if self.fit else 1.0
+
+
+def thresholds(truth: Truth, probabilities: Probabilities, level: float) -> Floats:
+    """Return (classes,) the largest score that is still in a prediction set.
+
+    Split conformal prediction, class by class (Mondrian: Vovk, Gammerman and Shafer 2005,
+    Algorithmic Learning in a Random World, section 4.5), with the score 1 - probability of the true
+    class (Sadinle, Lei and Wasserman 2019, https://arxiv.org/abs/1609.00451). The threshold is the
+    ceil((n + 1) level)-th smallest of the n scores of held-out records of that class; infinite
+    where there are too few of them for `level`, 0-1: the class is in every set then. New records
+    that are exchangeable with the held-out ones are covered with at least the frequency `level`, in
+    every class. Radiographs of another hospital are not.
+    """
+    scores = 1 - np.asarray(probabilities, np.float64)
+    found = np.full(scores.shape[1], np.inf)
+    for number in range(len(found)):
+        own = np.sort(scores[truth == number, number])
+        # The product of a decimal level may lie a hair above a whole number.
+        rank = max(math.ceil((len(own) + 1) * level - 1e-9), 1)
+        if rank <= len(own):
+            found[number] = own[rank - 1]
+    return found
+
+
+def prediction_sets(probabilities: Probabilities, limits: Floats) -> npt.NDArray[np.bool_]:
+    """Return (records, classes) which classes are in each record's set; a set may be empty."""
+    inside: npt.NDArray[np.bool_] = 1 - np.asarray(probabilities, np.float64) <= limits
+    return inside
 
 
 def learn(
@@ -77,14 +92,9 @@ def learn(
 ) -> Learned:
     """Learn the uncertainty from the validation subset, and from where the training images lie.
 
-    Args:
-        validation: of an uncalibrated model.
-        truth: (records,) class indices.
-        groups: (records,) of the split.
-        training: features of training images, each once.
-        method: of calibration.
-        level: frequency with which a prediction set is to hold the true class, 0-1.
-        quantile: of validation images that are not flagged as out of distribution, 0-1.
+    The model is not calibrated yet. `training` has the features of the training images, each once.
+    A prediction set is to hold the true class with the frequency `level`, 0-1; `quantile` is the
+    share of validation images that are not flagged as out of distribution, 0-1.
     """
     fit = None
     if method == "temperature":
@@ -92,7 +102,7 @@ def learn(
     calibrated = calibration.scaled(validation.probabilities, fit.temperature if fit else 1.0)
     return Learned(
         fit,
-        prediction_sets.thresholds(truth, calibrated, level),
+        thresholds(truth, calibrated, level),
         np.bincount(truth, minlength=calibrated.shape[1]),
         level,
         novelty.fit(training, validation.features, quantile),
@@ -102,7 +112,13 @@ def learn(
 
 def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, Any]:
     """Write `NOVELTY_FILE` into `folder`; return the keys that go into training.json."""
-    fit = learned.fit
+    calibrated: dict[str, Any] = {"method": "none"}
+    if learned.fit:
+        fitted = asdict(learned.fit).items()
+        calibrated = {"method": "temperature"} | {
+            key: round(value, DECIMALS) if isinstance(value, float) else value
+            for key, value in fitted
+        }
     per_class = {
         name: {
             "threshold": float(limit) if np.isfinite(limit) else None,
@@ -115,9 +131,7 @@ def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, A
     }
     found = {
         "temperature": learned.temperature,
-        "calibration": {"method": "temperature", **_rounded(asdict(fit))}
-        if fit
-        else {"method": "none"},
+        "calibration": calibrated,
         "conformal": {"level": learned.level, "per_class": per_class},
     }
     if learned.novelty is not None:
@@ -132,23 +146,17 @@ def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, A
 
 @dataclass(frozen=True)
 class PredictionLimits:
-    """A trained model's uncertainty, applied to new images.
+    """A trained model's uncertainty, applied to new images."""
 
-    Attributes:
-        classes: names, in the order of the probabilities.
-        thresholds: (classes,) of the prediction sets; None for a model without.
-        novelty: of the out-of-distribution score; None for a model without.
-    """
-
-    classes: tuple[str, ...]
-    thresholds: Floats | None
-    novelty: Novelty | None
+    classes: tuple[str, ...]  # in the order of the probabilities
+    thresholds: Floats | None  # (classes,) of the prediction sets; None for a model without
+    novelty: Novelty | None  # of the out-of-distribution score; None for a model without
 
     def sets(self, probabilities: Probabilities) -> npt.NDArray[np.object_]:
         """Return (records,) names of each record's set, such as "Normal|Osteopenia", or ""."""
         if self.thresholds is None:
             return np.full(len(probabilities), "", dtype=object)
-        inside = prediction_sets.prediction_sets(probabilities, self.thresholds)
+        inside = prediction_sets(probabilities, self.thresholds)
         names = np.array(self.classes, dtype=object)
         return np.array([BETWEEN.join(names[row]) for row in inside], dtype=object)
 
@@ -167,31 +175,22 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
     Raises:
         ArtifactError: a file is missing or is not the recorded one, or the record is damaged.
     """
-    thresholds, known = None, None
+    file, limits, sha256 = folder / "training.json", None, None
     try:
         if "conformal" in training:
             recorded = training["conformal"]["per_class"]
-            thresholds = np.array([_threshold(recorded[name]) for name in training["classes"]])
+            found = [recorded[name]["threshold"] for name in training["classes"]]
+            limits = np.array([np.inf if one is None else float(one) for one in found])
         if training.get("novelty"):
-            known = novelty.read(folder / NOVELTY_FILE, training["novelty"]["sha256"])
-    except ArtifactError:
-        raise
+            sha256 = training["novelty"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
-            f"{folder / 'training.json'}: conformal or novelty cannot be read ({error!r}): "
-            "run `dvc repro` to make it again"
+            f"{file}: conformal or novelty cannot be read ({error!r}): run `dvc repro`"
         ) from error
-    return PredictionLimits(tuple(training["classes"]), thresholds, known)
+    known = None if sha256 is None else novelty.read(folder / NOVELTY_FILE, sha256)
+    return PredictionLimits(tuple(training["classes"]), limits, known)
 
 
 def warnings(scores: AnyFloats) -> pd.Series:
     """Return (records,) `WARNING` where a score is above 1, else ""."""
     return pd.Series(np.where(np.nan_to_num(scores) > 1, WARNING, ""), dtype=object)
-
-
-def _threshold(recorded: Mapping[str, Any]) -> float:
-    return np.inf if recorded["threshold"] is None else float(recorded["threshold"])
-
-
-def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: round(v, DECIMALS) if isinstance(v, float) else v for k, v in values.items()}

@@ -8,6 +8,7 @@ bootstrap's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -39,12 +40,8 @@ def report(
 ) -> dict[str, Any]:
     """Return calibration, conformal and out_of_distribution; None of what a model has not.
 
-    Args:
-        test: see above.
-        training: the training's record.
-        non_radiographs: of synthetic images that are no radiographs.
-        corrupted: of test images made invalid on purpose, such as upside down.
-        bootstrap: of the intervals.
+    The scores are of synthetic images that are no radiographs, and of test images that were
+    corrupted on purpose, such as upside down.
     """
     return {
         "calibration": _calibrated(test, training, bootstrap),
@@ -63,11 +60,9 @@ def gross_errors(outcomes: Outcomes, level: float) -> tuple[float | None, Interv
 
 def before_calibration(test: pd.DataFrame, training: TrainingRecord) -> Outcomes:
     """Return the outcomes with the probabilities as they were before calibration."""
-    classes = training["classes"]
-    scaled = calibration.scaled(
-        predictions.probabilities_of(test, classes), 1 / training.get("temperature", 1.0)
-    )
-    return Outcomes(test["class_index"].to_numpy(), scaled, test["group"].to_numpy(), classes)
+    after = predictions.outcomes(test, training["classes"])
+    scaled = calibration.scaled(after.probabilities, 1 / training.get("temperature", 1.0))
+    return replace(after, probabilities=scaled)
 
 
 def _calibrated(
@@ -99,6 +94,14 @@ def _conformal_sets(
     truth, size = test["class_index"].to_numpy(), inside.sum(axis=1)
     covered = inside[np.arange(len(truth)), truth]
     kinds = {"coverage": covered, "singletons": size == 1, "empty": size == 0}
+    per_class = {}
+    for number, name in enumerate(classes):
+        own = truth == number
+        per_class[name] = {
+            "coverage": share(covered[own]),
+            **share_interval(covered[own], groups[own], bootstrap.level),
+            **training["conformal"]["per_class"][name],
+        }
     return {
         "level": training["conformal"]["level"],
         **{name: share(values) for name, values in kinds.items()},
@@ -107,16 +110,7 @@ def _conformal_sets(
             **{name: share_interval(v, groups, bootstrap.level) for name, v in kinds.items()},
             "mean_set_size": bootstrap.mean_interval(size, groups),
         },
-        "per_class": {
-            name: {
-                "coverage": share(covered[truth == number]),
-                **share_interval(
-                    covered[truth == number], groups[truth == number], bootstrap.level
-                ),
-                **training["conformal"]["per_class"][name],
-            }
-            for number, name in enumerate(classes)
-        },
+        "per_class": per_class,
     }
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from knee.drawing import charts
 from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.evaluation.json_contents import SplitMetrics, TrainingRecord
+from knee.evidence.evaluation.predictions import KEPT
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, row_files
@@ -55,7 +56,7 @@ def chances(rows: int = 60, seed: int = 0) -> npt.NDArray[np.float32]:
 
 
 def predicted() -> pd.DataFrame:
-    return predictions.predictions(held(), chances(), NAMES)
+    return predictions.with_probabilities(held()[KEPT], chances(), NAMES)
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -89,8 +90,8 @@ def test_val_and_test_records_are_held_out_with_the_group_of_the_split() -> None
 
 
 def test_predictions_keep_six_digits_of_small_probabilities_too() -> None:
-    table = predictions.predictions(
-        held(1), np.array([[1 - 1.23456789e-9, 1.23456789e-9, 0]]), NAMES
+    table = predictions.with_probabilities(
+        held(1)[KEPT], np.array([[1 - 1.23456789e-9, 1.23456789e-9, 0]]), NAMES
     )
     assert table["probability_Osteopenia"].tolist() == [1.23457e-9]
 
@@ -114,7 +115,7 @@ def test_a_file_name_cannot_break_a_row() -> None:
 
 def test_a_diverged_training_is_refused() -> None:
     with pytest.raises(scores.ScoreError, match="NaN"):
-        predictions.predictions(held(1), np.full((1, 3), np.nan), NAMES)
+        predictions.with_probabilities(held(1)[KEPT], np.full((1, 3), np.nan), NAMES)
 
 
 def test_the_report_says_where_its_figures_come_from_and_has_an_interval_for_each() -> None:

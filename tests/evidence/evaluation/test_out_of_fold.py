@@ -107,7 +107,7 @@ def test_what_did_not_run_says_so_and_has_no_figure() -> None:
     said = out_of_fold.not_run(FACTS, "too dear")
     assert (said["status"], said["reason"], said["folds"]) == ("not run", "too dear", 3)
     assert "accuracy" not in said
-    short = out_of_fold.dvc_metrics_not_run(FACTS)
+    short = evaluation_report.dvc_metrics(said)
     assert list(short) == list(
         evaluation_report.dvc_metrics(dict.fromkeys([*short, *scores.HEADLINE]) | BOUNDS)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from knee.evidence.explanation import bone_masks
+from knee.reading.canonical_image import Canonical
 from knee.storage.arrays import Maps
 
 
@@ -25,12 +27,8 @@ def write(folder: Path, mask: np.ndarray[Any, Any], name: str = "a/one.png") -> 
 
 
 def read(folder: Path, records: pd.DataFrame, **changes: Any) -> Maps:
-    settings: dict[str, Any] = {
-        "side_pixels": 16,
-        "fit": "letterbox",
-        "crop_borders": False,
-    } | changes
-    return bone_masks.read_masks(folder, records, maximum_megapixels=1, **settings)
+    settings = Canonical(side_pixels=16, fit="letterbox", maximum_megapixels=1)
+    return bone_masks.read_masks(folder, records, dataclasses.replace(settings, **changes))
 
 
 def test_a_mask_is_fitted_as_its_image_is(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knee.evidence.uncertainty import prediction_sets
+from knee.evidence.uncertainty import prediction_limits
 
 CLASSES = 3
 
@@ -30,8 +30,8 @@ def test_every_class_is_covered_within_the_binomial_error(seed: int, level: floa
     truth, chances = exchangeable(seed, 200 * 120)
     for part in np.split(np.arange(len(truth)), 200):
         known, fresh = part[:80], part[80:]
-        limits = prediction_sets.thresholds(truth[known], chances[known], level)
-        inside = prediction_sets.prediction_sets(chances[fresh], limits)
+        limits = prediction_limits.thresholds(truth[known], chances[known], level)
+        inside = prediction_limits.prediction_sets(chances[fresh], limits)
         hit = inside[np.arange(len(fresh)), truth[fresh]]
         covered += np.bincount(truth[fresh], hit, CLASSES)
         seen += np.bincount(truth[fresh], minlength=CLASSES)
@@ -46,11 +46,11 @@ def test_a_higher_level_never_takes_a_class_out_of_a_set(
 ) -> None:
     truth, chances = exchangeable(seed, 60)
     high = low + more * (1 - low)
-    small = prediction_sets.prediction_sets(
-        chances, prediction_sets.thresholds(truth, chances, low)
+    small = prediction_limits.prediction_sets(
+        chances, prediction_limits.thresholds(truth, chances, low)
     )
-    large = prediction_sets.prediction_sets(
-        chances, prediction_sets.thresholds(truth, chances, high)
+    large = prediction_limits.prediction_sets(
+        chances, prediction_limits.thresholds(truth, chances, high)
     )
     assert (large | ~small).all()
 
@@ -58,8 +58,8 @@ def test_a_higher_level_never_takes_a_class_out_of_a_set(
 @given(seed=st.integers(0, 10_000), level=st.floats(0.1, 0.95))
 def test_the_records_themselves_are_covered_at_least_at_the_level(seed: int, level: float) -> None:
     truth, chances = exchangeable(seed, 90)
-    inside = prediction_sets.prediction_sets(
-        chances, prediction_sets.thresholds(truth, chances, level)
+    inside = prediction_limits.prediction_sets(
+        chances, prediction_limits.thresholds(truth, chances, level)
     )
     for number in range(CLASSES):
         own = inside[truth == number, number]
@@ -67,19 +67,17 @@ def test_the_records_themselves_are_covered_at_least_at_the_level(seed: int, lev
 
 
 def test_a_class_with_too_few_records_is_in_every_set() -> None:
-    assert prediction_sets.fewest_records(0.9) == 9
-    assert prediction_sets.fewest_records(0.5) == 1
     truth = np.array([0] * 9 + [1] * 8)
     chances = np.tile([0.99, 0.01], (17, 1))
-    limits = prediction_sets.thresholds(truth, chances, 0.9)
+    limits = prediction_limits.thresholds(truth, chances, 0.9)
     assert limits[0] == 1 - 0.99
     assert limits[1] == np.inf
-    assert prediction_sets.prediction_sets(np.array([[1.0, 0.0]]), limits)[0, 1]
+    assert prediction_limits.prediction_sets(np.array([[1.0, 0.0]]), limits)[0, 1]
 
 
 def test_the_threshold_is_the_score_of_the_corrected_rank() -> None:
     chances = np.column_stack([np.arange(1, 20) / 20, 1 - np.arange(1, 20) / 20])
-    limits = prediction_sets.thresholds(
+    limits = prediction_limits.thresholds(
         np.zeros(19, int), chances, 0.9
     )  # (19 + 1) 0.9 = 18th of 19
     assert limits[0] == np.sort(1 - chances[:, 0])[17]
