@@ -8,6 +8,8 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from knee.run.errors import UserError
+
 log = logging.getLogger(__name__)
 Precision = Literal["none", "bfloat16", "float16"]
 
@@ -16,11 +18,14 @@ def strategy(devices: int = 0, *, kind: str = "GPU") -> tf.distribute.Strategy:
     """`MirroredStrategy` over `devices` devices (0: all visible); the default one for fewer than 2.
 
     Raises:
-        ValueError: more devices are asked for than are visible.
+        UserError: more devices are asked for than are visible.
     """
     names = [device.name for device in tf.config.list_logical_devices(kind)]
     if devices > max(len(names), 1):
-        raise ValueError(f"train.devices: {devices} asked for, {len(names)} {kind}s are visible")
+        raise UserError(
+            f"train.devices: {devices} asked for, {len(names)} {kind}s are visible: lower it, or "
+            "take 0 for all"
+        )
     chosen = names[: devices or len(names)]
     if len(chosen) < 2:
         return tf.distribute.get_strategy()

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,19 +31,6 @@ class Progress:
     best_epoch: int = -1
     best_loss: float = float("inf")
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-
-
-class TrainingState(Protocol):
-    """What `fit` keeps after each epoch: `Checkpoints` on disk, or `BestWeights` in memory."""
-
-    def save(self, model: keras.Model, progress: Progress) -> None:
-        """Keep the state after an epoch."""
-
-    def restore(self, model: keras.Model) -> Progress:
-        """Load the last state into `model`; an empty `Progress` where there is none."""
-
-    def restore_best(self, model: keras.Model) -> None:
-        """Load the weights of the best epoch into `model`."""
 
 
 class Checkpoints:
@@ -141,6 +128,9 @@ class BestWeights:
         """Give `model` the weights of the best epoch."""
         for variable, value in zip(model.variables, self._best, strict=True):
             variable.assign(value)
+
+
+TrainingState = Checkpoints | BestWeights  # what `fit` keeps after each epoch
 
 
 def _state(model: keras.Model) -> list[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, TrainingData
 from knee.storage.arrays import Integers
 
 
@@ -41,19 +41,6 @@ class Augmentation:
     contrast: float = 0.0
     mixup: float = 0.0
 
-    @property
-    def needs_pixels(self) -> bool:
-        """Whether it goes beyond the flip, which frozen features can offer as a second view."""
-        return any(
-            (
-                self.rotation_degrees,
-                self.translation_share,
-                self.zoom_share,
-                self.brightness,
-                self.contrast,
-            )
-        )
-
 
 def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Integers:
     """Return positions 0..rows-1 shuffled for `epoch`, as many as fill whole batches.
@@ -80,36 +67,31 @@ def targets(classes: int, deviation: float) -> npt.NDArray[np.float32]:
 
 
 def training_batches(
-    source: Source,
-    rows: Integers,
-    class_indices: Integers,
+    data: TrainingData,
+    augmentation: Augmentation,
     *,
     targets: npt.NDArray[np.float32],
     batch_size: int,
     epochs: range,
     seed: int,
-    augmentation: Augmentation,
-    class_weights: npt.NDArray[np.float32],
 ) -> tf.data.Dataset:
     """All batches of `epochs`, one after the other: (inputs, wanted probabilities, weights).
 
     Args:
-        source: pixels or features of all records.
-        rows: which of its rows are trained on, repeats allowed.
-        class_indices: class of each entry of `rows`.
+        data: its rows `training` are read.
+        augmentation: for pixels all of it; for features mixup, and the flip where there is a
+            mirrored view.
         targets: (classes, classes) wanted probabilities of each class, see `targets`.
         batch_size: global batch size.
         epochs: epochs still to be trained.
         seed: of order and augmentation.
-        augmentation: for pixels all of it; for features mixup, and the flip where there is a
-            mirrored view.
-        class_weights: (classes,) factor on the loss.
     """
+    source, rows, class_indices = data.source, data.training.rows, data.training.class_indices
     orders = [epoch_order(len(rows), batch_size, seed, epoch) for epoch in epochs]
     size = len(orders[0])
     positions = np.concatenate(orders)
     ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
-    weights, wanted = tf.constant(class_weights), tf.constant(targets)
+    weights, wanted = tf.constant(data.class_weights), tf.constant(targets)
     offered = tf.constant(source.offered(flip=augmentation.horizontal_flip), tf.int64)
 
     def prepare(row: tf.Tensor, label: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:

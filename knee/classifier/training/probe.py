@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, Subset, TrainingData
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.storage.arrays import Integers
@@ -26,7 +26,7 @@ BATCH_IMAGES = 16
 def train_head(
     trunk: keras.Model,
     head: keras.Model,
-    data: fit.TrainingData,
+    data: TrainingData,
     optimisation: fit.Optimisation,
     augmentation: inputs.Augmentation,
     checkpoints: Checkpoints,
@@ -45,8 +45,8 @@ def train_head(
     path = checkpoints.folder / "probe-features.npy"
     _write_features(trunk, data.source, rows, path)
 
-    def renumbered(subset: fit.Subset) -> fit.Subset:
-        return fit.Subset(np.searchsorted(rows, subset.rows), subset.class_indices)
+    def renumbered(subset: Subset) -> Subset:
+        return Subset(np.searchsorted(rows, subset.rows), subset.class_indices)
 
     features = dataclasses.replace(
         data,

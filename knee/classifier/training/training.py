@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, Subset, TrainingData
 from knee.classifier.net import assembly, devices, heads
 from knee.classifier.net.design import BackboneDesign
 from knee.classifier.training import fit, inputs, probe
@@ -30,7 +30,7 @@ class Plan:
         backbone: what is frozen, and from where on it is trained.
         head: what sits on it.
         classes: number of classes.
-        optimisation: how it is trained.
+        optimisation: of the whole training.
         augmentation: random changes of training images.
         balance_classes: weight the loss by the inverse class frequency.
         precision: of the arithmetic.
@@ -62,19 +62,8 @@ def planned(
 ) -> Plan:
     """The plan that the parameters' sections `head` and `train` ask for, given as plain values."""
     sizes = {name: value for name, value in head.items() if name != "design"}
-    optimisation = fit.Optimisation(
-        epochs=train["epochs"],
-        batch_size=train["batch_size"],
-        learning_rate=train["learning_rate"],
-        schedule=train["schedule"],
-        warmup_epochs=train["warmup_epochs"],
-        weight_decay=train["weight_decay"],
-        label_smoothing=train["label_smoothing"],
-        soft_label_deviation=train["soft_label_deviation"],
-        patience=train["early_stopping_patience"],
-        keep=train["keep_epoch"],
-        seed=train["seed"],
-    )
+    names = [field.name for field in dataclasses.fields(fit.Optimisation)]
+    optimisation = fit.Optimisation(**{name: train[name] for name in names})
     probing = {"epochs": train["probe_epochs"], "learning_rate": train["probe_learning_rate"]}
     return Plan(
         backbone=backbone,
@@ -93,15 +82,15 @@ def planned(
 def train(
     plan: Plan,
     source: Source,
-    training: fit.Subset,
-    validation: fit.Subset,
+    training: Subset,
+    validation: Subset,
     checkpoints: Checkpoints,
     on_epoch: fit.EpochReport | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train and return the whole model (raw pixels -> probabilities) and its history."""
     parts, learner = build(plan)
     weights = class_weights(training.class_indices, plan)
-    data = fit.TrainingData(source, training, validation, plan.classes, weights)
+    data = TrainingData(source, training, validation, plan.classes, weights)
     if plan.probes and not checkpoints.found:
         _probe(plan, parts.trained, data, checkpoints)
     progress = fit.fit(
@@ -122,9 +111,7 @@ def build(plan: Plan) -> tuple[assembly.Parts, keras.Model]:
     return parts, learner
 
 
-def _probe(
-    plan: Plan, trained: keras.Model, data: fit.TrainingData, checkpoints: Checkpoints
-) -> None:
+def _probe(plan: Plan, trained: keras.Model, data: TrainingData, checkpoints: Checkpoints) -> None:
     assert plan.probe is not None  # nosec B101  # its caller has looked
     log.info("first the head alone, on features of the untouched backbone")
     with devices.strategy(plan.devices).scope():
