@@ -59,14 +59,9 @@ class Subset:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads.
+    """What a training reads: the rows `validation` choose the epoch, and are never of the test.
 
-    Attributes:
-        source: pixels or features of all records.
-        training: rows trained on.
-        validation: rows that choose the epoch; never the test subset.
-        classes: number of classes.
-        class_weights: (classes,) factors on the loss.
+    `class_weights` (classes,) are factors on the loss.
     """
 
     source: Source

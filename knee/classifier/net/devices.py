@@ -33,19 +33,16 @@ def strategy(devices: int = 0, *, kind: str = "GPU") -> tf.distribute.Strategy:
 
 
 def make_deterministic(seed: int) -> None:
-    """Same seed, same machine -> same numbers. Call it before anything else of TensorFlow runs."""
+    """Same seed, same machine -> same numbers. Call it before anything else of TensorFlow runs.
+
+    Without a GPU operations run one at a time, each on all cores: two side by side share them by
+    chance, and their sums round otherwise. Xception trained as a whole differed from process to
+    process (docs/log.md).
+    """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    if not tf.config.list_physical_devices("GPU"):
-        _one_operation_at_a_time()
-
-
-def _one_operation_at_a_time() -> None:
-    """Each operation still uses all cores.
-
-    Two that run side by side share them by chance, and their sums round otherwise: Xception trained
-    as a whole differed from process to process (docs/log.md).
-    """
+    if tf.config.list_physical_devices("GPU"):
+        return
     try:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:

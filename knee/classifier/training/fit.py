@@ -28,23 +28,10 @@ EpochReport = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How to train; the names are those of the parameters' section `train`.
+    """How to train: what the parameters' section `train` has under these names.
 
-    Attributes:
-        epochs: at most this many.
-        batch_size: global, over all devices.
-        learning_rate: peak of the schedule.
-        schedule: "constant", or "cosine" down to zero at the last epoch; set once an epoch.
-        warmup_epochs: epochs of linear rise before.
-        weight_decay: decoupled; 0 for plain Adam.
-        label_smoothing: 0-1.
-        soft_label_deviation: of soft ordinal labels, in classes; 0 for one-hot labels.
-        early_stopping_patience: epochs without a lower validation loss before stopping; 0 never
-            stops early.
-        keep_epoch: whose weights the training ends with: those of the epoch with the "best"
-            validation loss, or of the "last". Few validation records choose by luck; "last" never
-            stops early.
-        seed: of order and augmentation.
+    The schedule is "constant" or falls by "cosine" to zero at the last epoch, set once an epoch.
+    Few validation records choose an epoch by luck: to keep the "last" one never stops early.
     """
 
     epochs: int
@@ -95,18 +82,12 @@ def fit(
     on_epoch: EpochReport | None = None,
     one_by_one: bool = False,
 ) -> Progress:
-    """Train `model` in place, leave it with the weights of the chosen epoch.
+    """Train the compiled `model` in place, leave it with the weights of the chosen epoch.
 
-    Args:
-        model: compiled, from what `data.source` holds to probabilities.
-        data: what is read.
-        optimisation: how.
-        augmentation: random changes of training rows.
-        checkpoints: where the state is kept after each epoch, and found after a crash.
-        on_epoch: called after each epoch with the epoch (from 0) and its row of the history.
-        one_by_one: come back to Python after each step. How many run as one is traced into the
-            model: one that is trained again, on another number of rows, needs this. Its epochs
-            are logged as details.
+    The state is kept in `checkpoints` after each epoch, and found there after a crash. `on_epoch`
+    is called after each epoch with the epoch (from 0) and its row of the history. `one_by_one`
+    comes back to Python after each step, and logs epochs as details. How many steps run as one is
+    traced into the model: one that is trained again, on another number of rows, needs this.
 
     Raises:
         UserError: the loss is no number any more.

@@ -29,15 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every fold trains.
-
-    Attributes:
-        name: in the log and at the progress bar.
-        backbone: what is frozen, and from where on it is trained.
-        head: the parameters' section `head`, as plain values; likewise `train`.
-        oversampling: of a fold's training rows.
-        classes: number of classes.
-    """
+    """What every fold trains; `head` and `train` are the parameters' sections, as plain values."""
 
     name: str
     backbone: BackboneDesign
@@ -51,14 +43,9 @@ class Recipe:
 def train_folds(
     recipe: Recipe, source: Source, kept: pd.DataFrame, folds: Sequence[Fold], done: FoldResults
 ) -> list[FoldResult]:
-    """The result of each fold of the records `kept`.
+    """The result of each of the `folds` of the records `kept`.
 
-    Args:
-        recipe: what is trained.
-        source: features or pixels of all records.
-        kept: the records that are cross-validated.
-        folds: of these records.
-        done: results of an earlier, killed run; those of folds that are trained are added.
+    It is found in `done`, the results of an earlier, killed run, or trained afresh and added there.
     """
     learner: Learner | None = None
     results = []

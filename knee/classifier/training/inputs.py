@@ -18,19 +18,12 @@ from knee.storage.arrays import Integers
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training images; amplitudes are the largest, either way.
+    """Random changes of training images: the parameters' section `train.augmentation`.
 
-    Attributes:
-        horizontal_flip: mirror half of the images. There is no vertical flip: knees stand upright.
-        rotation_degrees: rotation about the centre.
-        translation_share: shift, in shares of the side.
-        zoom_share: change of the scale 1.
-        brightness: shift, in shares of 255.
-        contrast: change of the factor 1 about the image's mean.
-        mixup: each image, or feature map, becomes a mean of two, and so do their labels; the share
-            of the second is drawn from Beta(mixup, mixup). 0 mixes none. Zhang et al. 2018,
-            https://arxiv.org/abs/1710.09412; on feature maps: Verma et al. 2019,
-            https://arxiv.org/abs/1806.05236.
+    There is no vertical flip: knees stand upright. By `mixup` each image, or feature map, becomes a
+    mean of two, and so do their labels; the share of the second is drawn from Beta(mixup, mixup).
+    Zhang et al. 2018, https://arxiv.org/abs/1710.09412; on feature maps: Verma et al. 2019,
+    https://arxiv.org/abs/1806.05236.
     """
 
     horizontal_flip: bool = False
@@ -77,14 +70,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """All batches of `epochs`, one after the other: (inputs, wanted probabilities, weights).
 
-    Args:
-        data: its rows `training` are read.
-        augmentation: for pixels all of it; for features mixup, and the flip where there is a
-            mirrored view.
-        targets: (classes, classes) wanted probabilities of each class, see `targets`.
-        batch_size: global batch size.
-        epochs: epochs still to be trained.
-        seed: of order and augmentation.
+    `augmentation` is for pixels; of it features have mixup, and the flip where there is a mirrored
+    view. `targets` are those of the function `targets`, `batch_size` is global.
     """
     source, rows, class_indices = data.source, data.training.rows, data.training.class_indices
     orders = [epoch_order(len(rows), batch_size, seed, epoch) for epoch in epochs]

@@ -48,7 +48,7 @@ def train(chosen: Any, films: Films, folder: Path, on_epoch: Any = None) -> tupl
 
     views = np.stack([films.pixels, films.pixels[:, :, ::-1]])[..., None].astype(np.float32)
     devices.make_deterministic(1)  # the frozen layers' random weights, too, whatever ran before
-    frozen = fine_tuning.frozen_backbone(chosen.backbone)
+    frozen, _ = fine_tuning.split_backbone(chosen.backbone)
     if chosen.backbone.depth == "all":
         source = feature_source.Source(films.pixels[None], pixels=True)
     else:
