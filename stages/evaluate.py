@@ -172,9 +172,8 @@ def _draw_images(
     rows = evaluation_report.rows_to_explain(test, chosen.explained_images, chosen.seed)
     shown = test.iloc[rows].reset_index(drop=True)
     classes = predictions.probabilities_of(shown, class_names).argmax(axis=1)
-    heat = pixels[rows] / 255
-    if len(rows):
-        heat = grad_cam.grad_cam(grad_cam.halves(model), pixels[rows], classes)
+    halves = grad_cam.halves(model)
+    heat = grad_cam.grad_cam(halves, pixels[rows], classes) if len(rows) else pixels[rows] / 255
     contact_sheets.grad_cam_panel(pixels[rows], heat, shown, subtitle, folder / "grad_cam.png")
 
 

@@ -27,7 +27,6 @@ from knee.storage.arrays import AnyFloats, Pixels
 if TYPE_CHECKING:
     import keras
 
-EngineName = Literal["tensorflow", "openvino"]
 Precision = Literal["float32", "bfloat16"]
 OPENVINO_BATCH = 8  # images an inference request; 4 to 16 are alike, 32 loses
 
@@ -40,7 +39,7 @@ class EngineError(UserError):
 class Engine:
     """An engine and the precision of its arithmetic: both change the last digits of results."""
 
-    name: EngineName
+    name: Literal["tensorflow", "openvino"]
     precision: Precision
 
     @property
@@ -202,14 +201,13 @@ class TensorFlowForward:
             computed = np.concatenate([part.numpy() for part in self._run(parts)])
             out[start : start + len(batch)] = computed[: len(batch)]
 
-    def _run(self, parts: Sequence[Pixels]) -> Sequence[Any]:
+    def _run(self, parts: Sequence[Pixels]) -> Any:
         import tensorflow as tf
 
         given = self._strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(parts[context.replica_id_in_sync_group])
         )
-        results: Sequence[Any] = self._strategy.experimental_local_results(self._step(given))
-        return results
+        return self._strategy.experimental_local_results(self._step(given))
 
 
 def padded(batch: Pixels, size: int) -> Pixels:

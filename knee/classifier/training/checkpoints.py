@@ -20,11 +20,8 @@ LAST, BEST = "last.npz", "best.npz"  # all variables in their order; a tenth of 
 class Progress:
     """What has been trained so far.
 
-    Attributes:
-        epochs_done: finished epochs.
-        best_epoch: epoch (from 0) whose weights are kept, -1 before the first.
-        best_loss: its validation loss.
-        history: one row an epoch.
+    `history` has one row an epoch; `best_loss` is the validation loss of `best_epoch` (from 0), the
+    epoch whose weights are kept: -1 before the first.
     """
 
     epochs_done: int = 0
@@ -56,7 +53,6 @@ class Checkpoints:
 
     def save(self, model: keras.Model, progress: Progress) -> None:
         """Store weights with optimizer state, the best weights so far, and the progress."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         staged = self.folder / ".staged"
         shutil.rmtree(staged, ignore_errors=True)
         try:
@@ -90,7 +86,7 @@ class Checkpoints:
         return self._current.with_name(f"{self._current.name}.previous")
 
     def _write(self, staged: Path, model: keras.Model, progress: Progress) -> None:
-        staged.mkdir()
+        staged.mkdir(parents=True)
         np.savez(staged / LAST, *(np.asarray(variable) for variable in _state(model)))
         is_best = progress.best_epoch == progress.epochs_done - 1
         source = staged / LAST if is_best else self._current / BEST

@@ -136,9 +136,8 @@ def cross_entropy(class_indices: Integers, probabilities: npt.NDArray[np.float32
 
 
 def _exhausted(progress: Progress, optimisation: Optimisation) -> bool:
-    patience = optimisation.early_stopping_patience
     waited = progress.epochs_done - 1 - progress.best_epoch
-    return bool(patience and progress.history and waited >= patience)
+    return 0 < optimisation.early_stopping_patience <= waited
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
