@@ -71,21 +71,15 @@ def occlusion(
     most_passes: int,
     batch_size: int = 40,
 ) -> Maps:
-    """Maps of each model, float32 (models, rows, side, side).
+    """Maps of each model, float32 (models, rows, side, side), of pixels uint8 (rows, side, side).
 
-    A value is the drop of the class's log-probability when a patch in the image's mean gray is
-    laid around that place, interpolated between positions; negative where the class gains.
-
-    Args:
-        models: of one `frozen` part; those that share `upper` cost one pass together.
-        pixels: uint8 (rows, side, side).
-        class_indices: (rows,) class of each image.
-        patch: its size and positions.
-        most_passes: forward passes of images through a backbone, at most.
-        batch_size: images at a time, at most; the batches of an image are of like size.
+    A value is the drop of the log-probability of the image's class (`class_indices`, (rows,)) when
+    a patch in the image's mean gray is laid around that place, interpolated between positions;
+    negative where the class gains. The models have one `frozen` part; those that share `upper` cost
+    one pass together. At most `batch_size` images go at a time, in batches of like size.
 
     Raises:
-        OcclusionError: it would take more passes.
+        OcclusionError: it would take more than `most_passes` forward passes of images.
     """
     uppers = {id(model.upper): model for model in models}
     passes = patch.passes(len(pixels)) * len(uppers)
