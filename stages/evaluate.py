@@ -172,7 +172,8 @@ def _draw_images(
     rows = evaluation_report.rows_to_explain(test, chosen.explained_images, chosen.seed)
     shown = test.iloc[rows].reset_index(drop=True)
     classes = predictions.probabilities_of(shown, class_names).argmax(axis=1)
-    heat = grad_cam.grad_cam(model, pixels[rows], classes) if len(rows) else pixels[rows] / 255
+    halves = grad_cam.halves(model)
+    heat = grad_cam.grad_cam(halves, pixels[rows], classes) if len(rows) else pixels[rows] / 255
     panel_out = folder / "grad_cam.png"
     contact_sheets.heat_maps(pixels[rows], [heat], shown, "Grad-CAM", subtitle, panel_out)
 

@@ -17,7 +17,7 @@ import pandas as pd
 from knee import tracking
 from knee.classifier.features import feature_source
 from knee.classifier.net import design, saved
-from knee.classifier.training import fit, observe, training
+from knee.classifier.training import observe, training
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.evidence.uncertainty import prediction_limits
 from knee.records import records_table
@@ -60,8 +60,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         model, progress = training.train(
             _plan(settings, paths.features, len(classes)),
             source,
-            fit.Subset(rows["pixel_row"].to_numpy(), rows["class_index"].to_numpy()),
-            fit.Subset(held["pixel_row"].to_numpy(), held["class_index"].to_numpy()),
+            feature_source.Subset.of(rows),
+            feature_source.Subset.of(held),
             checkpoints,
             tracked.log_epoch,
         )

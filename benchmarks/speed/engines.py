@@ -32,7 +32,7 @@ def _backbone(name: str, weights: Path, images: int, peak: float) -> dict[str, A
     from knee.classifier.net import fine_tuning
     from knee.classifier.net.design import BackboneDesign
 
-    frozen = fine_tuning.frozen_backbone(BackboneDesign(name, SIDE, str(weights), "head"))
+    frozen, _ = fine_tuning.split_backbone(BackboneDesign(name, SIDE, str(weights), "head"))
     work = 2 * multiplications(frozen) / 1e9
     pixels = np.random.default_rng(0).integers(0, 256, (images, SIDE, SIDE), np.uint8)
     runs = _engines(frozen)

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.classifier.features import engines
-from knee.classifier.inference.compiled import CompiledNet
 from knee.classifier.inference.gradient_worker import GradientProcess
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
@@ -82,7 +81,7 @@ class Answers:
             )
             begun.callback(self._gradients.close)
             self._pool = begun.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
-            self._net = CompiledNet(graph, trained.canonical.side_pixels, engine.precision)
+            self._net = engines.CompiledNet(graph, trained.canonical.side_pixels, engine.precision)
             self._begun = begun.pop_all()
 
     def answer(self, images: Sequence[object], *, explain: bool = False) -> list[Answered]:

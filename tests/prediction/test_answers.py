@@ -95,7 +95,7 @@ def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> 
     from knee.classifier.attribution import grad_cam
     from knee.classifier.net import saved
 
-    model = saved.load_model(trained / "model" / "model.keras")
+    model = grad_cam.halves(saved.load_model(trained / "model" / "model.keras"))
     for answered in answers.answer(list(files().values()), explain=True):
         film = answered.pixels
         number = np.array([NAMES.index(answered.values["class"])])

@@ -5,6 +5,7 @@ Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391, on the feature map that
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from knee.classifier.net.assembly import split_at_feature_map
+from knee.storage.arrays import Integers, Maps, Pixels
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,17 @@ class Halves:
         """(batch, h, w, channels) of raw pixels (batch, side, side, 1), 0-255."""
         return self.upper(self.frozen(images, training=False), training=False)
 
-    def probabilities(
-        self, pixels: npt.NDArray[np.uint8], batch_size: int = 16
-    ) -> npt.NDArray[np.float32]:
-        """(rows, classes) of pixels uint8 (rows, side, side); no graph is built for few images."""
-        found = []
+    def batches(self, pixels: Pixels, batch_size: int) -> Iterator[tuple[slice, tf.Tensor]]:
+        """Rows of `pixels`, uint8 (rows, side, side), and their feature maps."""
         for start in range(0, len(pixels), batch_size):
-            images = np.asarray(pixels[start : start + batch_size], np.float32)[..., np.newaxis]
-            maps = self.feature_maps(tf.constant(images))
-            found.append(np.asarray(self.head(maps, training=False), np.float32))
-        return np.concatenate(found)
+            rows = slice(start, start + batch_size)
+            images = np.asarray(pixels[rows], np.float32)[..., np.newaxis]
+            yield rows, self.feature_maps(tf.constant(images))
+
+    def probabilities(self, pixels: Pixels, batch_size: int = 16) -> npt.NDArray[np.float32]:
+        """(rows, classes) of pixels uint8 (rows, side, side); no graph is built for few images."""
+        heads = [self.head(maps, training=False) for _, maps in self.batches(pixels, batch_size)]
+        return np.concatenate([np.asarray(values, np.float32) for values in heads])
 
 
 def halves(model: keras.Model) -> Halves:
@@ -51,33 +54,20 @@ def halves(model: keras.Model) -> Halves:
     return Halves(frozen, *split_at_feature_map(trained))
 
 
-def grad_cam(
-    model: keras.Model | Halves,
-    pixels: npt.NDArray[np.uint8],
-    class_indices: npt.NDArray[np.int64],
-    batch_size: int = 16,
-) -> npt.NDArray[np.float32]:
+def grad_cam(model: Halves, pixels: Pixels, class_indices: Integers, batch_size: int = 16) -> Maps:
     """Heat maps, float32 (rows, side, side) in 0-1, of one class an image.
 
-    Args:
-        model: a saved whole classifier (raw pixels -> probabilities), or its halves.
-        pixels: uint8 (rows, side, side).
-        class_indices: (rows,) class whose evidence is shown.
-        batch_size: images at a time.
+    They show the evidence for the class of `class_indices` (rows,) in `pixels`, uint8 (rows, side,
+    side), `batch_size` images at a time.
     """
-    parts = model if isinstance(model, Halves) else halves(model)
-    heat = []
-    for start in range(0, len(pixels), batch_size):
-        rows = slice(start, start + batch_size)
-        images = tf.constant(np.asarray(pixels[rows], np.float32)[..., np.newaxis])
-        maps = parts.feature_maps(images)
-        heat.append(_heat(parts.head, maps, class_indices[rows], images.shape[1]))
-    return np.concatenate(heat)
+    batches = model.batches(pixels, batch_size)
+    side = pixels.shape[1]
+    return np.concatenate(
+        [_heat(model.head, maps, class_indices[rows], side) for rows, maps in batches]
+    )
 
 
-def _heat(
-    head: keras.Model, maps: tf.Tensor, class_indices: npt.NDArray[np.int64], side: int
-) -> npt.NDArray[np.float32]:
+def _heat(head: keras.Model, maps: tf.Tensor, class_indices: Integers, side: int) -> Maps:
     with tf.GradientTape() as tape:
         tape.watch(maps)
         probabilities = head(maps, training=False)

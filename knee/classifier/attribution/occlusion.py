@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from knee.classifier.attribution.grad_cam import Halves
 from knee.run.errors import UserError
-from knee.storage.arrays import Maps
+from knee.storage.arrays import Images, Integers, Maps, Pixels
 
 
 class OcclusionError(UserError):
@@ -65,28 +64,22 @@ class Patch:
 
 def occlusion(
     models: Sequence[Halves],
-    pixels: npt.NDArray[np.uint8],
-    class_indices: npt.NDArray[np.int64],
+    pixels: Pixels,
+    class_indices: Integers,
     patch: Patch,
     *,
     most_passes: int,
     batch_size: int = 40,
 ) -> Maps:
-    """Maps of each model, float32 (models, rows, side, side).
+    """Maps of each model, float32 (models, rows, side, side), of pixels uint8 (rows, side, side).
 
-    A value is the drop of the class's log-probability when a patch in the image's mean gray is
-    laid around that place, interpolated between positions; negative where the class gains.
-
-    Args:
-        models: of one `frozen` part; those that share `upper` cost one pass together.
-        pixels: uint8 (rows, side, side).
-        class_indices: (rows,) class of each image.
-        patch: its size and positions.
-        most_passes: forward passes of images through a backbone, at most.
-        batch_size: images at a time, at most; the batches of an image are of like size.
+    A value is the drop of the log-probability of the image's class (`class_indices`, (rows,)) when
+    a patch in the image's mean gray is laid around that place, interpolated between positions;
+    negative where the class gains. The models have one `frozen` part; those that share `upper` cost
+    one pass together. At most `batch_size` images go at a time, in batches of like size.
 
     Raises:
-        OcclusionError: it would take more passes.
+        OcclusionError: it would take more than `most_passes` forward passes of images.
     """
     uppers = {id(model.upper): model for model in models}
     passes = patch.passes(len(pixels)) * len(uppers)
@@ -102,14 +95,14 @@ def occlusion(
         heads = [models[number].head for number in sharing]
         predict = _predictor(any_model, heads, pixels.shape[1])
         for row, image in enumerate(pixels):
-            found = _log_chances(predict, _hidden(image, patch), batch_size)
-            chances = found[:, :, class_indices[row]]
-            drop = chances[:, :1] - chances[:, 1:]
+            logs = _log_probabilities(predict, _hidden(image, patch), batch_size)
+            of_class = logs[:, :, class_indices[row]]
+            drop = of_class[:, :1] - of_class[:, 1:]
             drops[sharing, row] = drop.reshape(-1, patch.positions, patch.positions)
     return _enlarged(drops, pixels.shape[1])
 
 
-def _hidden(image: npt.NDArray[np.uint8], patch: Patch) -> Maps:
+def _hidden(image: Pixels, patch: Patch) -> Images:
     """The image itself, then with the patch at each position: (1 + positions**2, side, side, 1)."""
     windows = patch.windows(len(image))
     stack = np.repeat(np.asarray(image, np.float32)[np.newaxis], len(windows) + 1, axis=0)
@@ -134,7 +127,9 @@ def _predictor(
     return compiled
 
 
-def _log_chances(predict: Callable[[tf.Tensor], tf.Tensor], images: Maps, batch_size: int) -> Maps:
+def _log_probabilities(
+    predict: Callable[[tf.Tensor], tf.Tensor], images: Images, batch_size: int
+) -> Images:
     """(models, images, classes)."""
     batches = np.array_split(images, -(-len(images) // batch_size))
     parts = [np.asarray(predict(tf.constant(batch))) for batch in batches]

@@ -19,16 +19,12 @@ from knee.classifier.attribution.grad_cam import Halves
 def cascade(model: Halves, pixels: npt.NDArray[np.uint8], seed: int) -> dict[str, Halves]:
     """Copies of `model` with more and more layers as before the training; `model` stays as it is.
 
-    Args:
-        model: a trained classifier.
-        pixels: uint8 (rows, side, side), images to settle the batch norms of `trained` on: without
-            statistics of their own a deep net of random weights gives every image the same output.
-        seed: of the weights that are drawn anew.
+    The weights are drawn anew by `seed`: output: of the last layer; head: of all that reads the
+    feature map; trained: what of the backbone was trained, too. Where nothing of it was, there is
+    no `trained`: `head` is all that was trained. Parts that are not drawn anew are shared.
 
-    Returns:
-        output: the last layer's weights are drawn anew; head: all that reads the feature map;
-        trained: what of the backbone was trained, too. Where nothing of it was, there is no
-        `trained`: `head` is all that was trained. Parts that are not drawn anew are shared.
+    `pixels`, uint8 (rows, side, side), settle the batch norms of `trained`: without statistics of
+    their own a deep net of random weights gives every image the same output.
     """
     keras.utils.set_random_seed(seed)
     head = keras.models.clone_model(model.head)

@@ -38,27 +38,22 @@ def frozen_forward(design: BackboneDesign, engine: Engine) -> tuple[Forward, dic
         "weights": backbones.weights_fingerprint(design.weights, design.name),
     }
     if engine.name == "openvino":
-        frozen = fine_tuning.frozen_backbone(design)
+        frozen, _ = fine_tuning.split_backbone(design)
         return engines.OpenVinoForward(frozen, engine.precision), origin
     from knee.classifier.net import devices  # TensorFlow: only where it is the engine
 
     strategy = devices.strategy()
     devices.set_precision("none" if engine.precision == "float32" else engine.precision)
     with strategy.scope():
-        return engines.TensorFlowForward(fine_tuning.frozen_backbone(design), strategy), origin
+        frozen, _ = fine_tuning.split_backbone(design)
+        return engines.TensorFlowForward(frozen, strategy), origin
 
 
 def embed(forward: Forward, pixels: RowFile, views: Views, out: Path) -> tuple[int, ...]:
-    """Write the outputs of `forward` for all `views` of `pixels` to the file `out`.
-
-    Args:
-        forward: uint8 images -> features.
-        pixels: (1, images, side, side); a chunk is in memory at a time.
-        views: of each image.
-        out: .npy, float16 (views, images, ...).
+    """Write the outputs of `forward` for all `views` of `pixels` to the file `out` (.npy).
 
     Returns:
-        The shape of the written array.
+        The shape of the written array, float16 (views, images, ...).
 
     Raises:
         ArtifactError: features that float16 cannot hold.
@@ -87,7 +82,7 @@ def embed(forward: Forward, pixels: RowFile, views: Views, out: Path) -> tuple[i
 
 
 def chunk_images(output_shape: tuple[int, ...]) -> int:
-    """Images whose features fill a chunk."""
+    """Images whose features fill a chunk, which is in memory at a time."""
     return max(min(CHUNK_IMAGES, CHUNK_BYTES // (2 * int(np.prod(output_shape)))), 1)
 
 

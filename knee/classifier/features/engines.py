@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import queue
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from knee.run.errors import UserError
 from knee.storage.arrays import AnyFloats, Pixels
@@ -25,10 +27,8 @@ from knee.storage.arrays import AnyFloats, Pixels
 if TYPE_CHECKING:
     import keras
 
-EngineName = Literal["tensorflow", "openvino"]
 Precision = Literal["float32", "bfloat16"]
 OPENVINO_BATCH = 8  # images an inference request; 4 to 16 are alike, 32 loses
-OPENVINO_TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class EngineError(UserError):
@@ -37,21 +37,15 @@ class EngineError(UserError):
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine and its arithmetic; both change the last digits of what comes out.
+    """An engine and the precision of its arithmetic: both change the last digits of results."""
 
-    Attributes:
-        name: of the engine.
-        precision: of its arithmetic; results are rounded to float16 or float32 afterwards.
-    """
-
-    name: EngineName
+    name: Literal["tensorflow", "openvino"]
     precision: Precision
 
     @property
     def versions(self) -> dict[str, str]:
         """Installed versions of what computes."""
-        names = ("keras", "openvino" if self.name == "openvino" else "tensorflow")
-        return {name: _version(name) for name in names}
+        return {name: _version(name) for name in ("keras", self.name)}
 
 
 class Forward(Protocol):
@@ -136,23 +130,49 @@ class OpenVinoForward:
 
 def compiled_graph(model: keras.Model, precision: Precision, batch_size: int) -> Any:
     """`model` compiled by OpenVINO for uint8 batches of `batch_size`, for throughput."""
-    package = openvino()
-    core = package.Core()
+    openvino()  # before Keras imports it
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         model.export(str(path), format="openvino", verbose=False)
-        graph = core.read_model(path)
-        graph.reshape([batch_size, *model.input.shape[1:]])
-        steps = package.preprocess.PrePostProcessor(graph)
-        steps.input().tensor().set_element_type(package.Type.u8)
-        return core.compile_model(
-            steps.build(),
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "THROUGHPUT",
-                "INFERENCE_PRECISION_HINT": OPENVINO_TYPES[precision],
-            },
-        )
+        return compiled_file(path, (batch_size, *model.input.shape[1:]), precision)
+
+
+def compiled_file(path: Path, shape: tuple[int, ...], precision: Precision) -> Any:
+    """The graph in the file `path` (.xml), compiled for uint8 inputs of `shape`."""
+    package = openvino()
+    core = package.Core()
+    graph = core.read_model(path)
+    graph.reshape(list(shape))
+    steps = package.preprocess.PrePostProcessor(graph)
+    steps.input().tensor().set_element_type(package.Type.u8)
+    hints = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+    }
+    return core.compile_model(steps.build(), "CPU", hints)
+
+
+class CompiledNet:
+    """A net in OpenVINO, raw pixels of one image -> one row, that many threads share."""
+
+    def __init__(self, graph: Path, side_pixels: int, precision: Precision = "float32") -> None:
+        """Compile the graph (.xml) for single uint8 images (1, side, side, 1)."""
+        compiled = compiled_file(graph, (1, side_pixels, side_pixels, 1), precision)
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")):
+            self._idle.put(compiled.create_infer_request())
+        # OpenVINO's bindings set NumPy up at their first array: two threads that begin together
+        # wait for each other for ever.
+        self(np.zeros((side_pixels, side_pixels), np.uint8))
+
+    def __call__(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """(outputs,) of `pixels`, uint8 (side, side)."""
+        request = self._idle.get()
+        try:
+            request.infer({0: np.ascontiguousarray(pixels)[np.newaxis, ..., np.newaxis]})
+            return np.array(request.get_output_tensor(0).data[0], np.float32)
+        finally:
+            self._idle.put(request)
 
 
 class TensorFlowForward:
@@ -181,14 +201,13 @@ class TensorFlowForward:
             computed = np.concatenate([part.numpy() for part in self._run(parts)])
             out[start : start + len(batch)] = computed[: len(batch)]
 
-    def _run(self, parts: Sequence[Pixels]) -> Sequence[Any]:
+    def _run(self, parts: Sequence[Pixels]) -> Any:
         import tensorflow as tf
 
         given = self._strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(parts[context.replica_id_in_sync_group])
         )
-        results: Sequence[Any] = self._strategy.experimental_local_results(self._step(given))
-        return results
+        return self._strategy.experimental_local_results(self._step(given))
 
 
 def padded(batch: Pixels, size: int) -> Pixels:

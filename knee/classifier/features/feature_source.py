@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from knee.storage.arrays import Integers
 from knee.storage.artifacts import ArtifactError, read_json
@@ -41,6 +42,33 @@ class Source:
     def offered(self, *, flip: bool) -> list[int]:
         """Views that training draws from; the mirror image only if it may `flip`."""
         return [number for number, kind in enumerate(self.kinds) if flip or kind != MIRROR]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Rows of a source with their classes; rows may repeat in training."""
+
+    rows: Integers
+    class_indices: Integers
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Subset:
+        """The rows that the columns pixel_row and class_index name."""
+        return cls(table["pixel_row"].to_numpy(), table["class_index"].to_numpy())
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads: the rows `validation` choose the epoch, and are never of the test.
+
+    `class_weights` (classes,) are factors on the loss.
+    """
+
+    source: Source
+    training: Subset
+    validation: Subset
+    classes: int
+    class_weights: npt.NDArray[np.float32]
 
 
 def open_source(folder: Path, pixels: Path) -> Source:

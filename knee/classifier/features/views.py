@@ -22,13 +22,7 @@ BRIGHTNESS = 0.08  # largest shift, in shares of 255
 
 @dataclass(frozen=True)
 class Views:
-    """Which views there are.
-
-    Attributes:
-        mirrored: the mirror image.
-        augmented: number of randomly changed copies; half of them mirrored if `mirrored`.
-        seed: of the random changes.
-    """
+    """Which views there are: of the `augmented` changed copies half are mirrored if `mirrored`."""
 
     mirrored: bool = False
     augmented: int = 0

@@ -40,13 +40,7 @@ class GradientProcess:
     """The process and what it is asked; threads may share it."""
 
     def __init__(self, model: Path, sha256: str, graph: Path, longest_seconds: float) -> None:
-        """Start it and wait until `graph` is written.
-
-        Args:
-            model: .keras file.
-            sha256: any other file is refused.
-            graph: .xml, of raw pixels -> probabilities and averaged features.
-            longest_seconds: for one overlay.
+        """Start it and wait until `graph` (.xml) is written: probabilities and averaged features.
 
         Raises:
             GradientProcessError: it did not come up, or the file is another one.
@@ -60,11 +54,7 @@ class GradientProcess:
         self._worker = self._start()
 
     def overlay(self, pixels: Pixels, class_index: int) -> bytes:
-        """Return the PNG of the image under the heat of a class.
-
-        Args:
-            pixels: uint8 (side, side).
-            class_index: the class whose heat is drawn.
+        """Return the PNG of `pixels`, uint8 (side, side), under the heat of a class.
 
         Raises:
             GradientProcessError: twice in a row there was no answer.

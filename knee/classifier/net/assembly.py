@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import keras
@@ -40,7 +41,8 @@ def build(
     features = keras.Input(frozen.output.shape[1:], name="features")
     hidden = features if upper is None else upper(features)
     hidden = layers.Activation("linear", name=FEATURE_MAP)(hidden)
-    head = _fitted_head(head, design.name)
+    if head.published and not backbones.find(design.name).published_squeeze:
+        head = dataclasses.replace(head, squeeze_excitation=False)
     trained = keras.Model(features, heads.attach(hidden, classes, head), name="trained")
     pixels = keras.Input(frozen.input.shape[1:], name="pixels")
     whole = keras.Model(pixels, trained(frozen(pixels)), name=design.name)
@@ -51,10 +53,3 @@ def split_at_feature_map(trained: keras.Model) -> tuple[keras.Model, keras.Model
     """The backbone's trained layers and the head, sharing their variables with `trained`."""
     feature_map = trained.get_layer(FEATURE_MAP).output
     return keras.Model(trained.input, feature_map), keras.Model(feature_map, trained.output)
-
-
-def _fitted_head(head: heads.HeadDesign, backbone: str) -> heads.HeadDesign:
-    if not head.published:
-        return head
-    squeeze = head.squeeze_excitation and backbones.find(backbone).published_squeeze
-    return heads.HeadDesign(**{**vars(head), "squeeze_excitation": squeeze})

@@ -12,19 +12,14 @@ from knee.classifier.net.design import DesignError
 from knee.storage import provenance
 
 
-class BackboneError(DesignError):
-    """A backbone, its weights or a named layer that does not exist."""
-
-
 @dataclass(frozen=True)
 class Backbone:
     """A convolutional net without its classification top.
 
+    It was pretrained on `pixels * scale + offset`, of raw pixels 0-255.
+
     Attributes:
         build: takes `input_shape` (height, width, 3) and `weights` (None, "imagenet" or a path).
-        scale: with `offset`, maps raw 0-255 pixels to what the net was pretrained on:
-            `pixels * scale + offset`.
-        offset: see `scale`.
         published_squeeze: whether the published recipe puts a squeeze-and-excitation block first.
     """
 
@@ -41,23 +36,21 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def find(name: str) -> Backbone:
-    """The row of `name`; `BackboneError` names the known ones."""
+    """The row of `name`; `DesignError` names the known ones."""
     if name not in BACKBONES:
-        raise BackboneError(
+        raise DesignError(
             f"model.backbones: unknown backbone {name!r}; known: {', '.join(BACKBONES)}"
         )
     return BACKBONES[name]
 
 
 def weights_source(weights: str, name: str) -> str | None:
-    """Return what `keras.applications` takes as `weights`, from the value of the key `weights`.
+    """Return what `keras.applications` takes as `weights` of the backbone `name`.
 
-    Args:
-        weights: "none", "imagenet" (Keras downloads them) or a folder with `<backbone>.h5`.
-        name: the backbone's name.
+    `weights` is "none", "imagenet" (Keras downloads them) or a folder with `<backbone>.h5`.
 
     Raises:
-        BackboneError: the folder has no file for this backbone.
+        DesignError: the folder has no file for this backbone.
     """
     if weights == "none":
         return None
@@ -65,7 +58,7 @@ def weights_source(weights: str, name: str) -> str | None:
         return "imagenet"
     file = Path(weights) / f"{name}.h5"
     if not file.is_file():
-        raise BackboneError(
+        raise DesignError(
             f"weights: {file} does not exist; give none, imagenet, or a folder that holds "
             f"{name}.h5 (ImageNet weights without the top, in Keras' format)"
         )
@@ -85,10 +78,7 @@ def build(name: str, side_pixels: int, weights: str) -> keras.Model:
     shape = (side_pixels, side_pixels, 3)
     if keras.config.image_data_format() == "channels_first":
         shape = (3, side_pixels, side_pixels)
-    model = find(name).build(
-        input_shape=shape,
-        include_top=False,
-        weights=weights_source(weights, name),
-    )
+    source = weights_source(weights, name)
+    model = find(name).build(input_shape=shape, include_top=False, weights=source)
     model.name = name
     return model

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from knee.run.errors import UserError
+from knee.storage import artifacts
 
 DESIGN = "design.json"
 
@@ -45,10 +44,9 @@ class BackboneDesign:
 
 def write_design(design: BackboneDesign, folder: Path) -> None:
     """Record in `folder` which frozen backbone its features come from."""
-    text = json.dumps(dataclasses.asdict(design), indent=2, sort_keys=True)
-    (folder / DESIGN).write_text(text + "\n", encoding="utf-8")
+    artifacts.write_json(folder / DESIGN, dict(sorted(vars(design).items())))
 
 
 def read_design(folder: Path) -> BackboneDesign:
     """Read what `write_design` recorded."""
-    return BackboneDesign(**json.loads((folder / DESIGN).read_text(encoding="utf-8")))
+    return BackboneDesign(**artifacts.read_json(folder / DESIGN))

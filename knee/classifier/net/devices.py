@@ -8,6 +8,8 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from knee.run.errors import UserError
+
 log = logging.getLogger(__name__)
 Precision = Literal["none", "bfloat16", "float16"]
 
@@ -16,11 +18,14 @@ def strategy(devices: int = 0, *, kind: str = "GPU") -> tf.distribute.Strategy:
     """`MirroredStrategy` over `devices` devices (0: all visible); the default one for fewer than 2.
 
     Raises:
-        ValueError: more devices are asked for than are visible.
+        UserError: more devices are asked for than are visible.
     """
     names = [device.name for device in tf.config.list_logical_devices(kind)]
     if devices > max(len(names), 1):
-        raise ValueError(f"train.devices: {devices} asked for, {len(names)} {kind}s are visible")
+        raise UserError(
+            f"train.devices: {devices} asked for, {len(names)} {kind}s are visible: lower it, or "
+            "take 0 for all"
+        )
     chosen = names[: devices or len(names)]
     if len(chosen) < 2:
         return tf.distribute.get_strategy()
@@ -28,19 +33,16 @@ def strategy(devices: int = 0, *, kind: str = "GPU") -> tf.distribute.Strategy:
 
 
 def make_deterministic(seed: int) -> None:
-    """Same seed, same machine -> same numbers. Call it before anything else of TensorFlow runs."""
+    """Same seed, same machine -> same numbers. Call it before anything else of TensorFlow runs.
+
+    Without a GPU operations run one at a time, each on all cores: two side by side share them by
+    chance, and their sums round otherwise. Xception trained as a whole differed from process to
+    process (docs/log.md).
+    """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    if not tf.config.list_physical_devices("GPU"):
-        _one_operation_at_a_time()
-
-
-def _one_operation_at_a_time() -> None:
-    """Each operation still uses all cores.
-
-    Two that run side by side share them by chance, and their sums round otherwise: Xception trained
-    as a whole differed from process to process (docs/log.md).
-    """
+    if tf.config.list_physical_devices("GPU"):
+        return
     try:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:

@@ -10,20 +10,9 @@ import keras
 from keras import layers
 
 from knee.classifier.net import backbones
-from knee.classifier.net.design import BackboneDesign
+from knee.classifier.net.design import BackboneDesign, DesignError
 
 NORM_MOMENTUM = 0.9  # Keras' 0.99 lags behind in a training of some hundred steps
-
-
-def frozen_backbone(design: BackboneDesign) -> keras.Model:
-    """Return the model of raw pixels (batch, side, side, 1) to features at the fine-tuning depth.
-
-    Where all is trained these are the pixels themselves.
-
-    Raises:
-        backbones.BackboneError: unknown backbone or layer, or missing weights.
-    """
-    return split_backbone(design)[0]
 
 
 def split_backbone(
@@ -31,10 +20,13 @@ def split_backbone(
 ) -> tuple[keras.Model, keras.Model | None]:
     """Return the frozen layers, and the backbone's trained layers above them (None: no layer).
 
-    Args:
-        design: which backbone, and its fine-tuning depth.
-        adapt_norms: let the pretrained batch norms of trained layers learn, too; else they keep
-            the statistics and scales that they came with.
+    The frozen layers take raw pixels (batch, side, side, 1), 0-255, to features at the fine-tuning
+    depth; where all is trained these are the pixels themselves. `adapt_norms` lets the pretrained
+    batch norms of trained layers learn, too; else they keep the statistics and scales that they
+    came with.
+
+    Raises:
+        DesignError: unknown backbone or layer, or missing weights.
     """
     base = backbones.build(design.name, design.side_pixels, design.weights)
     depth = _depth_tensor(base, design)
@@ -83,7 +75,7 @@ def _depth_tensor(base: keras.Model, design: BackboneDesign) -> keras.KerasTenso
     if len(own) == 1:
         return own[0].input
     found = "several layers" if own else "no layer"
-    raise backbones.BackboneError(
+    raise DesignError(
         f"model.train_from: {design.name} has {found} {design.depth!r}; give auto, head, all "
         f"or one of {', '.join(layer.name for layer in base.layers[1:])}"
     )

@@ -16,19 +16,11 @@ PROBABILITIES = "probabilities"  # name of the last layer
 
 @dataclass(frozen=True)
 class HeadDesign:
-    """Which blocks a head has, and how large they are.
+    """Which blocks a head has, and how large they are: the parameters' section `head`.
 
-    Attributes:
-        published: rebuild the published recipe's head; the other fields give its sizes.
-        squeeze_excitation: gates on the channels, from the averaged feature map.
-        squeeze_ratio: channels / width of the squeeze.
-        projection_channels: channels of the 1 x 1 convolution before attention, 0 for none.
-        attention: multi-head self-attention over the positions of the feature map.
-        attention_heads: heads; each has channels / heads (published: all channels) as key size.
-        dense_units: width of the hidden dense layer, 0 for none.
-        dropout: share of units dropped, 0-1.
-        gaussian_noise: standard deviation of noise added while training, 0 for none; on what the
-            dense layers read (published: on the feature map).
+    `published` rebuilds the published recipe's head: the other fields give its sizes, the key size
+    of each attention head is all channels, and the noise is on the feature map. Else the key size
+    is channels / heads, and the noise is on what the dense layers read.
     """
 
     published: bool = False
@@ -79,7 +71,8 @@ def _published(features: keras.KerasTensor, design: HeadDesign) -> keras.KerasTe
     """Attention as wide as the feature map, without residual or norm, then a dense layer."""
     hidden = features
     if design.squeeze_excitation:
-        hidden = _squeeze_excitation(hidden, design.squeeze_ratio)
+        pooled = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(hidden)
+        hidden = _excited(hidden, _squeeze(pooled, design.squeeze_ratio), "map")
     height, width, channels = hidden.shape[1:]
     tokens = layers.Reshape((height * width, channels), name="tokens")(hidden)
     tokens = layers.MultiHeadAttention(design.attention_heads, channels, name="attention")(
@@ -90,12 +83,6 @@ def _published(features: keras.KerasTensor, design: HeadDesign) -> keras.KerasTe
     hidden = layers.GlobalAveragePooling2D(name="pool")(hidden)
     hidden = layers.Dense(design.dense_units, activation="relu", name="hidden")(hidden)
     return layers.BatchNormalization(name="hidden_norm")(hidden)
-
-
-def _squeeze_excitation(hidden: keras.KerasTensor, ratio: int) -> keras.KerasTensor:
-    """The block of the paper, on the whole map (batch, h, w, channels)."""
-    squeezed = _squeeze(layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(hidden), ratio)
-    return _excited(hidden, squeezed, "map")
 
 
 def _squeeze(pooled: keras.KerasTensor, ratio: int) -> keras.KerasTensor:

@@ -30,11 +30,7 @@ def save_model(model: keras.Model, path: Path) -> str:
 
 
 def load_model(path: Path, sha256: str | None = None) -> keras.Model:
-    """Load the model in `path`, without compilation; no code in the file is run.
-
-    Args:
-        path: a .keras file.
-        sha256: refuse any other file.
+    """Load the model in `path` (.keras), without compilation; no code in the file is run.
 
     Raises:
         ArtifactError: the file is missing or has another SHA-256.
@@ -56,15 +52,10 @@ def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:
 
 
 def with_features(model: keras.Model) -> keras.Model:
-    """Raw pixels -> (batch, classes + channels), float32, sharing the variables of `model`.
-
-    Args:
-        model: a whole classifier: its last two layers are the frozen backbone and the head.
-    """
+    """Raw pixels -> (batch, classes + channels), float32, sharing the variables of `model`."""
     frozen, trained = model.layers[-2:]
-    return keras.Model(
-        model.input, joint_outputs(trained)(frozen(model.input)), name="with_features"
-    )
+    rows = joint_outputs(trained)(frozen(model.input))
+    return keras.Model(model.input, rows, name="with_features")
 
 
 def split_outputs(rows: npt.NDArray[np.float32], classes: int) -> Observed:

@@ -40,7 +40,7 @@ class TrainedModel:
         version: of the registered model; "" for a folder.
         training: content of training.json.
         canonical: how an image file becomes the net's input.
-        limits: the model's uncertainty.
+        limits: of the model's knowledge: temperature, prediction sets, out-of-distribution scores.
     """
 
     folder: Path
@@ -56,11 +56,7 @@ class TrainedModel:
     ) -> TrainedModel:
         """Read what the stage train wrote to `folder`, or a copy of it.
 
-        Args:
-            folder: of the model.
-            name: of the registered model, or what the user calls the folder.
-            version: of the registered model.
-            maximum_megapixels: larger images are refused unread.
+        Images larger than `maximum_megapixels` will be refused unread.
 
         Raises:
             ArtifactError: a file is missing, damaged, or not the recorded one.
@@ -91,13 +87,7 @@ class TrainedModel:
     def check_origin(
         self, backbone: str, class_names: Sequence[str], *, records: Path, split: Path
     ) -> None:
-        """Check that the training was of this backbone and on the present data.
-
-        Args:
-            backbone: whose it has to be.
-            class_names: the records' classes.
-            records: the records table's file.
-            split: the split table's file.
+        """Check that the training was of this backbone and on these files of records and split.
 
         Raises:
             ArtifactError: it was of another backbone, data or split.

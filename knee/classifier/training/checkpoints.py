@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,30 +20,14 @@ LAST, BEST = "last.npz", "best.npz"  # all variables in their order; a tenth of 
 class Progress:
     """What has been trained so far.
 
-    Attributes:
-        epochs_done: finished epochs.
-        best_epoch: epoch (from 0) whose weights are kept, -1 before the first.
-        best_loss: its validation loss.
-        history: one row an epoch.
+    `history` has one row an epoch; `best_loss` is the validation loss of `best_epoch` (from 0), the
+    epoch whose weights are kept: -1 before the first.
     """
 
     epochs_done: int = 0
     best_epoch: int = -1
     best_loss: float = float("inf")
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-
-
-class TrainingState(Protocol):
-    """What `fit` keeps after each epoch: `Checkpoints` on disk, or `BestWeights` in memory."""
-
-    def save(self, model: keras.Model, progress: Progress) -> None:
-        """Keep the state after an epoch."""
-
-    def restore(self, model: keras.Model) -> Progress:
-        """Load the last state into `model`; an empty `Progress` where there is none."""
-
-    def restore_best(self, model: keras.Model) -> None:
-        """Load the weights of the best epoch into `model`."""
 
 
 class Checkpoints:
@@ -69,7 +53,6 @@ class Checkpoints:
 
     def save(self, model: keras.Model, progress: Progress) -> None:
         """Store weights with optimizer state, the best weights so far, and the progress."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         staged = self.folder / ".staged"
         shutil.rmtree(staged, ignore_errors=True)
         try:
@@ -103,7 +86,7 @@ class Checkpoints:
         return self._current.with_name(f"{self._current.name}.previous")
 
     def _write(self, staged: Path, model: keras.Model, progress: Progress) -> None:
-        staged.mkdir()
+        staged.mkdir(parents=True)
         np.savez(staged / LAST, *(np.asarray(variable) for variable in _state(model)))
         is_best = progress.best_epoch == progress.epochs_done - 1
         source = staged / LAST if is_best else self._current / BEST
@@ -141,6 +124,9 @@ class BestWeights:
         """Give `model` the weights of the best epoch."""
         for variable, value in zip(model.variables, self._best, strict=True):
             variable.assign(value)
+
+
+TrainingState = Checkpoints | BestWeights  # what `fit` keeps after each epoch
 
 
 def _state(model: keras.Model) -> list[Any]:

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import TrainingData
+from knee.classifier.training import inputs
 from knee.classifier.training.checkpoints import Progress, TrainingState
-from knee.classifier.training.inputs import Augmentation, padded_batches, targets, training_batches
+from knee.run.errors import UserError
 from knee.storage.arrays import Integers
 
 log = logging.getLogger(__name__)
@@ -27,21 +28,10 @@ EpochReport = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Settings of the optimisation.
+    """Settings of the optimisation, named as in the parameters' section `train`.
 
-    Attributes:
-        epochs: at most this many.
-        batch_size: global, over all devices.
-        learning_rate: peak of the schedule.
-        schedule: "constant", or "cosine" down to zero at the last epoch; set once an epoch.
-        warmup_epochs: epochs of linear rise before.
-        weight_decay: decoupled; 0 for plain Adam.
-        label_smoothing: 0-1.
-        soft_label_deviation: of soft ordinal labels, in classes; 0 for one-hot labels.
-        patience: epochs without a lower validation loss before stopping; 0 never stops early.
-        keep: whose weights the training ends with: those of the epoch with the "best" validation
-            loss, or of the "last". Few validation records choose by luck; "last" never stops early.
-        seed: of order and augmentation.
+    The schedule is "constant" or falls by "cosine" to zero at the last epoch, set once an epoch.
+    Few validation records choose an epoch by luck: to keep the "last" one never stops early.
     """
 
     epochs: int
@@ -52,8 +42,8 @@ class Optimisation:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     soft_label_deviation: float = 0.0
-    patience: int = 0
-    keep: Literal["best", "last"] = "best"
+    early_stopping_patience: int = 0
+    keep_epoch: Literal["best", "last"] = "best"
     seed: int = 42
 
     def rate(self, epoch: int) -> float:
@@ -66,33 +56,6 @@ class Optimisation:
         return (
             self.learning_rate * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / length)) / 2
         )
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Rows of a source with their classes; rows may repeat in training."""
-
-    rows: Integers
-    class_indices: Integers
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Input of a training.
-
-    Attributes:
-        source: pixels or features of all records.
-        training: rows trained on.
-        validation: rows that choose the epoch; never the test subset.
-        classes: number of classes.
-        class_weights: (classes,) factors on the loss.
-    """
-
-    source: Source
-    training: Subset
-    validation: Subset
-    classes: int
-    class_weights: npt.NDArray[np.float32]
 
 
 def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
@@ -113,47 +76,37 @@ def fit(
     model: keras.Model,
     data: TrainingData,
     optimisation: Optimisation,
-    augmentation: Augmentation,
+    augmentation: inputs.Augmentation,
     checkpoints: TrainingState,
     *,
     on_epoch: EpochReport | None = None,
     one_by_one: bool = False,
 ) -> Progress:
-    """Train `model` in place, leave it with the weights of the chosen epoch.
+    """Train the compiled `model` in place, leave it with the weights of the chosen epoch.
 
-    Args:
-        model: compiled, from what `data.source` holds to probabilities.
-        data: rows and classes.
-        optimisation: how.
-        augmentation: random changes of training rows.
-        checkpoints: where the state is kept after each epoch, and found after a crash.
-        on_epoch: called after each epoch with the epoch (from 0) and its row of the history.
-        one_by_one: come back to Python after each step. How many run as one is traced into the
-            model: one that is trained again, on another number of rows, needs this.
+    The state is kept in `checkpoints` after each epoch, and found there after a crash. `on_epoch`
+    is called after each epoch with the epoch (from 0) and its row of the history. `one_by_one`
+    comes back to Python after each step, and logs epochs as details. How many steps run as one is
+    traced into the model: one that is trained again, on another number of rows, needs this.
 
-    Returns:
-        The history and the best epoch.
+    Raises:
+        UserError: the loss is no number any more.
     """
     progress = checkpoints.restore(model)
     remaining = range(progress.epochs_done, optimisation.epochs)
     if progress.epochs_done:
         log.info("resuming after epoch %d of %d", progress.epochs_done, optimisation.epochs)
     if remaining and not _exhausted(progress, optimisation):
-        batches = training_batches(
-            data.source,
-            data.training.rows,
-            data.training.class_indices,
-            targets=targets(data.classes, optimisation.soft_label_deviation),
+        batches = inputs.training_batches(
+            data,
+            augmentation,
+            targets=inputs.targets(data.classes, optimisation.soft_label_deviation),
             batch_size=optimisation.batch_size,
             epochs=remaining,
             seed=optimisation.seed,
-            augmentation=augmentation,
-            class_weights=data.class_weights,
         )
-        checked = padded_batches(data.source, data.validation.rows, optimisation.batch_size)
-        callback = _EpochEnd(
-            optimisation, progress, checked, data.validation, checkpoints, on_epoch
-        )
+        level = logging.DEBUG if one_by_one else logging.INFO
+        callback = _EpochEnd(optimisation, progress, data, checkpoints, on_epoch, level)
         steps = max(len(data.training.rows) // optimisation.batch_size, 1)
         alone = model.distribute_strategy.num_replicas_in_sync == 1  # the loop fails on several
         if alone and not one_by_one:
@@ -184,7 +137,7 @@ def cross_entropy(class_indices: Integers, probabilities: npt.NDArray[np.float32
 
 def _exhausted(progress: Progress, optimisation: Optimisation) -> bool:
     waited = progress.epochs_done - 1 - progress.best_epoch
-    return bool(optimisation.patience and progress.history and waited >= optimisation.patience)
+    return 0 < optimisation.early_stopping_patience <= waited
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
@@ -195,65 +148,63 @@ def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
         state.assign((words >> 1).astype(state.dtype))
 
 
+@dataclass(eq=False)
 class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
     """Learning rate before an epoch; validation, record, checkpoint and stopping after it."""
 
-    def __init__(
-        self,
-        optimisation: Optimisation,
-        progress: Progress,
-        checked: object,
-        validation: Subset,
-        checkpoints: TrainingState,
-        on_epoch: EpochReport | None,
-    ) -> None:
+    optimisation: Optimisation
+    progress: Progress
+    data: TrainingData
+    checkpoints: TrainingState
+    on_epoch: EpochReport | None
+    log_level: int
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self._optimisation = optimisation
-        self._progress = progress
-        self._checked = checked
-        self._validation = validation
-        self._checkpoints = checkpoints
-        self._on_epoch = on_epoch
+        validation, size = self.data.validation, self.optimisation.batch_size
+        self._checked = inputs.padded_batches(self.data.source, validation.rows, size)
         self._started = 0.0
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
         del logs
         self._started = time.perf_counter()
-        self.model.optimizer.learning_rate = self._optimisation.rate(epoch)
-        _reseed(self.model, self._optimisation.seed, epoch)
+        self.model.optimizer.learning_rate = self.optimisation.rate(epoch)
+        _reseed(self.model, self.optimisation.seed, epoch)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        rows = self._validation.class_indices
-        probabilities = self.model.predict(self._checked, verbose=0)[: len(rows)]
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        truth = self.data.validation.class_indices
+        probabilities = self.model.predict(self._checked, verbose=0)[: len(truth)]
         row = {
             "epoch": epoch,
-            "learning_rate": self._optimisation.rate(epoch),
-            "loss": float((logs or {})["loss"]),
-            "accuracy": float((logs or {})["accuracy"]),
-            "val_loss": cross_entropy(rows, probabilities),
-            "val_accuracy": float((probabilities.argmax(axis=1) == rows).mean()),
+            "learning_rate": self.optimisation.rate(epoch),
+            "loss": float(logs["loss"]),
+            "accuracy": float(logs["accuracy"]),
+            "val_loss": cross_entropy(truth, probabilities),
+            "val_accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
         }
+        if math.isnan(row["loss"]) or math.isnan(row["val_loss"]):
+            raise UserError(
+                f"the training diverged at epoch {epoch + 1}: its loss is no number any more; "
+                "lower train.learning_rate (train.probe_learning_rate if it is the probe)"
+            )
         self._record(epoch, row)
-        self._checkpoints.save(self.model, self._progress)
-        if self._on_epoch:
-            self._on_epoch(epoch, row)
-        if _exhausted(self._progress, self._optimisation):
+        self.checkpoints.save(self.model, self.progress)
+        if self.on_epoch:
+            self.on_epoch(epoch, row)
+        if _exhausted(self.progress, self.optimisation):
             self.model.stop_training = True
 
     def _record(self, epoch: int, row: dict[str, float]) -> None:
-        self._progress.history.append(row)
-        self._progress.epochs_done = epoch + 1
-        chosen = self._optimisation.keep == "last" or row["val_loss"] < self._progress.best_loss
-        if chosen:
-            self._progress.best_loss, self._progress.best_epoch = row["val_loss"], epoch
-        log.info(
+        self.progress.history.append(row)
+        self.progress.epochs_done = epoch + 1
+        if self.optimisation.keep_epoch == "last" or row["val_loss"] < self.progress.best_loss:
+            self.progress.best_loss, self.progress.best_epoch = row["val_loss"], epoch
+        log.log(
+            self.log_level,
             "epoch %d/%d  loss %.4f  accuracy %.3f  val_loss %.4f  val_accuracy %.3f  %.1f s",
             epoch + 1,
-            self._optimisation.epochs,
-            row["loss"],
-            row["accuracy"],
-            row["val_loss"],
-            row["val_accuracy"],
+            self.optimisation.epochs,
+            *(row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")),
             time.perf_counter() - self._started,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, Subset
 from knee.classifier.net.design import BackboneDesign
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.splits import cross_validation
@@ -28,17 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every fold trains.
-
-    Attributes:
-        name: in the log and at the progress bar.
-        backbone: what is frozen, and from where on it is trained.
-        head: the parameters' section `head`, as plain values.
-        train: the section `train`, likewise.
-        oversampling: of a fold's training rows.
-        oversampling_seed: of these repeats.
-        classes: number of classes.
-    """
+    """What every fold trains; `head` and `train` are the parameters' sections, as plain values."""
 
     name: str
     backbone: BackboneDesign
@@ -52,14 +43,9 @@ class Recipe:
 def train_folds(
     recipe: Recipe, source: Source, kept: pd.DataFrame, folds: Sequence[Fold], done: FoldResults
 ) -> list[FoldResult]:
-    """The result of each fold, found in `done` or trained afresh and kept there.
+    """The result of each of the `folds` of the records `kept`.
 
-    Args:
-        recipe: what is trained.
-        source: features or pixels of all records.
-        kept: the records that are cross-validated.
-        folds: of these records.
-        done: results of an earlier, killed run.
+    It is found in `done`, the results of an earlier, killed run, or trained afresh and added there.
     """
     learner: Learner | None = None
     results = []
@@ -88,15 +74,11 @@ def _trained(
     recipe: Recipe, learner: Learner, kept: pd.DataFrame, fold: Fold, seed: int
 ) -> FoldResult:
     rows = cross_validation.training_rows(kept, fold, recipe.oversampling, recipe.oversampling_seed)
-    validation, held_out = kept.iloc[fold.validation], kept.iloc[fold.held_out]
-    outcome = learner.train(
-        (rows["pixel_row"].to_numpy(), rows["class_index"].to_numpy()),
-        (validation["pixel_row"].to_numpy(), validation["class_index"].to_numpy()),
-        held_out["pixel_row"].to_numpy(),
-        seed,
-    )
-    chances = scores.checked(held_out["class_index"].to_numpy(), outcome.probabilities)
-    return FoldResult(chances, outcome.best_epoch, outcome.epochs)
+    held_out = Subset.of(kept.iloc[fold.held_out])
+    validation = Subset.of(kept.iloc[fold.validation])
+    result = learner.train(Subset.of(rows), validation, held_out.rows, seed)
+    probabilities = scores.checked(held_out.class_indices, result.probabilities)
+    return dataclasses.replace(result, probabilities=probabilities)
 
 
 def _log_fold(kept: pd.DataFrame, fold: Fold, result: FoldResult, seconds: float) -> None:

@@ -12,25 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, TrainingData
 from knee.storage.arrays import Integers
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training images; amplitudes are the largest, either way.
+    """Random changes of training images: the parameters' section `train.augmentation`.
 
-    Attributes:
-        horizontal_flip: mirror half of the images. There is no vertical flip: knees stand upright.
-        rotation_degrees: rotation about the centre.
-        translation_share: shift, in shares of the side.
-        zoom_share: change of the scale 1.
-        brightness: shift, in shares of 255.
-        contrast: change of the factor 1 about the image's mean.
-        mixup: each image, or feature map, becomes a mean of two, and so do their labels; the share
-            of the second is drawn from Beta(mixup, mixup). 0 mixes none. Zhang et al. 2018,
-            https://arxiv.org/abs/1710.09412; on feature maps: Verma et al. 2019,
-            https://arxiv.org/abs/1806.05236.
+    There is no vertical flip: knees stand upright. By `mixup` each image, or feature map, becomes a
+    mean of two, and so do their labels; the share of the second is drawn from Beta(mixup, mixup).
+    Zhang et al. 2018, https://arxiv.org/abs/1710.09412; on feature maps: Verma et al. 2019,
+    https://arxiv.org/abs/1806.05236.
     """
 
     horizontal_flip: bool = False
@@ -40,19 +33,6 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     mixup: float = 0.0
-
-    @property
-    def needs_pixels(self) -> bool:
-        """Whether it goes beyond the flip, which frozen features can offer as a second view."""
-        return any(
-            (
-                self.rotation_degrees,
-                self.translation_share,
-                self.zoom_share,
-                self.brightness,
-                self.contrast,
-            )
-        )
 
 
 def epoch_order(rows: int, batch_size: int, seed: int, epoch: int) -> Integers:
@@ -80,36 +60,25 @@ def targets(classes: int, deviation: float) -> npt.NDArray[np.float32]:
 
 
 def training_batches(
-    source: Source,
-    rows: Integers,
-    class_indices: Integers,
+    data: TrainingData,
+    augmentation: Augmentation,
     *,
     targets: npt.NDArray[np.float32],
     batch_size: int,
     epochs: range,
     seed: int,
-    augmentation: Augmentation,
-    class_weights: npt.NDArray[np.float32],
 ) -> tf.data.Dataset:
     """All batches of `epochs`, one after the other: (inputs, wanted probabilities, weights).
 
-    Args:
-        source: pixels or features of all records.
-        rows: which of its rows are trained on, repeats allowed.
-        class_indices: class of each entry of `rows`.
-        targets: (classes, classes) wanted probabilities of each class, see `targets`.
-        batch_size: global batch size.
-        epochs: epochs still to be trained.
-        seed: of order and augmentation.
-        augmentation: for pixels all of it; for features mixup, and the flip where there is a
-            mirrored view.
-        class_weights: (classes,) factor on the loss.
+    `augmentation` is for pixels; of it features have mixup, and the flip where there is a mirrored
+    view. `targets` are those of the function `targets`, `batch_size` is global.
     """
+    source, rows, class_indices = data.source, data.training.rows, data.training.class_indices
     orders = [epoch_order(len(rows), batch_size, seed, epoch) for epoch in epochs]
     size = len(orders[0])
     positions = np.concatenate(orders)
     ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
-    weights, wanted = tf.constant(class_weights), tf.constant(targets)
+    weights, wanted = tf.constant(data.class_weights), tf.constant(targets)
     offered = tf.constant(source.offered(flip=augmentation.horizontal_flip), tf.int64)
 
     def prepare(row: tf.Tensor, label: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:

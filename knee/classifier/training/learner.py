@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
-from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, Subset, TrainingData
 from knee.classifier.training import fit, inputs, training
 from knee.classifier.training.checkpoints import BestWeights
+from knee.evidence.evaluation.fold_results import FoldResult
 from knee.storage.arrays import Integers
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """One training and what it predicts.
-
-    Attributes:
-        probabilities: float32 (rows, classes) of the rows that were held out.
-        best_epoch: epoch (from 0) whose weights predict.
-        epochs: epochs trained.
-    """
-
-    probabilities: npt.NDArray[np.float32]
-    best_epoch: int
-    epochs: int
 
 
 class Learner:
@@ -54,40 +35,30 @@ class Learner:
 
     def train(
         self,
-        training_rows: tuple[Integers, Integers],
-        validation: tuple[Integers, Integers],
+        rows: Subset,
+        validation: Subset,
         held_out: Integers,
         seed: int,
-    ) -> Outcome:
-        """Train afresh and predict `held_out`.
+    ) -> FoldResult:
+        """Train afresh on `rows` and predict the rows `held_out`.
 
-        Args:
-            training_rows: rows trained on, repeats allowed, and their classes.
-            validation: likewise those that choose the epoch.
-            held_out: rows to predict.
-            seed: of the weights, the order, noise and augmentation.
+        `validation` chooses the epoch; `seed` is that of the weights, order, noise and
+        augmentation.
         """
+        plan = self._plan
         self._start_afresh(seed)
-        weights = training.class_weights(training_rows[1], self._plan)
-        data = fit.TrainingData(
-            self._source,
-            fit.Subset(*training_rows),
-            fit.Subset(*validation),
-            self._plan.classes,
-            weights,
+        weights = training.class_weights(rows.class_indices, plan)
+        progress = fit.fit(
+            self._model,
+            TrainingData(self._source, rows, validation, plan.classes, weights),
+            dataclasses.replace(plan.optimisation, seed=seed),
+            plan.augmentation,
+            BestWeights(),
+            one_by_one=True,
         )
-        with _quiet():
-            progress = fit.fit(
-                self._model,
-                data,
-                dataclasses.replace(self._plan.optimisation, seed=seed),
-                self._plan.augmentation,
-                BestWeights(),
-                one_by_one=True,
-            )
-        batches = inputs.padded_batches(self._source, held_out, self._plan.optimisation.batch_size)
+        batches = inputs.padded_batches(self._source, held_out, plan.optimisation.batch_size)
         probabilities = self._model.predict(batches, verbose=0)[: len(held_out)]
-        return Outcome(probabilities, progress.best_epoch, progress.epochs_done)
+        return FoldResult(probabilities, progress.best_epoch, progress.epochs_done)
 
     def _start_afresh(self, seed: int) -> None:
         """Fresh random weights; those from a file as they were there."""
@@ -96,17 +67,5 @@ class Learner:
             fresh = keras.models.clone_model(self._trained)
         for layer, new in zip(self._trained.layers, fresh.layers, strict=True):
             layer.set_weights(self._pretrained.get(layer.name) or new.get_weights())
-        values: list[Any] = self._optimizer
-        for variable, value in zip(self._model.optimizer.variables, values, strict=True):
+        for variable, value in zip(self._model.optimizer.variables, self._optimizer, strict=True):
             variable.assign(value)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No line an epoch: there are hundreds of them."""
-    level = fit.log.level
-    fit.log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        fit.log.setLevel(level)

@@ -8,12 +8,14 @@ backbone give is computed once per row and view, into a file: the probe costs on
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, Subset, TrainingData
+from knee.classifier.net import assembly
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.storage.arrays import Integers
@@ -21,32 +23,31 @@ from knee.storage.artifacts import ArtifactError
 from knee.storage.row_files import RowFile, written_rows
 
 BATCH_IMAGES = 16
+log = logging.getLogger(__name__)
 
 
 def train_head(
-    trunk: keras.Model,
-    head: keras.Model,
-    data: fit.TrainingData,
+    trained: keras.Model,
+    data: TrainingData,
     optimisation: fit.Optimisation,
     augmentation: inputs.Augmentation,
     checkpoints: Checkpoints,
-) -> float:
-    """Train the compiled `head` in place on what `trunk` gives; return its validation loss.
+) -> None:
+    """Train the head in `trained`, and leave the layers below it as they are.
 
-    Args:
-        trunk: what `data.source` holds -> feature map; left as it is.
-        head: feature map -> probabilities; ends with the weights of its best epoch.
-        data: rows and classes.
-        optimisation: of the head.
-        augmentation: what features can have: mixup, and the flip where there is a mirrored view.
-        checkpoints: of the probe, and where the features lie meanwhile.
+    It ends with the weights of its best epoch. Of `augmentation` features can have mixup, and the
+    flip where there is a mirrored view. They lie beside the `checkpoints` meanwhile.
     """
+    log.info("first the head alone, on features of the untouched backbone")
+    with trained.distribute_strategy.scope():
+        trunk, head = assembly.split_at_feature_map(trained)
+        fit.compile_model(head, optimisation)
     rows = np.unique(np.concatenate([data.training.rows, data.validation.rows]))
     path = checkpoints.folder / "probe-features.npy"
     _write_features(trunk, data.source, rows, path)
 
-    def renumbered(subset: fit.Subset) -> fit.Subset:
-        return fit.Subset(np.searchsorted(rows, subset.rows), subset.class_indices)
+    def renumbered(subset: Subset) -> Subset:
+        return Subset(np.searchsorted(rows, subset.rows), subset.class_indices)
 
     features = dataclasses.replace(
         data,
@@ -56,7 +57,7 @@ def train_head(
     )
     progress = fit.fit(head, features, optimisation, augmentation, checkpoints)
     path.unlink()
-    return progress.best_loss
+    log.info("fine-tuning starts from the head's val_loss %.4f", progress.best_loss)
 
 
 def _write_features(trunk: keras.Model, source: Source, rows: Integers, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +11,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from knee.classifier.features.feature_source import Source
+from knee.classifier.features.feature_source import Source, Subset, TrainingData
 from knee.classifier.net import assembly, devices, heads
 from knee.classifier.net.design import BackboneDesign
 from knee.classifier.training import fit, inputs, probe
 from knee.classifier.training.checkpoints import Checkpoints, Progress
 from knee.storage.arrays import Integers
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,7 @@ class Plan:
     """Everything that decides a training but its data.
 
     Attributes:
-        backbone: what is frozen, and from where on it is trained.
-        head: what sits on it.
-        classes: number of classes.
-        optimisation: how it is trained.
-        augmentation: random changes of training images.
         balance_classes: weight the loss by the inverse class frequency.
-        precision: of the arithmetic.
         devices: GPUs to use, 0 for all.
         probe: how the head alone is trained before pretrained layers are; None: not at all.
         adapt_norms: train the batch norms of pretrained layers with these.
@@ -51,10 +42,10 @@ class Plan:
     adapt_norms: bool = False
 
     @property
-    def probes(self) -> bool:
-        """Whether the head is trained alone first: before pretrained layers are fine-tuned."""
+    def probes(self) -> fit.Optimisation | None:
+        """How the head is trained alone before pretrained layers are fine-tuned with it, if so."""
         fine_tunes = self.backbone.weights != "none" and self.backbone.depth != "head"
-        return self.probe is not None and fine_tunes
+        return self.probe if fine_tunes else None
 
 
 def planned(
@@ -62,19 +53,8 @@ def planned(
 ) -> Plan:
     """The plan that the parameters' sections `head` and `train` ask for, given as plain values."""
     sizes = {name: value for name, value in head.items() if name != "design"}
-    optimisation = fit.Optimisation(
-        epochs=train["epochs"],
-        batch_size=train["batch_size"],
-        learning_rate=train["learning_rate"],
-        schedule=train["schedule"],
-        warmup_epochs=train["warmup_epochs"],
-        weight_decay=train["weight_decay"],
-        label_smoothing=train["label_smoothing"],
-        soft_label_deviation=train["soft_label_deviation"],
-        patience=train["early_stopping_patience"],
-        keep=train["keep_epoch"],
-        seed=train["seed"],
-    )
+    names = [field.name for field in dataclasses.fields(fit.Optimisation)]
+    optimisation = fit.Optimisation(**{name: train[name] for name in names})
     probing = {"epochs": train["probe_epochs"], "learning_rate": train["probe_learning_rate"]}
     return Plan(
         backbone=backbone,
@@ -93,17 +73,18 @@ def planned(
 def train(
     plan: Plan,
     source: Source,
-    training: fit.Subset,
-    validation: fit.Subset,
+    training: Subset,
+    validation: Subset,
     checkpoints: Checkpoints,
     on_epoch: fit.EpochReport | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train and return the whole model (raw pixels -> probabilities) and its history."""
     parts, learner = build(plan)
     weights = class_weights(training.class_indices, plan)
-    data = fit.TrainingData(source, training, validation, plan.classes, weights)
+    data = TrainingData(source, training, validation, plan.classes, weights)
     if plan.probes and not checkpoints.found:
-        _probe(plan, parts.trained, data, checkpoints)
+        nested = checkpoints.nested("probe")
+        probe.train_head(parts.trained, data, plan.probes, plan.augmentation, nested)
     progress = fit.fit(
         learner, data, plan.optimisation, plan.augmentation, checkpoints, on_epoch=on_epoch
     )
@@ -120,19 +101,6 @@ def build(plan: Plan) -> tuple[assembly.Parts, keras.Model]:
         learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")
         fit.compile_model(learner, plan.optimisation)
     return parts, learner
-
-
-def _probe(
-    plan: Plan, trained: keras.Model, data: fit.TrainingData, checkpoints: Checkpoints
-) -> None:
-    assert plan.probe is not None  # nosec B101  # its caller has looked
-    log.info("first the head alone, on features of the untouched backbone")
-    with devices.strategy(plan.devices).scope():
-        trunk, head = assembly.split_at_feature_map(trained)
-        fit.compile_model(head, plan.probe)
-    nested = checkpoints.nested("probe")
-    loss = probe.train_head(trunk, head, data, plan.probe, plan.augmentation, nested)
-    log.info("fine-tuning starts from the head's val_loss %.4f", loss)
 
 
 def class_weights(class_indices: Integers, plan: Plan) -> npt.NDArray[np.float32]:

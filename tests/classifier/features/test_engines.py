@@ -52,7 +52,7 @@ def cosine(one: npt.NDArray[np.float32], two: npt.NDArray[np.float32]) -> float:
 def test_tensorflow_fills_what_the_model_gives(tiny: BackboneDesign, films: Films) -> None:
     from knee.classifier.net import fine_tuning
 
-    frozen = fine_tuning.frozen_backbone(dataclasses.replace(tiny, train_from="head"))
+    frozen, _ = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="head"))
     made = outputs(frozen, engines.Engine("tensorflow", "float32"), films.pixels[:13])
     expected = frozen(films.pixels[:13, ..., None].astype(np.float32))
     np.testing.assert_allclose(made, expected, atol=1e-5)
@@ -90,7 +90,7 @@ def test_the_same_images_give_the_same_bytes_wherever_they_stand(
 ) -> None:
     from knee.classifier.net import fine_tuning
 
-    frozen = fine_tuning.frozen_backbone(dataclasses.replace(tiny, train_from="head"))
+    frozen, _ = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="head"))
     forward = engines.OpenVinoForward(frozen, engines.choose("openvino").precision)
     made = np.empty((2, 20, *forward.output_shape), np.float16)
     forward.fill(films.pixels[:20], made[0])

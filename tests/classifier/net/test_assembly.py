@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from knee.classifier.net.design import BackboneDesign, read_design, write_design
+from knee.classifier.net.design import BackboneDesign, DesignError, read_design, write_design
 from tests.classifier.conftest import SIDE, Films
 
 pytestmark = pytest.mark.tf
@@ -58,33 +58,33 @@ def test_batch_norms_keep_their_statistics_only_where_they_are_fixed() -> None:
 
 
 def test_an_unknown_layer_is_named_with_the_known_ones(tiny: BackboneDesign) -> None:
-    from knee.classifier.net import backbones, fine_tuning
+    from knee.classifier.net import fine_tuning
 
-    with pytest.raises(backbones.BackboneError, match=r"train_from.*'three'.*one, norm, two"):
+    with pytest.raises(DesignError, match=r"train_from.*'three'.*one, norm, two"):
         fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="three"))
 
 
 def test_of_several_layers_a_backbone_takes_its_own(tiny: BackboneDesign) -> None:
-    from knee.classifier.net import backbones, fine_tuning
+    from knee.classifier.net import fine_tuning
 
     _, upper = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="conv_dw_6 two"))
     assert upper is not None
     assert [layer.name for layer in upper.layers[1:]] == ["two"]
-    with pytest.raises(backbones.BackboneError, match="tiny has several layers 'one two'"):
+    with pytest.raises(DesignError, match="tiny has several layers 'one two'"):
         fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="one two"))
 
 
 def test_an_unknown_backbone_is_named_with_the_known_ones() -> None:
     from knee.classifier.net import backbones
 
-    with pytest.raises(backbones.BackboneError, match=r"'vgg'.*mobilenet, xception"):
+    with pytest.raises(DesignError, match=r"'vgg'.*mobilenet, xception"):
         backbones.find("vgg")
 
 
 def test_a_folder_without_the_weights_is_named(tmp_path: Path) -> None:
     from knee.classifier.net import backbones
 
-    with pytest.raises(backbones.BackboneError, match=r"xception\.h5 does not exist"):
+    with pytest.raises(DesignError, match=r"xception\.h5 does not exist"):
         backbones.weights_source(str(tmp_path), "xception")
 
 

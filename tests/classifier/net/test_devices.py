@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from knee.run.errors import UserError
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, sys
@@ -35,8 +37,10 @@ source = feature_source.Source(values, pixels=False)
 images = random.integers(0, 256, (11, 8, 8), np.uint8)
 rows = np.arange(45)
 train, held_out = slice(0, 33), slice(33, 44)
-data = fit.TrainingData(
-    source, fit.Subset(rows[train], classes[train]), fit.Subset(rows[held_out], classes[held_out]),
+data = feature_source.TrainingData(
+    source,
+    feature_source.Subset(rows[train], classes[train]),
+    feature_source.Subset(rows[held_out], classes[held_out]),
     classes=3, class_weights=np.ones(3, np.float32),
 )
 
@@ -139,7 +143,7 @@ def test_two_devices_embed_as_one(found: Found) -> None:
 def test_more_devices_than_there_are_is_an_error() -> None:
     from knee.classifier.net import devices
 
-    with pytest.raises(ValueError, match=r"train\.devices: 99 asked for"):
+    with pytest.raises(UserError, match=r"train\.devices: 99 asked for"):
         devices.strategy(99, kind="CPU")
 
 

@@ -70,7 +70,9 @@ def test_grad_cam_is_a_map_between_0_and_1(
 
     design = dataclasses.replace(tiny, train_from=train_from)
     parts = assembly.build(design, heads.HeadDesign(projection_channels=8), 3)
-    heat = grad_cam.grad_cam(parts.whole, films.pixels[:5], films.classes[:5], batch_size=2)
+    heat = grad_cam.grad_cam(
+        grad_cam.halves(parts.whole), films.pixels[:5], films.classes[:5], batch_size=2
+    )
     assert heat.shape == (5, SIDE, SIDE)
     assert heat.min() >= 0
     assert heat.max() <= 1
@@ -94,6 +96,6 @@ def test_grad_cam_lies_where_the_evidence_is() -> None:
     whole = keras.Model(pixels, trained(frozen(pixels)))
     film = np.zeros((1, 8, 8), np.uint8)
     film[0, :2, 6:] = 8
-    heat = grad_cam.grad_cam(whole, film, np.array([0]))
+    heat = grad_cam.grad_cam(grad_cam.halves(whole), film, np.array([0]))
     assert np.unravel_index(heat[0].argmax(), (8, 8)) in {(r, c) for r in (0, 1) for c in (6, 7)}
     assert heat[0, 5:, :3].max() == 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from knee.classifier.net.design import BackboneDesign
+from knee.run.errors import UserError
 from tests.classifier.conftest import Films
 
 pytestmark = pytest.mark.tf
@@ -41,8 +42,8 @@ def train(
     return training.train(
         plan,
         source,
-        fit.Subset(rows[:36], films.classes[:36]),
-        fit.Subset(rows[36:], films.classes[36:]),
+        feature_source.Subset(rows[:36], films.classes[:36]),
+        feature_source.Subset(rows[36:], films.classes[36:]),
         Checkpoints(folder, "key"),
         on_epoch,
     )
@@ -82,7 +83,12 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(
 def test_early_stopping_goes_on_counting_where_the_kill_came(
     last: int, tiny: BackboneDesign, films: Films, tmp_path: Path
 ) -> None:
-    options = {"epochs": 30, "learning_rate": 0.3, "patience": 2, "schedule": "constant"}
+    options = {
+        "epochs": 30,
+        "learning_rate": 0.3,
+        "early_stopping_patience": 2,
+        "schedule": "constant",
+    }
     whole, expected = train(tiny, films, tmp_path / "whole", **options)
     assert expected.epochs_done == expected.best_epoch + 3 < 30
     epoch_of_kill = min(last, expected.epochs_done - 1)
@@ -158,7 +164,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(
     from knee.classifier.net import saved
     from knee.classifier.training import fit
 
-    model, progress = train(tiny, films, folder, epochs=5, learning_rate=0.3, keep="last")
+    model, progress = train(tiny, films, folder, epochs=5, learning_rate=0.3, keep_epoch="last")
     assert progress.best_epoch == 4
     assert progress.best_loss == progress.history[-1]["val_loss"]
     loss = fit.cross_entropy(films.classes[36:], saved.predict(model, films.pixels[36:]))
@@ -184,10 +190,26 @@ def test_training_stops_when_validation_has_not_improved_for_the_patience(
     tiny: BackboneDesign, films: Films, folder: Path
 ) -> None:
     _, progress = train(
-        tiny, films, folder, epochs=30, learning_rate=0.3, patience=2, schedule="constant"
+        tiny,
+        films,
+        folder,
+        epochs=30,
+        learning_rate=0.3,
+        early_stopping_patience=2,
+        schedule="constant",
     )
     assert len(progress.history) < 30
     assert len(progress.history) - 1 - progress.best_epoch == 2
+
+
+def test_a_training_that_diverges_ends_with_what_to_lower_and_keeps_no_state_of_it(
+    tiny: BackboneDesign, films: Films, folder: Path
+) -> None:
+    from knee.classifier.training.checkpoints import Checkpoints
+
+    with pytest.raises(UserError, match=r"diverged at epoch 1:.* lower train\.learning_rate"):
+        train(tiny, films, folder, learning_rate=1e38, schedule="constant")
+    assert not Checkpoints(folder, "key").found
 
 
 def test_the_task_is_learned(tiny: BackboneDesign, films: Films, folder: Path) -> None:

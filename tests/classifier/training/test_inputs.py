@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from knee.classifier.features.feature_source import Source, Subset, TrainingData
 
 pytestmark = pytest.mark.tf
 
@@ -21,22 +25,24 @@ def test_an_epoch_is_whole_batches_of_distinct_rows(rows: int, batch: int, epoch
     np.testing.assert_array_equal(order, inputs.epoch_order(rows, batch, 42, epoch))
 
 
+def reading(source: Source, class_indices: Any, classes: int) -> TrainingData:
+    """A training on all rows of `source`."""
+    rows = Subset(np.arange(len(class_indices)), class_indices)
+    return TrainingData(source, rows, rows, classes, np.ones(classes, np.float32))
+
+
 def batches(epochs: range) -> list[npt.NDArray[np.float32]]:
     """The inputs of all batches of `epochs`."""
-    from knee.classifier.features import feature_source
     from knee.classifier.training import inputs
 
     pixels = np.random.default_rng(0).integers(0, 255, (1, 20, 8, 8)).astype(np.uint8)
     data = inputs.training_batches(
-        feature_source.Source(pixels, pixels=True),
-        np.arange(20),
-        np.arange(20) % 3,
+        reading(Source(pixels, pixels=True), np.arange(20) % 3, 3),
+        inputs.Augmentation(True, 5, 0.1, 0.1, 0.1, 0.1),
         targets=inputs.targets(3, 0),
         batch_size=4,
         epochs=epochs,
         seed=1,
-        augmentation=inputs.Augmentation(True, 5, 0.1, 0.1, 0.1, 0.1),
-        class_weights=np.ones(3, np.float32),
     )
     return [np.asarray(batch[0]) for batch in data]
 
@@ -83,21 +89,19 @@ def test_a_flip_is_horizontal_only() -> None:
 
 
 def test_frozen_features_are_flipped_by_their_second_view() -> None:
-    from knee.classifier.features import feature_source
     from knee.classifier.training import inputs
 
     values = np.stack([np.zeros((30, 2, 2, 1)), np.ones((30, 2, 2, 1))]).astype(np.float16)
     for flip, expected in ((True, {0.0, 1.0}), (False, {0.0})):
         data = inputs.training_batches(
-            feature_source.Source(values, pixels=False, kinds=("image", "mirror")[: len(values)]),
-            np.arange(30),
-            np.zeros(30, np.int64),
+            reading(
+                Source(values, pixels=False, kinds=("image", "mirror")), np.zeros(30, np.int64), 2
+            ),
+            inputs.Augmentation(horizontal_flip=flip),
             targets=inputs.targets(2, 0),
             batch_size=10,
             epochs=range(1),
             seed=3,
-            augmentation=inputs.Augmentation(horizontal_flip=flip),
-            class_weights=np.ones(2, np.float32),
         )
         seen = np.concatenate([np.asarray(batch[0]) for batch in data])
         assert set(np.unique(seen).tolist()) == expected
@@ -117,7 +121,6 @@ def test_wanted_probabilities_fall_with_the_distance_from_the_grade(deviation: f
 
 
 def test_training_asks_for_the_targets_of_each_row() -> None:
-    from knee.classifier.features import feature_source
     from knee.classifier.training import inputs
 
     rows = 6
@@ -125,15 +128,12 @@ def test_training_asks_for_the_targets_of_each_row() -> None:
     classes = np.arange(rows) % 3
     wanted = inputs.targets(3, 0.5)
     (batch,) = inputs.training_batches(
-        feature_source.Source(values, pixels=False),
-        np.arange(rows),
-        classes,
+        reading(Source(values, pixels=False), classes, 3),
+        inputs.Augmentation(),
         targets=wanted,
         batch_size=rows,
         epochs=range(1),
         seed=3,
-        augmentation=inputs.Augmentation(),
-        class_weights=np.ones(3, np.float32),
     )
     order = inputs.epoch_order(rows, rows, 3, 0)
     np.testing.assert_array_equal(np.asarray(batch[1]), wanted[classes[order]])
@@ -162,10 +162,9 @@ def test_a_mixed_batch_has_its_images_labels_and_weights_in_the_same_shares() ->
 
 
 def test_padded_batches_hold_every_row_in_order() -> None:
-    from knee.classifier.features import feature_source
     from knee.classifier.training import inputs
 
     values = np.arange(7, dtype=np.float16).reshape(1, 7, 1, 1, 1)
-    made = inputs.padded_batches(feature_source.Source(values, pixels=False), np.arange(7), 4)
+    made = inputs.padded_batches(Source(values, pixels=False), np.arange(7), 4)
     flat = np.concatenate([np.asarray(batch).ravel() for batch in made])
     assert flat.tolist() == [0, 1, 2, 3, 4, 5, 6, 6]

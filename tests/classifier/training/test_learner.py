@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from knee.classifier.features.feature_source import Source, Subset
 from knee.classifier.net.design import BackboneDesign
+from knee.evidence.evaluation.fold_results import FoldResult
 from tests.classifier.conftest import Films
 
 if TYPE_CHECKING:
-    from knee.classifier.training.learner import Learner, Outcome
+    from knee.classifier.training.learner import Learner
 
 pytestmark = pytest.mark.tf
 Make = Callable[..., "Learner"]
@@ -22,7 +24,6 @@ Make = Callable[..., "Learner"]
 @pytest.fixture
 def make(tiny: BackboneDesign, films: Films) -> Make:
     """A learner of the tiny backbone on the films."""
-    from knee.classifier.features import feature_source
     from knee.classifier.net import heads
     from knee.classifier.training import fit, inputs, training
     from knee.classifier.training.learner import Learner
@@ -35,16 +36,16 @@ def make(tiny: BackboneDesign, films: Films) -> Make:
             optimisation=fit.Optimisation(3, 8, 0.01, schedule="cosine", weight_decay=0.01),
             augmentation=inputs.Augmentation(),
         )
-        return Learner(plan, feature_source.Source(films.pixels[np.newaxis], pixels=True))
+        return Learner(plan, Source(films.pixels[np.newaxis], pixels=True))
 
     return made
 
 
-def outcome(learner: Learner, films: Films, rows: int = 30, seed: int = 1) -> Outcome:
+def outcome(learner: Learner, films: Films, rows: int = 30, seed: int = 1) -> FoldResult:
     number = np.arange(48)
     return learner.train(
-        (number[:rows], films.classes[:rows]),
-        (number[30:36], films.classes[30:36]),
+        Subset(number[:rows], films.classes[:rows]),
+        Subset(number[30:36], films.classes[30:36]),
         number[36:],
         seed,
     )

@@ -43,12 +43,12 @@ def train(chosen: Any, films: Films, folder: Path, on_epoch: Any = None) -> tupl
     """A training on what the frozen part of `chosen` gives, mirror images included."""
     from knee.classifier.features import feature_source
     from knee.classifier.net import devices, fine_tuning
-    from knee.classifier.training import fit, training
+    from knee.classifier.training import training
     from knee.classifier.training.checkpoints import Checkpoints
 
     views = np.stack([films.pixels, films.pixels[:, :, ::-1]])[..., None].astype(np.float32)
     devices.make_deterministic(1)  # the frozen layers' random weights, too, whatever ran before
-    frozen = fine_tuning.frozen_backbone(chosen.backbone)
+    frozen, _ = fine_tuning.split_backbone(chosen.backbone)
     if chosen.backbone.depth == "all":
         source = feature_source.Source(films.pixels[None], pixels=True)
     else:
@@ -59,8 +59,8 @@ def train(chosen: Any, films: Films, folder: Path, on_epoch: Any = None) -> tupl
     return training.train(
         chosen,
         source,
-        fit.Subset(rows[:36], films.classes[:36]),
-        fit.Subset(rows[36:], films.classes[36:]),
+        feature_source.Subset(rows[:36], films.classes[:36]),
+        feature_source.Subset(rows[36:], films.classes[36:]),
         Checkpoints(folder, "key"),
         on_epoch,
     )
