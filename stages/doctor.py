@@ -12,7 +12,7 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -78,31 +78,19 @@ def _of_settings(project: Project, settings: parameters.Params, outputs: Sequenc
     }
 
 
-def run(root: Path, params_in: Path, *, mend: bool) -> list[Result]:
-    """Run all checks of the project in `root` and print their results one by one.
-
-    Raises:
-        HealthError: `root` is no DVC project.
-    """
-    project = Project(root)
-    results: list[Result] = []
-
-    def add(check: str, result: Result) -> None:
-        results.append(result)
-        print(text(check, result), flush=True)  # noqa: T201  # the report
-
+def checked(project: Project, params_in: Path, *, mend: bool) -> Iterator[tuple[str, Result]]:
+    """Run all checks of a project; yield the name and the result of each."""
     settings = None
     try:
         settings = parameters.load(params_in)
     except parameters.ParamsError as error:
         remedy = "`make params` composes it again from conf/"
-        add("params.yaml", Result("fault", str(error), remedy))
+        yield "params.yaml", Result("fault", str(error), remedy)
     at_work = project.at_work()
     if mend and at_work:
-        add("work", Result("fault", f"nothing is mended now: {at_work}", "wait, or end it"))
+        yield "work", Result("fault", f"nothing is mended now: {at_work}", "wait, or end it")
     for check, look in looks(project, settings).items():
-        add(check, guarded(look, mend=mend and not at_work))
-    return results
+        yield check, guarded(look, mend=mend and not at_work)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,10 +103,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        results = run(Path.cwd(), chosen.params, mend=chosen.mend)
+        project = Project(Path.cwd())
     except HealthError as error:
         sys.stderr.write(f"doctor: {error}\n")
         return 1
+    results = []
+    for check, result in checked(project, chosen.params, mend=chosen.mend):
+        results.append(result)
+        print(text(check, result), flush=True)  # noqa: T201  # the report
     sys.stdout.write(f"{summary(results)}\n")
     return 1 if any(result.status == "fault" for result in results) else 0
 

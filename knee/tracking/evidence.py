@@ -13,7 +13,6 @@ import pandas as pd
 
 from knee.storage.artifacts import ArtifactError, read_json, read_json_if_present
 
-EXECUTION_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
 EXPLANATION = "explanation"  # how the names of the files of the stage explain begin
 LEAKY_NOTE = "Leaky split: for comparison only, no result."
@@ -51,7 +50,7 @@ class Evidence(RunLabels):
     novelty: Path | None = None  # .npz file of the out-of-distribution score
 
     def __post_init__(self) -> None:
-        if not EXECUTION_PATTERN.fullmatch(self.execution):
+        if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", self.execution):
             raise ArtifactError(f"execution {self.execution!r}: expected letters, digits, - or _")
         for path in self.artifacts:
             if path.startswith("/") or ".." in path.split("/"):
