@@ -12,46 +12,41 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from knee.health import machine, runs, space, storage, weights
-from knee.health.project import Output, Project, open_project
-from knee.health.result import HealthError, Result, guarded, healthy, summary, text
+from knee.health.project import Output, Project
+from knee.health.result import HealthError, Result, guarded, summary, text
 from knee.run import parameters
 
-Look = tuple[str, Callable[[], Result]]
-PIPELINE, SETTINGS, WORK = "pipeline", "params.yaml", "work"
+Looks = dict[str, Callable[[], Result]]
 
 
-def looks(project: Project, settings: parameters.Params | None, *, mend: bool) -> list[Look]:
-    """Return checks and their names, in the order in which they have to mend."""
+def looks(project: Project, settings: parameters.Params | None) -> Looks:
+    """Return the checks by their names, in the order in which they have to mend."""
     locks = [project.root / "requirements.txt", project.root / "requirements-gpu.txt"]
-    asked: list[Look] = []
     try:
         outputs = project.outputs()
-        if settings is not None:
-            asked = _of_settings(project, settings, outputs)
+        asked = {} if settings is None else _of_settings(project, settings, outputs)
     except HealthError as error:
-        asked = [(PIPELINE, partial(Result, PIPELINE, "fault", str(error)))]
-    return [
-        (storage.CACHE, partial(storage.check_cache, project, mend=mend)),
-        *asked,
-        (storage.REMOTES, partial(storage.check_remotes, project, mend=mend)),
-        (storage.SITE_CACHE, partial(storage.check_site_cache, project, mend=mend)),
-        (runs.STORE, partial(runs.check_store, mend=mend)),
-        (runs.RUNS, partial(runs.check_runs, mend=mend)),
-        (runs.MISSING, partial(runs.check_missing, mend=mend)),
-        (machine.PYTHON, partial(machine.check_python, project.root / "pyproject.toml")),
-        (machine.PACKAGES, partial(machine.check_packages, locks)),
-        (machine.MACHINE, machine.check_machine),
-    ]
+        asked = {"pipeline": partial(Result, "fault", str(error))}
+    return {
+        "cache objects": partial(storage.check_cache, project),
+        **asked,
+        "remotes": partial(storage.check_remotes, project),
+        "DVC's site cache": partial(storage.check_site_cache, project),
+        "store of runs": runs.check_store,
+        "runs left open": runs.check_runs,
+        "trainings in MLflow": runs.check_missing,
+        "Python": partial(machine.check_python, project.root / "pyproject.toml"),
+        "packages": partial(machine.check_packages, locks),
+        "machine": machine.check_machine,
+    }
 
 
-def _of_settings(
-    project: Project, settings: parameters.Params, outputs: Sequence[Output]
-) -> list[Look]:
+def _of_settings(project: Project, settings: parameters.Params, outputs: Sequence[Output]) -> Looks:
     """Checks of what params.yaml asks for."""
     frozen = settings.model.train_from not in ("all", "auto") or (
         settings.model.train_from == "auto" and settings.weights != "none"
@@ -76,39 +71,26 @@ def _of_settings(
     }
     asked = (settings.weights, settings.model.backbones, records, project.root)
     engine = (settings.embed.engine, settings.embed.precision)
-    return [
-        (space.SPACE, partial(space.check_space, needed, plan, disks)),
-        (weights.WEIGHTS, partial(weights.check_weights, *asked)),
-        (machine.ENGINE, partial(machine.check_engine, *engine)),
-    ]
+    return {
+        "disk space": partial(space.check_space, needed, plan, disks),
+        "weights": partial(weights.check_weights, *asked),
+        "engine": partial(machine.check_engine, *engine),
+    }
 
 
-def run(root: Path, params_in: Path, *, mend: bool) -> list[Result]:
-    """Run all checks of the project in `root` and print their results one by one.
-
-    Raises:
-        HealthError: `root` is no DVC project.
-    """
-    project = open_project(root)
-    results: list[Result] = []
-
-    def add(result: Result) -> None:
-        results.append(result)
-        sys.stdout.write(f"{text(result)}\n")
-        sys.stdout.flush()
-
+def checked(project: Project, params_in: Path, *, mend: bool) -> Iterator[tuple[str, Result]]:
+    """Run all checks of a project; yield the name and the result of each."""
     settings = None
     try:
         settings = parameters.load(params_in)
     except parameters.ParamsError as error:
-        add(Result(SETTINGS, "fault", str(error), "`make params` composes it again from conf/"))
+        remedy = "`make params` composes it again from conf/"
+        yield "params.yaml", Result("fault", str(error), remedy)
     at_work = project.at_work()
     if mend and at_work:
-        add(Result(WORK, "fault", f"nothing is mended now: {at_work}", "wait, or end it"))
-        mend = False
-    for name, look in looks(project, settings, mend=mend):
-        add(guarded(name, look))
-    return results
+        yield "work", Result("fault", f"nothing is mended now: {at_work}", "wait, or end it")
+    for check, look in looks(project, settings).items():
+        yield check, guarded(look, mend=mend and not at_work)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,12 +103,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        results = run(Path.cwd(), chosen.params, mend=chosen.mend)
+        project = Project(Path.cwd())
     except HealthError as error:
         sys.stderr.write(f"doctor: {error}\n")
         return 1
+    results = []
+    for check, result in checked(project, chosen.params, mend=chosen.mend):
+        results.append(result)
+        print(text(check, result), flush=True)  # noqa: T201  # the report
     sys.stdout.write(f"{summary(results)}\n")
-    return 0 if healthy(results) else 1
+    return 1 if any(result.status == "fault" for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def run(model_name: str, number: str, reason: str, by: str) -> None:
     """Promote version `number` of `model_name`."""
     registry = tracking.Registry(model_name)
-    registry.override(registry.version(number), reason, by)
+    registry.override(number, reason, by)
     log.info("%s %s is champion, promoted by %s: %s", model_name, number, by, reason)
 
 

@@ -129,7 +129,7 @@ def _register(
     labels = tracking.labels(best.training)
     facts = {**best.training, "metric": rules.metric}
     text = description.description(best.test, selection, facts, decision)
-    version = registry.add(run_id, execution, labels["tags"], text)
+    version = registry.add(run_id, execution, labels.own_tags, text)
     registry.set_alias(version, decision.alias, decision.reason)
     registry.set_tags(version, description.tags(decision.gates))
     return {
@@ -146,7 +146,7 @@ def _register(
             "scores": {name: round(value, 6) for name, value in selection.items()},
         },
         "synthetic": best.training["synthetic"],
-        "leaky": labels["tags"]["leaky"] == "true",
+        "leaky": labels.tags["leaky"] == "true",
     }
 
 

@@ -56,7 +56,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     facts = _facts(settings, classes, paths)
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
     facts["execution"] = uuid.uuid4().hex
-    with tracking.training_run(**tracking.labels(facts)) as tracked:
+    with tracking.training_run(tracking.labels(facts)) as tracked:
         model, progress = training.train(
             _plan(settings, paths.features, len(classes)),
             source,

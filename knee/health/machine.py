@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ from packaging.utils import canonicalize_name
 from knee.classifier.features.engines import EngineError, choose
 from knee.health.result import HealthError, Result, plural, size
 
-MACHINE, ENGINE, PACKAGES, PYTHON = "machine", "engine", "packages", "Python"
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = {
     "avx2": "AVX2",
@@ -45,8 +45,8 @@ def check_machine() -> Result:
     ]
     if memory < LEAST_MEMORY_BYTES:
         remedy = f"training needs about {size(LEAST_MEMORY_BYTES)}: add memory, or lift its limit"
-        return Result(MACHINE, "fault", ", ".join(parts), remedy)
-    return Result(MACHINE, "ok", ", ".join(parts))
+        return Result("fault", ", ".join(parts), remedy)
+    return Result("ok", ", ".join(parts))
 
 
 def check_engine(
@@ -56,29 +56,29 @@ def check_engine(
     """Resolve `embed.engine` and `embed.precision` on this machine, without starting TensorFlow."""
     if _gpus() and engine != "openvino":
         saying = "TensorFlow on the GPU embeds and trains, if it is built for it"
-        return Result(ENGINE, "ok", f"{saying} (`make GPU=1 setup`)")
+        return Result("ok", f"{saying} (`make GPU=1 setup`)")
     try:
         chosen = choose(engine, precision)
     except EngineError as error:
-        return Result(ENGINE, "fault", str(error), "change embed.engine or embed.precision")
+        return Result("fault", str(error), "change embed.engine or embed.precision")
     except ImportError as error:
-        return Result(ENGINE, "fault", f"OpenVINO cannot be loaded: {error}", "make clean setup")
+        return Result("fault", f"OpenVINO cannot be loaded: {error}", "make clean setup")
     versions = ", ".join(f"{name} {version}" for name, version in chosen.versions.items())
-    return Result(ENGINE, "ok", f"{chosen.name} in {chosen.precision} embeds ({versions})")
+    return Result("ok", f"{chosen.name} in {chosen.precision} embeds ({versions})")
 
 
 def check_packages(locks: Sequence[Path]) -> Result:
     """Compare the installed packages to the lock that fits best (processors or GPUs)."""
     found = {lock: pins(lock) for lock in locks if lock.is_file()}
     if not found:
-        return Result(PACKAGES, "fault", "there is no requirements.txt", "restore it from git")
+        return Result("fault", "there is no requirements.txt", "restore it from git")
     differing = {lock: drift(pinned) for lock, pinned in found.items()}
     best = min(differing, key=lambda lock: len(differing[lock]))
     names = tuple(differing[best])
     if names:
         saying = f"{plural(len(names), 'package')} of {len(found[best])} unlike {best.name}"
-        return Result(PACKAGES, "fault", saying, "`make clean setup` installs the pins", names)
-    return Result(PACKAGES, "ok", f"{len(found[best])} as {best.name} pins them")
+        return Result("fault", saying, "`make clean setup` installs the pins", names)
+    return Result("ok", f"{len(found[best])} as {best.name} pins them")
 
 
 def check_python(project_file: Path) -> Result:
@@ -91,22 +91,18 @@ def check_python(project_file: Path) -> Result:
     here = platform.python_version()
     if not versions.contains(here, prereleases=True):
         remedy = "make PYTHON=python3.12 clean setup"
-        return Result(PYTHON, "fault", f"{here}, but {versions} is needed", remedy)
-    return Result(PYTHON, "ok", f"{here} ({versions} is needed)")
+        return Result("fault", f"{here}, but {versions} is needed", remedy)
+    return Result("ok", f"{here} ({versions} is needed)")
 
 
 def pins(lock: Path) -> dict[str, str]:
     """Return name -> pinned version, of the lines that hold for this machine and Python.
 
     Raises:
-        HealthError: the file is missing or a line is no pin.
+        HealthError: a line is no pin.
     """
-    try:
-        lines = lock.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise HealthError(f"{lock} cannot be read: {error.strerror}") from error
     found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lock.read_text(encoding="utf-8").splitlines(), 1):
         words = line.strip().removesuffix("\\").strip()
         if not words or words.startswith(("#", "--")):
             continue
@@ -135,12 +131,12 @@ def drift(pinned: dict[str, str]) -> list[str]:
 
 def instructions() -> list[str]:
     """Return the instruction sets of the processor that make embedding fast."""
-    with contextlib.suppress(OSError):
-        for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("flags"):
-                present = set(line.split(":", 1)[1].split())
-                return [name for flag, name in FLAGS.items() if flag in present]
-    return []
+    try:
+        flags = re.search(r"^flags\s*:(.*)", CPUINFO.read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        return []
+    present = flags[1].split() if flags else []
+    return [name for flag, name in FLAGS.items() if flag in present]
 
 
 def _gpus() -> list[Path]:

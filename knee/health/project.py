@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from knee.health.result import HealthError
 from knee.run import locks
+from knee.tracking.store import brief
 
-LOCK_FILES = ("lock", "stages/*.lock")  # in .dvc/tmp: of DVC, and of a stage at work
-COPIES = ("exps/tmp*", "exps/standalone/tmp*")  # there too: of queued and temporary experiments
+LOCK_FILES = ("lock", "stages/*.lock")  # of DVC, and of a stage at work
+PLACES = (".", "exps/tmp*/.dvc/tmp", "exps/standalone/tmp*/.dvc/tmp")  # copies for experiments
 
 
 @dataclass(frozen=True)
 class Output:
-    """An output of a stage.
-
-    Attributes:
-        path: in the workspace.
-        size_bytes: of all its files, as dvc.lock records it; 0 if it does not.
-        stage: that makes it.
-    """
+    """An output of a stage, in the workspace."""
 
     path: Path
-    size_bytes: int
+    size_bytes: int  # of all its files, as dvc.lock records it; 0 if it does not
     stage: str
 
 
-@dataclass(frozen=True)
 class Project:
     """The places of a project, and DVC's own handle on them."""
 
-    root: Path
-    temporary: Path  # .dvc/tmp
-    cache: Path  # .dvc/cache/files/md5, or wherever cache.dir says
-    repository: Any = field(repr=False)
+    def __init__(self, root: Path) -> None:
+        """Open the DVC project of `root`.
+
+        Raises:
+            HealthError: there is none, or its configuration cannot be read.
+        """
+        with _errors_of_dvc(f"{root} is no DVC project that can be opened"):
+            from dvc.repo import Repo
+
+            self.repository: Any = Repo(str(root))
+            self.root = Path(self.repository.root_dir)
+            self.temporary = Path(self.repository.tmp_dir)  # .dvc/tmp
+            self.cache = Path(self.repository.cache.local.path)  # wherever cache.dir says
 
     def shown(self, path: Path) -> str:
         """Return a path as a person in the project's root would type it."""
@@ -59,30 +63,11 @@ class Project:
 
     def at_work(self) -> str:
         """Return who works on the project now, for a message; "" if nobody does."""
-        copies = [copy / ".dvc" / "tmp" for place in COPIES for copy in self.temporary.glob(place)]
-        for folder in [self.temporary, *copies]:
-            for file in (file for name in LOCK_FILES for file in folder.glob(name)):
+        for place, name in itertools.product(PLACES, LOCK_FILES):
+            for file in self.temporary.glob(f"{place}/{name}"):
                 if (pid := locks.holder(file)) is not None:
                     return f"process {pid or '?'} holds {self.shown(file)}"
         return ""
-
-
-def open_project(root: Path) -> Project:
-    """Open the DVC project of `root`.
-
-    Raises:
-        HealthError: there is none, or its configuration cannot be read.
-    """
-    with _errors_of_dvc(f"{root} is no DVC project that can be opened"):
-        from dvc.repo import Repo
-
-        repository = Repo(str(root))
-        return Project(
-            root=Path(repository.root_dir),
-            temporary=Path(repository.tmp_dir),
-            cache=Path(repository.cache.local.path),
-            repository=repository,
-        )
 
 
 @contextlib.contextmanager
@@ -90,5 +75,4 @@ def _errors_of_dvc(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # DVC, YAML, Git: each has its own
-        lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-        raise HealthError(f"{doing}: {lines[0][:300]}") from error
+        raise HealthError(f"{doing}: {brief(error)}") from error

@@ -1,15 +1,17 @@
-"""The result of a check, and the report of all of them."""
+"""What a check found, and the report of all of them."""
 
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from knee.run.errors import UserError
+from knee.run.messages import printable
+from knee.tracking.store import brief
 
-Status = Literal["ok", "mended", "fault"]
 NAMES_SHOWN = 8
 WIDTH = 100  # letters of a line
 INDENT = 28  # letters before what was found
@@ -21,49 +23,38 @@ class HealthError(UserError):
 
 @dataclass(frozen=True)
 class Result:
-    """One check's line of the report.
+    """What a check found."""
 
-    Attributes:
-        check: what was looked at.
-        status: ok, mended, or fault: something is left for a person to do.
-        found: what was found, one sentence.
-        remedy: what to do about it, if anything.
-        names: files, runs or packages it is about; the first few are shown.
-    """
-
-    check: str
-    status: Status
-    found: str
-    remedy: str = ""
-    names: tuple[str, ...] = ()
+    status: Literal["ok", "mended", "fault"]  # fault: something is left for a person to do
+    found: str  # one sentence
+    remedy: str = ""  # what to do about it, if anything
+    names: tuple[str, ...] = ()  # files, runs or packages it is about; the first few are shown
+    mending: Callable[[], str] | None = None  # returns what it did, "" if it could not
 
 
-def guarded(check: str, look: Callable[[], Result]) -> Result:
-    """Return the result of `look`; an error is a fault of that check and ends no other."""
+def guarded(look: Callable[[], Result], *, mend: bool) -> Result:
+    """Return the result of `look`, with `mend` after mending; an error is a fault of its own."""
     try:
-        return look()
+        result = look()
+        if mend and result.mending is not None and (done := result.mending()):
+            return Result("mended", f"{result.found}: {done}", names=result.names)
+        return result
     except HealthError as error:
-        return Result(check, "fault", str(error))
+        return Result("fault", str(error))
     except Exception as error:
-        lines = str(error).splitlines() or [""]
-        found = f"could not be checked: {type(error).__name__}: {lines[0][:200]}"
-        return Result(check, "fault", found, "put that right first, then run the doctor again")
+        remedy = "put that right first, then run the doctor again"
+        return Result("fault", f"could not be checked: {brief(error)}", remedy)
 
 
-def healthy(results: Sequence[Result]) -> bool:
-    """Return whether nothing is left to do."""
-    return all(result.status != "fault" for result in results)
-
-
-def text(result: Result) -> str:
+def text(check: str, result: Result) -> str:
     """Return a result's lines: status, check and what was found, then names and remedy."""
-    head = f"{result.status:<8}{result.check:<{INDENT - 8}}"
-    lines = textwrap.wrap(f"{head}{printable(result.found)}", WIDTH, subsequent_indent=" " * INDENT)
-    lines += [f"{'':{INDENT}}- {printable(name)}" for name in result.names[:NAMES_SHOWN]]
+    indent = " " * INDENT
+    head = f"{result.status:<8}{check:<{INDENT - 8}}"
+    lines = textwrap.wrap(f"{head}{printable(result.found)}", WIDTH, subsequent_indent=indent)
+    lines += [f"{indent}- {printable(name)}" for name in result.names[:NAMES_SHOWN]]
     if len(result.names) > NAMES_SHOWN:
-        lines.append(f"{'':{INDENT}}- and {len(result.names) - NAMES_SHOWN} more")
+        lines.append(f"{indent}- and {len(result.names) - NAMES_SHOWN} more")
     if result.remedy:
-        indent = " " * INDENT
         lines += textwrap.wrap(
             f"-> {printable(result.remedy)}",
             WIDTH,
@@ -74,18 +65,11 @@ def text(result: Result) -> str:
     return "\n".join(lines)
 
 
-def printable(words: str) -> str:
-    """Return `words` without control characters: a file's name may hold any."""
-    return "".join(letter if letter.isprintable() else "?" for letter in words)
-
-
 def summary(results: Sequence[Result]) -> str:
     """Return one line about all results."""
-    counts = dict.fromkeys(("ok", "mended", "fault"), 0)
-    for result in results:
-        counts[result.status] += 1
-    parts = [f"{counts['ok']} ok", f"{counts['mended']} mended", plural(counts["fault"], "fault")]
-    return f"{len(results)} checks: {', '.join(parts)}"
+    counts = Counter(result.status for result in results)
+    faults = plural(counts["fault"], "fault")
+    return f"{len(results)} checks: {counts['ok']} ok, {counts['mended']} mended, {faults}"
 
 
 def size(count: float) -> str:

@@ -4,82 +4,80 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib.util
+import importlib.metadata
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from knee.health.result import HealthError, Result, plural
-from knee.tracking.processes import close_stale_runs, stale_runs
+from knee.tracking.live import close_stale_runs, stale_runs
 from knee.tracking.publishing import finished, missing, replay
 from knee.tracking.store import TrackingError, connect, shown_uri, tracking_uri
 
-STORE, RUNS, MISSING = "store of runs", "runs left open", "trainings in MLflow"
 SQLITE = "sqlite:///"
 LOCKED_SECONDS = 5.0
 
 
-def check_store(*, mend: bool) -> Result:
+def check_store() -> Result:
     """Check the SQLite file and its tables, or that a server answers."""
     file = _file()
     if file is None:
-        return _server()
+        try:
+            connect()
+        except TrackingError as error:
+            start = "start it, or mend MLFLOW_TRACKING_URI"
+            return Result("fault", str(error), f"{start}; `make replay` then writes the runs")
+        return Result("ok", f"{shown_uri()} answers")
     if not file.exists():
-        return Result(STORE, "ok", "none yet: the first run makes it (or `make setup`)")
-    with _reading(file) as database:
-        damage = str(database.execute("pragma quick_check(1)").fetchone()[0])
-        if damage != "ok":
-            raise HealthError(f"{file.name} is damaged ({damage}): {_restoring(file)}")
-        tables = database.execute("select name from sqlite_master where type = 'table'")
-        if ("alembic_version",) not in tables.fetchall():
-            raise HealthError(f"{file.name} is no store of MLflow: {_restoring(file)}")
-        revision = str(database.execute("select version_num from alembic_version").fetchone()[0])
+        return Result("ok", "none yet: the first run makes it (or `make setup`)")
+    revision = _revision(file)
     newest, known = _migrations()
     if revision == newest:
-        return Result(STORE, "ok", f"{file.name} is whole, with the tables of this MLflow")
+        return Result("ok", f"{file.name} is whole, with the tables of this MLflow")
     if revision not in known:
         saying = f"{file.name} has the tables of another MLflow ({revision})"
-        return Result(STORE, "fault", saying, "`make clean setup` installs the pinned one")
+        return Result("fault", saying, "`make clean setup` installs the pinned one")
     saying = f"{file.name} has the tables of an earlier MLflow ({revision})"
-    if not mend:
-        return Result(STORE, "fault", saying, "make doctor MEND=1 keeps a copy and upgrades it")
-    copy = _upgrade(file)
-    return Result(STORE, "mended", f"{saying}: upgraded; what was before is {copy.name}")
+    remedy = "make doctor MEND=1 keeps a copy and upgrades it"
+    return Result("fault", saying, remedy, mending=partial(_upgrade, file))
 
 
-def check_runs(*, mend: bool) -> Result:
+def check_runs() -> Result:
     """Look for runs called RUNNING of a process of this machine that has ended."""
     file = _file()
     if file is not None and not file.exists():
-        return Result(RUNS, "ok", "none")
-    store = connect()
-    stale = stale_runs(store)
+        return Result("ok", "none")
+    client = connect()
+    stale = stale_runs(client)
     if not stale:
-        return Result(RUNS, "ok", "none")
-    names = tuple(f"{run.info.run_name} (process {run.data.tags['pid']})" for run in stale)
-    saying = f"{plural(len(stale), 'run')} RUNNING whose process has ended"
-    if not mend:
-        remedy = "make doctor MEND=1 closes them as KILLED, and so does the next training"
-        return Result(RUNS, "fault", saying, remedy, names)
-    closed = close_stale_runs(store)
-    return Result(RUNS, "mended", f"{saying}: {closed} closed as KILLED", names=names)
+        return Result("ok", "none")
+    return Result(
+        "fault",
+        f"{plural(len(stale), 'run')} RUNNING whose process has ended",
+        "make doctor MEND=1 closes them as KILLED, and so does the next training",
+        tuple(f"{run.info.run_name} (process {run.data.tags['pid']})" for run in stale),
+        lambda: f"{close_stale_runs(client)} closed as KILLED",
+    )
 
 
-def check_missing(*, mend: bool) -> Result:
+def check_missing() -> Result:
     """Look for finished trainings of the project whose figures MLflow has not got."""
     if not finished():
-        return Result(MISSING, "ok", "no training is finished")
+        return Result("ok", "no training is finished")
     names = tuple(missing())
     if not names:
-        return Result(MISSING, "ok", "none")
-    saying = f"{plural(len(names), 'finished training')} not in MLflow yet"
-    if mend and replay():
-        return Result(MISSING, "mended", f"{saying}: written", names=names)
-    return Result(MISSING, "fault", saying, "make replay; it says what stands in the way", names)
+        return Result("ok", "none")
+    return Result(
+        "fault",
+        f"{plural(len(names), 'finished training')} not in MLflow yet",
+        "make replay; it says what stands in the way",
+        names,
+        lambda: "written" if replay() else "",
+    )
 
 
 def _file() -> Path | None:
@@ -88,44 +86,35 @@ def _file() -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
-def _server() -> Result:
-    try:
-        connect()
-    except TrackingError as error:
-        remedy = "start it, or mend MLFLOW_TRACKING_URI; `make replay` then writes the missing runs"
-        return Result(STORE, "fault", str(error), remedy)
-    return Result(STORE, "ok", f"{shown_uri()} answers")
-
-
-@contextlib.contextmanager
-def _reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """The database; whatever SQLite says becomes a `HealthError`."""
+def _revision(file: Path) -> str:
+    """The revision of MLflow's tables in the SQLite file, which has to be whole."""
     address = f"{file.resolve().as_uri()}?mode=rw"  # a crash's journal is rolled back first
+    restore = (
+        f"restore a backup; or move {file.name} away, `make setup`, and `dvc repro --force "
+        "register` writes the present models' runs again from their files"
+    )
     try:
         with contextlib.closing(
             sqlite3.connect(address, uri=True, timeout=LOCKED_SECONDS)
         ) as database:
-            yield database
+            damage = str(database.execute("pragma quick_check(1)").fetchone()[0])
+            if damage != "ok":
+                raise sqlite3.DatabaseError(damage)
+            tables = database.execute("select name from sqlite_master where type = 'table'")
+            if ("alembic_version",) not in tables.fetchall():
+                raise HealthError(f"{file.name} is no store of MLflow: {restore}")
+            return str(database.execute("select version_num from alembic_version").fetchone()[0])
     except sqlite3.OperationalError as error:
         remedy = "end what holds it, then run the doctor again"
         raise HealthError(f"{file.name} cannot be opened ({error}): {remedy}") from error
     except sqlite3.DatabaseError as error:
-        raise HealthError(f"{file.name} is damaged ({error}): {_restoring(file)}") from error
-
-
-def _restoring(file: Path) -> str:
-    return (
-        f"restore a backup; or move {file.name} away, `make setup`, and `dvc repro --force "
-        "register` writes the present models' runs again from their files"
-    )
+        raise HealthError(f"{file.name} is damaged ({error}): {restore}") from error
 
 
 def _migrations() -> tuple[str, set[str]]:
     """The newest revision of tables of the installed MLflow, and all; read, not imported."""
-    package = importlib.util.find_spec("mlflow")
-    if package is None or package.origin is None:
-        raise HealthError("MLflow is not installed: make setup")
-    folder = Path(package.origin).parent / "store" / "db_migrations" / "versions"
+    package = importlib.metadata.distribution("mlflow")
+    folder = Path(str(package.locate_file("mlflow/store/db_migrations/versions")))
     before, known = set(), set()
     for file in folder.glob("*.py"):
         text = file.read_text(encoding="utf-8")
@@ -138,8 +127,8 @@ def _migrations() -> tuple[str, set[str]]:
     return newest.pop(), known
 
 
-def _upgrade(file: Path) -> Path:
-    """Copy the file beside itself, then have MLflow upgrade it; returns the copy."""
+def _upgrade(file: Path) -> str:
+    """Copy the file beside itself, then have MLflow upgrade it; say where the copy is."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     copy = file.with_name(f"{file.name}.before-{now}")
     shutil.copy2(file, copy)
@@ -149,4 +138,4 @@ def _upgrade(file: Path) -> Path:
         shutil.copy2(copy, file)
         last = (done.stderr.strip().splitlines() or [""])[-1]
         raise HealthError(f"{file.name} could not be upgraded and is as before: {last[:200]}")
-    return copy
+    return f"upgraded; what was before is {copy.name}"

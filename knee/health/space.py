@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 from knee.health.project import Output
 from knee.health.result import Result, size
 
-SPACE = "disk space"
 COPIES = 2  # of each output: in the workspace and in DVC's cache
 MODEL_COPIES = 3  # besides: MLflow's, and the checkpoints with the optimizer's state
 RESERVE_BYTES = 200_000_000  # MLflow's store, logs, reports, temporary files
@@ -25,19 +25,12 @@ FEATURE_BYTES = 2  # float16
 
 @dataclass(frozen=True)
 class Plan:
-    """The facts that decide how large pixels and features become.
+    """The facts that decide how large pixels and features become."""
 
-    Attributes:
-        images: rows of the pixels; 0 if they are not known.
-        side_pixels: of the canonical images.
-        views: of each image that are embedded, its own included.
-        backbones: those that are frozen, so that their features are kept.
-    """
-
-    images: int
-    side_pixels: int
-    views: int
-    backbones: tuple[str, ...]
+    images: int  # rows of the pixels; 0 if they are not known
+    side_pixels: int  # of the canonical images
+    views: int  # of each image that are embedded, its own included
+    backbones: tuple[str, ...]  # those that are frozen, so that their features are kept
 
     @property
     def pixel_bytes(self) -> int:
@@ -74,15 +67,14 @@ def estimated_bytes(outputs: Sequence[Output], plan: Plan) -> int:
     Pixels and features are computed from the parameters where the number of images is known;
     all else is as large as dvc.lock says that it was.
     """
-    recorded: dict[str, int] = {}
+    recorded: Counter[str] = Counter()
     for output in outputs:
-        stage = output.stage.split("@")[0]
-        recorded[stage] = recorded.get(stage, 0) + output.size_bytes
+        recorded[output.stage.split("@")[0]] += output.size_bytes
     pixels, features = recorded.pop("ingest", 0), recorded.pop("embed", 0)
     if plan.images:
         pixels, features = plan.pixel_bytes, plan.feature_bytes
     copied = COPIES * (pixels + features + sum(recorded.values()))
-    return RESERVE_BYTES + copied + MODEL_COPIES * recorded.get("train", 0)
+    return RESERVE_BYTES + copied + MODEL_COPIES * recorded["train"]
 
 
 def check_space(needed: int, plan: Plan, folders: Mapping[str, Path]) -> Result:
@@ -96,5 +88,5 @@ def check_space(needed: int, plan: Plan, folders: Mapping[str, Path]) -> Result:
             f"free {size(needed - least)}; `dvc gc --workspace` drops results of all experiments "
             "but the present one"
         )
-        return Result(SPACE, "fault", saying, remedy)
-    return Result(SPACE, "ok", saying)
+        return Result("fault", saying, remedy)
+    return Result("ok", saying)

@@ -11,9 +11,7 @@ from knee.health.storage import md5_of
 from knee.storage import provenance
 from knee.storage.artifacts import ArtifactError, read_json
 
-WEIGHTS = "weights"
 HDF5 = b"\x89HDF\r\n\x1a\n"
-SHA256_LETTERS = 64
 # What Keras downloads for `weights: imagenet`, and its MD5 where Keras knows one.
 DOWNLOADS = {
     "mobilenet": ("mobilenet_1_0_224_tf_no_top.h5", ""),
@@ -27,24 +25,19 @@ DOWNLOADS = {
 def check_weights(
     weights: str, backbones: Sequence[str], embeddings: Mapping[str, Path], root: Path
 ) -> Result:
-    """Check the weights that params.yaml asks for.
+    """Check the weights that params.yaml asks for: none, imagenet, or a folder (below `root`).
 
-    Args:
-        weights: none, imagenet, or a folder with `<backbone>.h5`, from `root` if relative.
-        backbones: that need some.
-        embeddings: backbone -> the record of its features, where there is one: it has the
-            SHA-256 of the weights that made them.
-        root: the project's.
+    `embeddings` are, by backbone, the records of features: they have the SHA-256 of the weights.
     """
     if weights == "none":
-        return Result(WEIGHTS, "ok", "none asked for: backbones start from random weights")
+        return Result("ok", "none asked for: backbones start from random weights")
     if weights == "imagenet":
         return _downloaded(backbones)
     folder = root / weights
     faults = [fault for name in backbones if (fault := _damage(folder / f"{name}.h5"))]
     if faults:
         remedy = "give none, imagenet, or a folder with <backbone>.h5 (ImageNet, without the top)"
-        return Result(WEIGHTS, "fault", f"{folder} lacks what is asked for", remedy, tuple(faults))
+        return Result("fault", f"{folder} lacks what is asked for", remedy, tuple(faults))
     changed = [
         f"{name}.h5"
         for name in backbones
@@ -53,8 +46,8 @@ def check_weights(
     if changed:
         remedy = "dvc repro --force embed, or restore the weights: DVC sees their path alone"
         saying = f"{plural(len(changed), 'file')} changed since the features were made"
-        return Result(WEIGHTS, "fault", saying, remedy, tuple(changed))
-    return Result(WEIGHTS, "ok", f"{plural(len(backbones), 'file')} in {folder}, readable")
+        return Result("fault", saying, remedy, tuple(changed))
+    return Result("ok", f"{plural(len(backbones), 'file')} in {folder}, readable")
 
 
 def _downloaded(backbones: Sequence[str]) -> Result:
@@ -65,14 +58,14 @@ def _downloaded(backbones: Sequence[str]) -> Result:
         if not file or not (home / file).is_file():
             absent.append(name)
         elif damage := _damage(home / file):
-            return Result(WEIGHTS, "fault", "a download is damaged", "remove it", (damage,))
+            return Result("fault", "a download is damaged", "remove it", (damage,))
         elif md5 and md5_of(home / file) != md5:
             saying = f"{home / file} is not what Keras publishes"
-            return Result(WEIGHTS, "fault", saying, "remove it: Keras downloads it again")
+            return Result("fault", saying, "remove it: Keras downloads it again")
     if absent:
         saying = f"Keras downloads those of {' and '.join(absent)} at the first run"
-        return Result(WEIGHTS, "ok", f"imagenet: {saying}, which needs a network")
-    return Result(WEIGHTS, "ok", f"imagenet: in {home}")
+        return Result("ok", f"imagenet: {saying}, which needs a network")
+    return Result("ok", f"imagenet: in {home}")
 
 
 def _damage(file: Path) -> str:
@@ -87,9 +80,9 @@ def _damage(file: Path) -> str:
 
 
 def _made_with(record: Path, file: Path) -> bool:
-    """Whether features come from this file; a record that names no file is no contradiction."""
+    """Whether features come from this file; a record without a SHA-256 is no contradiction."""
     try:
         recorded = str(read_json(record, ["weights"])["weights"])
     except ArtifactError:
         return True
-    return len(recorded) != SHA256_LETTERS or recorded == provenance.fingerprint(file)
+    return len(recorded) != 64 or recorded == provenance.fingerprint(file)

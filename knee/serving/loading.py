@@ -25,7 +25,7 @@ def champion_unless_named(model: str, params: Path) -> str:
     Raises:
         ParamsError: the file `params` cannot be used.
     """
-    return model or tracking.champion_uri(parameters.load(params).register.model_name)
+    return model or f"models:/{parameters.load(params).register.model_name}@{tracking.CHAMPION}"
 
 
 @contextlib.contextmanager
@@ -41,8 +41,8 @@ def trained_model(model: str, maximum_megapixels: float = 64.0) -> Iterator[Trai
         yield TrainedModel.read(Path(model), model, "", maximum_megapixels)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        copy = tracking.fetch_model(model, Path(temporary))
-        yield TrainedModel.read(copy.folder, copy.name, copy.version, maximum_megapixels)
+        folder = Path(temporary)
+        yield TrainedModel.read(folder, *tracking.fetch_model(model, folder), maximum_megapixels)
 
 
 def load(

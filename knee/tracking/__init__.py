@@ -7,37 +7,21 @@
 - `python -m knee.tracking prepare | replay | ui`.
 """
 
-from knee.tracking.evidence import Evidence, collect, labels
-from knee.tracking.live import TrainingRun, training_run
-from knee.tracking.publishing import publish, replay, require_published
-from knee.tracking.registry import (
-    CHALLENGER,
-    CHAMPION,
-    Fetched,
-    Registry,
-    Version,
-    champion_uri,
-    fetch_model,
-)
-from knee.tracking.store import TrackingError, project_root, tracking_uri
+from knee.tracking.evidence import collect, labels
+from knee.tracking.live import training_run
+from knee.tracking.publishing import publish, require_published
+from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, fetch_model
+from knee.tracking.store import TrackingError
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
-    "Evidence",
-    "Fetched",
     "Registry",
     "TrackingError",
-    "TrainingRun",
-    "Version",
-    "champion_uri",
     "collect",
     "fetch_model",
     "labels",
-    "project_root",
     "publish",
-    "replay",
     "require_published",
-    "tracking_uri",
     "training_run",
 ]

@@ -13,15 +13,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from knee.storage.artifacts import ArtifactError
+from knee.run.errors import UserError
 from knee.tracking.publishing import replay
-from knee.tracking.store import (
-    TrackingError,
-    connect,
-    prepare_environment,
-    shown_uri,
-    tracking_uri,
-)
+from knee.tracking.store import connect, prepare_environment, shown_uri, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -30,30 +24,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return 1 if it could not do all of it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m knee.tracking", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("prepare", help="make the store of runs where there is none")
-    commands.add_parser("replay", help="publish what MLflow has not got")
-    ui = commands.add_parser("ui", help="open MLflow's pages on localhost")
-    ui.add_argument("--port", type=int, default=5000)
+    parser.add_argument("command", choices=("prepare", "replay", "ui"))
+    parser.add_argument("--port", type=int, default=5000, help="of MLflow's pages")
     arguments = parser.parse_args(argv)
-    if arguments.command == "ui":
-        show(arguments.port)
-        return 0
-    if arguments.command == "prepare":
-        return prepare()
     try:
-        return 0 if replay() else 1
-    except ArtifactError as error:
-        log.warning("%s", error)
-        return 1
-
-
-def prepare() -> int:
-    """Make the tables; return 1 if MLflow refuses: the pipeline runs without it."""
-    log.info("preparing the store of runs, once: %s", shown_uri())
-    try:
-        connect()
-    except TrackingError as error:
+        if arguments.command == "replay":
+            return 0 if replay() else 1
+        if arguments.command == "prepare":
+            log.info("preparing the store of runs, once: %s", shown_uri())
+            connect()
+        else:
+            show(arguments.port)
+    except UserError as error:  # the pipeline runs without MLflow
         log.warning("%s", error)
         return 1
     return 0

@@ -2,97 +2,84 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from knee.storage.artifacts import ArtifactError, read_json
+import pandas as pd
 
-EXECUTION_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
+from knee.storage.artifacts import ArtifactError, read_json, read_json_if_present
+
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
 EXPLANATION = "explanation"  # how the names of the files of the stage explain begin
 LEAKY_NOTE = "Leaky split: for comparison only, no result."
 SYNTHETIC_NOTE = "Synthetic data: the figures say nothing about patients."
-CROSS_VALIDATION = "cross_validation.json"
 OF_FOLDS = ("cross_validation", "out_of_fold")  # how the names of the files begin
 NOVELTY_FILE = "novelty.npz"  # beside model.keras, and in the logged model
-NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
-    """One finished training, in values and local files.
+class RunLabels:
+    """What a training's run is known by in MLflow."""
 
-    Attributes:
-        execution: identifier of the training's execution; one run carries it.
-        experiment: MLflow experiment.
-        name: the run's name where no live run exists.
-        parameters: flat, dotted keys.
-        tags: plain text values.
-        metrics: final figures, keys as shown, e.g. `test/macro_f1`.
-        history: CSV of one row an epoch with a column `epoch`, or None.
-        artifacts: path inside the run -> local file.
-        model: `.keras` file or None.
-        classes: names in the order of the model's outputs.
-        side_pixels: side of the square image that the model takes.
-        novelty: `.npz` file of the out-of-distribution score, or None.
-    """
-
-    execution: str
+    execution: str  # identifier of the training's execution; one run carries it
     experiment: str
     name: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any]  # flat, dotted keys
     tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    history: Path | None
-    artifacts: Mapping[str, Path]
-    model: Path | None
-    classes: tuple[str, ...]
-    side_pixels: int
-    novelty: Path | None = None
+
+    @property
+    def own_tags(self) -> dict[str, str]:
+        """The tags that are none of MLflow's."""
+        return {key: value for key, value in self.tags.items() if not key.startswith("mlflow.")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence(RunLabels):
+    """One finished training, in values and local files."""
+
+    metrics: Mapping[str, float]  # final figures, keys as shown, e.g. `test/macro_f1`
+    history: Path  # CSV of one row an epoch with a column `epoch`
+    artifacts: Mapping[str, Path]  # path inside the run -> local file
+    model: Path  # .keras file
+    classes: tuple[str, ...]  # names in the order of the model's outputs
+    side_pixels: int  # of the square image that the model takes
+    novelty: Path | None = None  # .npz file of the out-of-distribution score
 
     def __post_init__(self) -> None:
-        if not EXECUTION_PATTERN.fullmatch(self.execution):
+        if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", self.execution):
             raise ArtifactError(f"execution {self.execution!r}: expected letters, digits, - or _")
         for path in self.artifacts:
             if path.startswith("/") or ".." in path.split("/"):
                 raise ArtifactError(f"artifact path {path!r} leaves the run's folder")
 
 
-def labels(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a training's identity in MLflow: the keyword arguments of `training_run`.
-
-    Args:
-        facts: the content of training.json: execution, backbone, data, synthetic, split_protocol,
-            data_fingerprint, split_fingerprint, parameters.
+def labels(facts: Mapping[str, Any]) -> RunLabels:
+    """Return what the run of a training is known by; `facts` are the content of training.json.
 
     Raises:
-        ArtifactError: one of them is missing.
+        ArtifactError: a fact is missing.
     """
     try:
         leaky = facts["split_protocol"] == "random"
         notes = [LEAKY_NOTE] * leaky + [SYNTHETIC_NOTE] * bool(facts["synthetic"])
         called = os.environ.get("DVC_EXP_NAME") or str(facts["execution"])[:8]
-        return {
-            "execution": str(facts["execution"]),
-            "experiment": f"knee-bone-health-{facts['data']}",
-            "name": f"{facts['backbone']} {called}{' (leaky split)' if leaky else ''}",
-            "parameters": {key: _without_folder(v) for key, v in facts["parameters"].items()},
-            "tags": {
-                "backbone": str(facts["backbone"]),
-                "synthetic": _text(facts["synthetic"]),
-                "split_protocol": str(facts["split_protocol"]),
-                "leaky": _text(leaky),
+        copied = ("backbone", "split_protocol", "data_fingerprint", "split_fingerprint")
+        return RunLabels(
+            execution=str(facts["execution"]),
+            experiment=f"knee-bone-health-{facts['data']}",
+            name=f"{facts['backbone']} {called}{' (leaky split)' if leaky else ''}",
+            parameters={key: _without_folder(v) for key, v in facts["parameters"].items()},
+            tags={
+                **{name: str(facts[name]) for name in copied},
+                "synthetic": str(bool(facts["synthetic"])).lower(),
+                "leaky": str(leaky).lower(),
                 "mlflow.note.content": " ".join(notes),
-                "data_fingerprint": str(facts["data_fingerprint"]),
-                "split_fingerprint": str(facts["split_fingerprint"]),
             },
-        }
+        )
     except KeyError as error:
         raise ArtifactError(f"the training's record has no key {error}") from error
 
@@ -112,19 +99,20 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
     """
     training = read_json(models / "training.json")
     test = read_json(metrics / "test.json")
-    folds = _cross_validation(metrics / CROSS_VALIDATION, training)
-    files = [path for path in sorted(metrics.rglob("*")) if path.is_file()]
-    if folds is None:
-        files = [path for path in files if not path.name.startswith(OF_FOLDS)]
-    artifacts = {path.relative_to(metrics).as_posix(): path for path in files}
+    folds = _cross_validation(metrics / "cross_validation.json", training)
     explained = _explained(metrics, training)
-    if not explained:  # none yet, or those of an earlier model, which explain will replace
-        artifacts = {k: v for k, v in artifacts.items() if not k.startswith(EXPLANATION)}
+    # Of other data or parameters, or of an earlier model, which explain will replace:
+    others = OF_FOLDS * (folds is None) + (EXPLANATION,) * (not explained)
+    artifacts = {
+        path.relative_to(metrics).as_posix(): path
+        for path in sorted(metrics.rglob("*"))
+        if path.is_file() and not path.relative_to(metrics).as_posix().startswith(others)
+    }
     try:
         named = labels(training)
-        prefix = "leaky_test" if named["tags"]["leaky"] == "true" else "test"
+        prefix = "leaky_test" if named.tags["leaky"] == "true" else "test"
         return Evidence(
-            **named,
+            **vars(named),
             metrics={
                 **flatten(test, prefix),
                 **(folds or {}),
@@ -154,7 +142,7 @@ def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """Return nested figures as `prefix/key/key`, without text, flags, lists and nulls."""
     flat: dict[str, float] = {}
     for key, value in values.items():
-        name = NOT_IN_NAMES.sub("_", f"{prefix}/{key}")
+        name = re.sub(r"[^\w .:/-]", "_", f"{prefix}/{key}")
         if isinstance(value, Mapping):
             flat.update(flatten(value, name))
         elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -168,15 +156,13 @@ def _cross_validation(path: Path, training: Mapping[str, Any]) -> dict[str, floa
     None where there is no file, or one of other data or parameters: evaluate may run before the
     folds are trained anew; registration, which runs after both, collects again.
     """
-    if not path.exists():
+    result = read_json_if_present(path)
+    if result is None:
         return None
-    result = read_json(path)
-    asked = {"backbone": training["backbone"], "data_fingerprint": training["data_fingerprint"]}
-    parameters = training["parameters"]
-    is_same = all(result.get(name) == value for name, value in asked.items()) and all(
-        parameters.get(name) == value for name, value in result.get("parameters", {}).items()
-    )
-    if not is_same:
+    if any(result.get(name) != training[name] for name in ("backbone", "data_fingerprint")):
+        return None
+    asked = training["parameters"]
+    if any(asked.get(name) != value for name, value in result.get("parameters", {}).items()):
         return None
     figures: dict[str, Any] = {}
     for name, ends in result.get("confidence_interval", {}).items():
@@ -195,19 +181,13 @@ def epoch_metric(column: str) -> str:
 
 def public_bytes(path: Path) -> bytes:
     """Return a file's content, without the CSV columns that name files or persons."""
-    content = path.read_bytes()
-    if path.suffix != ".csv":
-        return content
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
-    private = [
-        index for index, name in enumerate(rows[0] if rows else []) if name in PRIVATE_COLUMNS
-    ]
-    if not private:
-        return content
-    cut = io.StringIO(newline="")
-    kept = ([cell for index, cell in enumerate(row) if index not in private] for row in rows)
-    csv.writer(cut, lineterminator="\n").writerows(kept)
-    return cut.getvalue().encode("utf-8")
+    if path.suffix == ".csv":
+        table = pd.read_csv(path, dtype=str, na_filter=False, index_col=False)
+        private = table.columns.intersection(list(PRIVATE_COLUMNS))
+        if len(private):
+            table = table.drop(columns=private)
+            return str(table.to_csv(index=False, lineterminator="\n")).encode("utf-8")
+    return path.read_bytes()
 
 
 def _without_folder(value: Any) -> Any:
@@ -215,7 +195,3 @@ def _without_folder(value: Any) -> Any:
     if isinstance(value, str) and Path(value).is_absolute():
         return Path(value).name
     return value
-
-
-def _text(flag: bool) -> str:
-    return "true" if flag else "false"

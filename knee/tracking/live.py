@@ -1,21 +1,30 @@
-"""A training's run while it trains: a convenience, as `publish` writes all of it from files.
+"""Runs of processes: a training's run while it trains, and runs whose process has ended.
 
-MLflow may fail at any moment; the training goes on.
+The live run is a convenience, as `publish` writes all of it from files: MLflow may fail at any
+moment, and the training goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from knee.run import termination
-from knee.tracking.evidence import epoch_metric
-from knee.tracking.processes import close_stale_runs, origin_tags
-from knee.tracking.publishing import log_dataset, log_parameters
-from knee.tracking.store import EXECUTION_TAG, Store, brief, connect, experiment_id
+from knee.tracking.evidence import RunLabels, epoch_metric
+from knee.tracking.store import EXECUTION_TAG, brief, connect, experiment_id, search_runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+CODE = ("*.py", "*.toml", "requirements*.txt", "dvc.yaml")  # results of a pipeline are not code
+CLOCK_TOLERANCE_SECONDS = 2.0  # a clock that is set right shifts what a start time reads as
 
 logger = logging.getLogger(__name__)
 
@@ -25,56 +34,47 @@ class TrainingRun:
 
     def __init__(self) -> None:
         self.run_id = ""
-        self._store: Store | None = None  # as long as MLflow has not failed
+        self._client: MlflowClient | None = None  # as long as MLflow has not failed
 
-    def begin(
-        self,
-        execution: str,
-        experiment: str,
-        name: str,
-        parameters: Mapping[str, Any],
-        tags: Mapping[str, str],
-    ) -> None:
+    def begin(self, labels: RunLabels) -> None:
         """Close runs of killed processes and create the execution's run."""
         with self._failure_logged():
-            store = connect()
-            close_stale_runs(store)
-            run = store.client.create_run(
-                experiment_id(store, experiment),
-                tags={**tags, **origin_tags(), EXECUTION_TAG: execution},
-                run_name=name,
-            )
-            log_dataset(store, run, tags)
-            log_parameters(store, run, parameters)
-            self.run_id, self._store = run.info.run_id, store
+            client = connect()
+            close_stale_runs(client)
+            run = create_run(client, labels)
+            log_labels(client, run, labels)
+            self.run_id, self._client = run.info.run_id, client
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log an epoch's figures; keys are columns of the training history."""
-        if self._store is None:
+        if self._client is None:
             return
         with self._failure_logged():
             from mlflow.entities import Metric
 
             now = int(time.time() * 1000)
-            figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
-            entries = [Metric(epoch_metric(k), value, now, epoch) for k, value in figures.items()]
-            self._store.client.log_batch(self.run_id, metrics=entries)
+            entries = [
+                Metric(epoch_metric(column), float(value), now, epoch)
+                for column, value in metrics.items()
+                if column != "epoch"
+            ]
+            self._client.log_batch(self.run_id, metrics=entries)
 
     def end(self, status: str, reason: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED; `reason` becomes a tag if not empty."""
-        if self._store is None:
+        if self._client is None:
             return
         with self._failure_logged():
             if reason:
-                self._store.client.set_tag(self.run_id, "end_reason", reason)
-            self._store.client.set_terminated(self.run_id, status)
+                self._client.set_tag(self.run_id, "end_reason", reason)
+            self._client.set_terminated(self.run_id, status)
 
     @contextlib.contextmanager
     def _failure_logged(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            self._store = None
+            self._client = None
             logger.warning(
                 "MLflow failed (%s). Training goes on; evaluate completes its run from files.",
                 brief(error),
@@ -82,14 +82,7 @@ class TrainingRun:
 
 
 @contextlib.contextmanager
-def training_run(
-    *,
-    execution: str,
-    experiment: str,
-    name: str,
-    parameters: Mapping[str, Any],
-    tags: Mapping[str, str],
-) -> Iterator[TrainingRun]:
+def training_run(labels: RunLabels) -> Iterator[TrainingRun]:
     """Keep a live run around a training; never raise because of MLflow.
 
     The run ends as FINISHED, as FAILED after an exception, as KILLED after Ctrl-C or SIGTERM
@@ -99,13 +92,114 @@ def training_run(
     status, reason = "FINISHED", ""
     with termination.raised():
         try:
-            run.begin(execution, experiment, name, parameters, tags)
+            run.begin(labels)
             yield run
-        except (KeyboardInterrupt, termination.Terminated) as error:
-            status, reason = "KILLED", type(error).__name__
-            raise
         except BaseException as error:
-            status, reason = "FAILED", type(error).__name__
+            killed = isinstance(error, KeyboardInterrupt | termination.Terminated)
+            status, reason = "KILLED" if killed else "FAILED", type(error).__name__
             raise
         finally:
             run.end(status, reason)
+
+
+def create_run(client: MlflowClient, labels: RunLabels, **tags: str) -> Run:
+    """Create the run of an execution, with these tags beside its own."""
+    return client.create_run(
+        experiment_id(client, labels.experiment),
+        tags={**_origin_tags(), **labels.tags, EXECUTION_TAG: labels.execution, **tags},
+        run_name=labels.name,
+    )
+
+
+def log_labels(client: MlflowClient, run: Run, labels: RunLabels) -> None:
+    """Log the tags, parameters and data that the run lacks; the parameters it has cannot change.
+
+    The column `Dataset` names kind and fingerprint of the data, no path.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+
+    tags, parameters = sorted(labels.tags.items()), sorted(labels.parameters.items())
+    client.log_batch(
+        run.info.run_id,
+        tags=[RunTag(key, value) for key, value in tags if key not in run.data.tags],
+        params=[Param(key, str(v)) for key, v in parameters if key not in run.data.params],
+    )
+    if not (run.inputs and run.inputs.dataset_inputs):
+        synthetic = labels.tags["synthetic"] == "true"
+        name = "synthetic radiographs" if synthetic else "radiographs"
+        digest = labels.tags["data_fingerprint"][:8]
+        data = Dataset(name, digest, source_type="local", source="{}")
+        context = InputTag("mlflow.data.context", f"{labels.tags['split_protocol']} split")
+        client.log_inputs(run.info.run_id, [DatasetInput(data, [context])])
+
+
+def _origin_tags() -> dict[str, str]:
+    """Return tags of this process: host, pid, start time, code revision, DVC experiment."""
+    revision = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--", *CODE) if revision else ""
+    tags = {
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "process_started": f"{process_start(os.getpid()) or 0:.2f}",
+        "git_revision": revision or "unknown",
+        "git_dirty": str(bool(changes)).lower(),
+        "mlflow.source.name": os.environ.get("DVC_STAGE", "knee-bone-health"),
+        "mlflow.source.type": "LOCAL",
+    }
+    if revision:
+        tags["mlflow.source.git.commit"] = revision
+    if os.environ.get("DVC_EXP_NAME"):
+        tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]
+    return tags
+
+
+def process_start(pid: int) -> float | None:
+    """Return when a process of this machine began (seconds since 1970), None if there is none.
+
+    A number is given to a new process after the old one ended; the start tells them apart.
+    """
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def _git(*arguments: str) -> str:
+    """What git answers, "" if it fails."""
+    command = ["git", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def close_stale_runs(client: MlflowClient) -> int:
+    """Close the runs of processes of this machine that have ended; return how many.
+
+    SIGKILL and power cuts leave a process no chance to close its own.
+    """
+    stale = stale_runs(client)
+    for run in stale:
+        tags = run.data.tags
+        reason = f"process {tags.get('pid')} on {tags['host']} ended without closing its run"
+        client.set_tag(run.info.run_id, "end_reason", reason)
+        client.set_terminated(run.info.run_id, "KILLED")
+    return len(stale)
+
+
+def stale_runs(client: MlflowClient) -> list[Run]:
+    """Return the runs called RUNNING of processes of this machine that have ended."""
+    query = f"attributes.status = 'RUNNING' AND tags.host = '{socket.gethostname()}'"
+    return [run for run in search_runs(client, query) if not _is_alive(run.data.tags)]
+
+
+def _is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process of a run's tags lives; True where they name none: not ours to judge."""
+    if not tags.get("pid", "").isdigit():
+        return True
+    started = process_start(int(tags["pid"]))
+    recorded = float(tags.get("process_started") or 0)
+    return started is not None and abs(started - recorded) < CLOCK_TOLERANCE_SECONDS

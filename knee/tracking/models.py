@@ -11,23 +11,25 @@ import base64
 import contextlib
 import importlib.metadata
 import io
-import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+import warnings
 from modulefinder import ModuleFinder
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from knee.storage import provenance
-from knee.storage.artifacts import read_json
+from knee.storage.artifacts import read_json, write_json
 from knee.tracking.evidence import Evidence
-from knee.tracking.store import Store, patient_upload, quiet
+from knee.tracking.store import patient_upload
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = "knee"
 SERVED_CODE = Path(__file__).with_name("served_model.py")
 SERVED_FACTS = (  # of training.json: nothing of paths and parameters
     "backbone",
@@ -54,33 +56,22 @@ REQUIREMENTS = (
 )
 
 
-def log_model(store: Store, run: Any, evidence: Evidence) -> str:
-    """Log the evidence's model under its run, unless it is there; return the model's id."""
-    if evidence.model is None:
-        raise ValueError("this evidence has no model")
+def log_model(client: MlflowClient, run: Run, evidence: Evidence) -> None:
+    """Log the evidence's model under its run, unless it is there, complete."""
     sha256 = provenance.fingerprint(evidence.model)
-    logged = find_model(store, run, sha256)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    found = (client.get_logged_model(output.model_id) for output in outputs)
+    logged = next((model for model in found if model.tags.get("model_sha256") == sha256), None)
     if logged is None:
-        logged = _create(store, run, evidence, sha256)
+        logged = _create(client, run, evidence, sha256)
     if str(logged.status) != "READY":
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"
-            with quiet():
+            with warnings.catch_warnings(action="ignore"):  # no user can act on MLflow's
                 _save(evidence, path, logged)
             with patient_upload():
-                store.client.log_model_artifacts(logged.model_id, str(path))
-        store.client.finalize_logged_model(logged.model_id, "READY")
-    return str(logged.model_id)
-
-
-def find_model(store: Store, run: Any, sha256: str) -> Any | None:
-    """Return the run's logged model with this SHA-256, complete or begun, or None."""
-    outputs = run.outputs.model_outputs if run.outputs else []
-    for output in outputs:
-        model = store.client.get_logged_model(output.model_id)
-        if model.tags.get("model_sha256") == sha256:
-            return model
-    return None
+                client.log_model_artifacts(logged.model_id, str(path))
+        client.finalize_logged_model(logged.model_id, "READY")
 
 
 def example(side_pixels: int) -> dict[str, list[str]]:
@@ -100,32 +91,26 @@ def served_modules() -> list[str]:
     """
     finder = ModuleFinder([str(ROOT)])
     finder.run_script(str(SERVED_CODE))
-    names = [name for name in finder.modules if name.split(".")[0] == PACKAGE]
+    names = [name for name in finder.modules if name.split(".")[0] == "knee"]
     files = [Path(vars(finder.modules[name])["__file__"]) for name in names]
     return sorted(file.relative_to(ROOT).as_posix() for file in files)
 
 
-def _copy_code(folder: Path) -> None:
-    for name in served_modules():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / name)
-
-
-def _create(store: Store, run: Any, evidence: Evidence, sha256: str) -> Any:
+def _create(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> LoggedModel:
     from mlflow.entities import LoggedModelOutput
 
-    model = store.client.create_logged_model(
+    model = client.create_logged_model(
         run.info.experiment_id,
-        name=evidence.tags.get("backbone", "model"),
+        name=evidence.tags["backbone"],
         source_run_id=run.info.run_id,
-        tags={**_own(evidence.tags), "execution": evidence.execution, "model_sha256": sha256},
+        tags={**evidence.own_tags, "execution": evidence.execution, "model_sha256": sha256},
         params={key: str(value) for key, value in evidence.parameters.items()},
     )
-    store.client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
     return model
 
 
-def _save(evidence: Evidence, path: Path, logged: Any) -> None:
+def _save(evidence: Evidence, path: Path, logged: LoggedModel) -> None:
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model
@@ -133,16 +118,18 @@ def _save(evidence: Evidence, path: Path, logged: Any) -> None:
     model = Model(run_id=logged.source_run_id, model_id=logged.model_id)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _copy_code(folder)
+        for name in served_modules():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
         mlflow.pyfunc.save_model(
             path,
             python_model=str(SERVED_CODE),
-            code_paths=[str(folder / PACKAGE)],
+            code_paths=[str(folder / "knee")],
             artifacts=_files(evidence, folder),
             signature=_signature(),
             input_example=pd.DataFrame(example(evidence.side_pixels)),
             pip_requirements=_requirements(),
-            metadata={"classes": list(evidence.classes), **_own(evidence.tags)},
+            metadata={"classes": list(evidence.classes), **evidence.own_tags},
             mlflow_model=model,
         )
     flavor = model.flavors["python_function"]  # without this machine's folders
@@ -181,15 +168,11 @@ def _files(evidence: Evidence, folder: Path) -> dict[str, str]:
     facts = folder / "training.json"
     training = read_json(evidence.artifacts["training.json"])
     served = {key: training[key] for key in SERVED_FACTS if key in training}
-    facts.write_text(json.dumps(served, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(facts, dict(sorted(served.items())))
     files = {"model": evidence.model, "training": facts}
     if evidence.novelty is not None:
         files["novelty"] = evidence.novelty
     return {name: str(path) for name, path in files.items()}
-
-
-def _own(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
 
 
 def _requirements() -> list[str]:

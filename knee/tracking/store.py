@@ -7,20 +7,21 @@ The default is an SQLite file in the project's root with a folder of artifacts b
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from knee.run import locks
 from knee.run.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 EXPERIMENT_COPY = (".dvc", "tmp", "exps")  # where DVC runs queued and temporary experiments
 ENVIRONMENT_DEFAULTS = {
@@ -37,19 +38,10 @@ ENVIRONMENT_DEFAULTS = {
 UPLOAD_TIMEOUT_SECONDS = "60"  # a server may need that long to store a model
 PREPARING_SECONDS = 120.0  # how long to wait for another process that makes the SQLite file
 EXECUTION_TAG = "execution"
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # pages for training
 
 
 class TrackingError(UserError):
     """MLflow does not answer, or refuses what it is asked."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Store:
-    """An open connection, and the folder of artifacts if it is ours to choose."""
-
-    client: MlflowClient
-    artifacts: Path | None
 
 
 def project_root() -> Path:
@@ -75,34 +67,27 @@ def shown_uri() -> str:
     return _without_password(tracking_uri())
 
 
-def connect() -> Store:
+def connect() -> MlflowClient:
     """Open the store of runs; an SQLite file that is missing is made.
+
+    MLflow needs a quarter of a minute for its tables and cannot use a file that a kill left
+    half-made: they are made in a file beside, which is moved into place.
 
     Raises:
         TrackingError: MLflow does not answer in time, or refuses.
     """
     with errors_translated("opening the store"):
-        prepare()
-        local = not os.environ.get("MLFLOW_TRACKING_URI")
-        return Store(_open(tracking_uri()), project_root() / "mlartifacts" if local else None)
-
-
-def prepare() -> None:
-    """Make the SQLite file with MLflow's tables, unless it exists or a server is in use.
-
-    MLflow needs a quarter of a minute for it and cannot use a file that a kill left half-made:
-    the tables are made in a file beside, which is moved into place.
-    """
-    prepare_environment()
-    path = project_root() / "mlflow.db"
-    if os.environ.get("MLFLOW_TRACKING_URI") or path.exists():
-        return
-    with locks.held(path.with_name("mlflow.db.lock"), "the store of runs", PREPARING_SECONDS):
-        if not path.exists():
-            fresh = path.with_name("mlflow.db.new")
-            fresh.unlink(missing_ok=True)
-            _open(f"sqlite:///{fresh}")
-            fresh.replace(path)
+        prepare_environment()
+        path = project_root() / "mlflow.db"
+        if not os.environ.get("MLFLOW_TRACKING_URI") and not path.exists():
+            lock = path.with_name("mlflow.db.lock")
+            with locks.held(lock, "the store of runs", PREPARING_SECONDS):
+                if not path.exists():
+                    fresh = path.with_name("mlflow.db.new")
+                    fresh.unlink(missing_ok=True)
+                    _open(f"sqlite:///{fresh}")
+                    fresh.replace(path)
+        return _open(tracking_uri())
 
 
 def prepare_environment() -> None:
@@ -117,17 +102,15 @@ def prepare_environment() -> None:
 def patient_upload() -> Iterator[None]:
     """Wait longer for the answer to a large upload, unless the user chose the time."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-    chosen = os.environ.get(name, ENVIRONMENT_DEFAULTS[name])
-    is_default = chosen == ENVIRONMENT_DEFAULTS[name]
-    with _environment(name, UPLOAD_TIMEOUT_SECONDS if is_default else chosen):
+    usual = ENVIRONMENT_DEFAULTS[name]
+    chosen = os.environ.get(name, usual)
+    with _environment(name, UPLOAD_TIMEOUT_SECONDS if chosen == usual else chosen):
         yield
 
 
-@contextlib.contextmanager
-def uri_in_environment() -> Iterator[None]:
+def uri_in_environment() -> AbstractContextManager[None]:
     """Set `MLFLOW_TRACKING_URI`, for calls with which MLflow ignores the client's address."""
-    with _environment("MLFLOW_TRACKING_URI", tracking_uri()):
-        yield
+    return _environment("MLFLOW_TRACKING_URI", tracking_uri())
 
 
 @contextlib.contextmanager
@@ -144,14 +127,6 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what MLflow and its libraries warn each other about; no user can act on it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextlib.contextmanager
 def errors_translated(doing: str) -> Iterator[None]:
     """Turn whatever MLflow raises into a `TrackingError` that says what was tried."""
     try:
@@ -164,56 +139,53 @@ def errors_translated(doing: str) -> Iterator[None]:
 
 def brief(error: Exception) -> str:
     """Return type and first line of an error, at most 200 characters, without a password."""
-    lines = _without_password(str(error)).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    lines = (line for line in _without_password(str(error)).splitlines() if line.strip())
+    return f"{type(error).__name__}: {next(lines, '')[:200]}"
 
 
 def _without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://", text)
 
 
-def experiment_id(store: Store, name: str) -> str:
+def experiment_id(client: MlflowClient, name: str) -> str:
     """Return the experiment's id; it is created where missing and restored where deleted."""
     from mlflow.exceptions import MlflowException
 
-    found = store.client.get_experiment_by_name(name)
+    found = client.get_experiment_by_name(name)
     if found is None:
         location = None
-        if store.artifacts is not None:
-            location = (store.artifacts / re.sub(r"[^\w.-]", "_", name)).as_uri()
+        if not os.environ.get("MLFLOW_TRACKING_URI"):  # else the server chooses
+            folder = project_root() / "mlartifacts" / re.sub(r"[^\w.-]", "_", name)
+            location = folder.as_uri()
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # pages for training
         try:
-            return str(store.client.create_experiment(name, location, EXPERIMENT_TAGS))
+            return str(client.create_experiment(name, location, kind))
         except MlflowException:  # another process was faster
-            found = store.client.get_experiment_by_name(name)
+            found = client.get_experiment_by_name(name)
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
-        store.client.restore_experiment(found.experiment_id)
+        client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
 
 
-def find_run(store: Store, execution: str) -> Any | None:
-    """Return the one run of an execution, or None; further ones are deleted."""
-    runs = runs_of(store, execution)
-    for surplus in runs[1:]:
-        store.client.set_tag(surplus.info.run_id, "duplicate_of", runs[0].info.run_id)
-        store.client.delete_run(surplus.info.run_id)
-    return runs[0] if runs else None
+def search_runs(client: MlflowClient, query: str) -> list[Run]:
+    """Return the runs of all experiments for which `query` holds."""
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    return list(client.search_runs(experiments, query)) if experiments else []
 
 
-def runs_of(store: Store, execution: str) -> list[Any]:
+def runs_of(client: MlflowClient, execution: str) -> list[Run]:
     """Return the runs of an execution: most metrics first, the earliest first among equals.
 
     A slow server creates a run again at every repeated request, so there can be several.
     """
-    experiments = [found.experiment_id for found in store.client.search_experiments()]
-    query = f"tags.{EXECUTION_TAG} = '{execution}'"
-    runs = store.client.search_runs(experiments, query) if experiments else []
+    runs = search_runs(client, f"tags.{EXECUTION_TAG} = '{execution}'")
     return sorted(runs, key=lambda run: (-len(run.data.metrics), run.info.start_time))
 
 
 def _open(uri: str) -> MlflowClient:
-    with quiet():
+    with warnings.catch_warnings(action="ignore"):  # no user can act on what MLflow warns about
         from mlflow import MlflowClient
 
         registry_uri = os.environ.get("MLFLOW_REGISTRY_URI", uri)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from knee.health.project import Project, open_project
+from knee.health.project import Project
 
 PIPELINE = """
 stages:
@@ -57,7 +57,7 @@ def root(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture
 def project(root: Path) -> Iterator[Project]:
     """The copy, opened; DVC has hashed its files and calls them up to date."""
-    opened = open_project(root)
+    opened = Project(root)
     assert opened.repository.status() == {}
     yield opened
     opened.repository.close()

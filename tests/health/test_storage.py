@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 
 from knee.health import storage
-from knee.health.project import Project, open_project
+from knee.health.project import Project
+from knee.health.result import guarded
 from tests.health.faults import dvc_is_content, flip_a_bit
 
 
@@ -30,7 +32,7 @@ def objects(project: Project) -> list[Path]:
 
 
 def test_the_cache_of_a_finished_project_is_sound(project: Project) -> None:
-    found = storage.check_cache(project, mend=False)
+    found = storage.check_cache(project)
     assert (found.status, found.names) == ("ok", ())
     assert found.found.startswith("4 objects")
 
@@ -45,16 +47,16 @@ def test_a_flipped_bit_that_dvc_trusts_is_found_and_the_pipeline_makes_the_objec
     flip_a_bit(damaged)
     if damaged.suffix != ".dir":
         assert dvc_is_content(project)  # DVC itself sees nothing
-    found = storage.check_cache(project, mend=False)
+    found = storage.check_cache(project)
     assert (found.status, found.names) == ("fault", (project.shown(damaged),))
     assert "`dvc repro`" in found.remedy
     assert damaged.exists()  # looking changes nothing
-    assert storage.check_cache(project, mend=True).status == "mended"
+    assert guarded(partial(storage.check_cache, project), mend=True).status == "mended"
     assert not damaged.exists()
     with Repo(str(project.root)) as repository:
         repository.reproduce()
     assert damaged.read_bytes() == content
-    assert storage.check_cache(project, mend=False).status == "ok"
+    assert storage.check_cache(project).status == "ok"
     assert dvc_is_content(project)
 
 
@@ -63,7 +65,7 @@ def test_an_empty_cache_and_unfinished_files_are_no_fault(project: Project) -> N
         path.unlink()
     (project.cache / "00").mkdir()
     (project.cache / "00" / ".abc.tmp").write_bytes(b"half")
-    assert storage.check_cache(project, mend=False).found.startswith("0 objects")
+    assert storage.check_cache(project).found.startswith("0 objects")
 
 
 def test_a_remote_that_does_not_verify_is_named_and_told_to(root: Path) -> None:
@@ -72,18 +74,18 @@ def test_a_remote_that_does_not_verify_is_named_and_told_to(root: Path) -> None:
         "['remote \"shared\"']\n    url = /tmp/shared\n"
     )
     (root / ".dvc" / "config.local").write_text("['remote \"own\"']\n    url = /tmp/own\n")
-    project = open_project(root)
-    found = storage.check_remotes(project, mend=False)
+    project = Project(root)
+    found = storage.check_remotes(project)
     assert (found.status, found.names) == ("fault", ("own", "shared"))
     assert "verify true" in found.remedy
-    assert storage.check_remotes(project, mend=True).status == "mended"
-    again = storage.check_remotes(open_project(root), mend=False)
+    assert guarded(partial(storage.check_remotes, project), mend=True).status == "mended"
+    again = storage.check_remotes(Project(root))
     assert (again.status, again.found) == ("ok", "3 remotes, all verified")
     assert "shared" not in (root / ".dvc" / "config.local").read_text()
 
 
 def test_no_remote_is_no_fault(project: Project) -> None:
-    assert storage.check_remotes(project, mend=False).status == "ok"
+    assert storage.check_remotes(project).status == "ok"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o707])
@@ -92,14 +94,14 @@ def test_a_site_cache_that_others_may_write_to_is_found_and_closed(
 ) -> None:
     project = entered
     folder = project.temporary / "site_cache"
-    assert storage.check_site_cache(project, mend=False).status == "ok"
+    assert storage.check_site_cache(project).status == "ok"
     folder.chmod(mode)
-    found = storage.check_site_cache(project, mend=False)
+    found = storage.check_site_cache(project)
     assert found.status == "fault"
     assert "others may write to .dvc/tmp/site_cache" in found.found
-    assert storage.check_site_cache(project, mend=True).status == "mended"
+    assert guarded(partial(storage.check_site_cache, project), mend=True).status == "mended"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert storage.check_site_cache(project, mend=False).status == "ok"
+    assert storage.check_site_cache(project).status == "ok"
 
 
 def test_a_site_cache_elsewhere_is_for_a_person_to_move(entered: Project, tmp_path: Path) -> None:
@@ -109,13 +111,13 @@ def test_a_site_cache_elsewhere_is_for_a_person_to_move(entered: Project, tmp_pa
     for part in (shared / "repo", shared / "repo" / "0"):
         part.chmod(0o755)
     vars(entered.repository)["site_cache_dir"] = str(shared / "repo" / "0")
-    found = storage.check_site_cache(entered, mend=True)
+    found = guarded(partial(storage.check_site_cache, entered), mend=True)
     assert found.status == "fault"
     assert "core.site_cache_dir" in found.remedy
 
 
 def test_a_folder_that_only_we_enter_protects_what_is_below(entered: Project) -> None:
     (entered.temporary / "site_cache").chmod(0o777)
-    assert storage.check_site_cache(entered, mend=False).status == "fault"
+    assert storage.check_site_cache(entered).status == "fault"
     entered.root.chmod(0o700)
-    assert storage.check_site_cache(entered, mend=False).status == "ok"
+    assert storage.check_site_cache(entered).status == "ok"

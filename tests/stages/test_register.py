@@ -113,7 +113,7 @@ def run_stage(root: Path, *backbones: str, **changes: Any) -> dict[str, Any]:
 
 
 def aliases() -> dict[str, str]:
-    found = store.connect().client.get_registered_model("knee").aliases
+    found = store.connect().get_registered_model("knee").aliases
     return {name: str(version) for name, version in found.items()}
 
 
@@ -130,7 +130,7 @@ def test_the_best_on_validation_is_registered_though_another_is_better_on_test(
     assert scores["mobilenet"] > scores["xception"]
     assert registered["synthetic"] is True
     assert registered["leaky"] is False
-    version = store.connect().client.get_model_version("knee", registered["version"])
+    version = store.connect().get_model_version("knee", registered["version"])
     assert version.run_id == registered["run_id"]
     lineage = {"execution", "data_fingerprint", "split_fingerprint", "split_protocol", "synthetic"}
     assert lineage <= version.tags.keys()
@@ -145,7 +145,7 @@ def test_every_backbone_gets_its_run_from_files_when_it_has_none(root: Path) -> 
     (root / "metrics" / "audit.html").write_text("<p>record 1</p>")
     run_stage(root, "mobilenet", "xception")
     assert sorted(run.data.tags["backbone"] for run in runs()) == ["mobilenet", "xception"]
-    client = store.connect().client
+    client = store.connect()
     cards = {entry.path for entry in client.list_artifacts(runs()[0].info.run_id)}
     assert {"model_card.md", "model_card.html", "comparison"} <= cards
     names = [entry.path for entry in client.list_artifacts(runs()[0].info.run_id, "pipeline")]
@@ -180,7 +180,7 @@ def test_registering_the_same_training_again_makes_no_new_version(root: Path) ->
     first = run_stage(root, "mobilenet")
     again = run_stage(root, "mobilenet")
     assert {**again, "reason": ""} == {**first, "reason": ""}
-    assert len(store.connect().client.search_model_versions("name = 'knee'")) == 1
+    assert len(store.connect().search_model_versions("name = 'knee'")) == 1
     assert aliases() == {"champion": "1"}
 
 
@@ -220,7 +220,7 @@ def test_what_failed_is_written_on_the_version(root: Path) -> None:
     write_evidence(root, "mobilenet", better_than_border=0.6)
     registered = run_stage(root, "mobilenet")
     assert registered["alias"] == "challenger"
-    version = store.connect().client.get_model_version("knee", "1")
+    version = store.connect().get_model_version("knee", "1")
     assert version.tags["gate.shortcuts"].startswith("FAILED: better than every shortcut")
     assert version.tags["gate.audit"].startswith("passed")
     assert "**FAILED** shortcuts" in version.description
@@ -239,14 +239,14 @@ def test_a_persons_promotion_is_recorded_and_outlasts_a_second_registration(
     assert promote.main(["1", "--reason", "read by\n two of us", *flags]) == 0
     run_stage(root, "mobilenet")
     assert aliases() == {"champion": "1"}
-    version = store.connect().client.get_model_version("knee", "1")
+    version = store.connect().get_model_version("knee", "1")
     assert version.description.startswith(
         "**Promoted by A. Reader, past the gates**: read by two of us"
     )
     assert version.tags["promotion"] == "champion: promoted by A. Reader: read by two of us"
     assert version.tags["override.replaced"] == "none"
     assert promote.main(["1", "--reason", "read again", *flags]) == 0
-    version = store.connect().client.get_model_version("knee", "1")
+    version = store.connect().get_model_version("knee", "1")
     assert version.tags["promotion"] == "champion: promoted by A. Reader: read again"
     assert promote.main(["7", "--reason", "x", *flags]) == 1
     assert "reading version 7 of knee failed" in capsys.readouterr().err

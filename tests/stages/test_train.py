@@ -18,7 +18,7 @@ import yaml
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
-from knee.tracking import TrainingRun
+from knee.tracking.live import TrainingRun
 from tests.tracking.runs import empty_store
 
 pytestmark = [

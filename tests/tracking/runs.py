@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import zipfile
@@ -86,7 +87,7 @@ def write_project(root: Path, *backbones: str, evaluated: bool = True) -> None:
 
 
 def runs() -> list[Any]:
-    client = store.connect().client
+    client = store.connect()
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
@@ -96,14 +97,14 @@ def only_run() -> Any:
 
 
 def steps(run: Any, metric: str) -> list[tuple[int, float]]:
-    history = store.connect().client.get_metric_history(run.info.run_id, metric)
+    history = store.connect().get_metric_history(run.info.run_id, metric)
     return sorted((point.step, point.value) for point in history)
 
 
 def artifact(run: Any, name: str, folder: Path) -> bytes:
-    client = store.connect().client
+    client = store.connect()
     return Path(client.download_artifacts(run.info.run_id, name, str(folder))).read_bytes()
 
 
 def live_run(**changes: Any) -> Any:
-    return tracking.training_run(**{**tracking.labels(FACTS), **changes})
+    return tracking.training_run(dataclasses.replace(tracking.labels(FACTS), **changes))

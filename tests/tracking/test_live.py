@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from knee.run import termination
-from knee.tracking import processes, store
+from knee.tracking import live, store
 from tests.tracking.runs import EXECUTION, live_run, only_run, runs
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ def test_a_failing_log_call_never_ends_the_training(
 
 
 def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
-    client = store.connect().client
+    client = store.connect()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     parent = os.getppid()
@@ -103,13 +103,13 @@ def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
         "alive": {
             "host": socket.gethostname(),
             "pid": str(parent),
-            "process_started": f"{processes.process_start(parent):.2f}",
+            "process_started": f"{live.process_start(parent):.2f}",
         },
         "elsewhere": {"host": "another-machine", "pid": str(dead.pid)},
     }
     for name, tags in cases.items():
         client.create_run("0", tags=tags, run_name=name)
-    assert processes.close_stale_runs(store.connect()) == 2
+    assert live.close_stale_runs(store.connect()) == 2
     statuses = {run.info.run_name: run.info.status for run in runs()}
     assert statuses == {
         "dead": "KILLED",

@@ -13,7 +13,7 @@ import pytest
 
 from knee import tracking
 from knee.storage import provenance
-from knee.tracking import models, store
+from knee.tracking import models, publishing, store
 from knee.tracking.evidence import Evidence
 from tests.stages.test_predict import write_model
 from tests.tracking.runs import only_run
@@ -23,14 +23,13 @@ def test_the_logged_model_has_signature_example_and_the_trained_bytes(
     evidence: Evidence, tmp_path: Path
 ) -> None:
     tracking.publish(evidence)
-    model = store.connect().client.get_logged_model(only_run().outputs.model_outputs[0].model_id)
+    model = store.connect().get_logged_model(only_run().outputs.model_outputs[0].model_id)
     assert str(model.status) == "READY"
     folder = Path(model.artifact_location.removeprefix("file://"))
     description = (folder / "MLmodel").read_text()
     assert '"name": "image"' in " ".join(description.split())
     assert '"name": "explain"' in " ".join(description.split())
     assert (folder / "input_example.json").is_file()
-    assert evidence.model is not None
     assert (folder / "artifacts" / "model.keras").read_bytes() == evidence.model.read_bytes()
     assert not list(folder.rglob("*.pkl"))
     assert str(Path.cwd()) not in description
@@ -39,7 +38,7 @@ def test_the_logged_model_has_signature_example_and_the_trained_bytes(
 
 def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> None:
     tracking.publish(evidence)
-    model = store.connect().client.get_logged_model(only_run().outputs.model_outputs[0].model_id)
+    model = store.connect().get_logged_model(only_run().outputs.model_outputs[0].model_id)
     code = Path(model.artifact_location.removeprefix("file://")) / "code"
     found = {file.relative_to(code).as_posix() for file in code.rglob("*") if file.is_file()}
     assert found == set(models.served_modules())
@@ -51,10 +50,13 @@ def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> N
     assert set(facts) <= set(models.SERVED_FACTS)
 
 
-def test_an_interrupted_upload_of_the_model_is_completed(evidence: Evidence) -> None:
-    client = store.connect().client
-    tracking.publish(dataclasses.replace(evidence, model=None))
-    assert evidence.model is not None
+def test_an_interrupted_upload_of_the_model_is_completed(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = store.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "log_model", lambda *_: None)
+        tracking.publish(evidence)
     sha256 = provenance.fingerprint(evidence.model)
     begun = models._create(store.connect(), only_run(), evidence, sha256)
     tracking.publish(evidence)
@@ -95,7 +97,7 @@ def test_the_logged_model_answers_in_a_process_that_has_its_folder_alone(
         artifacts={"training.json": folder / "training.json"},
     )
     tracking.publish(trained)
-    model = store.connect().client.get_logged_model(only_run().outputs.model_outputs[0].model_id)
+    model = store.connect().get_logged_model(only_run().outputs.model_outputs[0].model_id)
     place = Path(model.artifact_location.removeprefix("file://"))
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(

@@ -76,7 +76,7 @@ def test_a_leaky_split_is_named_in_tags_name_and_figures(tmp_path: Path) -> None
 
 
 def test_of_several_runs_of_one_execution_one_is_kept(evidence: Evidence) -> None:
-    client = store.connect().client
+    client = store.connect()
     experiment = store.experiment_id(store.connect(), "x")
     kept = [
         client.create_run(experiment, tags={"execution": EXECUTION}).info.run_id for _ in range(4)

@@ -13,6 +13,7 @@ from knee import tracking
 from knee.storage import artifacts
 from knee.tracking import store
 from knee.tracking.evidence import Evidence
+from knee.tracking.registry import Version
 from tests.tracking.runs import write_training
 
 
@@ -32,7 +33,7 @@ def test_an_execution_has_one_version_and_a_version_one_alias(evidence: Evidence
     assert registry.champion() == first
     second = registry.add(publish_as(evidence, "b"), "b", {}, "text")
     registry.set_alias(second, tracking.CHALLENGER, "worse")
-    client = store.connect().client
+    client = store.connect()
     aliases = client.get_registered_model("knee").aliases
     assert {name: int(version) for name, version in aliases.items()} == {
         "champion": 1,
@@ -60,7 +61,7 @@ def test_a_registry_that_does_not_answer_is_one_error() -> None:
         tracking.Registry("knee")
 
 
-def register(evidence: Evidence) -> tracking.Version:
+def register(evidence: Evidence) -> Version:
     return tracking.Registry("knee").add(publish_as(evidence, "a"), "a", {}, "text")
 
 
@@ -69,13 +70,12 @@ def test_a_version_comes_back_byte_for_byte_with_its_record(
     evidence: Evidence, tmp_path: Path, uri: str
 ) -> None:
     tracking.Registry("knee").set_alias(register(evidence), tracking.CHAMPION, "first")
-    fetched = tracking.fetch_model(uri, tmp_path / "fetched")
-    assert (fetched.name, fetched.version) == ("knee", "1")
-    assert evidence.model is not None
-    assert (fetched.folder / "model.keras").read_bytes() == evidence.model.read_bytes()
-    record = json.loads((fetched.folder / "training.json").read_text())
+    folder = tmp_path / "fetched"
+    assert tracking.fetch_model(uri, folder) == ("knee", "1")
+    assert (folder / "model.keras").read_bytes() == evidence.model.read_bytes()
+    record = json.loads((folder / "training.json").read_text())
     assert record["classes"] == list(evidence.classes)
-    names = {path.name for path in fetched.folder.iterdir()}
+    names = {path.name for path in folder.iterdir()}
     assert names == {"model.keras", "training.json"}
 
 
@@ -97,11 +97,12 @@ def test_what_tells_unlike_images_comes_back_with_the_model(tmp_path: Path) -> N
     models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
     (models / "novelty.npz").write_bytes(b"arrays")
     register(tracking.collect(models, metrics))
-    fetched = tracking.fetch_model("models:/knee/1", tmp_path / "fetched")
+    folder = tmp_path / "fetched"
+    tracking.fetch_model("models:/knee/1", folder)
     names = ("model.keras", "novelty.npz", "training.json")
-    assert {path.name for path in fetched.folder.iterdir()} == set(names)
+    assert {path.name for path in folder.iterdir()} == set(names)
     for name in names:
-        assert (fetched.folder / name).read_bytes() == (models / name).read_bytes()
+        assert (folder / name).read_bytes() == (models / name).read_bytes()
 
 
 def test_a_recorded_file_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from knee import tracking
 from knee.tracking import store
 
 
 def test_the_default_store_is_sqlite_in_the_project_root(root: Path) -> None:
-    assert tracking.tracking_uri() == f"sqlite:///{root}/mlflow.db"
+    assert store.tracking_uri() == f"sqlite:///{root}/mlflow.db"
 
 
 def test_a_queued_experiments_copy_uses_the_main_checkouts_store(
@@ -24,11 +23,11 @@ def test_a_queued_experiments_copy_uses_the_main_checkouts_store(
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert tracking.project_root() == tmp_path
+    assert store.project_root() == tmp_path
     monkeypatch.delenv("DVC_ROOT")
-    assert tracking.project_root() == tmp_path
+    assert store.project_root() == tmp_path
     monkeypatch.setenv("DVC_ROOT", str(copy))
-    assert tracking.project_root() == tmp_path
+    assert store.project_root() == tmp_path
 
 
 def test_without_dvc_the_working_directory_is_the_root(
@@ -36,7 +35,7 @@ def test_without_dvc_the_working_directory_is_the_root(
 ) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert tracking.project_root() == tmp_path
+    assert store.project_root() == tmp_path
 
 
 def test_environment_of_the_user_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
