@@ -79,10 +79,10 @@ def _gray(values: object, maximum_megapixels: float) -> Pixels:
     expected = "expected base64 text, or gray values of 0-255 as rows of equal length"
     try:
         gray: npt.NDArray[Any] = np.asarray(values)
+        if gray.dtype == object and gray.ndim == 1 and len(gray):  # NumPy rows in a NumPy array
+            gray = np.stack([np.asarray(row) for row in gray])
     except (ValueError, OverflowError):  # rows of several lengths, numbers beyond 64 bits
         raise RefusedError(expected) from None
-    if gray.dtype == object and gray.ndim == 1 and len(gray):  # NumPy rows in a NumPy array
-        gray = _stacked(gray, expected)
     if gray.ndim == 3 and gray.shape[-1] == 1:
         gray = gray[..., 0]
     if gray.ndim != 2 or gray.dtype.kind not in "iuf" or not math.prod(gray.shape):
@@ -92,10 +92,3 @@ def _gray(values: object, maximum_megapixels: float) -> Pixels:
     if not whole or gray.min() < 0 or gray.max() > 255:
         raise RefusedError("gray values have to be whole numbers of 0-255")
     return gray.astype(np.uint8)
-
-
-def _stacked(rows: npt.NDArray[Any], expected: str) -> npt.NDArray[Any]:
-    try:
-        return np.stack([np.asarray(row) for row in rows])
-    except ValueError:
-        raise RefusedError(expected) from None
