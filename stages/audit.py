@@ -55,14 +55,16 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         seed=asked.seed,
         bootstrap=Bootstrap(asked.bootstrap_draws, asked.interval_level, asked.seed),
     )
-    facts = audit_facts.facts(
-        table,
-        split,
-        patterns,
-        split_protocol=settings.split.protocol,
-        synthetic=settings.data.synthetic,
-    )
-    facts |= audit_facts.shortcut_facts(table, split, pixels, kept, protocol, asked.most_pictures)
+    facts = {
+        **audit_facts.facts(
+            table,
+            split,
+            patterns,
+            split_protocol=settings.split.protocol,
+            synthetic=settings.data.synthetic,
+        ),
+        **audit_facts.shortcut_facts(table, split, pixels, kept, protocol, asked.most_pictures),
+    }
     subject = audit_report.Subject(
         table, originals, kept, pixels, facts, asked.interval_level, asked.alarm_level, asked.seed
     )

@@ -120,8 +120,8 @@ def _facts(
 
 def _parameters(settings: parameters.Params, paths: Paths, head: parameters.Head) -> dict[str, Any]:
     """Those of a fold's training, flat."""
-    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
-    sections["head"] = parameters.as_dictionary(head)
+    sections = {name: dataclasses.asdict(getattr(settings, name)) for name in SECTIONS}
+    sections["head"] = dataclasses.asdict(head)
     backbone = vars(design.read_design(paths.features))
     return provenance.flatten({"backbone": backbone, **sections})
 
@@ -146,8 +146,8 @@ def _results(
     recipe = fold_training.Recipe(
         cross_validation.with_head(paths.backbone, name) if name else paths.backbone,
         design.read_design(paths.features),
-        parameters.as_dictionary(head),
-        parameters.as_dictionary(settings.train),
+        dataclasses.asdict(head),
+        dataclasses.asdict(settings.train),
         settings.oversample.method,
         settings.oversample.seed,
         len(facts["classes"]),

@@ -8,6 +8,7 @@ Nothing is changed without --mend, and nothing is mended while DVC or a stage is
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 from knee.health import machine, runs, space, storage, weights
 from knee.health.project import Output, Project, open_project
 from knee.health.result import HealthError, Result, guarded, healthy, summary, text
-from knee.run import command, parameters
+from knee.run import parameters
 
 Look = tuple[str, Callable[[], Result]]
 PIPELINE, SETTINGS, WORK = "pipeline", "params.yaml", "work"
@@ -112,8 +113,11 @@ def run(root: Path, params_in: Path, *, mend: bool) -> list[Result]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the checks and print their report."""
-    parser = command.parser(__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mend", action="store_true", help="mend what can be mended")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     chosen = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:

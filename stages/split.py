@@ -26,7 +26,7 @@ class Paths:
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Split `records` by `settings.split`."""
     table, chosen = records_table.read_records(paths.records), settings.split
-    wanted = parameters.as_dictionary(chosen)
+    wanted = dataclasses.asdict(chosen)
     del wanted["protocol"]
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns

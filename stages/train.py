@@ -55,7 +55,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     source = feature_source.open_source(paths.features, paths.pixels)
     facts = _facts(settings, classes, paths)
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
-    head, train = (parameters.as_dictionary(section) for section in (settings.head, settings.train))
+    head, train = (dataclasses.asdict(section) for section in (settings.head, settings.train))
     plan = training.planned(design.read_design(paths.features), head, train, len(classes))
     facts["execution"] = uuid.uuid4().hex
     with tracking.training_run(**tracking.labels(facts)) as tracked:
@@ -81,7 +81,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 def _facts(settings: parameters.Params, classes: list[str], paths: Paths) -> dict[str, Any]:
     """What this training is, for its checkpoint's key, its record and MLflow."""
     backbone = dataclasses.asdict(design.read_design(paths.features))
-    sections = {name: parameters.as_dictionary(getattr(settings, name)) for name in SECTIONS}
+    sections = {name: dataclasses.asdict(getattr(settings, name)) for name in SECTIONS}
     return {
         "backbone": paths.backbone,
         "classes": classes,

@@ -13,12 +13,17 @@ import pandas as pd
 
 from knee.records import records_table
 from knee.run import command, parameters
+from knee.run.errors import UserError
 from knee.storage import artifacts
 from knee.validation import records_suite, suites
 
 SHOWN = 20  # reasons in the log
 LONGEST = 60  # letters of a reason in the log
 log = logging.getLogger(__name__)
+
+
+class ValidationError(UserError):
+    """The data fail an expectation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +57,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     remedy = (
         f"Mend the data, or the thresholds in conf/config.yaml. Report: {paths.docs_out}/index.html"
     )
-    suites.check_success(outcomes, remedy)
+    complaint = suites.complaint(outcomes, remedy)
+    if complaint:
+        raise ValidationError(complaint)
     log.info("all %d expectations met: report in %s/index.html", len(outcomes), paths.docs_out)
 
 

@@ -11,11 +11,16 @@ from pathlib import Path
 
 from knee.records import records_table
 from knee.run import command, parameters
+from knee.run.errors import UserError
 from knee.splits import split_table
 from knee.storage import artifacts
 from knee.validation import split_suite, suites
 
 log = logging.getLogger(__name__)
+
+
+class SplitValidationError(UserError):
+    """The split fails an expectation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         "Mend conf/split, or the thresholds in conf/config.yaml. "
         f"Report: {paths.docs_out}/index.html"
     )
-    suites.check_success(outcomes, remedy)
+    complaint = suites.complaint(outcomes, remedy)
+    if complaint:
+        raise SplitValidationError(complaint)
     left_out = len(facts["not_asked"])
     kind = f"{asked.protocol} split" + (", which is LEAKY" if facts["leaky"] else "")
     note = f"; {left_out} not asked of a {kind}" if left_out else ""

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import dataclasses
 import errno
-import functools
 import logging
 import os
 import sys
@@ -52,19 +51,11 @@ def stage(
     description: str | None,
     paths: type[Paths],
     work: Callable[[parameters.Params, Paths], None],
-) -> functools.partial[int]:
-    """Return the `main` of a stage's module, which takes the words of its command line."""
-    return functools.partial(main, name, description, paths, work)
+) -> Callable[..., int]:
+    """Return the `main` of a stage's module: it parses the command line and does the work.
 
-
-def main(
-    name: str,
-    description: str | None,
-    paths: type[Paths],
-    work: Callable[[parameters.Params, Paths], None],
-    argv: Sequence[str] | None = None,
-) -> int:
-    """Parse the command line of a stage and do its work.
+    It takes the words after the command's name, or those of the process, and returns the exit
+    status.
 
     Args:
         name: of the stage.
@@ -72,20 +63,20 @@ def main(
         paths: the stage's dataclass of `flag` fields; `backbone`, if there is one, tells the items
             of a stage apart.
         work: what the stage does, called with the parameters and the given paths.
-        argv: the words after the command's name; None takes those of the process.
-
-    Returns:
-        The exit status.
     """
-    given, params = _parse(description, paths, argv)
 
-    def work_alone() -> int:
-        settings = parameters.load(params)
-        with termination.raised(), _exclusive_run(name, vars(given)):
-            work(settings, given)
-        return 0
+    def main(argv: Sequence[str] | None = None) -> int:
+        given, params = _parse(description, paths, argv)
 
-    return exit_status(name, work_alone)
+        def work_alone() -> int:
+            settings = parameters.load(params)
+            with termination.raised(), _exclusive_run(name, vars(given)):
+                work(settings, given)
+            return 0
+
+        return exit_status(name, work_alone)
+
+    return main
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

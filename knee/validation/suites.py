@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from knee.drawing.html import render
-from knee.run.errors import UserError
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult as SuiteResult
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = 5  # rows named for a failed expectation in figures, messages and the index
 LISTED: Final = 20  # rows named on the page of a suite
-
-
-class ExpectationError(UserError):
-    """The data fail an expectation."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +118,17 @@ def summary(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def check_success(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> None:
-    """Raise `ExpectationError`, with examples and `remedy`, if an expectation failed."""
+def complaint(outcomes: Sequence[Mapping[str, Any]], remedy: str) -> str | None:
+    """Return a message of what failed, with examples and `remedy`; None if nothing did."""
     failed = [one for one in outcomes if not one["success"]]
     if not failed:
-        return
+        return None
     lines = [f"{len(failed)} expectations failed; nothing downstream is run:"]
     for one in failed:
         examples = "; ".join(ascii(example)[1:-1] for example in one["examples"])
         named = f" (for example {examples})" if examples else ""
         lines.append(f"  not true: {one['expectation']}{named}")
-    raise ExpectationError("\n".join([*lines, remedy]))
+    return "\n".join([*lines, remedy])
 
 
 def _great_expectations() -> Any:

@@ -41,7 +41,7 @@ def test_a_stage_gets_its_parameters_and_paths(tmp_path: Path) -> None:
     def run(settings: parameters.Params, paths: Paths) -> None:
         seen.append((settings.train.seed, paths))
 
-    assert command.main("split", "x", Paths, run, words(tmp_path)) == 0
+    assert command.stage("split", "x", Paths, run)(words(tmp_path)) == 0
     seed = parameters.load(ROOT / "params.yaml").train.seed
     assert seen == [(seed, Paths(tmp_path / "rows.csv"))]
 
@@ -50,11 +50,11 @@ def test_help_explains_each_flag_and_a_missing_one_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
-        command.main("train", "Train.", ItemPaths, nothing, ["--help"])
+        command.stage("train", "Train.", ItemPaths, nothing)(["--help"])
     assert "--rows-out ROWS_OUT" in (shown := capsys.readouterr().out)
     assert "training rows" in shown
     with pytest.raises(SystemExit):
-        command.main("train", "Train.", ItemPaths, nothing, ["--backbone=a"])
+        command.stage("train", "Train.", ItemPaths, nothing)(["--backbone=a"])
     assert "required: --rows-out" in capsys.readouterr().err
 
 
@@ -70,7 +70,7 @@ def test_a_repeated_flag_becomes_a_tuple(tmp_path: Path) -> None:
         seen.append(paths.also)
 
     for more in ([], ["--also=1", "--also=2"]):
-        assert command.main("split", "x", Several, run, [*words(tmp_path), *more]) == 0
+        assert command.stage("split", "x", Several, run)([*words(tmp_path), *more]) == 0
     assert seen == [(), (1, 2)]
 
 
@@ -82,7 +82,7 @@ def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     def run(*_: object) -> None:
         raise MistakeError("records.csv: no such column")
 
-    assert command.main("split", "x", Paths, run, words(tmp_path)) == 1
+    assert command.stage("split", "x", Paths, run)(words(tmp_path)) == 1
     assert capsys.readouterr().err == "split: records.csv: no such column\n"
 
 
@@ -91,7 +91,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 - it has no message
-        command.main("split", "x", Paths, run, words(tmp_path))
+        command.stage("split", "x", Paths, run)(words(tmp_path))
 
 
 def test_a_full_disk_is_one_line_that_names_the_path(
@@ -100,14 +100,14 @@ def test_a_full_disk_is_one_line_that_names_the_path(
     def run(_: parameters.Params, paths: Paths) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(paths.rows_out))
 
-    assert command.main("split", "x", Paths, run, words(tmp_path)) == 1
+    assert command.stage("split", "x", Paths, run)(words(tmp_path)) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"split: {tmp_path / 'rows.csv'}: No space left on device: free some")
     assert said.count("\n") == 1
 
 
 def start(run: Callable[[parameters.Params, ItemPaths], None], folder: Path, backbone: str) -> int:
-    return command.main("train", "x", ItemPaths, run, words(folder, backbone=backbone))
+    return command.stage("train", "x", ItemPaths, run)(words(folder, backbone=backbone))
 
 
 def test_two_items_of_a_stage_run_at_once_but_one_item_does_not(
@@ -143,6 +143,6 @@ def test_the_lock_lies_in_the_private_folder_of_the_project_or_its_copy(
         found.extend(tmp_path.rglob("*.lock"))
 
     outputs = project / "data"
-    assert command.main("split", "x", Paths, run, words(outputs)) == 0
+    assert command.stage("split", "x", Paths, run)(words(outputs)) == 0
     assert found == [project / ".dvc" / "tmp" / "stages" / "split.lock"]
     assert not list(tmp_path.rglob("*.lock"))
