@@ -1,1 +1,1 @@
-"""One module a stage; radiographs and classifier hold what they call."""
+"""The commands, one module each; what they call is in the rooms of knee."""

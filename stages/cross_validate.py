@@ -59,8 +59,12 @@ class Paths:
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Cross-validate `backbone`; write figures, predictions and a chart."""
     chosen = settings.cross_validate
-    table = records_table.read_records(paths.records)
-    kept = _kept(settings, table, split_table.read_split(paths.split))
+    table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
+    patterns = file_names.compile_patterns(
+        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
+    )
+    originals = file_names.originals(table["source"].tolist(), patterns)
+    kept = cross_validation.chosen_records(table, split, originals, chosen.subset)
     protocol = cross_validation.CrossValidationProtocol(
         chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
     )
@@ -68,28 +72,22 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     facts = _facts(settings, paths, records_table.class_names(table), kept, folds)
     source = feature_source.open_source(paths.features, paths.pixels)
     if source.pixels and not chosen.whole_backbone:
-        _write_nothing_ran(paths, facts)
+        log.info("%s is not cross-validated: %s", paths.backbone, TOO_DEAR)
+        none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
+        report = out_of_fold.not_run(facts, TOO_DEAR)
+        _write(paths, report, none, ())
         return
     results = _results(settings, paths, settings.head, facts, source, kept, folds)
     predicted = out_of_fold.table(kept, folds, results, facts["classes"])
     others = []
     for name, head in chosen.heads.items():
-        of_head = {**facts, "parameters": _parameters(settings, paths, head)}
-        found = _results(settings, paths, head, of_head, source, kept, folds, name)
+        found = _results(settings, paths, head, facts, source, kept, folds, name)
         others.append(out_of_fold.table(kept, folds, found, facts["classes"]).assign(head=name))
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     report = out_of_fold.report(predicted, folds, results, facts, bootstrap)
     _write(paths, report, predicted, others)
     log.info("%s", "\n".join([out_of_fold.subtitle(report), *scores.lines(report)]))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
-
-
-def _kept(settings: parameters.Params, table: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
-    originals = file_names.originals(table["source"].tolist(), patterns)
-    return cross_validation.chosen_records(table, split, originals, settings.cross_validate.subset)
 
 
 def _facts(
@@ -141,6 +139,7 @@ def _results(
     """The results of all folds with `head`, called `name` where it is not the one of train."""
     state = {
         **facts,
+        "parameters": _parameters(settings, paths, head),
         "split_fingerprint": provenance.fingerprint(paths.split),
         "embedding": None if source.pixels else feature_source.read_origin(paths.features),
     }
@@ -171,13 +170,6 @@ def _write(
     charts.folds(report, out_of_fold.subtitle(report), paths.plot_out)
     artifacts.write_json(paths.headline_out, evaluation_report.dvc_metrics(report))
     artifacts.write_json(paths.cross_validation_out, report)
-
-
-def _write_nothing_ran(paths: Paths, facts: dict[str, Any]) -> None:
-    log.info("%s is not cross-validated: %s", paths.backbone, TOO_DEAR)
-    none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
-    report = out_of_fold.not_run(facts, TOO_DEAR)
-    _write(paths, report, none, ())
 
 
 main = command.stage("cross_validate", __doc__, Paths, run)

@@ -9,15 +9,11 @@ stages.serve's server; this command has another port.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
 from knee.serving import local
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run."""
-    return local.main("demo", argv, __doc__, 8501)
-
+main = functools.partial(local.main, "demo", __doc__, 8501)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -52,14 +52,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         out = folder / feature_source.FEATURES
         shape = embedding.embed(forward, pixels, views, out)
         artifacts.write_json(folder / feature_source.ORIGIN, origin)
-        log.info(
-            "%s: %d views x %d images, feature maps %s, by %s in %s",
-            paths.backbone,
-            *shape[:2],
-            shape[2:],
-            engine.name,
-            engine.precision,
-        )
+        text = "%s: %d views x %d images, feature maps %s, by %s in %s"
+        log.info(text, paths.backbone, *shape[:2], shape[2:], engine.name, engine.precision)
 
 
 main = command.stage("embed", __doc__, Paths, run)

@@ -61,12 +61,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     chosen = settings.evaluate
     table = records_table.read_records(paths.records)
     trained = TrainedModel.read(paths.model)
-    trained.check_origin(
-        paths.backbone,
-        records_table.class_names(table),
-        records=paths.records,
-        split=paths.split,
-    )
+    classes = records_table.class_names(table)
+    trained.check_origin(paths.backbone, classes, records=paths.records, split=paths.split)
     training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
     held = predictions.held_out(table, split_table.read_split(paths.split))
@@ -75,7 +71,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     history = evaluation_report.read_history(paths.history)
     devices.make_deterministic(chosen.seed)
     model = trained.load()
-    observe = _observer(model, len(training["classes"]))
+    observe = _observer(model, len(classes))
     predicted = _predictions(held, observe(pixels), trained)
     is_test = predicted["subset"] == "test"
     test = predicted[is_test].reset_index(drop=True)
@@ -83,7 +79,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     report = evaluation_report.report(test, training, split_metrics, bootstrap)
     if len(settings.data.classes) > uncertainty_report.STEPS:  # a scale, not names in some order
-        outcomes = predictions.outcomes(test, training["classes"])
+        outcomes = predictions.outcomes(test, classes)
         share, interval = uncertainty_report.gross_errors(outcomes, bootstrap.level)
         report["off_by_two"] = share
         report["confidence_interval"]["off_by_two"] = interval
@@ -93,7 +89,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     subtitle = evaluation_report.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
         _draw_charts(test, training, history, subtitle, folder)
-        _draw_images(chosen, model, images, test, training["classes"], subtitle, folder)
+        _draw_images(chosen, model, images, test, classes, subtitle, folder)
     artifacts.write_json(paths.test_out, report)
     artifacts.write_json(paths.headline_out, evaluation_report.dvc_metrics(report))
     log.info("%s", "\n".join([subtitle, *scores.lines(report)]))

@@ -72,17 +72,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     probabilities = model.probabilities(pixels)
     predicted = predictions.with_probabilities(shown[predictions.KEPT], probabilities, classes)
     maps, redrawn = _maps(chosen, model, pixels, probabilities.argmax(axis=1), patch)
+    bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
+    images = explanation_report.GroupedImages(shown["group"].to_numpy(), bootstrap)
+    labels, cells = shown["label"].tolist(), patch.positions
     report = facts | explanation_report.report(
-        shown["label"].tolist(),
-        classes,
-        maps,
-        redrawn,
-        bone,
-        cells=patch.positions,
-        images=explanation_report.GroupedImages(
-            shown["group"].to_numpy(),
-            Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed),
-        ),
+        labels, classes, maps, redrawn, bone, cells=cells, images=images
     )
     _picture(chosen, pixels, maps, predicted, evaluation_report.subtitle(facts), paths.picture_out)
     artifacts.write_json(paths.explanation_out, report)
@@ -98,20 +92,15 @@ def _read(
     """The trained model, what the report says of its origin, and the chosen test records."""
     table = records_table.read_records(paths.records)
     trained = TrainedModel.read(paths.model)
-    trained.check_origin(
-        paths.backbone,
-        records_table.class_names(table),
-        records=paths.records,
-        split=paths.split,
-    )
+    classes = records_table.class_names(table)
+    trained.check_origin(paths.backbone, classes, records=paths.records, split=paths.split)
     training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
     artifacts.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
     held = predictions.held_out(table, split_table.read_split(paths.split))
     test = held[held["subset"] == "test"].reset_index(drop=True)
-    shown = test.iloc[
-        explanation_report.rows_to_explain(test, chosen.images, chosen.seed)
-    ].reset_index(drop=True)
+    rows = explanation_report.rows_to_explain(test, chosen.images, chosen.seed)
+    shown = test.iloc[rows].reset_index(drop=True)
     facts = {
         "backbone": training["backbone"],
         "model_sha256": training["model_sha256"],
@@ -134,9 +123,8 @@ def _maps(
     """Maps of each method: of the model, and of each level of weights that are drawn anew."""
     levels = randomisation.cascade(learned, pixels, chosen.seed)
     models = [learned, *levels.values()]
-    hidden = occlusion.occlusion(
-        models, pixels, classes, patch, most_passes=chosen.most_forward_passes
-    )
+    most = chosen.most_forward_passes
+    hidden = occlusion.occlusion(models, pixels, classes, patch, most_passes=most)
     pairs = [
         {"grad_cam": grad_cam.grad_cam(one, pixels, classes), "occlusion": drop}
         for one, drop in zip(models, hidden, strict=True)

@@ -21,17 +21,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from knee.classifier.features import engines
-from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits
 from knee.prediction import batch_prediction
 from knee.reading import prepare, source_files
-from knee.run import parameters
-from knee.run.errors import UserError
+from knee.run import command, parameters
 from knee.serving import loading
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
@@ -48,7 +45,10 @@ def run(chosen: argparse.Namespace) -> int:
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]
     if chosen.labels and len(usable):
-        sys.stdout.write(json.dumps(_figures(usable, trained.training, chosen), indent=2) + "\n")
+        judged = parameters.load(chosen.params).evaluate
+        bootstrap = Bootstrap(judged.bootstrap_draws, judged.interval_level, judged.seed)
+        figures = batch_prediction.figures(usable, trained.training, bootstrap)
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     logging.info("%d of %d files classified", len(usable), len(table))
     warned = int((table["warning"] != "").sum())
     if warned:
@@ -75,24 +75,10 @@ def _write(table: pd.DataFrame, out: Path | None, *, labels: bool) -> None:
         artifacts.write_text(out, artifacts.as_csv(shown))
 
 
-def _figures(
-    usable: pd.DataFrame, training: TrainingRecord, chosen: argparse.Namespace
-) -> dict[str, Any]:
-    settings = parameters.load(chosen.params).evaluate
-    return batch_prediction.figures(
-        usable,
-        training,
-        Bootstrap(settings.bootstrap_draws, settings.interval_level, settings.seed),
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--model", default="")
     parser.add_argument("--engine", choices=("auto", "openvino", "tensorflow"), default="auto")
@@ -100,12 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--maximum-megapixels", type=float, default=64.0)
     parser.add_argument("--labels", action="store_true")
     chosen = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        return run(chosen)
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"predict: {error}\n")
-        return 1
+    return command.exit_status("predict", lambda: run(chosen))
 
 
 if __name__ == "__main__":

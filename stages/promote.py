@@ -10,23 +10,22 @@ from __future__ import annotations
 import argparse
 import getpass
 import logging
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from knee import tracking
-from knee.run import parameters
-from knee.run.errors import UserError
+from knee.run import command, parameters
 
 MAXIMUM_REASON_LETTERS = 1000
 log = logging.getLogger(__name__)
 
 
-def run(model_name: str, number: str, reason: str, by: str) -> None:
-    """Promote version `number` of `model_name`."""
-    registry = tracking.Registry(model_name)
-    registry.override(number, reason, by)
-    log.info("%s %s is champion, promoted by %s: %s", model_name, number, by, reason)
+def run(chosen: argparse.Namespace) -> int:
+    """Promote `chosen.version` of the registered model."""
+    registry = tracking.Registry(parameters.load(chosen.params).register.model_name)
+    registry.override(chosen.version, chosen.reason, chosen.by)
+    names = (registry.model_name, chosen.version, chosen.by, chosen.reason)
+    log.info("%s %s is champion, promoted by %s: %s", *names)
+    return 0
 
 
 def _number(text: str) -> str:
@@ -43,22 +42,12 @@ def _reason(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     parser.add_argument("version", type=_number, metavar="VERSION")
     parser.add_argument("--reason", type=_reason, required=True)
     parser.add_argument("--by", type=_reason, default=getpass.getuser())
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     chosen = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        model_name = parameters.load(chosen.params).register.model_name
-        run(model_name, chosen.version, chosen.reason, chosen.by)
-    except UserError as error:
-        sys.stderr.write(f"promote: {error}\n")
-        return 1
-    return 0
+    return command.exit_status("promote", lambda: run(chosen))
 
 
 if __name__ == "__main__":

@@ -73,23 +73,18 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         for path in sorted(folder.iterdir())
         if path.suffix in REPORTS
     }
-    runs = {
-        name: tracking.require_published(
-            tracking.collect(
-                paths.models / name, paths.metrics / name, {**reports, **_card(paths.cards, name)}
-            )
-        )
-        for name in read
-    }
+    runs = {}
+    for name in read:
+        files = {**reports, **_card(paths.cards, name)}
+        finished = tracking.collect(paths.models / name, paths.metrics / name, files)
+        runs[name] = tracking.require_published(finished)
     audit = artifacts.read_json_if_present(paths.metrics / "audit.json")
     comparison = artifacts.read_json_if_present(paths.comparison / "comparison.json")
     seen = [
         gates.split(best.training["split_protocol"]),
         gates.audit(cast(AuditFacts | None, audit)),
         gates.shortcuts(
-            cast(ComparisonReport | None, comparison),
-            best.backbone,
-            chosen.minimum_probability,
+            cast(ComparisonReport | None, comparison), best.backbone, chosen.minimum_probability
         ),
         gates.calibration(best.test, chosen.maximum_calibration_error),
     ]
@@ -160,18 +155,15 @@ def _decide(
     if champion is None:
         return champion_decision.decide(best.predictions, None, rules, seen)
     if champion.execution == best.training["execution"]:
-        return champion_decision.Decision(
-            champion_decision.CHAMPION, "it is the champion already", tuple(seen)
-        )
+        reason = "it is the champion already"
+        return champion_decision.Decision(champion_decision.CHAMPION, reason, tuple(seen))
     content = registry.predictions(champion)
     if content is None:
         reason = f"not comparable: the predictions of champion {champion.version} are gone"
-        return champion_decision.decision(
-            [*seen, gates.Gate("champion", passed=False, reason=reason)]
-        )
-    return champion_decision.decide(
-        best.predictions, predictions.read_predictions(content), rules, seen
-    )
+        missing = gates.Gate("champion", passed=False, reason=reason)
+        return champion_decision.decision([*seen, missing])
+    theirs = predictions.read_predictions(content)
+    return champion_decision.decide(best.predictions, theirs, rules, seen)
 
 
 def _log_table(

@@ -14,7 +14,7 @@ from knee.run import command, parameters
 from knee.synthetic.cohort import write_sample
 from knee.synthetic.sample_sheet import contact_sheet
 
-LOGGER = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         masks_out=paths.bone_masks_out,
     )
     contact_sheet(paths.images_out, paths.contact_sheet_out, radiographs)
-    LOGGER.info(
-        "%d synthetic radiographs, and copies of some, in %s", len(radiographs), paths.images_out
-    )
+    text = "%d synthetic radiographs, and copies of some, in %s"
+    log.info(text, len(radiographs), paths.images_out)
 
 
 main = command.stage("sample", __doc__, Paths, run)

@@ -8,15 +8,11 @@ Without --model the champion of params.yaml's registered model is served: POST /
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
 from knee.serving import local
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run."""
-    return local.main("serve", argv, __doc__, 5001)
-
+main = functools.partial(local.main, "serve", __doc__, 5001)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -26,9 +26,8 @@ class Paths:
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Split `records` by `settings.split`."""
     table, chosen = records_table.read_records(paths.records), settings.split
-    wanted = {
-        name: getattr(chosen, name) for name in ("validation_share", "test_share", "folds", "seed")
-    }
+    wanted = dataclasses.asdict(chosen)
+    del wanted["protocol"]
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
@@ -47,12 +46,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     artifacts.write_json(paths.metrics_out, facts)
     for name, counts in facts["subsets"].items():
         log.info("%-6s %s", name, ", ".join(f"{key} {value}" for key, value in counts.items()))
-    log.info(
-        "%s split: %.1f %% of test has a relative in train%s",
-        chosen.protocol,
-        100 * facts["leakage"],
-        " (LEAKY: for comparison only)" if facts["leaky"] else "",
-    )
+    note = " (LEAKY: for comparison only)" if facts["leaky"] else ""
+    text = "%s split: %.1f %% of test has a relative in train%s"
+    log.info(text, chosen.protocol, 100 * facts["leakage"], note)
 
 
 main = command.stage("split", __doc__, Paths, run)

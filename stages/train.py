@@ -55,10 +55,12 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     source = feature_source.open_source(paths.features, paths.pixels)
     facts = _facts(settings, classes, paths)
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
+    head, train = (dataclasses.asdict(section) for section in (settings.head, settings.train))
+    plan = training.planned(design.read_design(paths.features), head, train, len(classes))
     facts["execution"] = uuid.uuid4().hex
     with tracking.training_run(tracking.labels(facts)) as tracked:
         model, progress = training.train(
-            _plan(settings, paths.features, len(classes)),
+            plan,
             source,
             feature_source.Subset.of(rows),
             feature_source.Subset.of(held),
@@ -123,11 +125,6 @@ def _learn(
     saved.apply_temperature(model, learned.temperature)
     log.info("temperature %.3f", learned.temperature)
     return learned
-
-
-def _plan(settings: parameters.Params, features_in: Path, classes: int) -> training.Plan:
-    head, train = (dataclasses.asdict(section) for section in (settings.head, settings.train))
-    return training.planned(design.read_design(features_in), head, train, classes)
 
 
 def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:

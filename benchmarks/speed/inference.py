@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -37,9 +37,10 @@ def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
     from knee.classifier.features import engines
     from knee.classifier.net import assembly, heads, saved
     from knee.classifier.net.design import BackboneDesign
+    from knee.classifier.net.trained_model import TrainedModel
+    from knee.evidence.evaluation.json_contents import TrainingRecord
     from knee.evidence.uncertainty import prediction_limits
-    from knee.prediction import batch_prediction
-    from knee.prediction.batch_prediction import Predictor
+    from knee.prediction.batch_prediction import Model
     from knee.reading import prepare
     from knee.reading.canonical_image import Canonical
 
@@ -49,20 +50,21 @@ def _backbone(name: str, weights: Path, sources: list[Any]) -> dict[str, Any]:
     canonical = Canonical(SIDE, "letterbox", 64.0)
     prepared = prepare.prepare_all(sources, canonical)
     pixels = np.stack([each for each in prepared if isinstance(each, np.ndarray)])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        sha256 = saved.save_model(model, path)
-        predictor = Predictor(path, sha256, engines.choose("openvino", "float32"))
-        onnx = _onnx_session(model, pixels[:1], Path(folder) / "model.onnx")
-    graph = engines.compiled_graph(model, "float32", engines.OPENVINO_BATCH)
     classes = tuple(str(number) for number in range(CLASSES))
     limits = prediction_limits.PredictionLimits(classes, None, None)
+    with tempfile.TemporaryDirectory() as folder:
+        sha256 = saved.save_model(model, Path(folder) / "model.keras")
+        record = cast(TrainingRecord, {"classes": classes, "model_sha256": sha256})
+        trained = TrainedModel(Path(folder), "", "", record, canonical, limits)
+        predictor = Model(trained, engines.choose("openvino", "float32"))
+        onnx = _onnx_session(model, pixels[:1], Path(folder) / "model.onnx")
+    graph = engines.compiled_graph(model, "float32", engines.OPENVINO_BATCH)
     rates = _best(
         {
             "keras_predict": lambda: saved.predict(model, pixels),
             "onnxruntime": lambda: _onnx_run(onnx, pixels),
             "openvino_queue": lambda: _queue(graph, pixels),
-            "predict": lambda: batch_prediction.classify(sources, canonical, predictor, limits),
+            "predict": lambda: predictor.classify(sources),
         },
         len(pixels),
     )

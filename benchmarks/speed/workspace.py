@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +91,8 @@ class Workspace:
     def accuracy(self, backbone: str, subset: str) -> float:
         """Of the trained model on a subset, by OpenVINO in float32."""
         from knee.classifier.features import engines
-        from knee.prediction.batch_prediction import Predictor
+        from knee.classifier.net.trained_model import TrainedModel
+        from knee.prediction.batch_prediction import Model
         from knee.records import records_table
 
         table = records_table.read_records(self.path("records.csv"))
@@ -100,12 +100,9 @@ class Workspace:
             split_table.read_split(self.path("split.csv"))[["record", "subset"]], on="record"
         )
         chosen = joined[joined["subset"] == subset]
-        model = self.path("models") / backbone
-        facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
-        predictor = Predictor(
-            model / "model.keras", facts["model_sha256"], engines.choose("auto", "float32")
-        )
+        trained = TrainedModel.read(self.path("models") / backbone)
+        model = Model(trained, engines.choose("auto", "float32"))
         pixels = np.load(self.path("pixels.npy"), mmap_mode="r", allow_pickle=False)
-        made = predictor(pixels[chosen["pixel_row"].to_numpy()]).probabilities
+        made = model.observe(pixels[chosen["pixel_row"].to_numpy()]).probabilities
         found = made.argmax(axis=1)
         return float((found == chosen["class_index"].to_numpy()).mean())

@@ -121,13 +121,6 @@ class Answers:
     def _answered(
         self, pixels: Pixels, outputs: npt.NDArray[np.float32], explain: bool
     ) -> Answered:
-        values = self._values(outputs)
-        overlay = None
-        if explain:
-            overlay = self._gradients.overlay(pixels, self._trained.classes.index(values["class"]))
-        return Answered(values, pixels, overlay)
-
-    def _values(self, outputs: npt.NDArray[np.float32]) -> dict[str, Any]:
         if not np.isfinite(outputs).all():
             raise ArithmeticError("the model's output is not finite")
         classes, limits = self._trained.classes, self._trained.limits
@@ -135,8 +128,9 @@ class Answers:
         (names,) = limits.sets(probabilities)
         (score,) = limits.scores(outputs[np.newaxis, len(classes) :])
         is_known = bool(np.isfinite(score))
-        return {
-            "class": classes[int(probabilities[0].argmax())],
+        answered = int(probabilities[0].argmax())
+        values = {
+            "class": classes[answered],
             "probabilities": dict(zip(classes, probabilities[0].tolist(), strict=True)),
             "median_class": classes[int(scores.median_class(probabilities)[0])],
             "prediction_set": names.split(prediction_limits.BETWEEN) if names else [],
@@ -146,6 +140,9 @@ class Answers:
             "notes": notes(self.training),
             "model": self.model,
         }
+        return Answered(
+            values, pixels, self._gradients.overlay(pixels, answered) if explain else None
+        )
 
 
 def notes(training: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,46 +19,11 @@ from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import Observed
 from knee.reading import decoded, prepare, source_files
-from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
+from knee.storage.arrays import Pixels
 
-Predict = Callable[[npt.NDArray[np.uint8]], prediction_limits.Observed]
 CHUNK_FILES: Final = 512  # decoded images in memory at once
-
-
-class Predictor:
-    """A whole classifier, ready to run.
-
-    Attributes:
-        classes: number of classes.
-    """
-
-    def __init__(self, model: Path, sha256: str, engine: Engine) -> None:
-        """Load the .keras file `model`, if it has this SHA-256.
-
-        Raises:
-            ModelFileError: it is missing, or another file.
-        """
-        from knee.classifier.net import saved  # Keras: not for a user's mistake
-
-        loaded = saved.load_model(model, sha256)
-        joint = saved.with_features(loaded)
-        self._forward: engines.Forward
-        if engine.name == "openvino":
-            self._forward = engines.OpenVinoForward(joint, engine.precision)
-        else:
-            from knee.classifier.net import devices
-
-            self._forward = engines.TensorFlowForward(joint, devices.strategy(1))
-        (self.classes,) = loaded.output.shape[1:]
-        self._split = saved.split_outputs
-
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Observed:
-        """Probabilities and features of `pixels`, uint8 (n, side, side)."""
-        rows = np.empty((len(pixels), *self._forward.output_shape), np.float32)
-        self._forward.fill(pixels, rows)
-        return self._split(rows, self.classes)
 
 
 class Model:
@@ -74,15 +39,33 @@ class Model:
         Raises:
             ModelFileError: the net is missing, or is not the recorded one.
         """
+        from knee.classifier.net import saved  # Keras: not for a user's mistake
+
         self.trained = trained
-        self._predict = Predictor(trained.net, trained.training["model_sha256"], engine)
+        loaded = trained.load()
+        joint = saved.with_features(loaded)
+        self._forward: engines.Forward
+        if engine.name == "openvino":
+            self._forward = engines.OpenVinoForward(joint, engine.precision)
+        else:
+            from knee.classifier.net import devices
+
+            self._forward = engines.TensorFlowForward(joint, devices.strategy(1))
+        (self._classes,) = loaded.output.shape[1:]
+        self._split = saved.split_outputs
+
+    def observe(self, pixels: Pixels) -> Observed:
+        """Return probabilities and features of `pixels`, uint8 (n, side, side)."""
+        rows = np.empty((len(pixels), *self._forward.output_shape), np.float32)
+        self._forward.fill(pixels, rows)
+        return self._split(rows, self._classes)
 
     def predict(self, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         """Classify the files that `paths` name, and all files below the folders among them.
 
         Returns:
-            The table of `python -m stages.predict`, a row a file: `classify` lists its columns;
-            there is no label, and model and version are added.
+            The table of `python -m stages.predict`, a row a file: `classify` lists its columns,
+            of which label is left out.
 
         Raises:
             FolderError: a path does not exist.
@@ -92,59 +75,42 @@ class Model:
         return self.classify(sources).drop(columns="label")
 
     def classify(self, sources: Sequence[source_files.SourceFile]) -> pd.DataFrame:
-        """Classify `sources`; the table of the function `classify`, with model and version."""
+        """Classify files, in order.
+
+        Returns:
+            One row per file. Unreadable files have NaN probabilities, an empty prediction, and the
+            reason. Columns: path, label, predicted, probability_<class> of each, median_class
+            (where classes are a scale: at which half of the probability is reached),
+            prediction_set (names joined by "|"), out_of_distribution (score, above 1 is too much),
+            is_out_of_distribution, warning, reason, model and version.
+        """
         trained = self.trained
-        table = classify(sources, trained.canonical, self._predict, trained.limits)
+        probabilities = np.full((len(sources), len(trained.classes)), np.nan)
+        ood_scores = np.full(len(sources), np.nan)
+        reasons = [""] * len(sources)
+        with tqdm(total=len(sources), desc="predict", unit="file", disable=None) as bar:
+            for start in range(0, len(sources), CHUNK_FILES):
+                chunk = sources[start : start + CHUNK_FILES]
+                images: dict[int, Pixels] = {}
+                prepared = prepare.prepare_all(chunk, trained.canonical)
+                for number, image in enumerate(prepared, start):
+                    if isinstance(image, decoded.UnreadableImage):
+                        reasons[number] = str(image)
+                    else:
+                        images[number] = image
+                if images:
+                    observed = self.observe(np.stack([*images.values()]))
+                    probabilities[[*images]] = observed.probabilities
+                    ood_scores[[*images]] = trained.limits.scores(observed.features)
+                bar.update(len(chunk))
+        table = _table(sources, scores.rounded(probabilities), ood_scores, reasons, trained.limits)
         return table.assign(model=trained.name, version=trained.version)
-
-
-def classify(
-    sources: Sequence[source_files.SourceFile],
-    canonical: Canonical,
-    predict: Predict,
-    limits: prediction_limits.PredictionLimits,
-) -> pd.DataFrame:
-    """Classify files, in order.
-
-    Args:
-        sources: the files.
-        canonical: how training's images were made canonical.
-        predict: uint8 (n, side, side) -> probabilities (n, classes) and features.
-        limits: of the model; their classes are in the order of the probabilities.
-
-    Returns:
-        One row per file. Unreadable files have NaN probabilities, an empty prediction, and the
-        reason. Columns: path, label, predicted, probability_<class> of each, median_class (where
-        classes are a scale: at which half of the probability is reached), prediction_set (names
-        joined by "|"), out_of_distribution (score, above 1 is too much), is_out_of_distribution,
-        warning and reason.
-    """
-    probabilities = np.full((len(sources), len(limits.classes)), np.nan)
-    ood_scores = np.full(len(sources), np.nan)
-    reasons = [""] * len(sources)
-    with tqdm(total=len(sources), desc="predict", unit="file", disable=None) as bar:
-        for start in range(0, len(sources), CHUNK_FILES):
-            chunk = sources[start : start + CHUNK_FILES]
-            usable: list[int] = []
-            images: list[npt.NDArray[np.uint8]] = []
-            for number, prepared in enumerate(prepare.prepare_all(chunk, canonical), start):
-                if isinstance(prepared, decoded.UnreadableImage):
-                    reasons[number] = str(prepared)
-                else:
-                    usable.append(number)
-                    images.append(prepared)
-            if images:
-                observed = predict(np.stack(images))
-                probabilities[usable] = observed.probabilities
-                ood_scores[usable] = limits.scores(observed.features)
-            bar.update(len(chunk))
-    return _table(sources, scores.rounded(probabilities), ood_scores, reasons, limits)
 
 
 def figures(
     usable: pd.DataFrame, training: Mapping[str, Any], bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """Compute the figures of test.json for labelled rows of `classify`; a file is its own group."""
+    """Compute the figures of test.json for labelled rows of `Model.classify`, a group each."""
     classes = list(training["classes"])
     truth = np.array([classes.index(label) for label in usable["label"]], np.int64)
     probabilities = predictions.probabilities_of(usable, classes)

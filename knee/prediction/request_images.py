@@ -45,33 +45,28 @@ def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
     """
     try:
         if isinstance(image, str):
-            return prepare.from_bytes(file_bytes(image), canonical)
+            image = _decoded(image)
         if isinstance(image, bytes):
-            return prepare.from_bytes(_small(image), canonical)
+            _check_length(image, FILE_BYTES)
+            return prepare.from_bytes(image, canonical)
         return prepare.from_gray(_gray(image, canonical.maximum_megapixels), canonical)
     except UnreadableImage as reason:
         raise RefusedError(str(reason)) from None
 
 
-def file_bytes(text: str) -> bytes:
-    """Decode the base64 text of a file; it may have line ends, and nothing else beside.
-
-    Raises:
-        RefusedError: it is no base64, or too large.
-    """
-    if len(text) > BODY_BYTES:
-        raise RefusedError(f"larger than {FILE_BYTES >> 20} MiB")
+def _decoded(text: str) -> bytes:
+    """Decode the base64 text of a file; it may have line ends, and nothing else beside."""
+    _check_length(text, BODY_BYTES)
     try:
         content = text.translate({10: None, 13: None}).encode("ascii")
-        return _small(base64.b64decode(content, validate=True))
+        return base64.b64decode(content, validate=True)
     except (UnicodeEncodeError, binascii.Error):
         raise RefusedError("not base64 text of a file") from None
 
 
-def _small(content: bytes) -> bytes:
-    if len(content) > FILE_BYTES:
+def _check_length(content: str | bytes, most: int) -> None:
+    if len(content) > most:
         raise RefusedError(f"larger than {FILE_BYTES >> 20} MiB")
-    return content
 
 
 def _gray(values: object, maximum_megapixels: float) -> Pixels:
@@ -79,10 +74,10 @@ def _gray(values: object, maximum_megapixels: float) -> Pixels:
     expected = "expected base64 text, or gray values of 0-255 as rows of equal length"
     try:
         gray: npt.NDArray[Any] = np.asarray(values)
+        if gray.dtype == object and gray.ndim == 1 and len(gray):  # NumPy rows in a NumPy array
+            gray = np.stack([np.asarray(row) for row in gray])
     except (ValueError, OverflowError):  # rows of several lengths, numbers beyond 64 bits
         raise RefusedError(expected) from None
-    if gray.dtype == object and gray.ndim == 1 and len(gray):  # NumPy rows in a NumPy array
-        gray = _stacked(gray, expected)
     if gray.ndim == 3 and gray.shape[-1] == 1:
         gray = gray[..., 0]
     if gray.ndim != 2 or gray.dtype.kind not in "iuf" or not math.prod(gray.shape):
@@ -92,10 +87,3 @@ def _gray(values: object, maximum_megapixels: float) -> Pixels:
     if not whole or gray.min() < 0 or gray.max() > 255:
         raise RefusedError("gray values have to be whole numbers of 0-255")
     return gray.astype(np.uint8)
-
-
-def _stacked(rows: npt.NDArray[Any], expected: str) -> npt.NDArray[Any]:
-    try:
-        return np.stack([np.asarray(row) for row in rows])
-    except ValueError:
-        raise RefusedError(expected) from None

@@ -1,4 +1,4 @@
-"""The command line that all stages share.
+"""The command line that all commands share.
 
 A stage runs alone on its outputs, ends with the dvc that started it, and turns its user's mistakes
 and a full disk into one line on stderr and exit status 1.
@@ -23,7 +23,7 @@ from knee.run.errors import UserError
 
 Paths = TypeVar("Paths")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-MAKE_ROOM = "free some space and run `dvc repro` again: what is finished is kept"
+MAKE_ROOM = "free some space and run it again: what is finished is kept"
 
 
 def flag(explanation: str) -> Any:
@@ -67,27 +67,44 @@ def stage(
 
     def main(argv: Sequence[str] | None = None) -> int:
         given, params = _parse(description, paths, argv)
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        try:
+
+        def work_alone() -> int:
             settings = parameters.load(params)
             with termination.raised(), _exclusive_run(name, vars(given)):
                 work(settings, given)
-        except (UserError, OSError) as error:
-            message = _plain(error) if isinstance(error, OSError) else error
-            sys.stderr.write(f"{name}: {message}\n")
-            return 1
-        return 0
+            return 0
+
+        return exit_status(name, work_alone)
 
     return main
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser that has --params, and whose --help shows `description` line by line."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    explanation = "the parameters; default: params.yaml"
+    made.add_argument("--params", type=Path, default=Path("params.yaml"), help=explanation)
+    return made
+
+
+def exit_status(name: str, work: Callable[[], int]) -> int:
+    """Return the status of `work`, which logs; 1 after a user's mistake, told in one line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return work()
+    except (UserError, OSError) as error:
+        message = _plain(error) if isinstance(error, OSError) else error
+        sys.stderr.write(f"{name}: {message}\n")
+        return 1
 
 
 def _parse(
     description: str | None, paths: type[Paths], argv: Sequence[str] | None
 ) -> tuple[Paths, Path]:
     """The paths of the command line, and that of the parameters."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    words = parser(description)
     types = typing.get_type_hints(paths)
     for field in dataclasses.fields(typing.cast(Any, paths)):
         options: dict[str, Any] = {"help": field.metadata["explanation"]}
@@ -95,10 +112,8 @@ def _parse(
             options |= {"type": field.metadata["parse"], "action": "append", "default": []}
         else:
             options |= {"type": types[field.name], "required": True}
-        parser.add_argument(f"--{field.name.replace('_', '-')}", **options)
-    explanation = "the parameters; default: params.yaml"
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help=explanation)
-    values = vars(parser.parse_args(argv))
+        words.add_argument(f"--{field.name.replace('_', '-')}", **options)
+    values = vars(words.parse_args(argv))
     params: Path = values.pop("params")
     tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return paths(**{**values, **tuples}), params

@@ -84,24 +84,19 @@ def application(answers: Answers) -> ASGIApp:
     handlers = dict.fromkeys((HTTPException, RefusedError, Exception), _refusal)
     inner = Starlette(routes=routes, exception_handlers=handlers)
     inner.router.redirect_slashes = False
-    return LocalOnly(inner)
+    return _local_only(inner)
 
 
-class LocalOnly:
-    """Middleware: answer this machine's host names and pages alone; set the headers of all answers.
+def _local_only(inner: ASGIApp) -> ASGIApp:
+    """Answer this machine's host names and pages alone; set the headers of all answers.
 
     Another page must not reach the server through its reader's browser, also not by a name of its
     own that leads to this machine.
     """
 
-    def __init__(self, inner: ASGIApp) -> None:
-        """Put it in front of `inner`."""
-        self._inner = inner
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection's request, as ASGI has it."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._inner(scope, receive, send)
+            await inner(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -111,9 +106,11 @@ class LocalOnly:
 
         foreign = _foreign(Headers(scope=scope))
         try:
-            await (foreign or self._inner)(scope, receive, send_with_headers)
+            await (foreign or inner)(scope, receive, send_with_headers)
         except Exception as error:  # answered with 500 already; what it says stays unsaid
             logger.error("no answer: %s", type(error).__name__)
+
+    return answer
 
 
 def _foreign(headers: Headers) -> Response | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -16,7 +14,7 @@ from starlette.types import ASGIApp
 
 from knee.prediction import request_images
 from knee.prediction.answers import Answers
-from knee.run.errors import UserError
+from knee.run import command
 from knee.serving import loading
 from knee.serving.application import application
 
@@ -25,31 +23,20 @@ ADDRESS: Final = "127.0.0.1"
 log = logging.getLogger(__name__)
 
 
-def main(name: str, argv: Sequence[str] | None, description: str | None, port: int) -> int:
-    """Parse the command line of `name`, and serve the model that it names until told to end.
-
-    Args:
-        name: of the command, before its errors.
-        argv: the command line, None for that of the process.
-        description: of the command.
-        port: where the command line names none.
-    """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+def main(name: str, description: str | None, port: int, argv: Sequence[str] | None = None) -> int:
+    """Parse the command line of `name`, and serve the model that it names until told to end."""
+    parser = command.parser(description)
     parser.add_argument("--model", default="")
     parser.add_argument("--port", type=int, default=port)
     chosen = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     # Whatever is temporary goes at the end. uvicorn stops serving, then sends the signal again.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
+
+    def work() -> int:
         serve(loading.champion_unless_named(chosen.model, chosen.params), chosen.port)
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"{name}: {error}\n")
-        return 1
-    return 0
+        return 0
+
+    return command.exit_status(name, work)
 
 
 def serve(model: str, port: int) -> None:

@@ -43,12 +43,7 @@ async def read(request: Request, content_type: str = "", largest_bytes: int = 0)
     """Read the whole body, at most `largest_bytes` and within `request_images.BODY_SECONDS`.
 
     The rest of a body that is too large passes unread for a while: a client that still sends would
-    not read the answer.
-
-    Args:
-        request: whose body it is.
-        content_type: that the body has to have; "" for any.
-        largest_bytes: of the body.
+    not read the answer. A `content_type` of "" allows any.
 
     Raises:
         HTTPException: 400, 408, 413 or 415.

@@ -25,7 +25,7 @@ def serve(model, port):
     with tempfile.TemporaryDirectory(dir=model):
         local.run(application, port)
 local.serve = serve
-sys.exit(local.main("serve", ["--model", sys.argv[2], "--port", sys.argv[1]], None, 5001))
+sys.exit(local.main("serve", None, 5001, ["--model", sys.argv[2], "--port", sys.argv[1]]))
 """
 
 
