@@ -175,14 +175,16 @@ def cross_validated(tables: Tables, baselines: Baselines) -> ComparisonData:
     Raises:
         ArtifactError: a table lacks a column, or is of other records or folds than the first.
     """
-    ordered = _ordered(tables, ["repeat", "record", "fold", "class_index"], "cross-validations")
+    keys = ["repeat", "record", "fold", "class_index"]
+    ordered = _ordered(tables, keys, ["group", "origin"], "cross-validations")
     first = next(iter(ordered.values()))
     folds = [part.to_numpy() for _, part in first.groupby("repeat")["fold"]]
     rows = baselines.rows(first["record"].head(len(folds[0])))
     repeats = [
         [(rows[fold != number], fold == number) for number in np.unique(fold)] for fold in folds
     ]
-    return _beside(ordered, baselines, rows, repeats)
+    origins = first["origin"].fillna("").to_numpy(object)[: len(rows)]
+    return _beside(ordered, baselines, rows, origins, repeats)
 
 
 def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> ComparisonData:
@@ -192,11 +194,12 @@ def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> Compa
         ArtifactError: a table lacks a column, or is of other records than the first.
     """
     tested = {name: table[table["subset"] == "test"] for name, table in tables.items()}
-    ordered = _ordered(tested, ["record", "class_index"], "test predictions")
+    ordered = _ordered(tested, ["record", "class_index"], ["group"], "test predictions")
     training = split.loc[split["subset"] == "train", "record"]
     train = np.flatnonzero(baselines.records["record"].isin(training))
     rows = baselines.rows(next(iter(ordered.values()))["record"])
-    return _beside(ordered, baselines, rows, [[(train, np.ones(len(rows), np.bool_))]])
+    origins = baselines.records["origin"].to_numpy(object)[rows]
+    return _beside(ordered, baselines, rows, origins, [[(train, np.ones(len(rows), np.bool_))]])
 
 
 def compare(
@@ -224,14 +227,14 @@ def _compared(evidence: ComparisonData, metric: str, bootstrap: Bootstrap) -> di
     return {**part, "best_shortcut": best}
 
 
-def _ordered(tables: Tables, keys: list[str], what: str) -> Tables:
+def _ordered(tables: Tables, keys: list[str], others: list[str], what: str) -> Tables:
     """The tables sorted by `keys`; `ArtifactError` where these are not the same in all."""
     ordered = {}
     for name, table in tables.items():
-        predictions.check_columns(table, [*keys, "group"], f" of {name}")
+        predictions.check_columns(table, [*keys, *others], f" of {name}")
         ordered[name] = table.sort_values(keys, ignore_index=True)
-    (first_name, first), *others = ordered.items()
-    for name, table in others:
+    (first_name, first), *rest = ordered.items()
+    for name, table in rest:
         if not first[keys].equals(table[keys]):
             raise ArtifactError(
                 f"the {what} of {first_name} and {name} are not of the same records"
@@ -241,7 +244,11 @@ def _ordered(tables: Tables, keys: list[str], what: str) -> Tables:
 
 
 def _beside(
-    ordered: Tables, baselines: Baselines, rows: Integers, repeats: Sequence[Fits]
+    ordered: Tables,
+    baselines: Baselines,
+    rows: Integers,
+    origins: npt.NDArray[np.object_],
+    repeats: Sequence[Fits],
 ) -> ComparisonData:
     """Models, and baselines fitted for each repeat; `rows` are those of the predicted records."""
     compared = []
@@ -256,7 +263,7 @@ def _beside(
     return ComparisonData(
         first["class_index"].to_numpy(np.int64),
         first["group"].to_numpy(np.int64),
-        baselines.records["origin"].to_numpy(object)[rows],
+        origins,
         compared,
     )
 

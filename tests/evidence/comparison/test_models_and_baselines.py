@@ -25,6 +25,7 @@ def table(seed: int = 0, repeats: int = 2) -> pd.DataFrame:
         part["record"] = 100 + np.arange(RECORDS)
         part["group"] = np.arange(RECORDS) // 2
         part["fold"] = (part["group"] + repeat) % 5
+        part["origin"] = np.where(part["group"] % 2, "here", "")
         part["repeat"], part["class_index"] = repeat, np.arange(RECORDS) % CLASSES
         parts.append(part.sample(frac=1, random_state=seed))
     return pd.concat(parts)
@@ -45,8 +46,7 @@ def spy(train: Features, test: Features) -> Fitted:
 def baselines() -> Baselines:
     """The spy, of records in another order than that of the tables."""
     rows = np.arange(RECORDS, dtype=np.int64)[::-1]
-    records = pd.DataFrame({"record": 100 + rows, "class_index": rows % CLASSES})
-    records["origin"] = np.where(rows // 2 % 2, "here", "")
+    records = pd.DataFrame({"record": 100 + rows, "class_index": rows % CLASSES, "origin": ""})
     return Baselines(records, {"spy": Shortcut(rows[:, None], spy)})
 
 
