@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,12 +188,13 @@ def test_an_archive_that_cannot_be_used_is_one_line_that_names_it(trial: Trial, 
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"), [("maximum_archive_files", 3), ("maximum_archive_gigabytes", 1e-5)]
+    ("limit", "value"), [("maximum_archive_files", 3), ("maximum_archive_gigabytes", 0.001)]
 )
 def test_an_archive_above_a_limit_is_refused_by_the_limits_name(
     trial: Trial, limit: str, value: Any
 ) -> None:
-    fill(trial.folder, {"films.zip": zipped(GOOD)})
+    large = {"Normal/large.png": random.Random(0).randbytes(2_000_000)}
+    fill(trial.folder, {"films.zip": zipped(GOOD | large)})
     assert f"ingest.{limit}" in trial.refused("films.zip", **{limit: value})
 
 
