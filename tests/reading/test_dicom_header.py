@@ -1,11 +1,14 @@
+import ast
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from knee.reading import dicom_header
+from knee.reading import dicom, dicom_header
 
 
 def header(**elements: Any) -> Dataset:
@@ -129,3 +132,10 @@ def test_a_damaged_table_is_left_out() -> None:
             PhotometricInterpretation="MONOCHROME2", BitsAllocated=16, VOILUTSequence=[item]
         )
         assert dicom_header.display(made).interest is None
+
+
+def test_every_element_that_the_header_functions_ask_for_is_read() -> None:
+    tree = ast.parse(Path(dicom_header.__file__).read_text(encoding="utf-8"))
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    asked = {text for text in texts if isinstance(text, str) and tag_for_keyword(text)}
+    assert asked - {"LUTDescriptor", "LUTData"} <= set(dicom.KEYWORDS)
