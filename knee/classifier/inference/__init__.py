@@ -1,1 +1,1 @@
-"""The net inside the server: compiled for OpenVINO, and a child process for gradients."""
+"""The process beside the server that converts a net once and draws Grad-CAM, which needs gradients."""
