@@ -1,1 +1,1 @@
-"""The process beside the server that converts a net once and draws Grad-CAM, which needs gradients."""
+"""The process beside the server: it converts a net once, and draws Grad-CAM on request."""
