@@ -15,12 +15,13 @@ to be used, which is_out_of_distribution and warning say too. docs/judging.md ex
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -34,7 +35,21 @@ from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
 
 
-def run(chosen: argparse.Namespace) -> int:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    params: Path
+    paths: list[Path]
+    out: Path | None
+    model: str
+    engine: Literal["auto", "openvino", "tensorflow"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    maximum_megapixels: float
+    labels: bool
+
+
+def run(chosen: Options) -> int:
     """Classify `chosen.paths`; 1 if none of them could be used."""
     engine = engines.choose(chosen.engine, chosen.precision)
     name = loading.champion_unless_named(chosen.model, chosen.params)
@@ -56,7 +71,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0 if len(usable) else 1
 
 
-def _sources(chosen: argparse.Namespace, classes: Sequence[str]) -> list[source_files.SourceFile]:
+def _sources(chosen: Options, classes: Sequence[str]) -> list[source_files.SourceFile]:
     if chosen.labels:
         if len(chosen.paths) != 1:
             raise source_files.FolderError("--labels: give one folder with a sub-folder a class")
@@ -85,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="float32")
     parser.add_argument("--maximum-megapixels", type=float, default=64.0)
     parser.add_argument("--labels", action="store_true")
-    chosen = parser.parse_args(argv)
+    chosen = Options(**vars(parser.parse_args(argv)))
     return command.exit_status("predict", lambda: run(chosen))
 
 

@@ -8,9 +8,11 @@ The version's description and tags say who promoted it and why, and whom it repl
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from knee import tracking
 from knee.run import command, parameters
@@ -19,7 +21,17 @@ MAXIMUM_REASON_LETTERS = 1000
 log = logging.getLogger(__name__)
 
 
-def run(chosen: argparse.Namespace) -> int:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    params: Path
+    version: str
+    reason: str
+    by: str
+
+
+def run(chosen: Options) -> int:
     """Promote `chosen.version` of the registered model."""
     registry = tracking.Registry(parameters.load(chosen.params).register.model_name)
     registry.override(chosen.version, chosen.reason, chosen.by)
@@ -46,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("version", type=_number, metavar="VERSION")
     parser.add_argument("--reason", type=_reason, required=True)
     parser.add_argument("--by", type=_reason, default=getpass.getuser())
-    chosen = parser.parse_args(argv)
+    chosen = Options(**vars(parser.parse_args(argv)))
     return command.exit_status("promote", lambda: run(chosen))
 
 
