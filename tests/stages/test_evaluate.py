@@ -18,7 +18,7 @@ from knee.evidence.uncertainty import prediction_limits, uncertainty_report
 from knee.records import records_table
 from knee.statistics import scores
 from knee.storage import provenance
-from tests.tracking.runs import FACTS, empty_store, only_run
+from tests.tracking.runs import FACTS, only_run, own_store
 
 pytestmark = [
     pytest.mark.tf,
@@ -136,10 +136,7 @@ def outputs(root: Path) -> dict[str, bytes]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("evaluated")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DVC_ROOT", str(root))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.delenv("DVC_EXP_NAME", raising=False)
-        shutil.copy(empty_store(tmp_path_factory.getbasetemp()), root / "mlflow.db")
+        own_store(root, tmp_path_factory.getbasetemp(), patch)
         yield root
 
 

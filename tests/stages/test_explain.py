@@ -16,7 +16,7 @@ from PIL import Image
 
 from knee.records import records_table
 from tests.stages.test_evaluate import NAMES, SIDE_PIXELS, write_data, write_model
-from tests.tracking.runs import empty_store, only_run
+from tests.tracking.runs import only_run, own_store
 
 pytestmark = [
     pytest.mark.tf,
@@ -90,10 +90,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which the stage has run once."""
     root = tmp_path_factory.mktemp("explained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DVC_ROOT", str(root))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.delenv("DVC_EXP_NAME", raising=False)
-        shutil.copy(empty_store(tmp_path_factory.getbasetemp()), root / "mlflow.db")
+        own_store(root, tmp_path_factory.getbasetemp(), patch)
         write_project(root)
         assert main(root) == 0
         yield root

@@ -16,7 +16,7 @@ import yaml
 from knee.run import parameters
 from knee.tracking import store
 from stages import promote, register
-from tests.tracking.runs import FACTS, empty_store, runs, write_training
+from tests.tracking.runs import FACTS, own_store, runs, write_training
 
 CLASSES = ("Normal", "Osteoporosis")
 SETTINGS = parameters.load(Path("params.yaml"))
@@ -26,10 +26,7 @@ SETTINGS = parameters.load(Path("params.yaml"))
 def root(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
-    shutil.copy(empty_store(tmp_path_factory.getbasetemp()), tmp_path / "mlflow.db")
+    own_store(tmp_path, tmp_path_factory.getbasetemp(), monkeypatch)
     return tmp_path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from knee import tracking
 from knee.tracking.evidence import Evidence
-from tests.tracking.runs import empty_store, write_training
+from tests.tracking.runs import own_store, write_training
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +17,7 @@ def root(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A project's root with a store of its own."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
-    shutil.copy(empty_store(tmp_path_factory.getbasetemp()), tmp_path / "mlflow.db")
+    own_store(tmp_path, tmp_path_factory.getbasetemp(), monkeypatch)
     return tmp_path
 
 

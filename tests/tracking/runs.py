@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ def empty_store(base: Path) -> Path:
             store.connect()
 
     return made_once(base, "empty_store", make) / "mlflow.db"
+
+
+def own_store(root: Path, base: Path, patch: pytest.MonkeyPatch) -> None:
+    """Give the project at `root` an empty store of its own; `base` is pytest's base folder."""
+    patch.setenv("DVC_ROOT", str(root))
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    patch.delenv("DVC_EXP_NAME", raising=False)
+    shutil.copy(empty_store(base), root / "mlflow.db")
 
 
 def write_training(folder: Path, **changes: Any) -> tuple[Path, Path]:
