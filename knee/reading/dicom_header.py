@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import MutableSequence
+from collections.abc import Iterator, MutableSequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import uid
 
 from knee.reading import dicom_limits
 from knee.reading.decoded import UnreadableImage
@@ -22,7 +23,32 @@ PHOTOMETRICS: Final = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
     *("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 )
+ONE_SAMPLE: Final = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+CONTRADICTORY: Final = (("MONOCHROME2", "INVERSE"), ("MONOCHROME1", "IDENTITY"))
 FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+MOST_ASPECT: Final = 4.0  # of a pixel's height by its width, or width by height
+SQUARE_WITHIN: Final = 0.01
+# Storage classes, by the standard's keyword, of radiographs, and of images that may be one.
+RADIOGRAPHS: Final = (
+    "ComputedRadiographyImageStorage",
+    "DigitalXRayImageStorageForPresentation",
+    "DigitalMammographyXRayImageStorageForPresentation",
+    "DigitalIntraOralXRayImageStorageForPresentation",
+    "XRayRadiofluoroscopicImageStorage",
+)
+CAPTURES: Final = (
+    "SecondaryCaptureImageStorage",
+    "MultiFrameSingleBitSecondaryCaptureImageStorage",
+    "MultiFrameGrayscaleByteSecondaryCaptureImageStorage",
+    "MultiFrameGrayscaleWordSecondaryCaptureImageStorage",
+    "MultiFrameTrueColorSecondaryCaptureImageStorage",
+)
+# Modalities of images that are certainly none; OT, SC, an empty one and unknown ones may be.
+NO_RADIOGRAPHS: Final = (
+    *("AR", "BDUS", "BMD", "CT", "DOC", "ECG", "ES", "GM", "IVOCT", "IVUS", "KO", "MR", "NM"),
+    *("OAM", "OCT", "OP", "OPM", "OPT", "OPV", "PLAN", "PR", "PT", "REG", "RTDOSE", "RTIMAGE"),
+    *("RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SR", "TG", "US", "XA", "XC"),
+)
 SIDES: Final = {"L": "left", "R": "right"}
 OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
@@ -49,36 +75,123 @@ def bits(dataset: Any) -> int:
 
 
 def display(dataset: Any) -> Display:
-    """Return how the stored values become gray."""
+    """Return how the stored values become gray: by the first table, else window, of interest.
+
+    Low values are white if the photometric interpretation or the shape of the presentation table
+    says so; the two say the same thing, and together not the contrary (PS3.3 C.8.11.3.1.2).
+    """
     function = text(dataset, "VOILUTFunction").upper()
-    window = Window(
-        number(dataset, "WindowCenter"),
-        number(dataset, "WindowWidth"),
-        function if function in FUNCTIONS else "LINEAR",
+    windows = (
+        Window(center, width, function if function in FUNCTIONS else "LINEAR")
+        for center, width in zip(
+            numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth"), strict=False
+        )
     )
     table = _lookup(dataset, "VOILUTSequence")
     return Display(
         bits=bits(dataset),
-        signed=number(dataset, "PixelRepresentation") == 1,
+        signed=is_signed(dataset),
         modality=_modality(dataset),
-        interest=table or (window if window.usable else None),
-        inverted=photometric(dataset) == "MONOCHROME1",
+        interest=table or next((window for window in windows if window.usable), None),
+        inverted=photometric(dataset) == "MONOCHROME1" or _shape(dataset) == "INVERSE",
     )
 
 
-def padding(dataset: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which of the `stored` values stand for no part of the image, bool of their shape."""
+def contradictions(dataset: Any, shown: Display) -> list[str]:
+    """Return where the header contradicts itself about how the image is shown, one phrase each."""
+    name, samples = photometric(dataset), int(dataset.SamplesPerPixel)
+    found = []
+    if samples == 1 and (name, _shape(dataset)) in CONTRADICTORY:
+        found.append(f"polarity: {name} with {_shape(dataset)}, shown with low values white")
+    if (samples == 1) != (name in ONE_SAMPLE):
+        found.append(f"photometric interpretation: {name} with {samples} samples a pixel")
+    if shown.interest is None and not all(map(math.isnan, numbers(dataset, "WindowWidth"))):
+        found.append("window: none that the standard allows, shown by its own range")
+    if len({round(aspect, 2) for aspect in _aspects(dataset)}) > 1:
+        found.append("pixel aspect: several, shown by the first")
+    return found
+
+
+def stored_values(
+    dataset: Any, cells: npt.NDArray[Any], precision: int | None
+) -> tuple[npt.NDArray[Any], list[str]]:
+    """Return the stored values in the decoded `cells`, and what is doubtful about them.
+
+    A cell has `BitsAllocated` bits, of which those up to `HighBit` are the value, and others may be
+    an overlay. Compressed pixels may be values without the rest of the cell: those of a codestream
+    of fewer bits, its `precision`, than `HighBit` tells of.
+    """
+    if not np.issubdtype(cells.dtype, np.integer):
+        return cells, []
+    kind = np.dtype(f"{'i' if is_signed(dataset) else 'u'}{cells.dtype.itemsize}")
+    whole, stored, notes = 8 * kind.itemsize, bits(dataset), []
+    cells = cells.astype(kind, copy=False)
+    high = number(dataset, "HighBit")
+    high = int(high) if stored <= high < whole else stored - 1
+    if precision is not None and precision <= high:
+        high = stored - 1
+    if high >= stored and _fits_below(cells, stored, high):
+        notes.append(f"High Bit: {high} of {stored} bits, shown as {stored - 1}")
+        high = stored - 1
+    if stored == whole:
+        return cells, notes
+    values = np.left_shift(cells, whole - 1 - high)
+    np.right_shift(values, whole - stored, out=values)
+    if _more_than_a_sign(cells, values, high, stored):
+        notes.append("bits above High Bit: left out, as an overlay")
+    return values, notes
+
+
+def padding(
+    dataset: Any, stored: npt.NDArray[Any], cells: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_]:
+    """Return which of the `stored` values stand for no part of the image, bool of their shape.
+
+    The padding value may have the other sign, and be one of the `cells` as a whole.
+    """
     value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
     if math.isnan(value):
         return np.zeros(stored.shape, np.bool_)
+    if np.issubdtype(stored.dtype, np.integer):
+        value, limit = _of_type(value, stored.dtype), _of_type(limit, stored.dtype)
     low, high = (value, value) if math.isnan(limit) else sorted((value, limit))
-    return np.asarray((stored >= low) & (stored <= high))
+    found = (stored >= low) & (stored <= high)
+    if cells is not stored:
+        cells = cells.astype(stored.dtype, copy=False)
+        found |= (cells >= low) & (cells <= high)
+    return np.asarray(found)
 
 
 def pixel_spacing_mm(dataset: Any) -> float:
-    """Return the spacing of rows, in mm: in the patient, else on the detector; NaN unknown."""
-    spacings = (number(dataset, name) for name in ("PixelSpacing", "ImagerPixelSpacing"))
-    return next((spacing for spacing in spacings if spacing > 0), math.nan)
+    """Return the spacing of the image with square pixels, in mm; NaN unknown.
+
+    In the patient, else on the detector, else on the film that was digitised.
+    """
+    return next((min(spacings) for spacings in _spacings(dataset)), math.nan)
+
+
+def pixel_aspect(dataset: Any) -> float:
+    """Return a pixel's height by its width; 1 where that is nearly so, or unknown.
+
+    `UnreadableImage` if no film has such pixels.
+    """
+    aspect = next(_aspects(dataset), 1.0)
+    if not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
+        raise UnreadableImage(f"its pixels are {aspect:.3g} times as high as wide")
+    return 1.0 if abs(aspect - 1) <= SQUARE_WITHIN else aspect
+
+
+def check_kind(dataset: Any) -> None:
+    """Raise `UnreadableImage` for a raw image, or one that is certainly no radiograph."""
+    kind = uid.UID(text(dataset, "SOPClassUID"))
+    intent = text(dataset, "PresentationIntentType").upper()
+    if kind.keyword.endswith("ForProcessing") or intent == "FOR PROCESSING":
+        raise UnreadableImage("a raw image (FOR PROCESSING): export the one FOR PRESENTATION")
+    if kind.type == "SOP Class" and kind.keyword not in (*RADIOGRAPHS, *CAPTURES):
+        raise UnreadableImage(f"{kind.name.removesuffix(' Storage')} is no radiograph")
+    modality = text(dataset, "Modality").upper()
+    if kind.keyword not in RADIOGRAPHS and modality in NO_RADIOGRAPHS:
+        raise UnreadableImage(f"an image of the modality {modality} is no radiograph")
 
 
 def patient(dataset: Any) -> str:
@@ -123,21 +236,86 @@ def text(dataset: Any, keyword: str) -> str:
 
 def number(dataset: Any, keyword: str) -> float:
     """Return the element's first number; NaN if there is none."""
+    return next(iter(numbers(dataset, keyword)), math.nan)
+
+
+def numbers(dataset: Any, keyword: str) -> list[float]:
+    """Return the element's numbers; NaN for what is none."""
+    return [_finite(value) for value in _all(dataset, keyword)]
+
+
+def is_signed(dataset: Any) -> bool:
+    """Return whether stored values can be negative."""
+    return number(dataset, "PixelRepresentation") == 1
+
+
+def _finite(value: Any) -> float:
     try:
-        value = float(_first(dataset, keyword))
+        converted = float(value)
     except (TypeError, ValueError):
         return math.nan
-    return value if math.isfinite(value) else math.nan
+    return converted if math.isfinite(converted) else math.nan
 
 
 def _first(dataset: Any, keyword: str) -> Any:
+    return next(iter(_all(dataset, keyword)), None)
+
+
+def _all(dataset: Any, keyword: str) -> list[Any]:
     try:
         value = dataset.get(keyword)
     except Exception:  # whatever pydicom trips over when it converts a damaged value
-        return None
+        return []
     if isinstance(value, MutableSequence):
-        return value[0] if len(value) else None
-    return value
+        return list(value)
+    return [] if value is None else [value]
+
+
+def _shape(dataset: Any) -> str:
+    return text(dataset, "PresentationLUTShape").upper()
+
+
+def _spacings(dataset: Any) -> Iterator[tuple[float, float]]:
+    """Spacings of rows and columns, in mm, in the order in which they are believed."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        rows, columns = (numbers(dataset, keyword) * 2 + [math.nan] * 2)[:2]
+        if rows > 0 and columns > 0:
+            yield rows, columns
+
+
+def _aspects(dataset: Any) -> Iterator[float]:
+    """Heights of a pixel by its width, in the order in which they are believed."""
+    yield from (rows / columns for rows, columns in _spacings(dataset))
+    ratio = numbers(dataset, "PixelAspectRatio")
+    if len(ratio) == 2 and min(ratio) > 0:
+        yield ratio[0] / ratio[1]
+
+
+def _fits_below(cells: npt.NDArray[Any], stored: int, high: int) -> bool:
+    """Whether the values must end at bit `stored` - 1, since all fit there and not up to `high`."""
+    signed = np.issubdtype(cells.dtype, np.signedinteger)
+    least, most = (-(1 << (stored - 1)), 1 << (stored - 1)) if signed else (0, 1 << stored)
+    if cells.min() < least or cells.max() >= most:
+        return False
+    return bool((cells & ((1 << (high + 1 - stored)) - 1)).any())
+
+
+def _more_than_a_sign(
+    cells: npt.NDArray[Any], values: npt.NDArray[Any], high: int, stored: int
+) -> bool:
+    """Whether `cells` have bits above `high` that do not just continue the sign."""
+    if high + 1 == 8 * cells.dtype.itemsize:
+        return False
+    rest = np.right_shift(cells, high + 1 - stored) if high >= stored else cells
+    if np.array_equal(rest, values):
+        return False
+    above = cells.view(f"u{cells.dtype.itemsize}")[rest != values] >> (high + 1)
+    return bool(above.any())
+
+
+def _of_type(value: float, kind: np.dtype[Any]) -> float:
+    """The value as the type has it, modulo its range; NaN stays."""
+    return value if math.isnan(value) else float(np.int64(value).astype(kind))
 
 
 def _modality(dataset: Any) -> Lookup | tuple[float, float] | None:
@@ -149,23 +327,33 @@ def _modality(dataset: Any) -> Lookup | tuple[float, float] | None:
 
 
 def _lookup(dataset: Any, keyword: str) -> Lookup | None:
-    """The first table of a sequence; None if there is none that can be used."""
+    """The first table of a sequence that can be used; None if there is none."""
     try:
         if not dicom_limits.is_table_sequence(dataset, keyword):
             return None
-        item = dataset.get(keyword)[0]
-        count, first, _ = (int(value) for value in item.LUTDescriptor)
-        entries = _entries(item.LUTData, count or 1 << 16, dataset)
-    except Exception:  # no sequence, no items, no table, or a damaged one
+        items = list(dataset.get(keyword))
+    except Exception:  # no sequence, or a damaged one
         return None
-    return Lookup(first, entries) if len(entries) > 1 else None
+    tables = (_table(item, dataset) for item in items)
+    return next((table for table in tables if table is not None), None)
 
 
-def _entries(data: Any, count: int, dataset: Any) -> npt.NDArray[Any]:
-    """The table's first `count` entries."""
-    if not isinstance(data, bytes):
-        return np.asarray(data, np.int64)[:count]
-    if len(data) < 2 * count:  # a byte each
-        return np.frombuffer(data, np.uint8)[:count]
+def _table(item: Any, dataset: Any) -> Lookup | None:
+    """The table of an item; None if it has less than two entries, or is damaged."""
+    try:
+        count, first, depth = _words(item.LUTDescriptor, dataset)[:3].tolist()
+        entries = _words(item.LUTData, dataset)
+        if len(entries) == ((count or 1 << 16) + 1) // 2:  # two in a word, the lower byte first
+            entries = entries.astype("<u2").view(np.uint8)
+    except Exception:  # whatever pydicom or NumPy trip over
+        return None
+    entries = entries[: count or 1 << 16]
+    return Lookup(first, entries, depth) if len(entries) > 1 else None
+
+
+def _words(value: Any, dataset: Any) -> npt.NDArray[np.uint16]:
+    """The words of 16 bits that a file may have as numbers of either sign, or as bytes."""
+    if not isinstance(value, bytes):
+        return np.atleast_1d(np.asarray(value, np.int64)).astype(np.uint16)
     _, little = dataset.original_encoding
-    return np.frombuffer(data, "<u2" if little else ">u2")[:count]
+    return np.frombuffer(value, "<u2" if little else ">u2", len(value) // 2)

@@ -72,10 +72,12 @@ _QUIET: Final = _Quiet()
 
 
 def _dicom(content: bytes, maximum_megapixels: float) -> Decoded:
-    from knee.reading import dicom, dicom_worker  # with pydicom, which takes half a second
+    # pydicom takes half a second
+    from knee.reading import dicom, dicom_header, dicom_worker
 
     dataset = dicom.read(content, maximum_megapixels)
-    gray = dicom.pixels(dataset)
-    if gray is None:
-        gray = dicom_worker.gray(content, maximum_megapixels)
-    return dicom.described(dataset, gray)
+    dicom_header.check_kind(dataset)
+    shown = dicom.shown(dataset)
+    if shown is None:
+        shown = dicom_worker.shown(content, maximum_megapixels)
+    return dicom.described(dataset, shown)

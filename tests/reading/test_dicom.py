@@ -106,12 +106,6 @@ def test_a_modality_table_comes_before_the_voi_table() -> None:
     np.testing.assert_array_equal(pixels, np.rint((RAMP // 2) * 2 * (255 / 4094)))
 
 
-def test_values_outside_a_table_take_its_ends() -> None:
-    pixels = shown(VOILUTSequence=table(np.array([0, 100, 255], np.uint16), 2000, 8))
-    assert set(pixels[RAMP < 2000]) == {0}
-    assert set(pixels[RAMP > 2001]) == {255}
-
-
 @pytest.mark.parametrize(
     "elements", [{"WindowWidth": 0}, {"WindowWidth": ""}, {"WindowCenter": ""}]
 )
