@@ -25,6 +25,7 @@ COLUMNS: Final[dict[str, str]] = {
     "class_index": "int64",  # position in data.classes, else in the sorted folder names
     "status": "str",  # used | quarantined | rejected
     "reason": "str",  # why it is not used; "" if it is
+    "note": "str",  # what was doubtful about how it is shown, phrases joined by "; "
     "pixel_row": "int64",  # row of the pixel array, -1 if rejected
     "sha256": "str",  # of the file's bytes
     "pixel_sha256": "str",  # of the shape and the decoded 8-bit gray pixels at source size
@@ -133,6 +134,12 @@ def who_class(t_score: float, classes: Sequence[str]) -> str:
     Report Series 843 (1994).
     """
     return classes[0 if t_score >= -1.0 else 2 if t_score <= -2.5 else 1]
+
+
+def notes(records: pd.DataFrame) -> dict[str, int]:
+    """Count the images of each note: what was doubtful about how they are shown."""
+    phrases = records.loc[records["note"] != "", "note"].str.split("; ").explode()
+    return {str(phrase): int(count) for phrase, count in phrases.value_counts(sort=False).items()}
 
 
 NAMED: Final = 3  # of them, a reason, in its table
