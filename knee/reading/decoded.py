@@ -14,7 +14,7 @@ from knee.run.errors import UserError
 from knee.storage.arrays import Pixels
 
 BLOCK_VALUES: Final = 1 << 20
-SAMPLE_VALUES: Final = 1 << 20  # of a large image, at least
+SAMPLE_VALUES: Final = 1 << 17  # of a large image, at least
 FEW: Final = 0.02  # share of an image's values, at each end
 
 
@@ -84,7 +84,7 @@ def own_range(values: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def sampled(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return every n-th of `values`, in one dimension: a million or two of a large image."""
+    """Return every n-th of `values`, in one dimension: some hundred thousand of a large image."""
     return values.ravel()[:: max(values.size // SAMPLE_VALUES, 1)]
 
 

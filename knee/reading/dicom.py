@@ -268,38 +268,40 @@ def _only_frame(dataset: Any) -> bytes:
 
 
 def _shown(dataset: Any, plugin: str) -> Shown:
-    cells, name = _cells(dataset, plugin)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    codestream = _codestream(_only_frame(dataset)) if syntax.is_encapsulated else None
+    precision = None if codestream is None else codestream[2]
+    cells, name = _cells(dataset, plugin, precision)
     palette = dicom_header.photometric(dataset) == "PALETTE COLOR"
     if cells.shape[:2] != (dataset.Rows, dataset.Columns) or cells.ndim > (2 if palette else 3):
         raise UnreadableImage("its pixels have not the shape that its header tells of")
-    syntax = dataset.file_meta.TransferSyntaxUID
-    codestream = _codestream(_only_frame(dataset)) if syntax.is_encapsulated else None
-    stored, notes = dicom_header.stored_values(
-        dataset, cells, None if codestream is None else codestream[2]
-    )
-    display = dicom_header.display(dataset)
-    notes += dicom_header.contradictions(dataset, display)
+    stored, of_bits = dicom_header.stored_values(dataset, cells, precision)
     if palette:
         dicom_limits.check_palette(dataset)
         colour = pydicom_pixels.apply_color_lut(stored, dataset)
-        gray = dicom_lut.luma(colour, 8 * colour.dtype.itemsize)
+        gray, of_gray = dicom_lut.luma(colour, 8 * colour.dtype.itemsize), []
     elif stored.ndim == 3:
-        luminance = name.startswith("YBR_FULL") or dicom_lut.is_gray_ybr(stored, display.bits)
-        if luminance and not name.startswith("YBR_FULL"):
-            notes.append(f"photometric interpretation: {name}, shown as YBR_FULL")
-        gray = dicom_lut.luma(
-            stored, display.bits, dicom_lut.FIRST if luminance else dicom_lut.LUMA
-        )
+        gray, of_gray = _gray_of_colour(stored, name, dicom_header.bits(dataset))
     else:
-        gray, doubts = dicom_lut.render_or_range(
-            stored, display, dicom_header.padding(dataset, stored, cells)
-        )
-        notes += doubts
+        display = dicom_header.display(dataset)
+        padding = dicom_header.padding(dataset, stored, cells)
+        gray, of_gray = dicom_lut.render_or_range(stored, display, padding)
     gray = canonical_image.resize(gray, *_square_size(dataset))
+    notes = [*of_bits, *dicom_header.contradictions(dataset), *of_gray]
     return Shown(gray, "; ".join(notes))
 
 
-def _cells(dataset: Any, plugin: str) -> tuple[npt.NDArray[Any], str]:
+def _gray_of_colour(stored: npt.NDArray[Any], name: str, bits: int) -> tuple[Pixels, list[str]]:
+    """The luma of three samples, which are what `name` says, and what is doubtful about that."""
+    if name.startswith("YBR_FULL"):
+        return dicom_lut.luma(stored, bits, dicom_lut.FIRST), []
+    if dicom_lut.is_gray_ybr(stored, bits):
+        note = f"photometric interpretation: {name}, shown as YBR_FULL"
+        return dicom_lut.luma(stored, bits, dicom_lut.FIRST), [note]
+    return dicom_lut.luma(stored, bits), []
+
+
+def _cells(dataset: Any, plugin: str, precision: int | None) -> tuple[npt.NDArray[Any], str]:
     """The decoded pixels, (rows, columns) or (rows, columns, 3), and what their samples are.
 
     Unlike the values in them, the cells keep what stands beside the bits of the value; colours are
@@ -309,7 +311,14 @@ def _cells(dataset: Any, plugin: str) -> tuple[npt.NDArray[Any], str]:
     if syntax == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
         return _wide_jpeg(dataset), dicom_header.photometric(dataset)
     cells, properties = pydicom_pixels.get_decoder(syntax).as_array(
-        dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False, view_only=True
+        dataset,
+        raw=True,
+        decoding_plugin=plugin,
+        correct_unused_bits=False,
+        view_only=True,
+        bits_stored=max(
+            dicom_header.bits(dataset), precision or 0
+        ),  # else GDCM cuts the others off
     )
     return cells, str(properties["photometric_interpretation"])
 

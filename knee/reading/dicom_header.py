@@ -93,11 +93,12 @@ def display(dataset: Any) -> Display:
         signed=is_signed(dataset),
         modality=_modality(dataset),
         interest=table or next((window for window in windows if window.usable), None),
+        wants_window=not all(map(math.isnan, numbers(dataset, "WindowWidth"))),
         inverted=photometric(dataset) == "MONOCHROME1" or _shape(dataset) == "INVERSE",
     )
 
 
-def contradictions(dataset: Any, shown: Display) -> list[str]:
+def contradictions(dataset: Any) -> list[str]:
     """Return where the header contradicts itself about how the image is shown, one phrase each."""
     name, samples = photometric(dataset), int(dataset.SamplesPerPixel)
     found = []
@@ -105,8 +106,10 @@ def contradictions(dataset: Any, shown: Display) -> list[str]:
         found.append(f"polarity: {name} with {_shape(dataset)}, shown with low values white")
     if (samples == 1) != (name in ONE_SAMPLE):
         found.append(f"photometric interpretation: {name} with {samples} samples a pixel")
-    if shown.interest is None and not all(map(math.isnan, numbers(dataset, "WindowWidth"))):
-        found.append("window: none that the standard allows, shown by its own range")
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        given = keyword in dataset and len(dataset.get_item(keyword).value or ()) > 0
+        if given and _lookup(dataset, keyword) is None:
+            found.append(f"table: {keyword} cannot be used, left out")
     if len({round(aspect, 2) for aspect in _aspects(dataset)}) > 1:
         found.append("pixel aspect: several, shown by the first")
     return found
@@ -124,22 +127,21 @@ def stored_values(
     if not np.issubdtype(cells.dtype, np.integer):
         return cells, []
     kind = np.dtype(f"{'i' if is_signed(dataset) else 'u'}{cells.dtype.itemsize}")
-    whole, stored, notes = 8 * kind.itemsize, bits(dataset), []
+    whole, stored = 8 * kind.itemsize, bits(dataset)
     cells = cells.astype(kind, copy=False)
     high = number(dataset, "HighBit")
     high = int(high) if stored <= high < whole else stored - 1
     if precision is not None and precision <= high:
         high = stored - 1
-    if high >= stored and _fits_below(cells, stored, high):
-        notes.append(f"High Bit: {high} of {stored} bits, shown as {stored - 1}")
-        high = stored - 1
-    if stored == whole:
-        return cells, notes
+    if _fit(cells, stored):
+        if high < stored:
+            return cells, []
+        if (cells & ((1 << (high + 1 - stored)) - 1)).any():  # values, not what is below them
+            return cells, [f"High Bit: {high} of {stored} bits, shown as {stored - 1}"]
     values = np.left_shift(cells, whole - 1 - high)
     np.right_shift(values, whole - stored, out=values)
-    if _more_than_a_sign(cells, values, high, stored):
-        notes.append("bits above High Bit: left out, as an overlay")
-    return values, notes
+    overlaid = _more_than_a_sign(cells, values, high, stored)
+    return values, ["bits above High Bit: left out, as an overlay"] if overlaid else []
 
 
 def padding(
@@ -291,13 +293,11 @@ def _aspects(dataset: Any) -> Iterator[float]:
         yield ratio[0] / ratio[1]
 
 
-def _fits_below(cells: npt.NDArray[Any], stored: int, high: int) -> bool:
-    """Whether the values must end at bit `stored` - 1, since all fit there and not up to `high`."""
+def _fit(cells: npt.NDArray[Any], stored: int) -> bool:
+    """Whether all cells are numbers of `stored` bits."""
     signed = np.issubdtype(cells.dtype, np.signedinteger)
     least, most = (-(1 << (stored - 1)), 1 << (stored - 1)) if signed else (0, 1 << stored)
-    if cells.min() < least or cells.max() >= most:
-        return False
-    return bool((cells & ((1 << (high + 1 - stored)) - 1)).any())
+    return bool(cells.min() >= least and cells.max() < most)
 
 
 def _more_than_a_sign(

@@ -86,6 +86,7 @@ class Display:
     modality: Lookup | tuple[float, float] | None = None
     interest: Lookup | Window | None = None  # those to gray; None: all values, see `render`
     inverted: bool = False  # whether low values are white
+    wants_window: bool = False  # whether there should be an `interest`, but none is usable
 
     @property
     def as_stored(self) -> bool:
@@ -126,7 +127,10 @@ def render_or_range(
     The second value says so, as a phrase, in that case.
     """
     gray = render(stored, display, padding)
-    if display.interest is not None and _shows_nothing(gray, padding):
+    if display.interest is None:
+        wanted = ["window: none that the standard allows, shown by its own range"]
+        return gray, wanted if display.wants_window else []
+    if _shows_nothing(gray, padding):
         by_range = render(stored, dataclasses.replace(display, interest=None), padding)
         if not _shows_nothing(by_range, padding):
             return by_range, ["window: leaves nearly nothing, shown by its own range"]
