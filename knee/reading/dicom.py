@@ -20,7 +20,7 @@ from pydicom import config, encaps, filereader, uid
 from pydicom import pixels as pydicom_pixels
 from pydicom.pixels.utils import get_expected_length
 
-from knee.reading import canonical_image, dicom_header, dicom_limits, dicom_lut
+from knee.reading import canonical_image, dicom_cells, dicom_header, dicom_limits, dicom_lut
 from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name
 from knee.reading.raster import check_scans
 from knee.storage.arrays import Pixels
@@ -40,7 +40,7 @@ KEYWORDS: Final = (
         for colour in dicom_limits.COLOURS
     ),
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
-    *("ImageLaterality", "Laterality"),
+    *("ImageLaterality", "FrameLaterality", "Laterality"),
     *("PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"),
 )
 # Of an enhanced object: where elements of KEYWORDS stand instead of at its top level.
@@ -196,8 +196,7 @@ def _flatten(dataset: Any) -> None:
                 for item in list(group.get(macro) or ())[:1]:
                     for keyword in keywords:
                         if keyword in item:
-                            name = "ImageLaterality" if keyword == "FrameLaterality" else keyword
-                            setattr(dataset, name, item[keyword].value)
+                            dataset.add(item[keyword])
         del dataset[groups]
 
 
@@ -275,19 +274,21 @@ def _shown(dataset: Any, plugin: str) -> Shown:
     palette = dicom_header.photometric(dataset) == "PALETTE COLOR"
     if cells.shape[:2] != (dataset.Rows, dataset.Columns) or cells.ndim > (2 if palette else 3):
         raise UnreadableImage("its pixels have not the shape that its header tells of")
-    stored, of_bits = dicom_header.stored_values(dataset, cells, precision)
+    stored, notes = dicom_cells.stored_values(dataset, cells, precision)
+    notes += dicom_header.contradictions(dataset)
     if palette:
         dicom_limits.check_palette(dataset)
         colour = pydicom_pixels.apply_color_lut(stored, dataset)
-        gray, of_gray = dicom_lut.luma(colour, 8 * colour.dtype.itemsize), []
+        gray = dicom_lut.luma(colour, 8 * colour.dtype.itemsize)
     elif stored.ndim == 3:
-        gray, of_gray = _gray_of_colour(stored, name, dicom_header.bits(dataset))
+        gray, doubts = _gray_of_colour(stored, name, dicom_header.bits(dataset))
+        notes += doubts
     else:
         display = dicom_header.display(dataset)
-        padding = dicom_header.padding(dataset, stored, cells)
-        gray, of_gray = dicom_lut.render_or_range(stored, display, padding)
+        padding = dicom_cells.padding(dataset, stored, cells)
+        gray, doubts = dicom_lut.render_or_range(stored, display, padding)
+        notes += doubts
     gray = canonical_image.resize(gray, *_square_size(dataset))
-    notes = [*of_bits, *dicom_header.contradictions(dataset), *of_gray]
     return Shown(gray, "; ".join(notes))
 
 

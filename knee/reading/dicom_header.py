@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import uid
 
 from knee.reading import dicom_limits
 from knee.reading.decoded import UnreadableImage
@@ -28,27 +27,6 @@ CONTRADICTORY: Final = (("MONOCHROME2", "INVERSE"), ("MONOCHROME1", "IDENTITY"))
 FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 MOST_ASPECT: Final = 4.0  # of a pixel's height by its width, or width by height
 SQUARE_WITHIN: Final = 0.01
-# Storage classes, by the standard's keyword, of radiographs, and of images that may be one.
-RADIOGRAPHS: Final = (
-    "ComputedRadiographyImageStorage",
-    "DigitalXRayImageStorageForPresentation",
-    "DigitalMammographyXRayImageStorageForPresentation",
-    "DigitalIntraOralXRayImageStorageForPresentation",
-    "XRayRadiofluoroscopicImageStorage",
-)
-CAPTURES: Final = (
-    "SecondaryCaptureImageStorage",
-    "MultiFrameSingleBitSecondaryCaptureImageStorage",
-    "MultiFrameGrayscaleByteSecondaryCaptureImageStorage",
-    "MultiFrameGrayscaleWordSecondaryCaptureImageStorage",
-    "MultiFrameTrueColorSecondaryCaptureImageStorage",
-)
-# Modalities of images that are certainly none; OT, SC, an empty one and unknown ones may be.
-NO_RADIOGRAPHS: Final = (
-    *("AR", "BDUS", "BMD", "CT", "DOC", "ECG", "ES", "GM", "IVOCT", "IVUS", "KO", "MR", "NM"),
-    *("OAM", "OCT", "OP", "OPM", "OPT", "OPV", "PLAN", "PR", "PT", "REG", "RTDOSE", "RTIMAGE"),
-    *("RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SR", "TG", "US", "XA", "XC"),
-)
 SIDES: Final = {"L": "left", "R": "right"}
 OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
@@ -115,55 +93,6 @@ def contradictions(dataset: Any) -> list[str]:
     return found
 
 
-def stored_values(
-    dataset: Any, cells: npt.NDArray[Any], precision: int | None
-) -> tuple[npt.NDArray[Any], list[str]]:
-    """Return the stored values in the decoded `cells`, and what is doubtful about them.
-
-    A cell has `BitsAllocated` bits, of which those up to `HighBit` are the value, and others may be
-    an overlay. Compressed pixels may be values without the rest of the cell: those of a codestream
-    of fewer bits, its `precision`, than `HighBit` tells of.
-    """
-    if not np.issubdtype(cells.dtype, np.integer):
-        return cells, []
-    kind = np.dtype(f"{'i' if is_signed(dataset) else 'u'}{cells.dtype.itemsize}")
-    whole, stored = 8 * kind.itemsize, bits(dataset)
-    cells = cells.astype(kind, copy=False)
-    high = number(dataset, "HighBit")
-    high = int(high) if stored <= high < whole else stored - 1
-    if precision is not None and precision <= high:
-        high = stored - 1
-    if _fit(cells, stored):
-        if high < stored:
-            return cells, []
-        if (cells & ((1 << (high + 1 - stored)) - 1)).any():  # values, not what is below them
-            return cells, [f"High Bit: {high} of {stored} bits, shown as {stored - 1}"]
-    values = np.left_shift(cells, whole - 1 - high)
-    np.right_shift(values, whole - stored, out=values)
-    overlaid = _more_than_a_sign(cells, values, high, stored)
-    return values, ["bits above High Bit: left out, as an overlay"] if overlaid else []
-
-
-def padding(
-    dataset: Any, stored: npt.NDArray[Any], cells: npt.NDArray[Any]
-) -> npt.NDArray[np.bool_]:
-    """Return which of the `stored` values stand for no part of the image, bool of their shape.
-
-    The padding value may have the other sign, and be one of the `cells` as a whole.
-    """
-    value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
-    if math.isnan(value):
-        return np.zeros(stored.shape, np.bool_)
-    if np.issubdtype(stored.dtype, np.integer):
-        value, limit = _of_type(value, stored.dtype), _of_type(limit, stored.dtype)
-    low, high = (value, value) if math.isnan(limit) else sorted((value, limit))
-    found = (stored >= low) & (stored <= high)
-    if cells is not stored:
-        cells = cells.astype(stored.dtype, copy=False)
-        found |= (cells >= low) & (cells <= high)
-    return np.asarray(found)
-
-
 def pixel_spacing_mm(dataset: Any) -> float:
     """Return the spacing of the image with square pixels, in mm; NaN unknown.
 
@@ -183,19 +112,6 @@ def pixel_aspect(dataset: Any) -> float:
     return 1.0 if abs(aspect - 1) <= SQUARE_WITHIN else aspect
 
 
-def check_kind(dataset: Any) -> None:
-    """Raise `UnreadableImage` for a raw image, or one that is certainly no radiograph."""
-    kind = uid.UID(text(dataset, "SOPClassUID"))
-    intent = text(dataset, "PresentationIntentType").upper()
-    if kind.keyword.endswith("ForProcessing") or intent == "FOR PROCESSING":
-        raise UnreadableImage("a raw image (FOR PROCESSING): export the one FOR PRESENTATION")
-    if kind.type == "SOP Class" and kind.keyword not in (*RADIOGRAPHS, *CAPTURES):
-        raise UnreadableImage(f"{kind.name.removesuffix(' Storage')} is no radiograph")
-    modality = text(dataset, "Modality").upper()
-    if kind.keyword not in RADIOGRAPHS and modality in NO_RADIOGRAPHS:
-        raise UnreadableImage(f"an image of the modality {modality} is no radiograph")
-
-
 def patient(dataset: Any) -> str:
     """Return the patient's number in the clear; "" where an anonymiser left a filler."""
     value = text(dataset, "PatientID")
@@ -204,7 +120,8 @@ def patient(dataset: Any) -> str:
 
 def side(dataset: Any) -> str:
     """Return left, right or "": of the image, else of the examined part."""
-    letters = (text(dataset, keyword).upper() for keyword in ("ImageLaterality", "Laterality"))
+    keywords = ("ImageLaterality", "FrameLaterality", "Laterality")
+    letters = (text(dataset, keyword).upper() for keyword in keywords)
     return next((SIDES[letter] for letter in letters if letter in SIDES), "")
 
 
@@ -291,31 +208,6 @@ def _aspects(dataset: Any) -> Iterator[float]:
     ratio = numbers(dataset, "PixelAspectRatio")
     if len(ratio) == 2 and min(ratio) > 0:
         yield ratio[0] / ratio[1]
-
-
-def _fit(cells: npt.NDArray[Any], stored: int) -> bool:
-    """Whether all cells are numbers of `stored` bits."""
-    signed = np.issubdtype(cells.dtype, np.signedinteger)
-    least, most = (-(1 << (stored - 1)), 1 << (stored - 1)) if signed else (0, 1 << stored)
-    return bool(cells.min() >= least and cells.max() < most)
-
-
-def _more_than_a_sign(
-    cells: npt.NDArray[Any], values: npt.NDArray[Any], high: int, stored: int
-) -> bool:
-    """Whether `cells` have bits above `high` that do not just continue the sign."""
-    if high + 1 == 8 * cells.dtype.itemsize:
-        return False
-    rest = np.right_shift(cells, high + 1 - stored) if high >= stored else cells
-    if np.array_equal(rest, values):
-        return False
-    above = cells.view(f"u{cells.dtype.itemsize}")[rest != values] >> (high + 1)
-    return bool(above.any())
-
-
-def _of_type(value: float, kind: np.dtype[Any]) -> float:
-    """The value as the type has it, modulo its range; NaN stays."""
-    return value if math.isnan(value) else float(np.int64(value).astype(kind))
 
 
 def _modality(dataset: Any) -> Lookup | tuple[float, float] | None:

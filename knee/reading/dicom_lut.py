@@ -17,6 +17,7 @@ from knee.storage.arrays import Floats, Pixels
 
 WIDEST_TABLE: Final = 1 << 16  # stored values of up to 16 bits go through a table
 FEWEST_LEVELS: Final = 16  # of gray, that nearly all pixels of a radiograph take up
+LEAST_BETWEEN: Final = 0.05  # share of a radiograph's pixels that are neither black nor white
 LUMA: Final = (0.299, 0.587, 0.114)  # ITU-R BT.601, as for the other formats
 FIRST: Final = (1.0, 0.0, 0.0)  # of YBR_FULL the first sample is the luma
 
@@ -162,7 +163,7 @@ def _shows_nothing(gray: Pixels, padding: npt.NDArray[np.bool_]) -> bool:
     shares = np.cumsum(counts) / image.size
     least, largest = np.searchsorted(shares, (0.01, 0.99))
     between = counts[1:-1].sum() / image.size
-    return bool(largest - least < FEWEST_LEVELS or between < 0.01)
+    return bool(largest - least < FEWEST_LEVELS or between < LEAST_BETWEEN)
 
 
 def _gray(stored: Floats, display: Display) -> Pixels:

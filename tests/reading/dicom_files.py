@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ def dataset(stored: npt.NDArray[Any] = RAMP, **elements: Any) -> FileDataset:
     for keyword, value in elements.items():
         setattr(made, keyword, value)
     made.HighBit = elements.get("HighBit", made.BitsStored - 1)
+    return made
+
+
+def header(**elements: Any) -> Dataset:
+    """A data set of these elements."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom about what is wrong on purpose
+        for keyword, value in elements.items():
+            setattr(made, keyword, value)
     return made
 
 

@@ -351,10 +351,9 @@ def test_a_rescale_of_slope_0_is_none() -> None:
 
 @pytest.mark.parametrize("keyword", ["FloatPixelData", "DoubleFloatPixelData"])
 def test_pixels_of_floating_point_fill_the_range(keyword: str) -> None:
-    kind = np.float32 if keyword == "FloatPixelData" else np.float64
     made = dataset(RAMP)
     del made.PixelData
-    values = RAMP.astype(kind) / 7 - 100
+    values = RAMP.astype("f4" if keyword == "FloatPixelData" else "f8") / 7 - 100
     setattr(made, keyword, values.tobytes())
     made.BitsAllocated = 8 * values.itemsize
     for missing in ("BitsStored", "HighBit", "PixelRepresentation"):

@@ -1,28 +1,15 @@
 import ast
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydicom import uid
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from knee.reading import dicom, dicom_header
+from knee.reading import dicom, dicom_cells, dicom_header, dicom_kind
 from knee.reading.decoded import UnreadableImage
-
-
-def header(**elements: Any) -> Dataset:
-    made = Dataset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom about what is wrong on purpose
-        for keyword, value in elements.items():
-            setattr(made, keyword, value)
-    return made
+from tests.reading.dicom_files import header
 
 
 @pytest.mark.parametrize(
@@ -54,6 +41,7 @@ def test_ages_are_in_years_and_none_is_above_90(text: str, years: float) -> None
         ({"ImageLaterality": "L", "Laterality": "R"}, "left"),
         ({"ImageLaterality": "U", "Laterality": "R"}, "right"),
         ({"ImageLaterality": "B"}, ""),
+        ({"FrameLaterality": "L", "Laterality": "R"}, "left"),
         ({}, ""),
     ],
 )
@@ -140,99 +128,12 @@ def test_a_damaged_table_is_left_out() -> None:
 
 
 def test_every_element_that_the_header_functions_ask_for_is_read() -> None:
-    tree = ast.parse(Path(dicom_header.__file__).read_text(encoding="utf-8"))
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    modules = (dicom_cells, dicom_header, dicom_kind)
+    trees = [ast.parse(Path(str(one.__file__)).read_text(encoding="utf-8")) for one in modules]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
     asked = {text for text in texts if isinstance(text, str) and text and tag_for_keyword(text)}
     assert asked - {"LUTDescriptor", "LUTData"} <= set(dicom.KEYWORDS)
-
-
-@given(st.integers(1, 16), st.integers(0, 15), st.booleans(), st.integers(0, 2**32 - 1))
-def test_stored_values_are_the_bits_up_to_high_bit(
-    stored: int, above: int, signed: bool, seed: int
-) -> None:
-    high = min(stored - 1 + above, 15)
-    random = np.random.default_rng(seed)
-    least = -(2 ** (stored - 1)) if signed else 0
-    values = random.integers(least, least + 2**stored, (8, 9))
-    values[0, 0] = least + 2**stored - 1 if not signed else least  # all bits are needed
-    below = high + 1 - stored
-    beside = random.integers(0, 2**16, (8, 9))
-    mask = ((1 << stored) - 1) << below
-    cells = ((values << below) & mask) | (beside & ~mask & 0xFFFF)
-    made = header(
-        BitsAllocated=16, BitsStored=stored, HighBit=high, PixelRepresentation=int(signed)
-    )
-    for kind in (np.uint16, np.int16):
-        found, _ = dicom_header.stored_values(made, cells.astype(kind), None)
-        if cells.max() >= 2**stored:
-            np.testing.assert_array_equal(found, values)
-
-
-def test_bits_beside_the_value_are_noted_and_a_continued_sign_is_not() -> None:
-    made = header(BitsAllocated=16, BitsStored=12, HighBit=11, PixelRepresentation=1)
-    for cells, noted in (
-        ([-2000, 5], []),  # the sign continued
-        ([2096, 5], []),  # the same value, with zeros above
-        ([0x1005, 5], ["bits above High Bit: left out, as an overlay"]),
-    ):
-        found, notes = dicom_header.stored_values(made, np.array([cells], np.int16), None)
-        assert notes == noted
-        assert found.tolist() == [[5 if noted else -2000, 5]]
-
-
-def test_a_high_bit_that_the_values_contradict_is_noted_and_left_out() -> None:
-    cells = np.array([[1, 2, 4095]], np.uint16)
-    made = header(BitsAllocated=16, BitsStored=12, HighBit=15, PixelRepresentation=0)
-    found, notes = dicom_header.stored_values(made, cells, None)
-    assert found.tolist() == cells.tolist()
-    assert notes == ["High Bit: 15 of 12 bits, shown as 11"]
-    found, notes = dicom_header.stored_values(made, cells * 16, None)
-    assert (found.tolist(), notes) == (cells.tolist(), [])
-    found, notes = dicom_header.stored_values(made, cells, 12)  # a codestream of 12 bits
-    assert (found.tolist(), notes) == (cells.tolist(), [])
-
-
-@pytest.mark.parametrize("high", [None, 0, 5, 16, 99])
-def test_an_impossible_high_bit_is_that_of_right_aligned_values(high: int | None) -> None:
-    made = header(BitsAllocated=16, BitsStored=12, HighBit=high, PixelRepresentation=0)
-    found, notes = dicom_header.stored_values(made, np.array([[0xF005]], np.uint16), None)
-    assert found.tolist() == [[5]]
-    assert notes
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "limit", "expected"),
-    [
-        (np.int16, -2000, None, [1, 0, 0, 0]),
-        (np.int16, 63_536, None, [1, 0, 0, 0]),  # -2000 in the other sign
-        (np.int16, 63_536, 65_535, [1, 1, 0, 0]),
-        (np.int16, -1, 63_536, [1, 1, 0, 0]),
-        (np.uint16, -1, None, [0, 1, 0, 0]),
-        (np.uint16, 65_535, 63_536, [1, 1, 0, 0]),
-        (np.uint16, -2000, -1, [1, 1, 0, 0]),
-        (np.uint16, 7, 0, [0, 0, 1, 1]),
-        (np.float32, 7, None, [0, 0, 0, 1]),
-    ],
-)
-def test_padding_is_found_in_either_sign(
-    kind: type[np.generic], value: int, limit: int | None, expected: list[int]
-) -> None:
-    stored = np.array([[-2000, -1, 0, 7]]).astype(kind)
-    made = Dataset()
-    made.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
-    if limit is not None:
-        made.add_new("PixelPaddingRangeLimit", "SS" if limit < 0 else "US", limit)
-    found = dicom_header.padding(made, stored, stored)
-    assert found.tolist() == [[bool(one) for one in expected]]
-
-
-def test_padding_may_be_a_cell_of_more_bits_than_a_value() -> None:
-    made = header(
-        BitsAllocated=16, BitsStored=12, HighBit=11, PixelRepresentation=0, PixelPaddingValue=0xF830
-    )
-    cells = np.array([[0xF830, 0x0830, 5]], np.uint16)
-    stored, _ = dicom_header.stored_values(made, cells, None)
-    assert dicom_header.padding(made, stored, cells).tolist() == [[True, False, False]]
 
 
 @pytest.mark.parametrize(
@@ -263,52 +164,6 @@ def test_the_shape_of_pixels_is_by_the_first_spacing_else_the_ratio(
 def test_pixels_of_no_film_are_refused(ratio: list[str]) -> None:
     with pytest.raises(UnreadableImage, match=r"times as high as wide"):
         dicom_header.pixel_aspect(header(PixelAspectRatio=ratio))
-
-
-RAW = r"a raw image \(FOR PROCESSING\): export the one FOR PRESENTATION"
-
-
-@pytest.mark.parametrize(
-    ("elements", "reason"),
-    [
-        ({"SOPClassUID": uid.DigitalXRayImageStorageForProcessing}, RAW),
-        ({"SOPClassUID": uid.DigitalMammographyXRayImageStorageForProcessing}, RAW),
-        ({"PresentationIntentType": "FOR PROCESSING"}, RAW),
-        (
-            {
-                "SOPClassUID": uid.DigitalXRayImageStorageForPresentation,
-                "PresentationIntentType": "for processing ",
-            },
-            RAW,
-        ),
-        ({"SOPClassUID": uid.CTImageStorage}, "CT Image is no radiograph"),
-        ({"SOPClassUID": uid.EnhancedMRImageStorage, "Modality": "DX"}, "Enhanced MR Image is no"),
-        ({"SOPClassUID": uid.UltrasoundImageStorage}, "Ultrasound Image is no radiograph"),
-        ({"SOPClassUID": uid.SecondaryCaptureImageStorage, "Modality": "CT"}, "the modality CT is"),
-        ({"Modality": "us"}, "the modality US is no radiograph"),
-    ],
-)
-def test_raw_images_and_those_of_other_modalities_are_refused(
-    elements: dict[str, str], reason: str
-) -> None:
-    with pytest.raises(UnreadableImage, match=reason):
-        dicom_header.check_kind(header(**elements))
-
-
-@pytest.mark.parametrize(
-    "elements",
-    [
-        {},
-        {"SOPClassUID": "1.2.3.4", "Modality": "RG"},
-        {"SOPClassUID": uid.ComputedRadiographyImageStorage, "Modality": "CR"},
-        {"SOPClassUID": uid.DigitalXRayImageStorageForPresentation, "Modality": "CT"},  # filled in
-        {"SOPClassUID": uid.SecondaryCaptureImageStorage, "Modality": "OT"},
-        {"SOPClassUID": uid.SecondaryCaptureImageStorage, "Modality": ""},
-        {"PresentationIntentType": "FOR PRESENTATION", "Modality": "DX"},
-    ],
-)
-def test_what_may_be_a_radiograph_is_read(elements: dict[str, str]) -> None:
-    dicom_header.check_kind(header(**elements))
 
 
 @pytest.mark.parametrize(

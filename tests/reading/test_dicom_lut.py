@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from knee.reading import dicom, dicom_header, image_formats
+from knee.reading import dicom, dicom_cells, dicom_header, image_formats
 from knee.reading.dicom_lut import Display, Lookup, Window, luma, render
 from tests.reading.dicom_files import RAMP, dataset, table, written
 from tests.reading.dicom_files import dicom as content_of
@@ -137,7 +137,7 @@ def table_in_a_file(
 ) -> bytes:
     """A file with a lookup table, its descriptor and entries in these value representations."""
     order = "<" if syntax.is_little_endian else ">"
-    made = dataset(stored.astype(stored.dtype.newbyteorder(order)), BitsStored=16)
+    made = dataset(stored.astype(f"{order}{stored.dtype.str[1:]}"), BitsStored=16)
     made.file_meta.TransferSyntaxUID = syntax
     made.set_original_encoding(syntax.is_implicit_VR, syntax.is_little_endian)
     item = Dataset()
@@ -175,7 +175,7 @@ def test_a_tables_first_value_has_the_sign_of_what_goes_in(
     first = data.draw(st.integers(limits.min, limits.max - 600))
     count = data.draw(st.integers(300, 600))
     stored = np.arange(first, first + 48, dtype=np.int64).reshape(6, 8).astype(kind)
-    stored[1:] += kind(data.draw(st.integers(0, count - 48)))  # type: ignore[arg-type]
+    stored[1:] += kind(data.draw(st.integers(0, count - 48)))
     words = np.linspace(0, 65_535, count).round().astype(np.uint16)
     words = np.random.default_rng(count).permutation(words)
     descriptor = (count, first, 16)
@@ -297,7 +297,7 @@ def test_padding_under_a_rescale_is_black_and_out_of_the_range(
         RescaleSlope=slope,
         RescaleIntercept=intercept,
     )
-    padding = dicom_header.padding(made, stored, stored)
+    padding = dicom_cells.padding(made, stored, stored)
     shown = render(stored, dicom_header.display(made), padding)
     part = (stored[1:] - stored[1:].min()) / float(np.ptp(stored[1:].astype(int))) * 255
     assert not shown[0].any()
