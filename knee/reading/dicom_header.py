@@ -79,11 +79,13 @@ def display(dataset: Any) -> Display:
 def contradictions(dataset: Any) -> list[str]:
     """Return where the header contradicts itself about how the image is shown, one phrase each."""
     name, samples = photometric(dataset), int(dataset.SamplesPerPixel)
-    found = []
+    stored, found = number(dataset, "BitsStored"), []
     if samples == 1 and (name, _shape(dataset)) in CONTRADICTORY:
         found.append(f"polarity: {name} with {_shape(dataset)}, shown with low values white")
     if (samples == 1) != (name in ONE_SAMPLE):
         found.append(f"photometric interpretation: {name} with {samples} samples a pixel")
+    if not math.isnan(stored) and stored != bits(dataset):
+        found.append(f"Bits Stored: shown as {bits(dataset)}, all there are")
     for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
         given = keyword in dataset and len(dataset.get_item(keyword).value or ()) > 0
         if given and _lookup(dataset, keyword) is None:

@@ -14,6 +14,7 @@ from PIL import Image
 from knee.intake import patients
 from knee.records.records_table import COLUMNS, read_records
 from tests.films import ROOT, encoded, fill, film, settings, taken_in
+from tests.reading import dicom_files
 
 
 def contents() -> dict[str, bytes]:
@@ -115,6 +116,25 @@ def test_conflicts_can_be_kept(tmp_path: Path) -> None:
     kept = taken_in(folder, tmp_path, settings(conflicts="keep"))
     assert set(kept["status"]) == {"used", "rejected"}
     assert kept.loc["Osteopenia/P0004_L_1.png", "reason"] == ""
+
+
+@pytest.mark.filterwarnings("ignore")  # of pydicom about the sample header
+def test_doubtful_images_are_used_noted_and_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {
+        f"{label}/{seed}.dcm": dicom_files.dicom(
+            np.asarray(film(100 * number + seed)), BitsStored=8, PresentationLUTShape="INVERSE"
+        )
+        for number, label in enumerate(("Normal", "Osteopenia", "Osteoporosis"))
+        for seed in range(2)
+    }
+    with caplog.at_level(logging.INFO):
+        table = taken_in(fill(tmp_path / "images", files), tmp_path, settings())
+    note = "polarity: MONOCHROME2 with INVERSE, shown with low values white"
+    assert set(table["status"]) == {"used"}
+    assert set(table["note"]) == {note}
+    assert f"6 images have a doubtful {note} (column note of the records)" in caplog.messages
 
 
 def test_facts_of_a_file_are_in_its_row(records: pd.DataFrame) -> None:
