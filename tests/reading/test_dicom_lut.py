@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.pixels import (
+    apply_modality_lut,
+    apply_presentation_lut,
+    apply_voi_lut,
+    pixel_array,
+)
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from knee.reading import dicom, dicom_cells, dicom_header, image_formats
@@ -320,3 +325,14 @@ def test_hot_pixels_do_not_take_the_range_in_either_polarity() -> None:
         assert marked[3, 3] == marked[9, 7] == white
         different = plain != marked
         assert different.sum() <= 2
+
+
+@pytest.mark.parametrize("shape", ["IDENTITY", "INVERSE"])
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT"])
+def test_the_shape_of_the_presentation_table_is_that_of_pydicom(shape: str, function: str) -> None:
+    made = dataset(
+        WindowCenter=2000, WindowWidth=2500, VOILUTFunction=function, PresentationLUTShape=shape
+    )
+    theirs = apply_presentation_lut(apply_voi_lut(RAMP, made), made) / 4095 * 255
+    ours = render(RAMP, dicom_header.display(made), NO_PADDING)
+    assert np.abs(ours - theirs).max() <= 0.5 + 1e-6
