@@ -109,11 +109,11 @@ def decompressed(dataset: Any, plugin: str = "") -> Shown:
         raise UnreadableImage(f"DICOM pixels cannot be decoded ({name})") from None
 
 
-def described(dataset: Any, shown: Shown) -> Decoded:
-    """Return the image with what the header says; `UnreadableImage` if it is damaged."""
+def described(dataset: Any, image: Shown) -> Decoded:
+    """Return `image` with what the header says; `UnreadableImage` if it is damaged."""
     try:
         return Decoded(
-            pixels=shown.pixels,
+            pixels=image.pixels,
             mode=dicom_header.photometric(dataset),
             format="DICOM",
             bits=dicom_header.bits(dataset),
@@ -124,7 +124,7 @@ def described(dataset: Any, shown: Shown) -> Decoded:
             sex=dicom_header.sex(dataset),
             age_years=dicom_header.age_years(dataset),
             origin=dicom_header.origin(dataset),
-            note=shown.note,
+            note=image.note,
         )
     except Exception as error:
         raise _damaged_header(error) from None
@@ -245,11 +245,8 @@ def _codestream(frame: bytes) -> tuple[int, int, int] | None:
         right, bottom, left, top = (
             int.from_bytes(frame[start + at : start + at + 4], "big") for at in (8, 12, 16, 20)
         )
-        return (
-            right - left,
-            bottom - top,
-            1 + (int.from_bytes(frame[start + 42 : start + 43]) & 127),
-        )
+        sample = int.from_bytes(frame[start + 42 : start + 43], "big")  # its sign, and bits less 1
+        return right - left, bottom - top, (sample & 127) + 1
     at = 2
     while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
@@ -317,9 +314,8 @@ def _cells(dataset: Any, plugin: str, precision: int | None) -> tuple[npt.NDArra
         decoding_plugin=plugin,
         correct_unused_bits=False,
         view_only=True,
-        bits_stored=max(
-            dicom_header.bits(dataset), precision or 0
-        ),  # else GDCM cuts the others off
+        # GDCM cuts off what is above them.
+        bits_stored=max(dicom_header.bits(dataset), precision or 0),
     )
     return cells, str(properties["photometric_interpretation"])
 

@@ -51,10 +51,8 @@ def padding(
 
     The padding value may have the other sign, and be one of the `cells` as a whole.
     """
-    value, limit = (
-        dicom_header.number(dataset, "PixelPaddingValue"),
-        dicom_header.number(dataset, "PixelPaddingRangeLimit"),
-    )
+    value = dicom_header.number(dataset, "PixelPaddingValue")
+    limit = dicom_header.number(dataset, "PixelPaddingRangeLimit")
     if math.isnan(value):
         return np.zeros(stored.shape, np.bool_)
     if np.issubdtype(stored.dtype, np.integer):
