@@ -16,6 +16,7 @@ from knee.storage import artifacts
 USED: Final = "used"
 QUARANTINED: Final = "quarantined"
 REJECTED: Final = "rejected"
+UNLISTED: Final = "unlisted"  # not in the sheet of labels, so never meant to be used
 
 COLUMNS: Final[dict[str, str]] = {
     "record": "int64",  # 0 to n - 1, in the order of the source's bytes
@@ -23,9 +24,9 @@ COLUMNS: Final[dict[str, str]] = {
     "label": "str",  # the class folder's name
     "part": "str",  # official subset, by its folder: train | val | test; "" where there is none
     "class_index": "int64",  # position in data.classes, else in the sorted folder names
-    "status": "str",  # used | quarantined | rejected
+    "status": "str",  # used | quarantined | rejected | unlisted
     "reason": "str",  # why it is not used; "" if it is
-    "pixel_row": "int64",  # row of the pixel array, -1 if rejected
+    "pixel_row": "int64",  # row of the pixel array, -1 if rejected or unlisted
     "sha256": "str",  # of the file's bytes
     "pixel_sha256": "str",  # of the shape and the decoded 8-bit gray pixels at source size
     "perceptual_hash": "str",  # 256 bits as 64 hexadecimal digits
@@ -99,7 +100,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 
 def status_counts(records: pd.DataFrame) -> dict[str, int]:
     """Count files by status."""
-    statuses = (USED, QUARANTINED, REJECTED)
+    statuses = (USED, QUARANTINED, REJECTED, UNLISTED)
     return {status: int((records["status"] == status).sum()) for status in statuses}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 
@@ -30,6 +31,7 @@ def listed(names: Sequence[object], most: int = 8, total: int | None = None) -> 
     return ", ".join(map(str, names[:most])) + (f" and {more} more" if more > 0 else "")
 
 
+@functools.lru_cache(1 << 12)
 def folded(text: str) -> str:
     """Return what `text` has in common with every text that reads the same to a person.
 
