@@ -77,11 +77,11 @@ def read_records(path: Path) -> pd.DataFrame:
     except (ValueError, TypeError) as error:
         raise RecordsError(f"{path} is not a records table: {error}") from error
     _check_columns(frame.columns, str(path))
-    return frame[list(COLUMNS)]
+    return artifacts.with_all_texts(frame[list(COLUMNS)])
 
 
 def write_records(frame: pd.DataFrame, path: Path) -> None:
-    """Write `frame` to `path` in one move; same rows, same bytes.
+    """Write `frame` to `path` in one move; same rows, same bytes; no text is a formula.
 
     Raises:
         RecordsError: columns that are not those of `COLUMNS`.
@@ -89,7 +89,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
     _check_columns(frame.columns, "the frame")
     ordered = frame[list(COLUMNS)].astype(COLUMNS)
     with artifacts.staged_file(path) as staged:
-        ordered.to_csv(
+        artifacts.without_formulas(ordered).to_csv(
             staged,
             index=False,
             quoting=csv.QUOTE_NONNUMERIC,  # a bare carriage return in a name would end the row

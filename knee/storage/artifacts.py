@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from knee.run.errors import UserError
+
+# How a text begins that a spreadsheet program takes for a formula (OWASP, CSV injection).
+FORMULA: Final = r"(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])"
+MAY_RUN: Final = re.compile(rf"'*{FORMULA}")
+MADE_TEXT: Final = re.compile(rf"'+{FORMULA}")
 
 
 class ArtifactError(UserError):
@@ -92,8 +98,40 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """Text quoted, so that no file's name can break a row; numbers bare."""
-    return str(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+    """Text quoted, so that no file's name can break a row or be a formula; numbers bare."""
+    safe = without_formulas(table)
+    return str(safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with ' before each text that a spreadsheet program would calculate.
+
+    A text that has ' before such a beginning gets one more, so that `with_all_texts` gives back
+    every text as it was.
+    """
+    return _changed(table, MAY_RUN, "'{}".format)
+
+
+def with_all_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table`, read from a file, with the texts as they were before `without_formulas`."""
+    return _changed(table, MADE_TEXT, lambda text: text[1:])
+
+
+def _changed(
+    table: pd.DataFrame, pattern: re.Pattern[str], change: Callable[[str], str]
+) -> pd.DataFrame:
+    """`table` with a change of the texts that begin with `pattern`."""
+
+    def begins(cell: object) -> bool:
+        return isinstance(cell, str) and pattern.match(cell) is not None
+
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    changed = {
+        name: table[name].map(lambda cell: change(cell) if begins(cell) else cell)
+        for name in texts
+        if table[name].map(begins).any()
+    }
+    return table.assign(**changed)
 
 
 def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:

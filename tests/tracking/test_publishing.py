@@ -26,7 +26,7 @@ def test_publishing_writes_everything_and_repeating_it_changes_nothing(
     assert first.info.run_id == run_id
     assert first.info.status == "FINISHED"
     assert first.data.metrics["test/accuracy"] == 0.75
-    assert first.data.metrics["test/per_class/Grade 2_/f1"] == 0.5
+    assert first.data.metrics["test/per_class/Grade 2_2b_/f1"] == 0.5
     assert "test/flag" not in first.data.metrics
     assert steps(first, "validation/loss") == [(0, 0.8)]
     assert steps(first, "train/loss") == [(0, 0.9), (1, 0.7)]
