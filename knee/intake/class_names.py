@@ -75,20 +75,34 @@ def check(names: Sequence[str], shown: object) -> None:
 
 
 def in_order(names: Sequence[str], shown: object) -> list[str]:
-    """Return the `names` from least to most severe: two, numbered grades, or those of the WHO.
+    """Return the `names` of a scale from least to most severe; two are in the order of their bytes.
 
     Raises:
-        ClassNameError: other names, whose order only a person knows.
+        ClassNameError: more names, whose order only a person knows.
     """
+    known = known_order(names) or (sorted(names, key=str.encode) if len(names) <= 2 else [])
+    if not known:
+        raise ClassNameError(
+            f"{shown} has the classes {listed(names)}, whose order is not known: give it, from "
+            f"least to most severe, as in -S 'data.classes=[{','.join(names)}]'"
+        )
+    return known
+
+
+def check_order(classes: Sequence[str]) -> None:
+    """Raise `ClassNameError` for data.classes that are a known scale in another order."""
+    known = known_order(classes)
+    if known and list(classes) not in (known, known[::-1]):
+        raise ClassNameError(
+            f"data.classes has {listed(classes)} in this order, but their scale is {listed(known)}"
+        )
+
+
+def known_order(names: Sequence[str]) -> list[str]:
+    """Return the names of numbered grades, or of the WHO's classes, in order; [] for others."""
     grades = [GRADE.fullmatch(key(name)) for name in names]
-    words = {grade[1] for grade in grades if grade}
-    if all(grades) and len(words) == 1:
+    if all(grades) and len({grade[1] for grade in grades if grade}) == 1:
         return sorted(names, key=lambda name: int(re.sub(r"\D", "", key(name))))
-    if len(names) <= 2:
-        return sorted(names, key=str.encode)
     if {key(name) for name in names} == set(WHO):
         return sorted(names, key=lambda name: WHO.index(key(name)))
-    raise ClassNameError(
-        f"{shown} has the classes {listed(names)}, whose order is not known: give it, from least "
-        f"to most severe, for example -S 'data.classes=[{','.join(names[:3])},...]'"
-    )
+    return []

@@ -56,6 +56,15 @@ def list_labelled(
     sources = source_files.list_sources(opened.folder, labelled=not sheet.labelled, parts=parts)
     rows, absent = _matched(sources, sheet, opened)
     labelled = [_labelled(source, rows.get(source.name), sheet, names) for source in sources]
+    unlisted = [source.name for source in labelled if not source.listed]
+    if unlisted:
+        log.warning(
+            "%s has no row for %d of %d files, such as %s: they are not used",
+            sheet.path,
+            len(unlisted),
+            len(labelled),
+            quoted(unlisted[0]),
+        )
     labelled += absent
     labelled.sort(key=lambda source: source.name.encode())
     facts = {name: row.facts for name, row in rows.items()}
@@ -91,6 +100,7 @@ def _class_names(
         if not names and not classes:
             raise SheetError(f"{shown} gives no label: fill the column label, or remove it")
     if classes:
+        class_names.check_order(classes)
         return list(classes)
     class_names.check(names, shown)
     return class_names.in_order(names, shown)

@@ -38,6 +38,7 @@ SEPARATORS: Final = (",", ";", "\t")
 ZIP: Final = b"PK\x03\x04"
 OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
 UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+PATH_COLUMN: Final = "path"  # the one that a table of files has
 UNSAVED: Final = "a formula without a saved value"  # in place of its cell's text
 INVISIBLE: Final = "\ufeff\u200b\u2060"  # around texts that come from web pages
 log = logging.getLogger(__name__)
@@ -146,11 +147,25 @@ def _worksheet(content: bytes, path: Path, *, values: bool = True) -> Any:
     if not visible:
         raise SheetError(f"{path} has no visible worksheet: unhide the one with the labels")
     if values:
+        tables = [sheet for sheet in visible if _lists_files(sheet)]
+        if len(tables) > 1:
+            titles = listed([quoted(sheet.title) for sheet in tables])
+            raise SheetError(
+                f"{path} has several worksheets with a column {PATH_COLUMN}, {titles}: put all "
+                "rows into one, or hide those that are not meant"
+            )
         others = [quoted(sheet.title) for sheet in book.worksheets if sheet is not visible[0]]
         unread = f", and of {listed(others)} nothing" if others else ""
         log.info("%s: worksheet %s is read%s", path, quoted(visible[0].title), unread)
-    visible[0].reset_dimensions()  # what the file says about its size may be a lie
+    visible[0].reset_dimensions()
     return visible[0]
+
+
+def _lists_files(sheet: Any) -> bool:
+    """Whether the first row has a column of paths."""
+    sheet.reset_dimensions()  # what the file says about its size may be a lie
+    first = next(sheet.iter_rows(max_row=1, values_only=True), ())
+    return any(_cell(value).casefold() == PATH_COLUMN for value in first)
 
 
 def _is_unsaved(cell: Any, formula: Any) -> bool:

@@ -23,7 +23,7 @@ COLUMNS: Final[dict[str, str]] = {
     "source": "str",  # POSIX path relative to the data folder
     "label": "str",  # the class folder's name
     "part": "str",  # official subset, by its folder: train | val | test; "" where there is none
-    "class_index": "int64",  # position in data.classes, else in the sorted folder names
+    "class_index": "int64",  # position in data.classes, else in the scale that the names tell
     "status": "str",  # used | quarantined | rejected | unlisted
     "reason": "str",  # why it is not used; "" if it is
     "pixel_row": "int64",  # row of the pixel array, -1 if rejected or unlisted

@@ -22,7 +22,10 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
-from ruamel.yaml import YAML, SafeConstructor, ScalarNode, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
 
 from knee.run import parameter_errors
 from knee.run.errors import UserError
@@ -87,7 +90,7 @@ class Data:
     downloads: Downloads = about("[kaggle] where the data set is downloaded, else empty")
     dataset: str = about('Kaggle\'s owner/name/versions/number, or ""')
     synthetic: bool = about("marks every result as synthetic")
-    classes: Names = about("ordinal scale, least to most severe; empty: sorted folder names")
+    classes: Names = about("scale, least to most severe; empty: of two classes, grades or WHO")
     parts: Names = about("folders above the class folders: official subsets; empty: none")
     patient_pattern: PatientPattern = about('of the stem: groups "patient" and "side"; or ""')
     origin_pattern: OriginPattern = about('group "origin", or the name of the group; or ""')
@@ -402,7 +405,7 @@ def load(path: Path) -> Params:
     return check(values)
 
 
-class _Constructor(SafeConstructor):  # type: ignore[misc]
+class _Constructor(SafeConstructor):
     """1e3 is a whole number, too, where one is wanted."""
 
     def whole_or_real(self, node: ScalarNode) -> float:

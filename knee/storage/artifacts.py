@@ -125,13 +125,12 @@ def _changed(
     def begins(cell: object) -> bool:
         return isinstance(cell, str) and pattern.match(cell) is not None
 
-    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    changed = {
-        name: table[name].map(lambda cell: change(cell) if begins(cell) else cell)
-        for name in texts
-        if table[name].map(begins).any()
-    }
-    return table.assign(**changed)
+    result = table.copy(deep=False)
+    for name in table.columns:
+        column = table[name]
+        if not pd.api.types.is_numeric_dtype(column) and column.map(begins).any():
+            result[name] = column.map(lambda cell: change(cell) if begins(cell) else cell)
+    return result
 
 
 def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:

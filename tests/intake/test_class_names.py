@@ -1,11 +1,12 @@
 import random
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.intake.class_names import ClassNameError, check, in_order, key, spellings
+from knee.intake.class_names import ClassNameError, check, check_order, in_order, key, spellings
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ NAMES = st.text(st.characters(categories=("L", "Nd", "Zs")), min_size=1, max_siz
 
 @given(NAMES, st.sampled_from(["NFC", "NFD"]), st.sampled_from([str.upper, str.lower, str.title]))
 def test_unicode_form_blanks_and_case_make_no_other_class(
-    name: str, form: str, case: object
+    name: str, form: Literal["NFC", "NFD"], case: object
 ) -> None:
     assert callable(case)
     other = unicodedata.normalize(form, f" {name}\u00a0\u200b")
@@ -89,3 +90,16 @@ def test_a_name_that_results_cannot_bear_is_refused(name: str) -> None:
 def test_two_names_that_read_the_same_are_refused(other: str) -> None:
     with pytest.raises(ClassNameError, match="films has the classes 'Normal' and '"):
         check(["Normal", "Osteopenia", other], "films")
+
+
+@pytest.mark.parametrize(
+    "classes", [["Normal", "Osteoporosis", "Osteopenia"], ["0", "2", "1"], ["KL1", "KL10", "KL2"]]
+)
+def test_a_known_scale_in_another_order_is_refused(classes: list[str]) -> None:
+    with pytest.raises(ClassNameError, match="in this order, but their scale is"):
+        check_order(classes)
+
+
+@pytest.mark.parametrize("classes", [["2", "1", "0"], ["0", "1", "2"], ["b", "a", "c"], ["b", "a"]])
+def test_a_scale_may_be_told_from_either_end(classes: list[str]) -> None:
+    check_order(classes)

@@ -95,7 +95,9 @@ def test_a_path_in_another_spelling_finds_its_file_and_is_counted(
 
 
 def test_a_file_that_a_row_names_exactly_is_never_another_rows(tmp_path: Path) -> None:
-    listing = listed(tmp_path, ["a.png", "A.png"], "path,label\na.png,x\nA.PNG,y\na.dcm,z\n", "xyz")
+    listing = listed(
+        tmp_path, ["a.png", "A.png"], "path,label\na.png,x\nA.PNG,y\na.dcm,z\n", ("x", "y", "z")
+    )
     assert labels(listing) == {"a.png": "x", "A.png": "y", "a.dcm": ABSENT}
 
 

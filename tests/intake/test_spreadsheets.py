@@ -131,6 +131,20 @@ def test_a_workbook_without_a_visible_worksheet_is_refused(tmp_path: Path) -> No
         read_rows(written(tmp_path, content))
 
 
+def test_two_visible_worksheets_with_paths_are_refused_and_one_hidden_is_none(
+    tmp_path: Path,
+) -> None:
+    train, test, note = (
+        ("train", "visible", "path"),
+        ("test", "visible", "Path"),
+        ("1", "visible", "x"),
+    )
+    with pytest.raises(SheetError, match="several worksheets with a column path, 'train', 'test'"):
+        read_rows(written(tmp_path, workbook(note, train, test)))
+    content = workbook(train, ("test", "hidden", "path"), note)
+    assert read_rows(written(tmp_path, content)) == [["path"]]
+
+
 @pytest.mark.parametrize("around", [" ", "\u00a0", "\u3000", "\ufeff", "\u200b", "\u2060 ", "\t"])
 def test_no_blank_or_invisible_character_stays_around_a_cell(tmp_path: Path, around: str) -> None:
     assert read_rows(written(tmp_path, excel([[f"{around}a b{around}"]]))) == [["a b"]]
