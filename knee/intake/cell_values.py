@@ -24,7 +24,10 @@ POINTS: Final = ",\N{ARABIC DECIMAL SEPARATOR}\N{FULLWIDTH COMMA}\N{FULLWIDTH FU
 NUMBER: Final = r"([+-]?)\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)"
 T_SCORE: Final = re.compile(rf"(?:t(?:[ -]?score)?\s*[:=]?\s*)?{NUMBER}\s*(?:sds?|s\. ?d\.)?")
 AGE: Final = re.compile(rf"{NUMBER}\s*(?:y|yrs?|years?|y\.?o\.?|y/o|years old)?")
-DATE: Final = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?|\d{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-\d\d")
+MONTH: Final = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+DATE: Final = re.compile(
+    rf"\d{{4}}-\d\d-\d\d( \d\d:\d\d:\d\d)?|\d{{1,2}}-{MONTH}|{MONTH}-\d\d", re.IGNORECASE
+)
 
 
 def is_empty(text: str) -> bool:

@@ -15,7 +15,7 @@ MOST_CHARACTERS: Final = 60  # results, charts and files are named after classes
 FORBIDDEN: Final = set("/\\|")  # folders; what stands between the names of a prediction set
 WHO: Final = ("normal", "osteopenia", "osteoporosis")
 WHOLE: Final = re.compile(r"(-?)(\d+)([.,]0+)?")  # pandas writes grade 2 as 2.0
-GRADE: Final = re.compile(r"((?:kl[ _-]?)?grade|kl|stage|level|class)?[ _-]?(\d+)")
+GRADE: Final = re.compile(r"(?:((?:kl[ _-]?)?grade|kl|stage|level|class)[ _-]?)?(-?\d+)")
 log = logging.getLogger(__name__)
 
 
@@ -100,9 +100,9 @@ def check_order(classes: Sequence[str]) -> None:
 
 def known_order(names: Sequence[str]) -> list[str]:
     """Return the names of numbered grades, or of the WHO's classes, in order; [] for others."""
-    grades = [GRADE.fullmatch(key(name)) for name in names]
-    if all(grades) and len({grade[1] for grade in grades if grade}) == 1:
-        return sorted(names, key=lambda name: int(re.sub(r"\D", "", key(name))))
+    grades = {name: grade for name in names if (grade := GRADE.fullmatch(key(name)))}
+    if len(grades) == len(names) and len({grade[1] for grade in grades.values()}) == 1:
+        return sorted(names, key=lambda name: int(grades[name][2]))
     if {key(name) for name in names} == set(WHO):
         return sorted(names, key=lambda name: WHO.index(key(name)))
     return []

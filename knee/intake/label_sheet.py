@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from knee.intake import cell_values, patients, sheet_columns
+from knee.intake import cell_values, class_names, patients, sheet_columns
 from knee.intake.spreadsheet import UNSAVED, SheetError, read_rows
 from knee.reading.dicom_header import NO_PATIENT
 from knee.records.records_table import who_class
 from knee.run import messages
 
 NO_SHEET: Final = "no_sheet.csv"  # of conf: a header and no row, by which nothing is said
-WHO_CLASSES: Final = ["normal", "osteopenia", "osteoporosis"]
 LISTED_ROWS: Final = 5  # in one message
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
             )
         log.info("no sheet: the folders give the labels")
         return Sheet(path, (), labelled=False)
-    of_who = [messages.folded(name) for name in classes] == WHO_CLASSES
+    of_who = tuple(map(class_names.key, classes)) == class_names.WHO
     derived = "label" not in places and "t_score" in places
     if derived and not of_who:
         raise SheetError(
@@ -94,7 +93,7 @@ def _contradicts(row: Row, classes: Sequence[str]) -> bool:
     t_score = row.facts["t_score"]
     if not row.label or math.isnan(t_score):
         return False
-    return messages.folded(row.label) != messages.folded(who_class(t_score, classes))
+    return class_names.key(row.label) != class_names.key(who_class(t_score, classes))
 
 
 def _cells(
@@ -135,7 +134,7 @@ def _row(
 ) -> Row:
     def value(column: str, convert: Callable[[str], Any], unknown: Any) -> Any:
         text = cells.get(column, "")
-        if cell_values.is_empty(text) and not cell_values.is_fault(text):
+        if cell_values.is_empty(text):
             return unknown
         converted = None if cell_values.is_fault(text) else convert(text)
         if converted is None:
@@ -151,7 +150,7 @@ def _row(
         "origin": value("origin", str, ""),
     }
     label = cells.get("label", "")
-    if messages.folded(label) not in map(messages.folded, classes):
+    if class_names.key(label) not in map(class_names.key, classes):
         label = value("label", str, "")
     if derived and not math.isnan(facts["t_score"]):
         label = who_class(facts["t_score"], classes)

@@ -157,7 +157,7 @@ def _files_of(names: Sequence[str], sheet: Sheet, top: str) -> dict[int, Sequenc
                 freer += [row] if attempt else []
     if freer:
         log.warning(
-            "%s: %d paths name a file in another case, Unicode form or with another extension, "
+            "%s: paths that have another case, Unicode form or extension than their file: %d, "
             "such as %s in row %d for %s",
             sheet.path,
             len(freer),

@@ -265,7 +265,7 @@ class _PackagePart:
             self._root = name
         elif STREAMED.get((self._root, name)) == self._depth:
             self._at_once = 0
-        self.formulas |= (self._root, name) == ("worksheet", "f")
+        self.formulas |= name == "f" and self._root == "worksheet"
         if self._at_once > ELEMENTS_AT_ONCE:
             raise PackageError(f"has more than {ELEMENTS_AT_ONCE} elements in one row or part")
         if self._depth > MAXIMUM_DEPTH or len(attributes) > MAXIMUM_ATTRIBUTES:

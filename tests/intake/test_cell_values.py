@@ -78,6 +78,11 @@ def test_what_says_something_is_not_empty(text: str) -> None:
     assert not is_empty(text)
 
 
-@pytest.mark.parametrize("text", ["1-2", "0", "2024", "Normal", "T-1", "KL-2"])
+@pytest.mark.parametrize("text", ["1-2", "0", "2024", "Normal", "T-1", "KL-2", "OAI-12", "1-abc"])
 def test_what_is_no_date_is_none(text: str) -> None:
     assert not is_date(text)
+
+
+@pytest.mark.parametrize("text", ["2024-02-01", "2024-02-01 00:00:00", "1-Feb", "01-FEB", "Feb-01"])
+def test_what_excel_makes_of_1_2_is_a_date(text: str) -> None:
+    assert is_date(text)

@@ -19,6 +19,7 @@ from knee.intake.class_names import ClassNameError, check, check_order, in_order
         ["KL0", "KL1", "KL2"],
         ["Grade 0", "Grade 1", "Grade 2", "Grade 10"],
         ["kl_grade 1", "kl_grade 2", "kl_grade 3"],
+        ["-1", "0", "1", "2"],
         ["2", "10"],
         ["healthy", "osteoporosis"],
         ["Normal"],

@@ -91,7 +91,7 @@ def test_a_path_in_another_spelling_finds_its_file_and_is_counted(
 ) -> None:
     listing = listed(tmp_path, [name, "b.png"], f"path,label\nb.png,y\n{path},x\n")
     assert labels(listing) == {name: "x", "b.png": "y"}
-    assert "1 paths name a file in another case" in caplog.text
+    assert "extension than their file: 1, such as" in caplog.text
 
 
 def test_a_file_that_a_row_names_exactly_is_never_another_rows(tmp_path: Path) -> None:

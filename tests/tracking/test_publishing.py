@@ -140,3 +140,10 @@ def test_only_explanations_of_this_model_go_with_a_training(tmp_path: Path) -> N
 def test_history_columns_are_grouped_by_subset() -> None:
     assert evidences.epoch_metric("val_loss") == "validation/loss"
     assert evidences.epoch_metric("loss") == "train/loss"
+
+
+def test_classes_that_differ_in_a_sign_have_metrics_of_their_own() -> None:
+    figures = {"A+": {"f1": 0.5}, "A*": {"f1": 0.25}, "A_": {"f1": 0.125}, "A b.c-d": {"f1": 1}}
+    flat = evidences.flatten(figures, "test")
+    assert sorted(flat.values()) == [0.125, 0.25, 0.5, 1.0]
+    assert flat["test/A b.c-d/f1"] == 1.0  # what MLflow takes stays as it is
