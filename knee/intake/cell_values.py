@@ -23,7 +23,8 @@ MINUS: Final = "\N{MINUS SIGN}\N{MODIFIER LETTER MINUS SIGN}\N{HYPHEN BULLET}"
 POINTS: Final = ",\N{ARABIC DECIMAL SEPARATOR}\N{FULLWIDTH COMMA}\N{FULLWIDTH FULL STOP}"
 NUMBER: Final = r"([+-]?)\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)"
 T_SCORE: Final = re.compile(rf"(?:t(?:[ -]?score)?\s*[:=]?\s*)?{NUMBER}\s*(?:sds?|s\. ?d\.)?")
-AGE: Final = re.compile(rf"{NUMBER}\s*(?:y|yrs?|years?|y\.?o\.?|y/o|years old)?")
+YEARS: Final = r"(?:y|yrs?|years?|y\.?o\.?|y/o|years old|j|jahre|ans|a\xf1os|anni)"
+AGE: Final = re.compile(rf"{NUMBER}\s*{YEARS}?")
 MONTH: Final = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 DATE: Final = re.compile(
     rf"\d{{4}}-\d\d-\d\d( \d\d:\d\d:\d\d)?|\d{{1,2}}-{MONTH}|{MONTH}-\d\d", re.IGNORECASE

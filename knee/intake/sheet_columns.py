@@ -17,6 +17,7 @@ COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "
 SYNONYMS: Final = {  # without case, blanks and punctuation
     **dict.fromkeys(("patientid", "patientnumber", "patientno", "patientnr"), "patient"),
     **dict.fromkeys(("subject", "subjectid", "participant", "participantid"), "patient"),
+    **dict.fromkeys(("mrn", "pid"), "patient"),
     **dict.fromkeys(("gender", "patientsex"), "sex"),
     **dict.fromkeys(("ageyears", "patientage"), "age"),
     "laterality": "side",

@@ -57,7 +57,7 @@ def test_what_is_no_single_number_is_none(text: str) -> None:
     assert t_score(text) is None
 
 
-@pytest.mark.parametrize("unit", ["", "Y", "y", " years", " yrs", " y/o", " years old", "yr"])
+@pytest.mark.parametrize("unit", ["", "Y", " years", " yrs", " y/o", " years old", "yr", " Jahre"])
 def test_an_age_may_have_its_unit(unit: str) -> None:
     assert age_years(f"067{unit}") == 67.0
 
