@@ -11,7 +11,7 @@ from knee.reading.dicom_header import OLDEST_YEARS
 
 EMPTY: Final = frozenset(
     (
-        *("nan", "<na>", "nat", "na", "n/a", "n.a.", "#n/a", "null", "none"),
+        *("nan", "<na>", "nat", "na", "n/a", "n.a.", "#n/a", "null"),
         *("missing", "unknown", "not available"),
     )
 )

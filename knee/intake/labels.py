@@ -134,10 +134,10 @@ def _check_alike(first: Row, row: Row, path: Path) -> None:
     if (first.label, repr(first.facts)) == (row.label, repr(row.facts)):
         return
     both_knees = {first.facts["side"], row.facts["side"]} == {"left", "right"}
-    what = "cut the image, as a file is one knee" if both_knees else "keep one"
+    remedy = "cut the image into one file for each knee" if both_knees else "keep one"
     raise SheetError(
         f"{path}: rows {first.number} and {row.number} say different things about "
-        f"{quoted(row.path)}: {what}"
+        f"{quoted(row.path)}: {remedy}"
     )
 
 

@@ -73,7 +73,7 @@ def test_any_text_is_a_number_or_none(text: str) -> None:
         assert value is None or math.isfinite(value)
 
 
-@pytest.mark.parametrize("text", ["0", "+", "No", "I", "Normal"])
+@pytest.mark.parametrize("text", ["0", "+", "No", "None", "I", "Normal"])
 def test_what_says_something_is_not_empty(text: str) -> None:
     assert not is_empty(text)
 

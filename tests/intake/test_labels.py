@@ -141,7 +141,7 @@ def test_one_label_in_several_spellings_is_one_class(
 
 
 def test_two_knees_in_one_file_are_told_to_be_cut(tmp_path: Path) -> None:
-    with pytest.raises(SheetError, match=r"rows 2 and 3 say .*: cut the image, as a file"):
+    with pytest.raises(SheetError, match=r"rows 2 and 3 say .*: cut the image into one file for"):
         listed(tmp_path, ["a"], "path,label,side\na,x,L\na,y,R\n")
 
 
