@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import logging
 import warnings
@@ -111,11 +112,13 @@ def _comma_separated(content: bytes, path: Path) -> Iterator[list[str]]:
 def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
     """Rows of the first visible worksheet; of a formula the value that was saved with it."""
     try:
-        with_formulas = check_package(content)
+        package = check_package(content)
+        if package.hidden_rows:
+            log.warning("%s: hidden rows, which are read as others: %d", path, package.hidden_rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
             sheet = _worksheet(content, path)
-            if not with_formulas:
+            if not package.formulas:
                 for row in sheet.iter_rows(values_only=True):
                     yield [_cell(value) for value in row]
                 return
@@ -173,8 +176,16 @@ def _is_unsaved(cell: Any, formula: Any) -> bool:
     return bool(formula.data_type == "f" and cell.value is None and cell.data_type == "n")
 
 
-def check_package(content: bytes) -> bool:
-    """Return whether an Excel file has formulas.
+@dataclasses.dataclass
+class Package:
+    """What one pass over an Excel file has found in its worksheets."""
+
+    formulas: bool = False  # one or more
+    hidden_rows: int = 0  # by hand or by a filter
+
+
+def check_package(content: bytes) -> Package:
+    """Return what has to be known of an Excel file before it is parsed.
 
     Files with XML entities, or larger than a sheet of labels can be, are refused.
 
@@ -189,13 +200,11 @@ def check_package(content: bytes) -> bool:
             raise PackageError(f"unpacks to more than {MAXIMUM_UNPACKED_BYTES >> 20} MiB")
         if len(members) > MAXIMUM_MEMBERS:
             raise PackageError(f"has more than {MAXIMUM_MEMBERS} parts")
-        elements, formulas = 0, False
+        elements, found = 0, Package()
         for member in members:  # whatever their names: the file itself says which are XML
-            part = _PackagePart()
             with package.open(member) as stream:
-                elements += part.read(stream, elements)
-            formulas |= part.formulas
-        return formulas
+                elements += _PackagePart(found).read(stream, elements)
+        return found
 
 
 def _cell(value: Any) -> str:
@@ -228,7 +237,8 @@ def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
 class _PackagePart:
     """One pass over a part of the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Package) -> None:
+        self._found = found
         self._parser = expat.ParserCreate()
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.StartElementHandler = self._start
@@ -239,7 +249,6 @@ class _PackagePart:
         self._characters = 0
         self._at_once = 0
         self._elements = 0
-        self.formulas = False  # one or more of its cells
 
     def read(self, stream: IO[bytes], before: int) -> int:
         """Return the number of elements; `before` is that of other parts."""
@@ -265,7 +274,9 @@ class _PackagePart:
             self._root = name
         elif STREAMED.get((self._root, name)) == self._depth:
             self._at_once = 0
-        self.formulas |= name == "f" and self._root == "worksheet"
+        if self._root == "worksheet":
+            self._found.formulas |= name == "f"
+            self._found.hidden_rows += name == "row" and attributes.get("hidden") in ("1", "true")
         if self._at_once > ELEMENTS_AT_ONCE:
             raise PackageError(f"has more than {ELEMENTS_AT_ONCE} elements in one row or part")
         if self._depth > MAXIMUM_DEPTH or len(attributes) > MAXIMUM_ATTRIBUTES:

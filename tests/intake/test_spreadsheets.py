@@ -125,6 +125,16 @@ def test_the_first_visible_worksheet_is_read_and_named(
     assert f"worksheet 'new' is read, and of {others} nothing" in caplog.text
 
 
+def test_hidden_rows_are_read_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    book = openpyxl.Workbook()
+    for row in ROWS:
+        book.active.append(row)
+    book.active.row_dimensions[2].hidden = True
+    book.save(tmp_path / "sheet")
+    assert read_rows(tmp_path / "sheet") == ROWS
+    assert "hidden rows, which are read as others: 1" in caplog.text
+
+
 def test_a_workbook_without_a_visible_worksheet_is_refused(tmp_path: Path) -> None:
     content = workbook(("old", "hidden", "2024"), ("chart", "visible", ""))
     with pytest.raises(SheetError, match="has no visible worksheet: unhide the one with"):
