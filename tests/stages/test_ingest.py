@@ -13,6 +13,7 @@ from PIL import Image
 
 from knee.intake import patients
 from knee.records.records_table import COLUMNS, read_records
+from knee.run.errors import UserError
 from tests.films import ROOT, encoded, fill, film, settings, taken_in
 from tests.reading import dicom_files
 
@@ -182,10 +183,21 @@ def test_same_images_at_two_sizes_are_one_picture(tmp_path: Path) -> None:
     assert records["picture"].tolist() == [0, 1, 0]
 
 
-def test_without_a_scale_classes_are_the_folders_by_name(tmp_path: Path) -> None:
-    files = {f"{name}/1.png": encoded(film(0), "PNG") for name in ("b", "c", "a")}
-    records = taken_in(fill(tmp_path / "images", files), tmp_path, settings(classes=()))
-    assert records["class_index"].to_dict() == {"a/1.png": 0, "b/1.png": 1, "c/1.png": 2}
+def test_without_a_scale_classes_are_the_folders_by_number_or_name(tmp_path: Path) -> None:
+    for names in (["a", "b"], ["0", "2", "10"], ["Grade 0", "Grade 1", "Grade 2"]):
+        files = {f"{name}/1.png": encoded(film(0), "PNG") for name in names}
+        records = taken_in(fill(tmp_path / names[0], files), tmp_path, settings(classes=()))
+        found = {row["label"]: row["class_index"] for row in records.to_dict("records")}
+        assert found == {name: index for index, name in enumerate(names)}
+
+
+def test_a_scale_that_no_name_tells_is_asked_for(tmp_path: Path) -> None:
+    names = ("Normal", "Doubtful", "Mild", "Moderate", "Severe")
+    images = fill(tmp_path / "images", {f"{name}/1.png": encoded(film(0)) for name in names})
+    with pytest.raises(UserError, match=r"order is not known: give it, .* -S 'data\.classes="):
+        taken_in(images, tmp_path, settings(classes=()))
+    records = taken_in(images, tmp_path, settings(classes=names))
+    assert records.sort_values("class_index")["label"].tolist() == list(names)
 
 
 def test_an_image_above_the_limit_is_rejected_unread(tmp_path: Path) -> None:
