@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import logging
 import os
+import re
 import stat
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from knee.reading.decoded import UnreadableImage
+from knee.records.official_parts import part_of
 from knee.run.errors import UserError
-from knee.run.messages import listed
+from knee.run.messages import listed, quoted
 
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
 ARCHIVE_SUFFIXES: Final = frozenset(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar")
 )
+# What systems put beside the files of a user: macOS, Windows, and stations for network storage.
+OF_THE_SYSTEM: Final = re.compile(
+    r"\._.*|\.DS_Store|__MACOSX|\.Spotlight-V100|\.Trash(es|-\d+)|\.fseventsd|\.AppleDouble"
+    r"|(?i:thumbs\.db|ehthumbs\.db|desktop\.ini)|\$RECYCLE\.BIN|System Volume Information"
+    r"|@eaDir|lost\+found"
+)
+log = logging.getLogger(__name__)
 
 
 class FolderError(UserError):
@@ -32,7 +44,7 @@ class SourceFile:
     path: Path
     label: str  # its class, by its folder or the sheet; "" if neither tells
     obstacle: str = ""  # the reason why it is not opened; "" if it is
-    part: str = ""  # official part (train, val, test) by its top folder; "" where there are none
+    part: str = ""  # official part (train, val, test) of its top folder; "" where there are none
 
 
 def class_folders(
@@ -40,33 +52,40 @@ def class_folders(
 ) -> list[str]:
     """Return the class names in order: `classes`, or the names of the sub-folders sorted by bytes.
 
-    `shown` is what messages call the folder, where it is an unpacked archive. With `parts` the
-    class folders lie in folders of these names, as far as they are there.
+    Names are in Unicode's form NFC, whatever that of the folder. `shown` is what messages call the
+    folder, where it is an unpacked archive. With `parts` the class folders lie in folders of these
+    names, as far as they are there, in capitals or not.
 
     Raises:
-        FolderError: no folder, no sub-folder, or sub-folders that are not the `classes`.
+        FolderError: no folder, no sub-folder, sub-folders that are not the `classes`, or that are
+            the subsets of a data set.
     """
     shown = shown or folder
-    names = _sub_folders(folder, shown)
+    found = _sub_folders(folder, shown)
     if parts:
-        names = _below_parts(folder, parts, names, shown)
+        found = _below_parts(folder, parts, found, shown)
+    names = sorted({_in_nfc(name, shown) for name in found}, key=str.encode)
+    wanted = [unicodedata.normalize("NFC", name) for name in classes]
     if not names:
         raise FolderError(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
             "with the labels (data.sheet)"
         )
-    absent = [name for name in classes if name not in names]
+    _refuse_parts([name for name in names if part_of(name) and name not in wanted], names, shown)
+    absent = [name for name in wanted if name not in names]
     if absent:
         raise FolderError(
             f"data.classes names {listed(absent)}, but {shown} has only {listed(names)}"
         )
-    unnamed = [name for name in names if classes and name not in classes]
+    unnamed = [name for name in names if wanted and name not in wanted]
     if unnamed:
         raise FolderError(
             f"{shown} has {listed(unnamed)}, which data.classes does not name: "
             "add to data.classes, or move the folder away"
         )
-    return list(classes) or names
+    if not parts:
+        _look_for_inner_parts(folder, found, shown, refused=not wanted)
+    return wanted or names
 
 
 def list_sources(
@@ -76,9 +95,26 @@ def list_sources(
 
     Links are followed; a link back to a folder that contains it is listed as an unusable file.
     The label is that of the class folder; with `labelled` False none has a label or needs one.
-    With `parts` the class folders lie in folders of these names, and other files are unusable.
+    With `parts` the class folders lie in folders of these names. Not listed, but counted in the
+    log, are files of other folders then, and files that systems put beside those of a user.
+
+    Raises:
+        FolderError: no folder, or one that cannot be listed.
     """
-    sources = [_source(path, folder, why, labelled, parts) for path, why in _walk(folder, ())]
+    _sub_folders(folder, folder)
+    sources: list[SourceFile] = []
+    left_out: Counter[str] = Counter()
+    for path, obstacle in _walk(folder, ()):
+        steps = path.relative_to(folder).parts
+        system = next((step for step in steps if OF_THE_SYSTEM.fullmatch(step)), "")
+        if system:
+            left_out["._*" if system.startswith("._") else system] += 1
+        elif parts and len(steps) > 1 and not steps[0].startswith(".") and not _is_in(steps, parts):
+            left_out[f"{steps[0]}/, which is not among data.parts"] += 1
+        else:
+            sources.append(_source(path, steps, obstacle, labelled, parts))
+    for what, count in sorted(left_out.items()):
+        log.info("%s: %d files left out: %s", folder, count, _escaped(what))
     return sorted(sources, key=lambda source: source.name.encode())
 
 
@@ -87,7 +123,10 @@ def read(source: SourceFile) -> bytes:
     if source.obstacle:
         raise UnreadableImage(source.obstacle)
     try:
-        if source.path.stat().st_size > MAXIMUM_FILE_BYTES:
+        status = source.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImage("not a regular file")
+        if status.st_size > MAXIMUM_FILE_BYTES:
             raise UnreadableImage(f"larger than {MAXIMUM_FILE_BYTES >> 20} MiB")
         return source.path.read_bytes()
     except OSError as error:
@@ -95,7 +134,7 @@ def read(source: SourceFile) -> bytes:
 
 
 def _sub_folders(folder: Path, shown: object) -> list[str]:
-    """Names of the folders in `folder` that are not hidden, sorted by bytes."""
+    """Names of the folders in `folder`, not hidden nor of a system, sorted by bytes."""
     if not folder.is_dir():
         raise FolderError(
             f"{shown} is not a folder: set data.path to one with a folder a class, or to an "
@@ -103,24 +142,102 @@ def _sub_folders(folder: Path, shown: object) -> list[str]:
         )
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            # DirEntry.is_dir raises for a link to itself.
+            names = [entry.name for entry in visible if Path(entry.path).is_dir()]
     except OSError as error:
         raise FolderError(f"{shown} cannot be listed: {_cause(error)}") from error
-    return sorted(names, key=os.fsencode)
+    return sorted((n for n in names if not OF_THE_SYSTEM.fullmatch(n)), key=os.fsencode)
 
 
 def _below_parts(
     folder: Path, parts: Sequence[str], present: Sequence[str], shown: object
 ) -> list[str]:
     """Names of the class folders in those of `parts` that are there, sorted by bytes."""
-    here = [name for name in parts if name in present]
+    here = [name for name in present if _is_in([name], parts)]
     if not here:
         raise FolderError(
             f"data.parts names {listed(parts)}, but {shown} has none of them: empty data.parts "
             "where the class folders lie in data.path itself"
         )
+    subsets = {part_of(name) for name in here}
+    for name in present:
+        if name not in here and part_of(name) in {part_of(part) for part in parts} - subsets - {""}:
+            raise FolderError(
+                f"data.parts names {listed(parts)}; {shown} has no {part_of(name)}, but {name}: "
+                f"give -S 'data.parts=[{','.join([*here, name])}]', or move the folder away"
+            )
     names = {name for part in here for name in _sub_folders(folder / part, f"{shown}/{part}")}
     return sorted(names, key=os.fsencode)
+
+
+def _is_in(steps: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the first of `steps` is one of `parts`, in capitals or not."""
+    return _folded(steps[0]) in map(_folded, parts)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def _in_nfc(name: str, shown: object) -> str:
+    """The name of a class folder in Unicode's form NFC; `FolderError` if no class can have it."""
+    if not name.isprintable():  # nor are bytes that are not UTF-8
+        raise FolderError(
+            f"{shown} has the folder {quoted(_escaped(name))}, which gives a class its name: "
+            "rename it, in UTF-8, with visible characters and ordinary spaces"
+        )
+    return unicodedata.normalize("NFC", name)
+
+
+def _refuse_parts(subsets: Sequence[str], names: Sequence[str], shown: object) -> None:
+    """Raise `FolderError` if class folders `names` have `subsets`, folders such as train, test."""
+    if not subsets:
+        return
+    if len(subsets) < len(names):
+        raise FolderError(
+            f"{shown} has {listed(subsets)} beside class folders, named like subsets of a data "
+            "set: move them away, or name all classes in data.classes if they are classes"
+        )
+    by_part: dict[str, str] = {}
+    for name in sorted(subsets, key=len):  # "test" rather than "auto_test"
+        by_part.setdefault(part_of(name), name)
+    chosen = [by_part[part] for part in ("train", "val", "test") if part in by_part]
+    several = f"-S 'data.parts=[{','.join(chosen)}]' -S split=official keeps them; or "
+    raise FolderError(
+        f"{shown} has {listed(names)}, which are subsets (data.parts), not classes: "
+        f"{several * (len(chosen) > 1)}"
+        f"set data.path to one of them, such as {shown}/{chosen[0]}"
+    )
+
+
+def _look_for_inner_parts(
+    folder: Path, found: Sequence[str], shown: object, *, refused: bool
+) -> None:
+    """Refuse folders above subsets above classes; say where subsets below classes are not kept."""
+    for name in found:
+        below = _subsets(folder / name)
+        if refused and len(below) > 1 and len(set.intersection(*below.values())) > 1:
+            raise FolderError(
+                f"{shown} has {listed(found)}, but the classes lie deeper, below {name}/"
+                f"{next(iter(below))}: set data.path to {shown}/{name} and data.parts to its "
+                "subsets"
+            )
+        if below:
+            log.warning(
+                "%s: %s below the class folder %s, named like subsets, are not kept: split deals "
+                "out all files anew; for official subsets put them above the class folders",
+                *(shown, listed([*below]), name),
+            )
+
+
+def _subsets(folder: Path) -> dict[str, set[str]]:
+    """Folders in `folder` that are named like subsets, each with the names of those in it."""
+    try:
+        names = [name for name in _sub_folders(folder, folder) if part_of(name)]
+        return {name: set(_sub_folders(folder / name, folder)) for name in names}
+    except FolderError:  # its files have rows that say so
+        return {}
 
 
 def _walk(path: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, str]]:
@@ -151,11 +268,10 @@ def _walk(path: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path
 
 
 def _source(
-    path: Path, root: Path, obstacle: str, labelled: bool, parts: Sequence[str]
+    path: Path, steps: Sequence[str], obstacle: str, labelled: bool, parts: Sequence[str]
 ) -> SourceFile:
-    steps = path.relative_to(root).parts
-    name = os.fsencode("/".join(steps)).decode("utf-8", "backslashreplace")
-    part = steps[0] if steps[0] in parts else ""
+    name = _escaped("/".join(steps))
+    part = (part_of(steps[0]) or steps[0]) if parts and _is_in(steps, parts) else ""
     inner = steps[1:] if parts else steps
     faults = (
         (any(step.startswith(".") for step in steps), "hidden"),
@@ -167,7 +283,13 @@ def _source(
     obstacle = obstacle or next((reason for is_so, reason in faults if is_so), "")
     in_class = labelled and len(inner) > 1 and not inner[0].startswith(".")
     in_class = in_class and (part != "" or not parts)
-    return SourceFile(name, path, inner[0] if in_class else "", obstacle, part)
+    label = unicodedata.normalize("NFC", inner[0]) if in_class else ""
+    return SourceFile(name, path, label, obstacle, part)
+
+
+def _escaped(name: str) -> str:
+    """`name` with escapes for bytes that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _cause(error: OSError) -> str:
