@@ -23,6 +23,8 @@ MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels ar
 ARCHIVE_SUFFIXES: Final = frozenset(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar")
 )
+ABOVE: Final = "link to a folder that contains it"
+CLOSED: Final = "folder cannot be read"
 # What systems put beside the files of a user: macOS, Windows, and stations for network storage.
 OF_THE_SYSTEM: Final = re.compile(
     r"\._.*|\.DS_Store|__MACOSX|\.Spotlight-V100|\.Trash(es|-\d+)|\.fseventsd|\.AppleDouble"
@@ -104,7 +106,7 @@ def list_sources(
     _sub_folders(folder, folder)
     sources: list[SourceFile] = []
     left_out: Counter[str] = Counter()
-    for path, obstacle in _walk(folder, ()):
+    for path, obstacle in walk(folder):
         steps = path.relative_to(folder).parts
         system = next((step for step in steps if OF_THE_SYSTEM.fullmatch(step)), "")
         if system:
@@ -114,8 +116,35 @@ def list_sources(
         else:
             sources.append(_source(path, steps, obstacle, labelled, parts))
     for what, count in sorted(left_out.items()):
-        log.info("%s: %d files left out: %s", folder, count, _escaped(what))
+        log.info("%s: %d files left out: %s", folder, count, escaped(what))
     return sorted(sources, key=lambda source: source.name.encode())
+
+
+def walk(path: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[Path, str]]:
+    """Yield a file, or all below a folder, each with the reason why it cannot be opened, or "".
+
+    `above` holds device and inode of the folders that contain it.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        loop = error.errno == errno.ELOOP
+        broken = "broken link" if path.is_symlink() else f"cannot be read: {_cause(error)}"
+        yield path, "link to itself" if loop else broken
+        return
+    identity = (status.st_dev, status.st_ino)
+    if not stat.S_ISDIR(status.st_mode):
+        yield path, "" if stat.S_ISREG(status.st_mode) else "not a regular file"
+    elif identity in above:
+        yield path, ABOVE
+    else:
+        try:
+            names = os.listdir(path)  # noqa: PTH208 - names alone: a folder may hold 100,000
+        except OSError as error:
+            names = []
+            yield path, f"{CLOSED}: {_cause(error)}"
+        for name in names:
+            yield from walk(path / name, (*above, identity))
 
 
 def read(source: SourceFile) -> bytes:
@@ -131,6 +160,11 @@ def read(source: SourceFile) -> bytes:
         return source.path.read_bytes()
     except OSError as error:
         raise UnreadableImage(f"cannot be read: {_cause(error)}") from error
+
+
+def escaped(name: str) -> str:
+    """Return `name` with escapes for bytes that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _sub_folders(folder: Path, shown: object) -> list[str]:
@@ -184,7 +218,7 @@ def _in_nfc(name: str, shown: object) -> str:
     """The name of a class folder in Unicode's form NFC; `FolderError` if no class can have it."""
     if not name.isprintable():  # nor are bytes that are not UTF-8
         raise FolderError(
-            f"{shown} has the folder {quoted(_escaped(name))}, which gives a class its name: "
+            f"{shown} has the folder {quoted(escaped(name))}, which gives a class its name: "
             "rename it, in UTF-8, with visible characters and ordinary spaces"
         )
     return unicodedata.normalize("NFC", name)
@@ -240,37 +274,10 @@ def _subsets(folder: Path) -> dict[str, set[str]]:
         return {}
 
 
-def _walk(path: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, str]]:
-    """A file, or all below a folder, each with the reason why it cannot be opened, or "".
-
-    `above` holds device and inode of the folders that contain it.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        loop = error.errno == errno.ELOOP
-        broken = "broken link" if path.is_symlink() else f"cannot be read: {_cause(error)}"
-        yield path, "link to itself" if loop else broken
-        return
-    identity = (status.st_dev, status.st_ino)
-    if not stat.S_ISDIR(status.st_mode):
-        yield path, "" if stat.S_ISREG(status.st_mode) else "not a regular file"
-    elif identity in above:
-        yield path, "link to a folder that contains it"
-    else:
-        try:
-            names = os.listdir(path)  # noqa: PTH208 - names alone: a folder may hold 100,000
-        except OSError as error:
-            names = []
-            yield path, f"folder cannot be read: {_cause(error)}"
-        for name in names:
-            yield from _walk(path / name, (*above, identity))
-
-
 def _source(
     path: Path, steps: Sequence[str], obstacle: str, labelled: bool, parts: Sequence[str]
 ) -> SourceFile:
-    name = _escaped("/".join(steps))
+    name = escaped("/".join(steps))
     part = (part_of(steps[0]) or steps[0]) if parts and _is_in(steps, parts) else ""
     inner = steps[1:] if parts else steps
     faults = (
@@ -285,11 +292,6 @@ def _source(
     in_class = in_class and (part != "" or not parts)
     label = unicodedata.normalize("NFC", inner[0]) if in_class else ""
     return SourceFile(name, path, label, obstacle, part)
-
-
-def _escaped(name: str) -> str:
-    """`name` with escapes for bytes that are not UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _cause(error: OSError) -> str:

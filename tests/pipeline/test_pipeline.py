@@ -19,7 +19,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which `dvc exp run` has run the tiny pipeline once, from nothing."""
     made = new_project(tmp_path_factory.mktemp("pipeline"), tmp_path_factory.getbasetemp())
     said = made.experiment()
-    assert said.count("Running stage") == 15
+    assert said.count("Running stage") == 16
     return made
 
 

@@ -1,0 +1,56 @@
+"""What a run reads, looked at before DVC hashes it.
+
+DVC hashes every file of data.path before ingest runs. It ends at the first entry that it cannot
+hash, mostly without its name, and reads a named pipe or an endless device without end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from knee.reading import source_files
+from knee.run.errors import UserError
+from knee.run.messages import listed, quoted
+
+PASSED_OVER = (
+    source_files.ABOVE,
+    source_files.CLOSED,
+)  # DVC passes over them; ingest has rows of them
+
+
+class InputError(UserError):
+    """A path among the parameters cannot be read; the message names the key."""
+
+
+def check(key: str, path: Path) -> None:
+    """Raise `InputError` if the value of `key` is not there, or has what DVC cannot hash."""
+    if not path.exists():
+        where = (
+            "" if path.is_absolute() else f" in {Path.cwd()} (experiments of a queue run elsewhere)"
+        )
+        raise InputError(f"{key}: {str(path)!r} does not exist{where}: give an absolute path")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{key}: {str(path)!r} is neither a folder nor a file")
+    odd = [f"{quoted(name)} ({reason})" for name, reason in _odd_entries(path)]
+    if odd:
+        raise InputError(
+            f"{key}: DVC hashes {path} before ingest reads it, and cannot take {listed(odd, 5)}: "
+            "remove or rename them"
+        )
+
+
+def _odd_entries(path: Path) -> Iterator[tuple[str, str]]:
+    """Names and reasons of the entries below `path`, or of the file `path`."""
+    for entry, obstacle in source_files.walk(path):
+        name = str(entry.relative_to(path)) if entry != path else entry.name
+        escaped = source_files.escaped(name)
+        if obstacle and not obstacle.startswith(PASSED_OVER):
+            yield escaped, obstacle
+        elif escaped != name:
+            yield escaped, "its name is not UTF-8"
+        elif entry.name == ".dvcignore":
+            yield escaped, "DVC takes it for its own"
+        elif not obstacle and not os.access(entry, os.R_OK):
+            yield escaped, "may not be read"

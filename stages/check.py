@@ -1,0 +1,41 @@
+"""Look at what a run reads, before anything takes long.
+
+Without this DVC, which hashes data.path itself, hangs at a named pipe in it, and a wrong folder of
+weights is found after ingest. DVC runs this again when a path among the parameters changes, and
+`make repro` each time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from knee.classifier.net import design
+from knee.intake import inputs
+from knee.run import command, parameters
+from knee.storage.artifacts import write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """What the stage writes; what it looks at are parameters, since DVC must not hash it yet."""
+
+    checked_out: Path = command.flag("JSON file, the same after every check that found no fault")
+
+
+def run(settings: parameters.Params, paths: Paths) -> None:
+    """Check the paths of `settings`, unless earlier stages make what is there."""
+    for name in settings.model.backbones:
+        design.check_weights(settings.weights, name)
+    data = settings.data
+    if not data.generators and not data.downloads:
+        inputs.check("data.path", Path(data.path))
+        inputs.check("data.sheet", Path(data.sheet))
+        inputs.check("data.bone_masks", Path(data.bone_masks))
+    write_json(paths.checked_out, {"checked": True})
+
+
+main = command.stage("check", __doc__, Paths, run)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
