@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 BACKBONES: Final = ("mobilenet", "xception")  # of knee.classifier.net.backbones
 METRICS: Final = (  # those of knee.statistics.scores of which larger is better
@@ -94,6 +94,11 @@ def distinct(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     return entries
 
 
+def digits(entry: Any) -> Any:
+    """Take a whole number for its digits: Hydra and YAML read a class named 0 as a number."""
+    return str(entry) if type(entry) is int else entry
+
+
 Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
 Distinct = AfterValidator(distinct)
 Expression = Annotated[str, AfterValidator(expression)]
@@ -107,7 +112,9 @@ Layers = Annotated[
     ),
 ]
 Name = Annotated[
-    str, matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank")
+    str,
+    BeforeValidator(digits),
+    matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank"),
 ]
 PathText = Annotated[
     str,
