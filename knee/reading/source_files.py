@@ -17,7 +17,7 @@ from typing import Final
 from knee.reading.decoded import UnreadableImage
 from knee.records.official_parts import part_of
 from knee.run.errors import UserError
-from knee.run.messages import listed, quoted
+from knee.run.messages import folded, listed, quoted
 
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
 ARCHIVE_SUFFIXES: Final = frozenset(
@@ -67,27 +67,26 @@ def class_folders(
     if parts:
         found = _below_parts(folder, parts, found, shown)
     names = sorted({_in_nfc(name, shown) for name in found}, key=str.encode)
-    wanted = [unicodedata.normalize("NFC", name) for name in classes]
     if not names:
         raise FolderError(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
             "with the labels (data.sheet)"
         )
-    _refuse_parts([name for name in names if part_of(name) and name not in wanted], names, shown)
-    absent = [name for name in wanted if name not in names]
+    _refuse_parts([name for name in names if part_of(name) and name not in classes], names, shown)
+    absent = [name for name in classes if name not in names]
     if absent:
         raise FolderError(
             f"data.classes names {listed(absent)}, but {shown} has only {listed(names)}"
         )
-    unnamed = [name for name in names if wanted and name not in wanted]
+    unnamed = [name for name in names if classes and name not in classes]
     if unnamed:
         raise FolderError(
             f"{shown} has {listed(unnamed)}, which data.classes does not name: "
             "add to data.classes, or move the folder away"
         )
     if not parts:
-        _look_for_inner_parts(folder, found, shown, refused=not wanted)
-    return wanted or names
+        _look_for_inner_parts(folder, found, shown, refused=not classes)
+    return list(classes) or names
 
 
 def list_sources(
@@ -207,11 +206,7 @@ def _below_parts(
 
 def _is_in(steps: Sequence[str], parts: Sequence[str]) -> bool:
     """Whether the first of `steps` is one of `parts`, in capitals or not."""
-    return _folded(steps[0]) in map(_folded, parts)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold()
+    return folded(steps[0]) in map(folded, parts)
 
 
 def _in_nfc(name: str, shown: object) -> str:

@@ -94,9 +94,10 @@ def distinct(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     return entries
 
 
-def digits(entry: Any) -> Any:
-    """Take a whole number for its digits: Hydra and YAML read a class named 0 as a number."""
-    return str(entry) if type(entry) is int else entry
+def as_name(entry: Any) -> Any:
+    """Return a text in Unicode's form NFC, and a whole number, as YAML reads a class 0, as text."""
+    entry = str(entry) if type(entry) is int else entry
+    return unicodedata.normalize("NFC", entry) if isinstance(entry, str) else entry
 
 
 Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
@@ -113,7 +114,7 @@ Layers = Annotated[
 ]
 Name = Annotated[
     str,
-    BeforeValidator(digits),
+    BeforeValidator(as_name),
     matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank"),
 ]
 PathText = Annotated[

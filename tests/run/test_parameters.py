@@ -329,3 +329,8 @@ def test_classes_and_parts_that_are_whole_numbers_are_their_digits(
     values["data"] |= {"classes": [0, 1, "2a"], "parts": [2023, 2024]}
     data = load(values, tmp_path).data
     assert (data.classes, data.parts) == (("0", "1", "2a"), ("2023", "2024"))
+
+
+def test_classes_are_in_one_unicode_form(values: dict[str, Any], tmp_path: Path) -> None:
+    values["data"]["classes"] = ["Oste\u0301o", "b"]
+    assert load(values, tmp_path).data.classes == ("Ost\u00e9o", "b")
