@@ -2,6 +2,7 @@ import logging
 import os
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -255,7 +256,7 @@ def test_what_systems_put_beside_files_is_counted_and_neither_file_nor_class(
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_a_class_is_the_same_whatever_the_unicode_form_of_its_folder(
-    tmp_path: Path, form: str
+    tmp_path: Path, form: Literal["NFC", "NFD"]
 ) -> None:
     composed = "Ost\u00e9op\u00e9nie"
     tree(tmp_path, unicodedata.normalize(form, composed) + "/1", "b/1")

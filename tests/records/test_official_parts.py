@@ -1,4 +1,5 @@
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from knee.records.official_parts import WORDS, part_of
 
+Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 SUBSETS = {
     "train": ["Train", "TRAIN", "training", "train_images", "01-train", "TrainSet", "trainData"],
     "val": ["val", "Valid", "VALIDATION", "validation set", "dev", "val2", "Validaci\u00f3n"],
@@ -37,7 +39,7 @@ def test_a_name_tells_the_subset_by_a_whole_word(name: str, part: str) -> None:
     st.sampled_from(["{}", "1_{}", "{} 2", "_{}_", "-{}", "{}01"]),
 )
 def test_case_unicode_form_and_numbers_change_nothing(
-    word: tuple[str, str], case: type[str], form: str, around: str
+    word: tuple[str, str], case: type[str], form: Form, around: str
 ) -> None:
     name = unicodedata.normalize(form, around.format(case(word[0])))
     assert part_of(name) == word[1]
