@@ -1,8 +1,8 @@
-"""Look at what a run reads, before anything takes long.
+"""Check all parameters, and what a run reads, before anything takes long.
 
-Without this DVC, which hashes data.path itself, hangs at a named pipe in it, and a wrong folder of
-weights is found after ingest. DVC runs this again when a path among the parameters changes, and
-`make repro` each time.
+Without this a wrong parameter is found by the stage that uses it, and DVC, which hashes data.path
+itself, hangs at a named pipe in it. DVC runs this when any parameter changes, `make repro` each
+time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from knee.storage.artifacts import write_json
 
 @dataclasses.dataclass(frozen=True)
 class Paths:
-    """What the stage writes; what it looks at are parameters, since DVC must not hash it yet."""
+    """What the stage writes; what it looks at is told by parameters, as DVC must not hash it yet."""
 
     checked_out: Path = command.flag("JSON file, the same after every check that found no fault")
 
