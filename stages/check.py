@@ -18,7 +18,7 @@ from knee.storage.artifacts import write_json
 
 @dataclasses.dataclass(frozen=True)
 class Paths:
-    """What the stage writes; what it looks at is told by parameters, as DVC must not hash it yet."""
+    """What the stage writes; the parameters say what it reads, which DVC must not hash yet."""
 
     checked_out: Path = command.flag("JSON file, the same after every check that found no fault")
 
