@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from knee.reading import source_files
 from knee.run.errors import UserError
-from knee.run.messages import listed, quoted
+from knee.run.messages import escaped, listed, quoted
 
-PASSED_OVER = (
-    source_files.ABOVE,
-    source_files.CLOSED,
-)  # DVC passes over them; ingest has rows of them
+# Entries that DVC passes over, and ingest makes rows of.
+PASSED_OVER: Final = (source_files.ABOVE, source_files.CLOSED)
 
 
 class InputError(UserError):
@@ -43,12 +42,11 @@ def _odd_entries(path: Path) -> Iterator[tuple[str, str]]:
     """Names and reasons of the entries below `path`, or of the file `path`."""
     for entry, obstacle in source_files.walk(path):
         name = str(entry.relative_to(path)) if entry != path else entry.name
-        escaped = source_files.escaped(name)
         if obstacle and not obstacle.startswith(PASSED_OVER):
-            yield escaped, obstacle
-        elif escaped != name:
-            yield escaped, "its name is not UTF-8"
+            yield escaped(name), obstacle
+        elif escaped(name) != name:
+            yield escaped(name), "its name is not UTF-8"
         elif entry.name == ".dvcignore":
-            yield escaped, "DVC takes it for its own"
+            yield name, "DVC takes it for its own"
         elif not obstacle and not os.access(entry, os.R_OK):
-            yield escaped, "may not be read"
+            yield name, "may not be read"

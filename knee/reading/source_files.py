@@ -17,7 +17,7 @@ from typing import Final
 from knee.reading.decoded import UnreadableImage
 from knee.records.official_parts import part_of
 from knee.run.errors import UserError
-from knee.run.messages import folded, listed, quoted
+from knee.run.messages import escaped, folded, listed, quoted
 
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
 ARCHIVE_SUFFIXES: Final = frozenset(
@@ -70,7 +70,7 @@ def class_folders(
     if not names:
         raise FolderError(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
-            "with the labels (data.sheet)"
+            f"with the labels (data.sheet){_archives_in(folder)}"
         )
     _refuse_parts([name for name in names if part_of(name) and name not in classes], names, shown)
     absent = [name for name in classes if name not in names]
@@ -111,11 +111,11 @@ def list_sources(
         if system:
             left_out["._*" if system.startswith("._") else system] += 1
         elif parts and len(steps) > 1 and not steps[0].startswith(".") and not _is_in(steps, parts):
-            left_out[f"{steps[0]}/, which is not among data.parts"] += 1
+            left_out[f"{quoted(escaped(steps[0]))}, a folder that data.parts does not name"] += 1
         else:
             sources.append(_source(path, steps, obstacle, labelled, parts))
     for what, count in sorted(left_out.items()):
-        log.info("%s: %d files left out: %s", folder, count, escaped(what))
+        log.info("%s: left out: %s (%d files)", folder, what, count)
     return sorted(sources, key=lambda source: source.name.encode())
 
 
@@ -161,11 +161,6 @@ def read(source: SourceFile) -> bytes:
         raise UnreadableImage(f"cannot be read: {_cause(error)}") from error
 
 
-def escaped(name: str) -> str:
-    """Return `name` with escapes for bytes that are not UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _sub_folders(folder: Path, shown: object) -> list[str]:
     """Names of the folders in `folder`, not hidden nor of a system, sorted by bytes."""
     if not folder.is_dir():
@@ -181,6 +176,14 @@ def _sub_folders(folder: Path, shown: object) -> list[str]:
     except OSError as error:
         raise FolderError(f"{shown} cannot be listed: {_cause(error)}") from error
     return sorted((n for n in names if not OF_THE_SYSTEM.fullmatch(n)), key=os.fsencode)
+
+
+def _archives_in(folder: Path) -> str:
+    """Advice on the archives in a data folder that has no class folder."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in ARCHIVE_SUFFIXES)
+    if len(names) == 1:
+        return f"; for the archive {quoted(names[0])} set data.path to it"
+    return f"; or unpack {listed(names, 3)}" if names else ""
 
 
 def _below_parts(
@@ -233,10 +236,11 @@ def _refuse_parts(subsets: Sequence[str], names: Sequence[str], shown: object) -
         by_part.setdefault(part_of(name), name)
     chosen = [by_part[part] for part in ("train", "val", "test") if part in by_part]
     several = f"-S 'data.parts=[{','.join(chosen)}]' -S split=official keeps them; or "
+    such = f"one of them, such as {shown}/{chosen[0]}"
     raise FolderError(
         f"{shown} has {listed(names)}, which are subsets (data.parts), not classes: "
         f"{several * (len(chosen) > 1)}"
-        f"set data.path to one of them, such as {shown}/{chosen[0]}"
+        f"set data.path to {such if Path(str(shown)).is_dir() else 'one of them, unpacked'}"
     )
 
 
