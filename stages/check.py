@@ -24,11 +24,13 @@ class Paths:
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
-    """Check the paths of `settings`, unless earlier stages make what is there."""
+    """Check the paths of `settings`; what earlier stages make need not be there yet."""
     for name in settings.model.backbones:
         design.check_weights(settings.weights, name)
     data = settings.data
-    if not data.generators and not data.downloads:
+    if data.generators or data.downloads:
+        inputs.check_made("data.path", Path(data.path), data.name)
+    else:
         inputs.check("data.path", Path(data.path))
         inputs.check("data.sheet", Path(data.sheet))
         inputs.check("data.bone_masks", Path(data.bone_masks))

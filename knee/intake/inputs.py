@@ -38,6 +38,18 @@ def check(key: str, path: Path) -> None:
         )
 
 
+def check_made(key: str, path: Path, name: str) -> None:
+    """Raise `InputError` if `path`, of a data set that the pipeline makes, is not in its data/.
+
+    The facts of the data set `name`, such as being synthetic, would be taken for those of `path`.
+    """
+    if path.parts[:1] != ("data",):
+        raise InputError(
+            f"{key}: {str(path)!r} is not where the data set {name} is made: for images of your "
+            "own give -S data=folder, too"
+        )
+
+
 def _odd_entries(path: Path) -> Iterator[tuple[str, str]]:
     """Names and reasons of the entries below `path`, or of the file `path`."""
     for entry, obstacle in source_files.walk(path):

@@ -61,4 +61,11 @@ def test_what_earlier_stages_make_need_not_be_there_yet(
     folder: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Any]
 ) -> None:
     dataset = {"dataset": "owner/knees/versions/3"}
-    assert checked(folder, monkeypatch, path="/nowhere", **dataset, **made) == 0
+    assert checked(folder, monkeypatch, path="data/nowhere", **dataset, **made) == 0
+
+
+def test_images_of_ones_own_are_never_taken_for_the_synthetic_sample(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(folder, monkeypatch, generators=("sample",)) == 1
+    assert "is not where the data set sample is made: " in capsys.readouterr().err
