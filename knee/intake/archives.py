@@ -31,7 +31,7 @@ from typing import BinaryIO, Final, cast
 from knee.reading import image_formats
 from knee.run import locks
 from knee.run.errors import UserError
-from knee.run.messages import listed, quoted
+from knee.run.messages import folded, listed, quoted
 
 MAXIMUM_HEADER_BYTES: Final = 1 << 20  # of a tar's extended header, which is read as a whole
 CHUNK_BYTES: Final = 1 << 20
@@ -94,8 +94,8 @@ def opened(
         yield DataFolder(path, path)
         return
     for leftover in leftovers():
-        log.info("%s: left by a killed ingest, removed", leftover)
         remove(leftover)
+        log.info("%s: left by a killed ingest, removed", leftover)
     with (
         tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, ignore_cleanup_errors=True) as name,
         locks.held(_lock(Path(name)), name, keep=True),
@@ -110,14 +110,15 @@ def opened(
 def leftovers() -> list[Path]:
     """Return the folders of archives that killed processes of this user have left unpacked."""
     folders = sorted(Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"))
-    return [
-        folder
-        for folder in folders
-        if not folder.is_symlink()
-        and folder.lstat().st_uid == os.getuid()
-        and _lock(folder).is_file()
-        and locks.holder(_lock(folder)) is None
-    ]
+    return [folder for folder in folders if _is_left(folder)]
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether `folder` is this user's and nobody holds its lock."""
+    with contextlib.suppress(OSError):  # it is removed just now
+        own = not folder.is_symlink() and folder.stat().st_uid == os.getuid()
+        return own and _lock(folder).is_file() and locks.holder(_lock(folder)) is None
+    return False
 
 
 def remove(leftover: Path) -> None:
@@ -185,7 +186,7 @@ def _looked_through(path: Path, root: Path, kept: Sequence[str], *, flat: bool) 
 def _single_folder(top: Path, kept: Sequence[str], *, flat: bool) -> Path | None:
     """The only visible folder in `top`, if it is no class."""
     folders = _visible_folders(top)
-    if len(folders) != 1 or folders[0].name in kept:
+    if len(folders) != 1 or folded(folders[0].name) in map(folded, kept):
         return None
     return folders[0] if flat or _visible_folders(folders[0]) else None
 

@@ -248,20 +248,21 @@ def _look_for_inner_parts(
     folder: Path, found: Sequence[str], shown: object, *, refused: bool
 ) -> None:
     """Refuse folders above subsets above classes; say where subsets below classes are not kept."""
-    for name in found:
-        below = _subsets(folder / name)
-        if refused and len(below) > 1 and len(set.intersection(*below.values())) > 1:
+    below = {name: subsets for name in found if (subsets := _subsets(folder / name))}
+    for name, subsets in below.items():
+        if refused and len(subsets) > 1 and len(set.intersection(*subsets.values())) > 1:
             raise FolderError(
                 f"{shown} has {listed(found)}, but the classes lie deeper, below {name}/"
-                f"{next(iter(below))}: set data.path to {shown}/{name} and data.parts to its "
+                f"{next(iter(subsets))}: set data.path to {shown}/{name} and data.parts to its "
                 "subsets"
             )
-        if below:
-            log.warning(
-                "%s: %s below the class folder %s, named like subsets, are not kept: split deals "
-                "out all files anew; for official subsets put them above the class folders",
-                *(shown, listed([*below]), name),
-            )
+    if below:
+        name, subsets = next(iter(below.items()))
+        log.warning(
+            "%s: folders named like subsets below class folders (%s/%s) are not kept: split deals "
+            "out all files anew; for official subsets put them above the class folders",
+            *(shown, name, next(iter(subsets))),
+        )
 
 
 def _subsets(folder: Path) -> dict[str, set[str]]:
