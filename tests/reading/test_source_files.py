@@ -180,6 +180,13 @@ def test_subsets_are_no_classes_and_the_message_tells_how_to_keep_them(
     assert {source.label for source in sources} == {"a", "b"}
 
 
+def test_names_that_hydra_cannot_read_are_quoted_in_the_override(tmp_path: Path) -> None:
+    tree(tmp_path, "\u8bad\u7ec3\u96c6/a/1", "test (1)/a/1")
+    message = r"""-S "data\.parts=\['\u8bad\u7ec3\u96c6','test \(1\)'\]" -S split=official"""
+    with pytest.raises(FolderError, match=message):
+        class_folders(tmp_path, [])
+
+
 def test_a_single_subset_is_no_class_either(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"not classes: set data\.path to one of them"):
         class_folders(tree(tmp_path, "train/a/1", "train/b/1"), [])
