@@ -37,6 +37,7 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
         **asked,
         "remotes": partial(storage.check_remotes, project),
         "DVC's site cache": partial(storage.check_site_cache, project),
+        "unpacked archives": storage.check_unpacked,
         "store of runs": runs.check_store,
         "runs left open": runs.check_runs,
         "trainings in MLflow": runs.check_missing,

@@ -41,7 +41,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
-    with archives.opened(paths.images, limits, data.classes, flat=sheet.labelled) as opened:
+    named = (*data.classes, *data.parts)
+    with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
         frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)

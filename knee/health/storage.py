@@ -1,4 +1,4 @@
-"""Checks of DVC's cache, remotes and site cache."""
+"""Checks of DVC's cache, remotes and site cache, and of what ingest unpacked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from knee.health.project import Project
 from knee.health.result import Result, plural, size
+from knee.intake import archives
 
 OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 READERS = min(8, os.cpu_count() or 1)  # hashing lets other threads run
@@ -93,6 +94,22 @@ def check_remotes(project: Project) -> Result:
         tuple(trusting),
         verify,
     )
+
+
+def check_unpacked() -> Result:
+    """Check for archives that a killed ingest has left unpacked; mending removes them."""
+    found = archives.leftovers()
+    if not found:
+        return Result("ok", "no archive was left unpacked")
+
+    def remove() -> str:
+        for folder in found:
+            archives.remove(folder)
+        return "removed"
+
+    saying = f"{plural(len(found), 'archive')} left unpacked by a killed ingest"
+    names = tuple(str(folder) for folder in found)
+    return Result("fault", saying, "make doctor MEND=1 removes them", names, remove)
 
 
 def check_site_cache(project: Project) -> Result:

@@ -43,6 +43,11 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             raise UnreadableImage(raster.unidentified(content)) from None
 
 
+def begins_as_image(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file are those of an image of a known format."""
+    return head[128:132] == b"DICM" or head.startswith(tuple(raster.STARTS))
+
+
 class _Quiet:
     """A context without warnings, for many threads: an image that decodes is used in any case.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from knee.run import messages
 
@@ -95,6 +95,12 @@ def distinct(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     return entries
 
 
+def as_name(entry: Any) -> Any:
+    """Return a text in Unicode's form NFC, and a whole number, as YAML reads a class 0, as text."""
+    entry = str(entry) if type(entry) is int else entry
+    return unicodedata.normalize("NFC", entry) if isinstance(entry, str) else entry
+
+
 Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
 Distinct = AfterValidator(distinct)
 Expression = Annotated[str, AfterValidator(expression)]
@@ -108,7 +114,9 @@ Layers = Annotated[
     ),
 ]
 Name = Annotated[
-    str, matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank")
+    str,
+    BeforeValidator(as_name),
+    matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank"),
 ]
 PathText = Annotated[
     str,

@@ -12,6 +12,8 @@ from dvc.repo import Repo
 from knee.health import storage
 from knee.health.project import Project
 from knee.health.result import guarded
+from knee.run import locks
+from tests.films import fill
 from tests.health.faults import dvc_is_content, flip_a_bit
 
 
@@ -121,3 +123,18 @@ def test_a_folder_that_only_we_enter_protects_what_is_below(entered: Project) ->
     assert storage.check_site_cache(entered).status == "fault"
     entered.root.chmod(0o700)
     assert storage.check_site_cache(entered).status == "ok"
+
+
+def test_what_a_killed_ingest_unpacked_is_found_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert storage.check_unpacked().status == "ok"
+    left = tmp_path / "knee-archive-left"
+    fill(left, {"lock": b"", "files/a/1.png": b"x"})
+    with locks.held(left / "lock", "the archive", keep=True):
+        assert storage.check_unpacked().status == "ok"  # somebody reads it
+    found = storage.check_unpacked()
+    assert (found.status, found.names) == ("fault", (str(left),))
+    assert guarded(storage.check_unpacked, mend=True).status == "mended"
+    assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which `dvc exp run` has run the tiny pipeline once, from nothing."""
     made = new_project(tmp_path_factory.mktemp("pipeline"), tmp_path_factory.getbasetemp())
     said = made.experiment()
-    assert said.count("Running stage") == 15
+    assert said.count("Running stage") == 16
     return made
 
 
@@ -54,11 +54,12 @@ def test_a_second_repro_runs_nothing(first: Project) -> None:
     assert "Running stage" not in first.dvc("repro")
 
 
-def test_a_training_parameter_runs_only_train_and_later_again(
+def test_a_training_parameter_runs_only_the_check_and_train_and_later_again(
     elsewhere: tuple[int, list[str]],
 ) -> None:
     _, ran = elsewhere
     assert sorted(ran[:-3]) == [
+        "check",
         "cross_validate@mobilenet",
         "evaluate@mobilenet",
         "explain@mobilenet",
