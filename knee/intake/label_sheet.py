@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from knee.intake import patients
+from knee.intake import patient_numbers, patients
 from knee.intake.spreadsheet import SheetError, read_rows
-from knee.reading.dicom_header import NO_PATIENT, OLDEST_YEARS
+from knee.reading.dicom_header import OLDEST_YEARS
 from knee.records.records_table import who_class
 from knee.run import messages
 
@@ -67,10 +67,14 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
             "[Normal, Osteopenia, Osteoporosis] to derive it"
         )
     unreadable: dict[str, list[int]] = {}
+    cells_of_rows = list(_cells(lines, places, path))
     rows = [
         _row(number, cells, classes, key, unreadable, derived=derived)
-        for number, cells in _cells(lines, places, path)
+        for number, cells in cells_of_rows
     ]
+    numbers = [(number, cells.get("patient", "")) for number, cells in cells_of_rows]
+    for remark in patient_numbers.remarks((row, text) for row, text in numbers if text):
+        log.warning("%s: %s", path, remark)
     for column, numbers in unreadable.items():
         rows_text = f"row{'s' * (len(numbers) > 1)} {messages.listed(numbers, LISTED_ROWS)}"
         log.warning("%s: %s cannot be read in %s: left out", path, column, rows_text)
@@ -127,7 +131,7 @@ def _row(
         return unknown if converted is None else converted
 
     facts = {
-        "patient": value("patient", lambda text: _patient(text, key), ""),
+        "patient": value("patient", lambda text: patients.hashed(text, key, from_zero=True), ""),
         "side": value("side", lambda text: patients.SIDES.get(text.lower()), ""),
         "sex": value("sex", lambda text: SEXES.get(text.lower()), ""),
         "age_years": value("age", _age_years, math.nan),
@@ -155,9 +159,3 @@ def _age_years(text: str) -> float | None:
     """Age as a number or as DICOM writes it (067Y); above 90 it would identify, and is 90."""
     years = _number(text.rstrip("Yy"))
     return min(years, OLDEST_YEARS) if years is not None and 0 <= years <= 150 else None
-
-
-def _patient(text: str, key: bytes) -> str:
-    """Keyed hash of the number; "" for placeholders, so that they do not become one patient."""
-    nobody = text != "0" and NO_PATIENT.fullmatch(text)  # studies do count from 0
-    return "" if nobody else patients.hashed(text, key)

@@ -14,10 +14,12 @@ import os
 import re
 from typing import Final
 
+from knee.intake import patient_numbers
+
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
+SIDES: Final = patient_numbers.SIDES
 HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probability 3e-8
-SIDES: Final = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
 def key_from_environment() -> bytes:
@@ -29,7 +31,9 @@ def patient_and_side(stem: str, pattern: str, key: bytes) -> tuple[str, str]:
     """Return the keyed hash of the patient and left or right, each "" if unknown."""
     groups = _groups(stem, pattern)
     side = SIDES.get(groups.get("side", "").lower(), "")
-    return hashed(groups.get("patient", ""), key), side
+    # Files are counted from 0, and from 000.
+    number = patient_numbers.canonical(groups.get("patient", ""))
+    return hashed(number, key, from_zero=True), side
 
 
 def origin(stem: str, pattern: str) -> str:
@@ -38,11 +42,18 @@ def origin(stem: str, pattern: str) -> str:
     return groups.get("origin") or next((name for name, text in groups.items() if text), "")
 
 
-def hashed(patient: str, key: bytes) -> str:
-    """Return the first 16 hexadecimal digits of the patient number's HMAC-SHA256; "" for ""."""
-    if not patient:
+def hashed(number: str, key: bytes, *, from_zero: bool = False) -> str:
+    """Return the first 16 hexadecimal digits of the HMAC-SHA256 of the number's canonical form.
+
+    A placeholder has none: ""; with `from_zero` a single 0 is a patient.
+    """
+    if patient_numbers.is_placeholder(number, from_zero=from_zero):
         return ""
-    return hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
+    return _hmac(patient_numbers.canonical(number), key)
+
+
+def _hmac(text: str, key: bytes) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
 
 
 def _groups(stem: str, pattern: str) -> dict[str, str]:
