@@ -39,7 +39,7 @@ LISTED_ROWS: Final = 5  # in one remark
 
 def unified(text: str) -> str:
     """Return `text` in small letters and ASCII digits, without needless blanks and ".0"."""
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = "".join(str(unicodedata.decimal(letter, letter)) for letter in text)
     return re.sub(r"^(\d+)[.,]0{1,2}$", r"\1", " ".join(messages.printable(text, " ").split()))
 

@@ -31,9 +31,9 @@ def patient_and_side(stem: str, pattern: str, key: bytes) -> tuple[str, str]:
     """Return the keyed hash of the patient and left or right, each "" if unknown."""
     groups = _groups(stem, pattern)
     side = SIDES.get(groups.get("side", "").lower(), "")
-    # Files are counted from 0, and from 000.
-    number = patient_numbers.canonical(groups.get("patient", ""))
-    return hashed(number, key, from_zero=True), side
+    number = groups.get("patient", "")
+    counted = number.lstrip("0") or number[:1]  # files are counted from 000
+    return hashed(counted, key, from_zero=True), side
 
 
 def origin(stem: str, pattern: str) -> str:

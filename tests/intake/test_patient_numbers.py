@@ -93,11 +93,6 @@ def test_zeros_case_points_and_sides_never_part_a_patient(
     assert plain != canonical(f"{prefix}{number + 1}")
 
 
-@given(st.text(max_size=30))
-def test_the_canonical_form_is_its_own(text: str) -> None:
-    assert canonical(canonical(text)) == canonical(text)
-
-
 def test_remarks_name_rows_and_no_number() -> None:
     numbers = ["7", "S7", "007", "7.0", "s-7", "8", "ANON", "1.23E+05", "000", "9", "9"]
     several, nobody, scientific = patient_numbers.remarks(enumerate(numbers, start=2))

@@ -27,6 +27,26 @@ def test_patient_and_side_come_from_the_stem(stem: str, patient: str, side: str)
     assert patient_and_side(stem, PATTERN, b"key") == (expected, side)
 
 
+def test_files_are_counted_from_zero_and_a_placeholder_in_a_name_is_nobody() -> None:
+    pattern = r"^(?P<patient>[^_]+)_(?P<side>\w+)"
+    assert patient_and_side("000_L", pattern, b"key")[0] == hashed("0", b"key", from_zero=True)
+    assert patient_and_side("anonymous_L", pattern, b"key") == ("", "left")
+
+
+def test_a_pattern_that_takes_the_side_for_the_patients_keeps_the_knees_together() -> None:
+    for left, right in (
+        ("0007_L", "0007_R"),
+        ("7 left", "7 right"),
+        ("L7", "R7"),
+        ("7_L_2", "7_R_2"),
+    ):
+        of_left, of_right = (
+            patient_and_side(stem, "^(?P<patient>.+)$", b"key") for stem in (left, right)
+        )
+        assert of_left == of_right != ("", "")
+    assert patient_and_side("0007_L", "(?P<patient>[LR])$", b"key")[0] == ""
+
+
 def test_without_a_pattern_nobody_is_known() -> None:
     assert patient_and_side("P0123_L_1", "", b"key") == ("", "")
 
