@@ -46,12 +46,19 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         labels.check_classes(listing)
         frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
     frame = record_builder.add_facts(
-        frame, listing.facts, data.patient_pattern, data.origin_pattern, key
+        frame,
+        listing.facts,
+        data.patient_pattern,
+        data.origin_pattern,
+        key,
+        {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
     )
     frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
+    for remark in patients.remarks(frame[frame["pixel_row"] >= 0], data.patient_pattern):
+        log.warning("%s", remark)
     log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)
 
 

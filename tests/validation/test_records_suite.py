@@ -15,7 +15,7 @@ from knee.records import records_table
 from knee.validation import records_suite
 from tests.records.tables import records
 
-LIMITS = records_suite.Thresholds(5, 0.1, 0.2, 0.1)
+LIMITS = records_suite.Thresholds(5, 0.1, 0.2, 0.1, 0.3)
 
 
 def good() -> pd.DataFrame:
