@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import itertools
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import PurePosixPath
-from typing import Final, NamedTuple
-
-import pandas as pd
+from pathlib import Path
+from typing import Final
 
 from knee.intake import patient_numbers
-from knee.records import known_patients
+from knee.run.errors import UserError
 
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
@@ -29,77 +24,42 @@ SIDES: Final = patient_numbers.SIDES
 HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probability 3e-8
 
 
+class KeyCheckError(UserError):
+    """The key is not the one that the pipeline's records are made with."""
+
+
 def key_from_environment() -> bytes:
     """Return the key of the hashes: KNEE_PATIENT_KEY, or the public one."""
     return (os.environ.get(KEY_VARIABLE) or PUBLIC_KEY).encode()
 
 
+def key_check(key: bytes) -> str:
+    """Return a text that tells one key from another, and neither the key nor any patient."""
+    return _hmac("check value of KNEE_PATIENT_KEY", key)
+
+
+def check_key(file: Path, key: bytes) -> None:
+    """Raise `KeyCheckError` unless `file` has the check value of `key`."""
+    if file.read_text(encoding="utf-8").strip() != key_check(key):
+        raise KeyCheckError(
+            f"{file} is of another {KEY_VARIABLE}: run dvc repro without --single-item, or set "
+            "the key that it is of"
+        )
+
+
 def patient_and_side(stem: str, pattern: str, key: bytes) -> tuple[str, str]:
     """Return the keyed hash of the patient and left or right, each "" if unknown."""
-    groups = _groups(stem, pattern)
-    side = SIDES.get(groups.get("side", "").lower(), "")
-    number = groups.get("patient", "")
+    found = groups(stem, pattern)
+    side = SIDES.get(found.get("side", "").lower(), "")
+    number = found.get("patient", "")
     counted = number.lstrip("0") or number[:1]  # files are counted from 000
     return hashed(counted, key, from_zero=True), side
 
 
-class Told(NamedTuple):
-    """The hashes of a file's patient by who tells it, the most trusted first; "" for unknown."""
-
-    sheet: str
-    header: str
-    file_name: str
-
-
-def disagreements(told: Sequence[Told]) -> list[str]:
-    """Return what to know where two sources tell different patients of the same files."""
-    said = []
-    for one, other in itertools.combinations(range(len(Told._fields)), 2):
-        both = [(row[one], row[other]) for row in told if row[one] and row[other]]
-        files = sum(first != second for first, second in both)
-        several = Counter(second for _, second in set(both))
-        parted = sum(count > 1 for count in several.values())
-        if files:
-            names = [Told._fields[place].replace("_", " ") for place in (one, other)]
-            said.append(
-                f"patient: {names[0]} and {names[1]} disagree in {files} files, and the {names[0]} "
-                f"counts; {parted} patients of the {names[1]} are several in the {names[0]}"
-                + (": their images may be in both training and test" if parted else "")
-            )
-    return said
-
-
-def remarks(images: pd.DataFrame, pattern: str) -> list[str]:
-    """Return what to know about the patients of `images`, rows of the records table."""
-    counts = known_patients.patient_counts(images)
-    said = []
-    if counts["unknown"]:
-        said.append(
-            f"{known_patients.caveat(counts)} (a patient number comes from the sheet's column "
-            "patient, a DICOM header or data.patient_pattern; ANONYMOUS and 0000 are none)"
-        )
-    names = [PurePosixPath(source).stem for source in images["source"]]
-    fitting = sum(bool(_groups(name, pattern).get("patient")) for name in names)
-    if pattern and fitting < len(names):
-        said.append(f"data.patient_pattern tells a patient in {fitting} of {len(names)} file names")
-    if counts["both_sexes"]:
-        said.append(
-            f"{counts['both_sexes']} patients have images of both sexes: several persons with one "
-            "number, or a wrong sex"
-        )
-    if counts["several_origins"]:
-        said.append(
-            f"{counts['several_origins']} patients have images of several origins, and are taken "
-            "as one person each: if two hospitals use the same numbers, put the hospital before "
-            "the number in the sheet's column patient"
-        )
-    return said
-
-
 def origin(stem: str, pattern: str) -> str:
     """Return the text of the group "origin", or the name of the first group that matched, or ""."""
-    groups = _groups(stem, pattern)
-    return groups.get("origin") or next((name for name, text in groups.items() if text), "")
+    found = groups(stem, pattern)
+    return found.get("origin") or next((name for name, text in found.items() if text), "")
 
 
 def hashed(number: str, key: bytes, *, from_zero: bool = False) -> str:
@@ -116,6 +76,7 @@ def _hmac(text: str, key: bytes) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
 
 
-def _groups(stem: str, pattern: str) -> dict[str, str]:
+def groups(stem: str, pattern: str) -> dict[str, str]:
+    """Return what the named groups of `pattern` find in a stem; empty without a match."""
     match = re.search(pattern, stem) if pattern else None
     return match.groupdict(default="") if match else {}

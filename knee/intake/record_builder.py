@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from knee.copies.copy_groups import Fingerprints
-from knee.intake import patients
+from knee.intake import patient_remarks, patients
 from knee.intake.labels import Listing
 from knee.reading import borders, canonical_image, image_formats, source_files
 from knee.reading.canonical_image import Canonical
@@ -113,7 +113,7 @@ def add_facts(
     no patients. A warning says where these disagree about patients.
     """
     added: dict[str, list[Any]] = {name: [] for name in FACTS}
-    told: list[patients.Told] = []
+    told: list[patient_remarks.Told] = []
     for row in frame[["source", *FACTS]].to_dict("records"):
         stem = PurePosixPath(row["source"]).stem
         patient, side = patients.patient_and_side(stem, pattern, key)
@@ -124,9 +124,9 @@ def add_facts(
             values = [facts_of.get(name, unknown) for facts_of in (sheet, row, named)]
             if name == "patient":
                 values = ["" if value in placeholders else value for value in values]
-                told.append(patients.Told(*values))
+                told.append(patient_remarks.Told(*values))
             added[name].append(next((v for v in values if not _is_unknown(v)), unknown))
-    for said in patients.disagreements(told):
+    for said in patient_remarks.disagreements(told):
         log.warning("%s", said)
     return frame.assign(**added).astype({name: COLUMNS[name] for name in FACTS})
 
