@@ -96,9 +96,11 @@ def _matched(
         first = rows.setdefault(name, row)
         # By repr, since NaN (unknown) is not equal to NaN.
         if (first.label, repr(first.facts)) != (row.label, repr(row.facts)):
+            knees = {first.facts["side"], row.facts["side"]} == {"left", "right"}
+            remedy = "cut the image into one file for each knee" if knees else "keep one"
             raise SheetError(
                 f"{sheet.path}: rows {first.number} and {row.number} say different things about "
-                f"{quoted(row.path)}: keep one"
+                f"{quoted(row.path)}: {remedy}"
             )
         if len(files) != 1:
             absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if files else ABSENT)

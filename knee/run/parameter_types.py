@@ -71,8 +71,11 @@ def expression(text: str) -> str:
 
 def patient_expression(text: str) -> str:
     """Check an expression that tells patients."""
-    if text and "patient" not in re.compile(text).groupindex:
+    names = set(re.compile(text).groupindex)
+    if text and "patient" not in names:
         raise ValueError("has no group (?P<patient>...)")
+    if unread := sorted(names - {"patient", "side"}):
+        raise ValueError(f"has a group {unread[0]!r}: only patient and side are read")
     return text
 
 
