@@ -175,8 +175,8 @@ class Clone:
         several = [one for one in {*executions} if executions.count(one) > 1]
         wrong += [f"{one} has several MLflow runs" for one in several]
         said = self.command(sys.executable, "-m", "dvc", "status")
-        expected = ("patient_key:", "always changed", "Data and pipelines are up to date.", "")
-        changed = {line.strip() for line in said.splitlines()} - {*expected}
+        clean = {"patient_key:", "always changed", "Data and pipelines are up to date.", ""}
+        changed = {line.strip() for line in said.splitlines()} - clean
         return [*wrong, f"dvc status: {said}"] if changed else wrong
 
     def _compose(self) -> None:

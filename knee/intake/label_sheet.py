@@ -72,8 +72,8 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
         _row(number, cells, classes, key, unreadable, derived=derived)
         for number, cells in cells_of_rows
     ]
-    numbers = [(number, cells.get("patient", "")) for number, cells in cells_of_rows]
-    for remark in patient_numbers.remarks((row, text) for row, text in numbers if text):
+    told = [(number, cells.get("patient", "")) for number, cells in cells_of_rows]
+    for remark in patient_numbers.remarks((row, text) for row, text in told if text):
         log.warning("%s: %s", path, remark)
     for column, numbers in unreadable.items():
         rows_text = f"row{'s' * (len(numbers) > 1)} {messages.listed(numbers, LISTED_ROWS)}"

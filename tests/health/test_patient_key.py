@@ -1,0 +1,24 @@
+"""Records of another patient key than the one that is set are a fault."""
+
+from pathlib import Path
+
+import pytest
+
+from knee.health.patient_key import check_patient_key
+from knee.health.project import Output
+from knee.intake.patients import KEY_VARIABLE, key_check
+
+
+def test_records_of_another_key_are_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "patient_key.txt"
+    outputs = [Output(file, 17, "patient_key"), Output(tmp_path / "x", 0, "ingest")]
+    monkeypatch.setenv(KEY_VARIABLE, "mine")
+    assert check_patient_key(outputs).status == "ok"  # nothing is made yet
+    file.write_text(f"{key_check(b'mine')}\n")
+    assert check_patient_key(outputs).found.endswith("your own")
+    monkeypatch.delenv(KEY_VARIABLE)
+    result = check_patient_key(outputs)
+    assert result.status == "fault"
+    assert "dvc repro" in result.remedy
