@@ -6,20 +6,12 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 import pandas as pd
 
 from knee.intake import patients
+from knee.intake.patients import Told
 from knee.records import known_patients
-
-
-class Told(NamedTuple):
-    """The hashes of a file's patient by who tells it, the most trusted first; "" for unknown."""
-
-    sheet: str
-    header: str
-    file_name: str
 
 
 def disagreements(told: Sequence[Told]) -> list[str]:

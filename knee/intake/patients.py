@@ -12,8 +12,9 @@ import hashlib
 import hmac
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from knee.intake import patient_numbers
 from knee.run.errors import UserError
@@ -54,6 +55,33 @@ def patient_and_side(stem: str, pattern: str, key: bytes) -> tuple[str, str]:
     number = found.get("patient", "")
     counted = number.lstrip("0") or number[:1]  # files are counted from 000
     return hashed(counted, key, from_zero=True), side
+
+
+class Told(NamedTuple):
+    """The hashes of a file's patient by who tells it, the most trusted first; "" for unknown."""
+
+    sheet: str
+    header: str
+    file_name: str
+
+
+def resolved(told: Sequence[Told]) -> list[str]:
+    """Return each file's patient, by the most trusted source that tells one.
+
+    Where a more trusted source tells this patient of another file, the patient has that name: a
+    file without a row in the sheet is of the person whom its header names in other files, too.
+    """
+    names: dict[tuple[int, str], str] = {}
+    known = [next((place for place, name in enumerate(row) if name), -1) for row in told]
+    found = [""] * len(told)
+    for index in sorted(range(len(told)), key=known.__getitem__):
+        row, place = told[index], known[index]
+        if place >= 0:
+            found[index] = names.setdefault((place, row[place]), row[place])
+        for other, name in enumerate(row):
+            if name:
+                names.setdefault((other, name), found[index])
+    return found
 
 
 def origin(stem: str, pattern: str) -> str:

@@ -113,7 +113,7 @@ def add_facts(
     no patients. A warning says where these disagree about patients.
     """
     added: dict[str, list[Any]] = {name: [] for name in FACTS}
-    told: list[patient_remarks.Told] = []
+    told: list[patients.Told] = []
     for row in frame[["source", *FACTS]].to_dict("records"):
         stem = PurePosixPath(row["source"]).stem
         patient, side = patients.patient_and_side(stem, pattern, key)
@@ -123,9 +123,9 @@ def add_facts(
             unknown = UNKNOWN[COLUMNS[name]]
             values = [facts_of.get(name, unknown) for facts_of in (sheet, row, named)]
             if name == "patient":
-                values = ["" if value in placeholders else value for value in values]
-                told.append(patient_remarks.Told(*values))
+                told.append(patients.Told(*("" if v in placeholders else v for v in values)))
             added[name].append(next((v for v in values if not _is_unknown(v)), unknown))
+    added["patient"] = patients.resolved(told)
     for said in patient_remarks.disagreements(told):
         log.warning("%s", said)
     return frame.assign(**added).astype({name: COLUMNS[name] for name in FACTS})

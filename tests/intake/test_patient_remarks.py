@@ -1,6 +1,7 @@
 """Disagreeing sources and unknown patients are counted, and said without a number."""
 
-from knee.intake.patient_remarks import Told, disagreements, remarks
+from knee.intake.patient_remarks import disagreements, remarks
+from knee.intake.patients import Told
 from tests.records.tables import records
 
 

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from knee.intake.patients import (
     KEY_VARIABLE,
     KeyCheckError,
+    Told,
     check_key,
     hashed,
     key_check,
     key_from_environment,
     origin,
     patient_and_side,
+    resolved,
 )
 
 PATTERN = r"^(?P<patient>P?\d+)_?(?P<side>[LR])"
@@ -106,3 +108,17 @@ def test_the_check_value_tells_keys_apart_and_no_patient(tmp_path: Path) -> None
     with pytest.raises(KeyCheckError, match="is of another KNEE_PATIENT_KEY"):
         check_key(file, b"two")
     assert key_check(b"one") != hashed("check value of KNEE_PATIENT_KEY", b"one")
+
+
+@given(st.permutations(range(5)))
+def test_a_patient_has_one_name_whichever_source_tells_of_a_file(order: list[int]) -> None:
+    told = [
+        Told("S1", "4711", ""),
+        Told("", "4711", "P7"),
+        Told("", "", "P7"),
+        Told("S2", "", ""),
+        Told("", "", ""),
+    ]
+    found = resolved([told[index] for index in order])
+    named = dict(zip(order, found, strict=True))
+    assert [named[index] for index in range(5)] == ["S1", "S1", "S1", "S2", ""]
