@@ -29,7 +29,6 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 
 repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m knee.run.dvc_notes
-	@python -m stages.check --checked-out data/checked.json
 	dvc repro
 
 # Linters and types are checked beside the tests, and tell at the end what they found.

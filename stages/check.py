@@ -1,8 +1,8 @@
-"""Check all parameters, and what a run reads, before anything takes long.
+"""Check, before anything takes long, what DVC does not see: it runs at the start of every run.
 
-Without this a wrong parameter is found by the stage that uses it, and DVC, which hashes data.path
-itself, hangs at a named pipe in it. DVC runs this when any parameter changes, `make repro` each
-time.
+That is every parameter, what a run reads (DVC, which hashes data.path itself, hangs at a named
+pipe in it), and the key of patients' hashes, KNEE_PATIENT_KEY in the environment: ingest depends
+on a check value of it, so that records which another key made are made anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 
 from knee.classifier.net import design
-from knee.intake import inputs
+from knee.intake import inputs, patients
 from knee.run import command, parameters
 from knee.storage.artifacts import write_json
 
@@ -20,7 +20,7 @@ from knee.storage.artifacts import write_json
 class Paths:
     """What the stage writes; the parameters say what it reads, which DVC must not hash yet."""
 
-    checked_out: Path = command.flag("JSON file, the same after every check that found no fault")
+    checked_out: Path = command.flag("JSON file: the check value of the patient key")
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
@@ -34,7 +34,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         inputs.check("data.path", Path(data.path))
         inputs.check("data.sheet", Path(data.sheet))
         inputs.check("data.bone_masks", Path(data.bone_masks))
-    write_json(paths.checked_out, {"checked": True})
+    check = patients.key_check(patients.key_from_environment())
+    write_json(paths.checked_out, {"patient_key": check})
 
 
 main = command.stage("check", __doc__, Paths, run)

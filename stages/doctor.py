@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from knee.health import machine, runs, space, storage, weights
+from knee.health import machine, patient_key, runs, space, storage, weights
 from knee.health.project import Output, Project
 from knee.health.result import HealthError, Result, guarded, summary, text
 from knee.run import parameters
@@ -76,6 +76,7 @@ def _of_settings(project: Project, settings: parameters.Params, outputs: Sequenc
         "disk space": partial(space.check_space, needed, plan, disks),
         "weights": partial(weights.check_weights, *asked),
         "engine": partial(machine.check_engine, *engine),
+        "patient key": partial(patient_key.check_patient_key, outputs),
     }
 
 

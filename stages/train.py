@@ -58,6 +58,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     head, train = (dataclasses.asdict(section) for section in (settings.head, settings.train))
     plan = training.planned(design.read_design(paths.features), head, train, len(classes))
     facts["execution"] = uuid.uuid4().hex
+    facts["patients"] = split_table.patient_counts(table, split_table.read_split(paths.split))
     with tracking.training_run(tracking.labels(facts)) as tracked:
         model, progress = training.train(
             plan,

@@ -187,7 +187,7 @@ def _folded_stem(name: str) -> str:
 
 
 def _forms(path: str, top: str) -> list[str]:
-    """`path` as it is written, normal, and without the folders `top`, which lie around the files."""
+    """`path` as it is written, normal, and without the folders `top` around the files."""
     normal = _normal(path)
     inner = [top.split("/", number)[-1] for number in range(top.count("/") + 1)]
     return [path, normal, *(normal.removeprefix(f"{folders}/") for folders in inner if folders)]

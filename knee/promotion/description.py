@@ -7,6 +7,7 @@ from typing import Any
 
 from knee.evidence.evaluation.json_contents import EvaluationReport
 from knee.promotion import champion_decision, gates
+from knee.records import known_patients
 
 
 def description(
@@ -25,6 +26,8 @@ def description(
         marks.append("LEAKY: for comparison only, no result")
     if facts["synthetic"]:
         marks.append("SYNTHETIC DATA: the figures say nothing about patients")
+    if "patients" in test and (caveat := known_patients.caveat(test["patients"])):
+        marks.append(caveat)
     figures = [
         f"- {name} {with_interval(test, name)}"
         for name, value in sorted(test.items())

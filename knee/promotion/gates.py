@@ -10,6 +10,7 @@ import dataclasses
 from typing import Final
 
 from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport, EvaluationReport
+from knee.records import known_patients
 
 EVIDENCE: Final = ("cross_validation", "test")  # the first that was judged counts
 
@@ -35,7 +36,9 @@ def audit(facts: AuditFacts | None) -> Gate:
     if facts is None or "leakage" not in facts:
         return Gate("audit", passed=False, reason="the data were not audited")
     leakage = facts["leakage"]["in_use"]
+    caveat = known_patients.caveat(facts.get("patients"))
     text = f"{leakage:.1%} of the test images have a relative in training"
+    text += f"; {caveat}" if caveat else ""
     return Gate("audit", passed=leakage == 0, reason=text)
 
 

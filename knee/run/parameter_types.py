@@ -7,6 +7,7 @@ key and the value.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -72,8 +73,11 @@ def expression(text: str) -> str:
 
 def patient_expression(text: str) -> str:
     """Check an expression that tells patients."""
-    if text and "patient" not in re.compile(text).groupindex:
+    names = set(re.compile(text).groupindex)
+    if text and "patient" not in names:
         raise ValueError("has no group (?P<patient>...)")
+    if unread := sorted(names - {"patient", "side"}):
+        raise ValueError(f"has a group {unread[0]!r}: only patient and side are read")
     return text
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from knee.records import known_patients
 from knee.storage.artifacts import ArtifactError, read_json, read_json_if_present
 
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
@@ -66,6 +67,8 @@ def labels(facts: Mapping[str, Any]) -> RunLabels:
     try:
         leaky = facts["split_protocol"] == "random"
         notes = [LEAKY_NOTE] * leaky + [SYNTHETIC_NOTE] * bool(facts["synthetic"])
+        if "patients" in facts and (caveat := known_patients.caveat(facts["patients"])):
+            notes.append(f"{caveat.capitalize()}.")
         called = os.environ.get("DVC_EXP_NAME") or str(facts["execution"])[:8]
         copied = ("backbone", "split_protocol", "data_fingerprint", "split_fingerprint")
         return RunLabels(

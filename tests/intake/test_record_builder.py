@@ -233,6 +233,17 @@ def test_the_sheet_comes_before_the_header_and_the_header_before_the_name() -> N
     assert known(records(**HEADER), SHEET) == SHEET
 
 
+def test_a_placeholder_of_the_users_own_gives_way_to_the_next_source() -> None:
+    frame, sheet = records(**HEADER), {"a/P7_L_N1.png": SHEET}
+    for own, patient in (("sheet", "dicom"), ("dicom", "sheet")):
+        hashes = {HASHED[own]}
+        found = record_builder.add_facts(frame, sheet, PATTERN, ORIGIN, b"key", hashes)
+        assert found["patient"].tolist() == [HASHED[patient]]
+    nobody = {HASHED[name] for name in HASHED}
+    found = record_builder.add_facts(frame, sheet, PATTERN, ORIGIN, b"key", nobody)
+    assert found["patient"].tolist() == [""]
+
+
 def test_what_one_does_not_tell_the_next_may() -> None:
     sheet = {**NOTHING, "sex": "M"}
     assert known(records(age_years=60.0), sheet) == {

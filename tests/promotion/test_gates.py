@@ -54,6 +54,7 @@ def test_what_was_not_compared_is_not_passed(comparison: Any) -> None:
         ({}, False),
         ({"leakage": {"in_use": 0.0}}, True),
         ({"leakage": {"in_use": 0.01}}, False),
+        ({"leakage": {"in_use": 0.0}, "patients": {"images": 9, "unknown": 9}}, True),
     ],
 )
 def test_no_relative_of_a_test_film_may_be_in_training(facts: Any, passed: bool) -> None:

@@ -124,6 +124,11 @@ WRONG = [
     ("ingest.lineage_patterns", ["("], "ingest.lineage_patterns: '(' is no regular expression"),
     ("ingest.copy_patterns", ["a", "a"], "has 'a' twice"),
     ("data.patient_pattern", "[", "data.patient_pattern: '[' is no regular expression"),
+    (
+        "data.patient_pattern",
+        r"(?P<site>\d)-(?P<patient>\d+)",
+        "has a group 'site': only patient and side are read",
+    ),
     ("data.patient_pattern", "P(.)", "data.patient_pattern: 'P(.)' has no group (?P<patient>...)"),
     ("data.origin_pattern", "P(.)", "data.origin_pattern: 'P(.)' has no named group"),
     ("data.path", "", "data.path: '' is no path"),
