@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 
@@ -74,8 +75,8 @@ drawings: dict[str, Callable[[], bytes]] = {
     "label map": lambda: encoded(outlines(60, 120, 180, 240)),
     "resized": lambda: encoded(outlines(255).resize((333, 300), Image.Resampling.BICUBIC)),
     **{
-        f"JPEG {quality}, {values}": lambda quality=quality, values=values: encoded(
-            outlines(*values), "JPEG", quality=quality
+        f"JPEG {quality}, {values}": functools.partial(
+            encoded, outlines(*values), "JPEG", quality=quality
         )
         for quality in (95, 75, 50)
         for values in ((255,), (120, 250))
