@@ -15,7 +15,7 @@ from PIL import Image
 from knee.reading.decoded import UnreadableImage
 from knee.storage.arrays import Floats, Pixels
 
-SMALLEST_SIDE_PIXELS: Final = 32  # as the smallest input of a model: ingest.image_size_pixels
+SMALLEST_SIDE_PIXELS: Final = 24  # a smaller image shows no joint space or texture of bone
 LARGEST_ASPECT: Final = 10.0  # longer / shorter side; whole-leg radiographs have about 4
 BLANK_BAND: Final = 17  # gray values: JPEG's noise about one of them
 BLANK_SHARE: Final = 0.98  # of the pixels; the others may be stray ones, or a marker
