@@ -87,6 +87,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
             cast(ComparisonReport | None, comparison), best.backbone, chosen.minimum_probability
         ),
         gates.calibration(best.test, chosen.maximum_calibration_error),
+        gates.out_of_distribution(best.test, chosen.minimum_out_of_distribution_auc),
     ]
     registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection, seen)
     baselines = candidates.read_baselines(paths.metrics)

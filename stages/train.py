@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from knee import tracking
@@ -19,16 +20,20 @@ from knee.classifier.features import feature_source
 from knee.classifier.net import design, saved
 from knee.classifier.training import observe, training
 from knee.classifier.training.checkpoints import Checkpoints
-from knee.evidence.uncertainty import prediction_limits
+from knee.evidence.uncertainty import novelty, prediction_limits
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
-from knee.storage import artifacts, provenance
+from knee.storage import artifacts, provenance, row_files
+from knee.storage.arrays import Floats, Pixels
+from knee.synthetic import non_radiographs
 
 if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger(__name__)
+
+DRAWN_PER_KIND, DRAWN_SEED = 20, 42  # non-radiographs on which the score is tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +76,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         learned = _learn(settings.caution, model, source, rows, held)
         with artifacts.staged_folder(paths.model_out) as folder:
             facts |= prediction_limits.write(learned, classes, folder)
+            if learned.novelty:
+                facts["novelty"]["non_radiographs"] = _tried(
+                    learned.novelty, model, held, paths.pixels
+                )
             facts["model_sha256"] = saved.save_model(model, folder / "model.keras")
             facts["best_epoch"] = progress.best_epoch
             artifacts.write_json(folder / "training.json", dict(sorted(facts.items())))
@@ -126,6 +135,22 @@ def _learn(
     saved.apply_temperature(model, learned.temperature)
     log.info("temperature %.3f", learned.temperature)
     return learned
+
+
+def _tried(
+    score: novelty.Novelty, model: keras.Model, held: pd.DataFrame, pixels: Path
+) -> dict[str, float | int | None]:
+    """How well the out-of-distribution score tells drawn non-radiographs from validation images."""
+    rows = held["pixel_row"].to_numpy()
+    images = row_files.read_pixels(pixels, rows)[rows]
+    drawn = non_radiographs.draw_all(images.shape[1], DRAWN_PER_KIND, DRAWN_SEED)
+    joint = saved.with_features(model)
+
+    def scores(shown: Pixels) -> Floats:
+        classes = model.output.shape[-1]
+        return score.scores(saved.split_outputs(saved.predict(joint, shown), classes).features)
+
+    return novelty.separation(scores(images), scores(np.concatenate([*drawn.values()])))
 
 
 def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFil
     try:
         content = source_files.read(source)
         row |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        image = image_formats.decode(content, canonical.maximum_megapixels)
+        image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
     except UnreadableImage as reason:
         status = REJECTED if source.listed else UNLISTED
         return ExaminedFile({**row, "status": status, "reason": str(reason)})

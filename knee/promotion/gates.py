@@ -66,6 +66,25 @@ def shortcuts(
     return Gate("shortcuts", passed=least >= minimum_probability, reason=text)
 
 
+def out_of_distribution(test: EvaluationReport, minimum_auc: float) -> Gate:
+    """Check that the out-of-distribution score tells drawn non-radiographs from test images.
+
+    A model without such a score passes: each of its answers says that it cannot tell.
+    """
+    name, found = "out_of_distribution", test.get("out_of_distribution")
+    if not found:
+        return Gate(name, passed=True, reason="it has no out-of-distribution score")
+    auc = found.get("synthetic_non_radiographs", {}).get("auc")
+    if auc is None:
+        why = "its out-of-distribution score was not tried: evaluate.strangers_per_kind is 0"
+        return Gate(name, passed=False, reason=why)
+    text = (
+        f"the out-of-distribution score tells drawn non-radiographs from test images with an AUC "
+        f"of {auc:.3f}; {minimum_auc:g} is needed"
+    )
+    return Gate(name, passed=auc >= minimum_auc, reason=text)
+
+
 def calibration(test: EvaluationReport, maximum_error: float) -> Gate:
     """Check that the calibration error is not significantly too large; `test`: test.json.
 

@@ -358,6 +358,7 @@ class Register:
     minimum_common_groups: Count = about("test groups shared with the champion, to compare at all")
     minimum_probability: Share = about("of being better than the champion, and than each shortcut")
     maximum_calibration_error: Share = about("lower end of its interval, at most")
+    minimum_out_of_distribution_auc: Share = about("of drawn non-radiographs; 0.5 is chance")
     bootstrap_draws: Draws = about("for intervals")
     seed: Seed
 

@@ -138,3 +138,26 @@ def test_strangers_are_the_same_for_a_seed_and_differ_within_a_kind() -> None:
         assert pictures.dtype == np.uint8
         np.testing.assert_array_equal(pictures, two[kind])
         assert (pictures[0] != pictures[1]).any()
+
+
+def test_features_of_an_unusual_length_alone_are_flagged() -> None:
+    """As those of a printed page of a net that was trained from random weights."""
+    model = novelty.fit(features(120, 0), features(60, 1), 0.95)
+    assert model is not None
+    fresh = features(60, 2)
+    for factor in (4.0, 0.25):
+        np.testing.assert_allclose(model.distances(fresh * factor), model.distances(fresh))
+        assert (model.scores(fresh * factor) > 1).all()
+
+
+def test_a_file_of_an_earlier_version_gives_distances_only(
+    fitted: novelty.Novelty, tmp_path: Path
+) -> None:
+    arrays = {name: np.asarray(getattr(fitted, name), np.float32) for name in novelty.ARRAYS}
+    content = packed(**arrays)
+    (tmp_path / "old.npz").write_bytes(content)
+    old = novelty.read(tmp_path / "old.npz", hashlib.sha256(content).hexdigest())
+    fresh = features(30, 5)
+    expected = fitted.distances(fresh) / fitted.limit
+    np.testing.assert_allclose(old.scores(fresh), expected, rtol=1e-4)
+    np.testing.assert_allclose(old.scores(fresh * 4), expected, rtol=1e-4)
