@@ -36,6 +36,10 @@ class Views(NamedTuple):
     half: npt.NDArray[np.bool_]  # (views,)
     cut: npt.NDArray[np.bool_]  # (views,): differs from the image as it is
 
+    def at(self, places: npt.NDArray[np.bool_]) -> Views:
+        """Return the views at these places."""
+        return Views(self.pixels[places], self.image[places], self.half[places], self.cut[places])
+
 
 class Candidates(NamedTuple):
     """Pairs of views to verify."""
@@ -43,6 +47,10 @@ class Candidates(NamedTuple):
     pairs: Integers  # (m, 2), fixed and moving
     opposite: npt.NDArray[np.bool_]  # (m,): the moving view is looked at as a negative
     maps: AffineMaps  # where the registration starts
+
+    def at(self, places: Integers | slice) -> Candidates:
+        """Return the candidates at these places."""
+        return Candidates(self.pairs[places], self.opposite[places], self.maps[places])
 
 
 class Relatives(NamedTuple):
@@ -89,7 +97,7 @@ def equalised(images: Pixels) -> Pixels:
 
 def relatives(views: Views, similarity: float, copy: copy_check.CopyThresholds) -> Relatives:
     """Return pairs that agree as `copy` demands; a copy agrees with its star's centre itself."""
-    views = Views(*(column[_telling(views.pixels)] for column in views))
+    views = views.at(_telling(views.pixels))
     if len(views.pixels) < 2:
         return Relatives([], [])
     ranks = equalised(views.pixels)
@@ -98,7 +106,7 @@ def relatives(views: Views, similarity: float, copy: copy_check.CopyThresholds) 
     # Two whole images with equal polarity have been compared as they are before.
     altered = found.opposite | views.cut[found.pairs].any(axis=1)
     again = np.flatnonzero(altered & ~holds)
-    holds[again] = _agree(views.pixels, Candidates(*(one[again] for one in found)), copy)
+    holds[again] = _agree(views.pixels, found.at(again), copy)
     half = views.half[found.pairs].any(axis=1)
     images = np.sort(views.image[found.pairs], axis=1)
     copies, parts = (
@@ -136,7 +144,7 @@ def _candidates(ranks: Pixels, views: Views, similarity: float) -> Candidates:
     keys = np.column_stack([np.sort(pairs, axis=1), opposite, mirrored, shift])
     once = np.sort(np.unique(keys, axis=0, return_index=True)[1])
     once = once[views.image[pairs[once, 0]] != views.image[pairs[once, 1]]]
-    return Candidates(pairs[once], opposite[once], maps[once])
+    return Candidates(pairs, opposite, maps).at(once)
 
 
 def _agree(
@@ -145,7 +153,7 @@ def _agree(
     """Which candidates agree, bool (m,), the moving view as a negative where they say so."""
     holds = [np.empty(0, bool)]
     for start in range(0, len(candidates.pairs), ROUND_PAIRS):
-        pairs, opposite, maps = (one[start : start + ROUND_PAIRS] for one in candidates)
+        pairs, opposite, maps = candidates.at(slice(start, start + ROUND_PAIRS))
         moving = shown[pairs[:, 1]]
         images = [shown[pairs[:, 0]], np.where(opposite[:, None, None], 255 - moving, moving)]
         numbers = np.arange(2 * len(pairs)).reshape(2, -1).T

@@ -21,7 +21,7 @@ def related(pictures: Sequence[Pixels]) -> tuple[Integers, list[Pair]]:
 
 
 def ranks(pixels: Pixels) -> Pixels:
-    return altered_copies.equalised(pixels[None])[0]
+    return np.asarray(altered_copies.equalised(pixels[None])[0])
 
 
 def test_every_kind_of_altered_copy_is_found_among_strangers() -> None:
@@ -35,7 +35,9 @@ def test_every_kind_of_altered_copy_is_found_among_strangers() -> None:
 
 def test_negatives_of_strangers_are_not_joined() -> None:
     pictures = [*STRANGERS, *(255 - picture(seed) for seed in range(10, 20))]
-    assert related(pictures) == (pytest.approx(np.arange(14)), [])
+    groups, parts = related(pictures)
+    assert groups.tolist() == list(range(14))
+    assert parts == []
 
 
 def test_a_negative_joins_the_group_of_its_radiographs_copies() -> None:
@@ -70,10 +72,10 @@ def test_images_of_hardly_any_gray_levels_are_left_alone() -> None:
 
 @pytest.mark.parametrize("gamma", [0.4, 0.7, 1.5, 2.5])
 def test_ranks_do_not_change_with_gamma(gamma: float) -> None:
-    pixels = np.random.default_rng(0).choice(np.arange(0, 256, 16, np.uint8), (40, 40))
+    pixels = np.random.default_rng(0).integers(0, 16, (40, 40), np.uint8) * np.uint8(16)
     lut = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
     assert len(np.unique(lut[::16])) >= 14  # hardly any levels fall together
-    difference = ranks(lut[pixels]).astype(int) - ranks(pixels)
+    difference = ranks(np.asarray(lut[pixels])).astype(int) - ranks(pixels)
     assert np.abs(difference).max() <= 16
 
 
