@@ -103,7 +103,7 @@ def relatives(views: Views, similarity: float, copy: copy_check.CopyThresholds) 
     ranks = equalised(views.pixels)
     found = _candidates(ranks, views, similarity)
     holds = _agree(ranks, found, copy)
-    # Two whole images with equal polarity have been compared as they are before.
+    # Whole images without margins and of one polarity are left to the search as they are.
     altered = found.opposite | views.cut[found.pairs].any(axis=1)
     again = np.flatnonzero(altered & ~holds)
     holds[again] = _agree(views.pixels, found.at(again), copy)
