@@ -168,7 +168,7 @@ def _files(evidence: Evidence, folder: Path) -> dict[str, str]:
     facts = folder / "training.json"
     training = read_json(evidence.artifacts["training.json"])
     served = {key: training[key] for key in SERVED_FACTS if key in training}
-    write_json(facts, dict(sorted(served.items())))
+    write_json(facts, dict(sorted(provenance.sealed(served).items())))
     files = {"model": evidence.model, "training": facts}
     if evidence.novelty is not None:
         files["novelty"] = evidence.novelty

@@ -27,6 +27,7 @@ from knee.prediction import request_images
 from knee.serving import local
 from tests import films as drawn
 from tests.reading import dicom_files
+from knee.storage import provenance
 from tests.serving import asgi
 from tests.stages.test_predict import NAMES, ROOT, main, rows, write_model
 from tests.tracking.runs import empty_store, write_training
@@ -295,7 +296,7 @@ def test_a_folder_that_lacks_something_is_one_message(
     folder = shutil.copytree(root / "model", tmp_path / "model")
     training = json.loads((folder / "training.json").read_text())
     changed = {} if change is None else training | change
-    (folder / "training.json").write_text(json.dumps(changed))
+    (folder / "training.json").write_text(json.dumps(provenance.sealed(changed)))
     assert importlib.import_module("stages.serve").main(["--model", str(folder)]) == 1
     error = capfd.readouterr().err
     assert error.startswith("serve: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -83,8 +84,12 @@ def test_without_a_champion_the_message_names_what_was_asked_for(
     evidence: Evidence, tmp_path: Path
 ) -> None:
     register(evidence)
-    with pytest.raises(tracking.TrackingError, match=r"reading models:/knee@champion"):
-        tracking.fetch_model("models:/knee@champion", tmp_path)
+    for uri in ("models:/knee@champion", "models:/knee/99"):
+        with pytest.raises(tracking.TrackingError, match=r"knee has no .*: there is 1") as caught:
+            tracking.fetch_model(uri, tmp_path)
+        assert ("stages.promote 1 --reason" in str(caught.value)) == uri.endswith("champion")
+    with pytest.raises(tracking.TrackingError, match=r"dvc repro -f -s register.*--model FOLDER"):
+        tracking.fetch_model("models:/nobody@champion", tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["knee", "models:/knee", "models:/../x/1/2", "models:/a@b@c"])
@@ -94,7 +99,9 @@ def test_what_is_no_address_of_a_model_is_refused(tmp_path: Path, uri: str) -> N
 
 
 def test_what_tells_unlike_images_comes_back_with_the_model(tmp_path: Path) -> None:
-    models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
+    models, metrics = write_training(
+        tmp_path / "work", novelty={"sha256": hashlib.sha256(b"arrays").hexdigest()}
+    )
     (models / "novelty.npz").write_bytes(b"arrays")
     register(tracking.collect(models, metrics))
     folder = tmp_path / "fetched"

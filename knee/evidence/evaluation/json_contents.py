@@ -30,6 +30,7 @@ class TrainingRecord(TypedDict, total=False):
     execution: str
     model_sha256: str
     parameters: dict[str, Any]  # flat, dotted keys
+    record_sha256: str  # of all other values
     preprocessing: Preprocessing
     split_fingerprint: str  # SHA-256 of the split table
     split_protocol: str  # grouped | official | random
