@@ -19,6 +19,7 @@ from knee.health.result import Result, plural, size
 OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 READERS = min(8, os.cpu_count() or 1)  # hashing lets other threads run
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OWN_SITE_CACHE = Path(".dvc/tmp/site_cache")  # as `make setup` sets it
 LEVELS = ("local", "repo", "global", "system")  # of DVC's configuration, the nearest first
 
 
@@ -101,6 +102,9 @@ def check_site_cache(project: Project) -> Result:
     A folder in the path that only its owner may enter protects what is below.
     """
     folder = Path(project.repository.site_cache_dir)
+    own, used = project.root / OWN_SITE_CACHE, folder.parents[1]
+    if used.parts[-len(OWN_SITE_CACHE.parts) :] == OWN_SITE_CACHE.parts and used != own:
+        return _of_another_project(project, used, own)
     open_to = _open_to_others(folder)
     if open_to is None:
         return Result("ok", f"{project.shown(folder.parents[1])}, writable by us alone")
@@ -115,6 +119,26 @@ def check_site_cache(project: Project) -> Result:
         return "now we alone may"
 
     return Result("fault", saying, f"chmod 700 {shown}", mending=close)
+
+
+def _of_another_project(project: Project, used: Path, own: Path) -> Result:
+    """The fault that the project was moved or copied: DVC's setting names the place before."""
+    config = project.repository.config
+
+    def use_own() -> str:
+        own.mkdir(parents=True, exist_ok=True)
+        own.chmod(0o700)
+        with config.edit("local") as values:
+            values["core"]["site_cache_dir"] = str(own)
+        return f"now {project.shown(own)}"
+
+    is_local = config.load_one("local").get("core", {}).get("site_cache_dir") == str(used)
+    return Result(
+        "fault",
+        f"{used} is another project's: this one has moved, or is a copy",
+        "make setup, before the next dvc command",
+        mending=use_own if is_local else None,
+    )
 
 
 def _open_to_others(folder: Path) -> Path | None:

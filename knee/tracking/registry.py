@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import re
 import resource
 import tempfile
@@ -23,7 +24,9 @@ from knee.tracking.store import (
     connect,
     errors_translated,
     patient_upload,
+    repeated,
     shown_uri,
+    tolerated,
     tracking_uri,
     uri_in_environment,
 )
@@ -105,17 +108,7 @@ class Registry:
         """
         client, name = self._client, self.model_name
         with errors_translated("creating a model version"), patient_upload():
-            if self._model() is None:
-                with _tolerated("RESOURCE_ALREADY_EXISTS"):
-                    client.create_registered_model(name)
-            if not self._same(execution):
-                self._create(run_id, execution, tags)
-            entry, *later = self._same(execution)
-            aliased = {str(number) for number in client.get_registered_model(name).aliases.values()}
-            for surplus in later:
-                if surplus.version not in aliased and OVERRIDE_TAG not in surplus.tags:
-                    with _tolerated("RESOURCE_DOES_NOT_EXIST"):
-                        client.delete_model_version(name, surplus.version)
+            entry = repeated(lambda: self._only(run_id, execution, tags))
             # What a person wrote on it stays.
             if entry.description != text and OVERRIDE_TAG not in entry.tags:
                 client.update_model_version(name, entry.version, text)
@@ -134,13 +127,14 @@ class Registry:
             if str(aliases.get(other)) == version.version:
                 client.delete_registered_model_alias(name, other)
             if str(aliases.get(alias)) != version.version:
-                client.set_registered_model_alias(name, alias, version.version)
+                repeated(lambda: client.set_registered_model_alias(name, alias, version.version))
 
     def set_tags(self, version: Version, tags: Mapping[str, str]) -> None:
         """Give `version` these tags beside those it has."""
         with errors_translated("writing tags"):
-            for key, value in tags.items():
-                self._client.set_model_version_tag(self.model_name, version.version, key, value)
+            for tag in tags.items():
+                named = (self.model_name, version.version, *tag)
+                repeated(functools.partial(self._client.set_model_version_tag, *named))
 
     def override(self, number: str, reason: str, by: str) -> None:
         """Make version `number` champion because a person says so, and write that on it.
@@ -171,6 +165,22 @@ class Registry:
 
     def _entry(self, number: str) -> ModelVersion:
         return self._client.get_model_version(self.model_name, number)
+
+    def _only(self, run_id: str, execution: str, tags: Mapping[str, str]) -> ModelVersion:
+        """The version of an execution, created where there is none; further ones go."""
+        client, name = self._client, self.model_name
+        if self._model() is None:
+            with tolerated("RESOURCE_ALREADY_EXISTS"):
+                client.create_registered_model(name)
+        if not self._same(execution):
+            self._create(run_id, execution, tags)
+        entry, *later = self._same(execution)
+        aliased = {str(number) for number in client.get_registered_model(name).aliases.values()}
+        for surplus in later:
+            if str(surplus.version) not in aliased and OVERRIDE_TAG not in surplus.tags:
+                with tolerated("RESOURCE_DOES_NOT_EXIST"):
+                    client.delete_model_version(name, surplus.version)
+        return entry
 
     def _same(self, execution: str) -> list[ModelVersion]:
         """The versions of an execution, the earliest first."""
@@ -229,7 +239,8 @@ def fetch_model(uri: str, folder: Path) -> tuple[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
         address = client.get_run(entry.run_id).info.artifact_uri
         training = _training(_download(address, "training.json", folder, version), version)
-        if training.get(SEAL) != entry.tags.get(SEAL, training.get(SEAL)):
+        same = training.get(SEAL) == entry.tags.get(SEAL, training.get(SEAL))
+        if not same or provenance.seal_is_broken(training):
             raise _damaged(version, "training.json is not the one that was registered")
         address = client.get_model_version_download_uri(entry.name, entry.version)
         recorded = {model: training.get("model_sha256")}
@@ -325,15 +336,3 @@ def _largest_file(count: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextlib.contextmanager
-def _tolerated(code: str) -> Iterator[None]:
-    """Pass over MLflow's refusal of this code: another process has done it already."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != code:
-            raise

@@ -16,10 +16,10 @@ import re
 import sqlite3
 import urllib.parse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from knee.run import locks
 from knee.run.errors import UserError
@@ -43,6 +43,8 @@ ENVIRONMENT_DEFAULTS = {
 UPLOAD_TIMEOUT_SECONDS = "60"  # a server may need that long to store a model
 PREPARING_SECONDS = 120.0  # how long to wait for another process that makes the SQLite file
 EXECUTION_TAG = "execution"
+ATTEMPTS = 5  # at what other processes write, too
+CONFLICTS = ("BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")  # the same row twice; a row that has gone
 SQLITE_SECONDS = 20.0  # MLflow's own patience with a locked file
 EXPERIMENT_PREFIX = "knee-bone-health-"  # of the project's experiments and their folders
 # Folders of artifacts that this project made, wherever it was then; Default's is MLflow's choice.
@@ -62,6 +64,9 @@ SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 SHORTEST_SECRET = 4  # letters; fewer would blot out parts of ordinary words
 
 logger = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
 
 
 class TrackingError(UserError):
@@ -140,7 +145,7 @@ def _move_password(name: str) -> None:
 
     MLflow prints the address of a run, and errors of HTTP libraries quote addresses.
     """
-    scheme, separator, rest = os.environ.get(name, "").strip().partition("://")
+    scheme, _, rest = os.environ.get(name, "").strip().partition("://")
     credentials, at, server = rest.rpartition("@")
     if not at or scheme.lower() in LOCAL_SCHEMES:
         return
@@ -196,6 +201,31 @@ def errors_translated(doing: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise TrackingError(f"{doing} failed at MLflow {shown_uri()}: {brief(error)}") from error
+
+
+@contextlib.contextmanager
+def tolerated(code: str) -> Iterator[None]:
+    """Pass over MLflow's refusals of this code: another process has done it already."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != code:
+            raise
+
+
+def repeated(work: Callable[[], T]) -> T:
+    """Return what `work` returns; it is done again where another process wrote the same row."""
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return work()
+        except MlflowException as error:
+            if error.error_code not in CONFLICTS:
+                raise
+    return work()
 
 
 def brief(error: Exception) -> str:
@@ -291,7 +321,7 @@ def _readdress(root: Path) -> None:
 
 
 def _moved(database: sqlite3.Connection, root: Path) -> list[dict[str, str]]:
-    """The project's own folders of artifacts, as recorded and as they are now, where they differ."""
+    """The project's own folders of artifacts that have moved, as recorded and as they are now."""
     recorded = database.execute("select distinct artifact_location from experiments").fetchall()
     changes = []
     for (old,) in recorded:

@@ -25,9 +25,9 @@ import knee
 from knee import tracking
 from knee.prediction import request_images
 from knee.serving import local
+from knee.storage import provenance
 from tests import films as drawn
 from tests.reading import dicom_files
-from knee.storage import provenance
 from tests.serving import asgi
 from tests.stages.test_predict import NAMES, ROOT, main, rows, write_model
 from tests.tracking.runs import empty_store, write_training

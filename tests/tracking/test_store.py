@@ -242,9 +242,9 @@ def test_no_message_shows_a_password_whatever_its_letters(
 def test_a_password_that_libraries_would_cut_is_refused_before_any_of_them_sees_it(
     root: Path, address: str, name: str
 ) -> None:
-    with environment(**{name: address, "DVC_ROOT": str(root)}):
-        with pytest.raises(tracking.TrackingError, match="%2F") as caught:
-            store.connect()
+    given = environment(**{name: address, "DVC_ROOT": str(root)})
+    with given, pytest.raises(tracking.TrackingError, match="%2F") as caught:
+        store.connect()
     for part in ("Zx9", "Qw7", "reader"):
         assert part not in str(caught.value)
 

@@ -1,6 +1,7 @@
 """A trained model's folder, read and checked, for every command that uses a model.
 
-training.json has the digests of all other files of the folder, and one of itself. Keras is imported where the net is loaded: a record can be read without it.
+training.json has the digests of all other files of the folder, and one of itself. Keras is imported
+where the net is loaded: a record can be read without it.
 """
 
 from __future__ import annotations
