@@ -283,7 +283,7 @@ def _listed(client: MlflowClient, name: str) -> str:
     aliases = {str(number): alias for alias, number in model.aliases.items()}
     numbers = [str(entry.version) for entry in sorted(found, key=lambda one: -int(one.version))]
     named = [f"{one} ({aliases[one]})" if one in aliases else one for one in numbers]
-    return f"there is {messages.listed(named)}"
+    return f"it has {messages.listed(named)}"
 
 
 def _training(file: Path, version: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from knee import tracking
+from knee.run import parameters
 from knee.tracking import registry
 from stages import promote, register
 from tests.stages.test_register import paths, settings, write_backbone, write_evidence
@@ -119,7 +120,7 @@ def test_killed_after_any_write_a_rerun_ends_as_an_unkilled_run(
         except Killed:
             kills += 1
             champion = (fake.aliases or {}).get("champion")
-            if champion != (begun[0] or {}).get("champion"):
+            if champion and champion != (begun[0] or {}).get("champion"):
                 assert fake.versions[champion]["tags"]["promotion"].startswith("champion: ")
         else:
             break
@@ -172,13 +173,13 @@ def test_promote_lists_the_versions_that_there_are(
 ) -> None:
     chosen = SimpleNamespace(register=SimpleNamespace(model_name="knee"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(promote.parameters, "load", lambda _: chosen)
+        patch.setattr(parameters, "load", lambda _: chosen)
         assert promote.main(["99", "--reason", "x"]) == 1
         assert "has no version 99: there is none yet" in capsys.readouterr().err
         registered(trained["v1"])
         registered(trained["worse"])
         assert promote.main(["99", "--reason", "x"]) == 1
-    assert "there is 2 (challenger), 1 (champion)" in capsys.readouterr().err
+    assert "it has 2 (challenger), 1 (champion)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [["v1"] * 3, ["v1", "better"], ["v1", "worse", "better"]])

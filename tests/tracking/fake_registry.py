@@ -8,9 +8,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST
-
 WRITES = (
     "create_registered_model",
     "create_model_version",
@@ -24,6 +21,14 @@ WRITES = (
 
 class Killed(BaseException):
     """SIGKILL, as far as a test can have it: no handler of the code sees it as an error."""
+
+
+def refusal(message: str, code: str) -> Exception:
+    """MLflow's error; imported late, since importing MLflow sets how much it logs."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos import databricks_pb2
+
+    return MlflowException(message, getattr(databricks_pb2, code))
 
 
 class FakeRegistry:
@@ -56,12 +61,12 @@ class FakeRegistry:
 
     def get_registered_model(self, name: str) -> Any:
         if self.aliases is None:
-            raise MlflowException(f"{name} not found", RESOURCE_DOES_NOT_EXIST)
+            raise refusal(f"{name} not found", "RESOURCE_DOES_NOT_EXIST")
         return SimpleNamespace(name=name, aliases=dict(self.aliases))
 
     def create_registered_model(self, name: str) -> None:
         if self.aliases is not None:
-            raise MlflowException(f"{name} is there", RESOURCE_ALREADY_EXISTS)
+            raise refusal(f"{name} is there", "RESOURCE_ALREADY_EXISTS")
         self.aliases = {}
 
     def get_run(self, run_id: str) -> Any:
@@ -76,7 +81,7 @@ class FakeRegistry:
 
     def get_model_version(self, name: str, number: str) -> Any:
         if number not in self.versions:
-            raise MlflowException(f"{name} {number} not found", RESOURCE_DOES_NOT_EXIST)
+            raise refusal(f"{name} {number} not found", "RESOURCE_DOES_NOT_EXIST")
         facts = self.versions[number]
         return SimpleNamespace(
             **{**facts, "tags": dict(facts["tags"])}, name=name, version=int(number)

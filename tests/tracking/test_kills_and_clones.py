@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from knee import tracking
+from knee.run import locks
 from knee.tracking import models, publishing, store
 from knee.tracking.evidence import Evidence
 from tests.tracking.fake_registry import Killed
@@ -114,7 +115,7 @@ def test_clones_that_publish_and_register_at_once_end_with_one_run_and_one_versi
     evidence: Evidence, monkeypatch: pytest.MonkeyPatch, clones: int
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri())  # as a server: no file lock
-    monkeypatch.setattr(publishing.locks, "held", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(locks, "held", lambda *_: contextlib.nullcontext())
 
     def register(_: int) -> str:
         run_id = tracking.require_published(evidence)
@@ -140,7 +141,8 @@ def test_clones_that_publish_and_register_at_once_end_with_one_run_and_one_versi
 def test_a_run_that_another_clone_deletes_meanwhile_is_given_up_for_the_kept_one(
     evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, deleted = publishing._log_artifacts, []
+    deleted: list[str] = []
+    real = publishing._log_artifacts
 
     def meanwhile(client: Any, run_id: str, given: Evidence) -> None:
         if not deleted:

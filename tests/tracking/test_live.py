@@ -127,9 +127,9 @@ def test_runs_of_dead_processes_are_closed_and_others_left() -> None:
     assert "ended without closing" in closed.data.tags["end_reason"]
 
 
-IN_A_CONTAINER = {"pid_namespace": "pid:[4026532999]"}
-EARLIER_BOOT = {"boot": "another"}
-CLOSED = {
+IN_A_CONTAINER: dict[str, str | None] = {"pid_namespace": "pid:[4026532999]"}
+EARLIER_BOOT: dict[str, str | None] = {"boot": "another"}
+CLOSED: dict[str, tuple[dict[str, str | None], bool]] = {
     "a dead process here": ({}, True),
     "of a container with this host name": (IN_A_CONTAINER, False),
     "before this machine was started again": (EARLIER_BOOT, True),

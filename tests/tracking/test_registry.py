@@ -93,7 +93,7 @@ def test_without_a_champion_the_message_names_what_was_asked_for(
 ) -> None:
     register(evidence)
     for uri in ("models:/knee@champion", "models:/knee/99"):
-        with pytest.raises(tracking.TrackingError, match=r"knee has no .*: there is 1") as caught:
+        with pytest.raises(tracking.TrackingError, match=r"knee has no .*: it has 1") as caught:
             tracking.fetch_model(uri, tmp_path)
         assert ("stages.promote 1 --reason" in str(caught.value)) == uri.endswith("champion")
     with pytest.raises(tracking.TrackingError, match=r"dvc repro -f -s register.*--model FOLDER"):

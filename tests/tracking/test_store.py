@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as cached
 
 from knee import tracking
 from knee.tracking import store
@@ -102,6 +101,13 @@ def recorded_addresses(root: Path) -> list[str]:
         return [row[0] for query in ADDRESSES_IN_STORE for row in database.execute(query)]
 
 
+def forget_addresses() -> None:
+    """Clear MLflow's cache of addresses, as in another process."""
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()
+
+
 def register(evidence: Evidence) -> None:
     run_id = tracking.publish(evidence)
     assert run_id is not None
@@ -117,7 +123,7 @@ def test_a_renamed_project_finds_its_artifacts(
     name: str,
 ) -> None:
     register(evidence)
-    cached.clear()  # as in another process
+    forget_addresses()
     moved = tmp_path_factory.mktemp("other") / name
     moved.mkdir()
     for entry in ("mlflow.db", "mlartifacts"):
@@ -137,7 +143,7 @@ def test_a_copy_of_a_project_writes_into_itself_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register(evidence)
-    cached.clear()  # as in another process
+    forget_addresses()
     copy = tmp_path_factory.mktemp("copy")
     shutil.copy(root / "mlflow.db", copy / "mlflow.db")
     shutil.copytree(root / "mlartifacts", copy / "mlartifacts")
