@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from knee.run import termination
 from knee.run.errors import UserError
 from knee.tracking.publishing import replay
 from knee.tracking.store import connect, shown_uri, tracking_uri
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "replay":
-            return 0 if replay() else 1
+            with termination.raised():
+                return 0 if replay() else 1
         if arguments.command == "prepare":
             log.info("preparing the store of runs, once: %s", shown_uri())
             connect()

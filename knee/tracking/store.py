@@ -63,10 +63,8 @@ ADDRESSES = ("MLFLOW_REGISTRY_URI", "MLFLOW_TRACKING_URI")  # the second one's p
 SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 SHORTEST_SECRET = 4  # letters; fewer would blot out parts of ordinary words
 
-logger = logging.getLogger(__name__)
-
-
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class TrackingError(UserError):
@@ -97,7 +95,7 @@ def _own_uri() -> str:
 
 def shown_uri() -> str:
     """Return the tracking URI without user, password and query, for messages."""
-    scheme, separator, rest = tracking_uri().rpartition("://")
+    scheme, separator, rest = tracking_uri().partition("://")
     if scheme.lower() in LOCAL_SCHEMES:
         return tracking_uri()
     return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
@@ -237,7 +235,9 @@ def brief(error: Exception) -> str:
 def without_secrets(text: str) -> str:
     """Return `text` without the passwords and tokens of the environment, however written."""
     given = [os.environ.get(name, "") for name in SECRETS]
-    given += [os.environ.get(name, "").partition("://")[2].rpartition("@")[0] for name in ADDRESSES]
+    for name in ADDRESSES:
+        scheme, _, rest = os.environ.get(name, "").partition("://")
+        given += [] if scheme.lower() in LOCAL_SCHEMES else [rest.rpartition("@")[0]]
     user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
     login = base64.b64encode(f"{user}:{given[0]}".encode()).decode("ascii")
     for secret in (login, *given, *(one.partition(":")[2] for one in given)):

@@ -28,7 +28,8 @@ def refusal(message: str, code: str) -> Exception:
     from mlflow.exceptions import MlflowException
     from mlflow.protos import databricks_pb2
 
-    return MlflowException(message, getattr(databricks_pb2, code))
+    made: Exception = MlflowException(message, getattr(databricks_pb2, code))
+    return made
 
 
 class FakeRegistry:

@@ -262,6 +262,12 @@ def test_a_projects_path_may_have_any_letter(root: Path) -> None:
         assert store.shown_uri() == f"sqlite:///{root}/a@b:c?/mlflow.db"
 
 
+def test_a_password_with_what_separates_a_scheme_is_not_shown() -> None:
+    with environment(MLFLOW_TRACKING_URI="http://reader:Zx9://Qw7@tracking.test"):
+        assert store.shown_uri() == "http://tracking.test"
+        assert "Qw7" not in store.brief(ValueError(f"bad {os.environ['MLFLOW_TRACKING_URI']}"))
+
+
 @pytest.mark.parametrize("name", ["MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"])
 def test_a_token_in_an_error_of_the_http_library_is_not_shown(name: str) -> None:
     with environment(**{name: "Zx9Qw7 \n"}):
