@@ -13,13 +13,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from knee.health.project import Project
+from knee.health.project import OWN_SITE_CACHE, Project
 from knee.health.result import Result, plural, size
 
 OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 READERS = min(8, os.cpu_count() or 1)  # hashing lets other threads run
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-OWN_SITE_CACHE = Path(".dvc/tmp/site_cache")  # as `make setup` sets it
 LEVELS = ("local", "repo", "global", "system")  # of DVC's configuration, the nearest first
 
 
@@ -102,9 +101,8 @@ def check_site_cache(project: Project) -> Result:
     A folder in the path that only its owner may enter protects what is below.
     """
     folder = Path(project.repository.site_cache_dir)
-    own, used = project.root / OWN_SITE_CACHE, folder.parents[1]
-    if used.parts[-len(OWN_SITE_CACHE.parts) :] == OWN_SITE_CACHE.parts and used != own:
-        return _of_another_project(project, used, own)
+    if project.foreign_site_cache is not None:
+        return _of_another_project(project, project.foreign_site_cache)
     open_to = _open_to_others(folder)
     if open_to is None:
         return Result("ok", f"{project.shown(folder.parents[1])}, writable by us alone")
@@ -121,9 +119,9 @@ def check_site_cache(project: Project) -> Result:
     return Result("fault", saying, f"chmod 700 {shown}", mending=close)
 
 
-def _of_another_project(project: Project, used: Path, own: Path) -> Result:
+def _of_another_project(project: Project, used: Path) -> Result:
     """The fault that the project was moved or copied: DVC's setting names the place before."""
-    config = project.repository.config
+    config, own = project.repository.config, project.root / OWN_SITE_CACHE
 
     def use_own() -> str:
         own.mkdir(parents=True, exist_ok=True)

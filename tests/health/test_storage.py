@@ -116,6 +116,7 @@ def test_a_copied_projects_site_cache_is_found_and_becomes_its_own(
     assert f"{original} is another project's" in found.found
     assert guarded(partial(storage.check_site_cache, project), mend=True).status == "mended"
     project.repository.close()
+    assert not original.exists()
     mended = Project(root)
     assert Path(mended.repository.site_cache_dir).is_relative_to(root / ".dvc/tmp/site_cache")
     assert storage.check_site_cache(mended).status == "ok"
