@@ -41,6 +41,7 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
         "store of runs": runs.check_store,
         "runs left open": runs.check_runs,
         "trainings in MLflow": runs.check_missing,
+        "registered models": runs.check_registered,
         "Python": partial(machine.check_python, project.root / "pyproject.toml"),
         "packages": partial(machine.check_packages, locks),
         "machine": machine.check_machine,

@@ -82,7 +82,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
                 )
             facts["model_sha256"] = saved.save_model(model, folder / "model.keras")
             facts["best_epoch"] = progress.best_epoch
-            artifacts.write_json(folder / "training.json", dict(sorted(facts.items())))
+            record = dict(sorted(provenance.sealed(facts).items()))
+            artifacts.write_json(folder / "training.json", record)
         history = pd.DataFrame(progress.history).round(6)
         artifacts.write_text(paths.history_out, history.to_csv(index=False))
     checkpoints.clear()

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from knee.health.project import Project
+from knee.health.project import OWN_SITE_CACHE, Project
 from knee.health.result import Result, plural, size
 from knee.intake import archives
 
@@ -118,6 +118,8 @@ def check_site_cache(project: Project) -> Result:
     A folder in the path that only its owner may enter protects what is below.
     """
     folder = Path(project.repository.site_cache_dir)
+    if project.foreign_site_cache is not None:
+        return _of_another_project(project, project.foreign_site_cache)
     open_to = _open_to_others(folder)
     if open_to is None:
         return Result("ok", f"{project.shown(folder.parents[1])}, writable by us alone")
@@ -132,6 +134,26 @@ def check_site_cache(project: Project) -> Result:
         return "now we alone may"
 
     return Result("fault", saying, f"chmod 700 {shown}", mending=close)
+
+
+def _of_another_project(project: Project, used: Path) -> Result:
+    """The fault that the project was moved or copied: DVC's setting names the place before."""
+    config, own = project.repository.config, project.root / OWN_SITE_CACHE
+
+    def use_own() -> str:
+        own.mkdir(parents=True, exist_ok=True)
+        own.chmod(0o700)
+        with config.edit("local") as values:
+            values["core"]["site_cache_dir"] = str(own)
+        return f"now {project.shown(own)}"
+
+    is_local = config.load_one("local").get("core", {}).get("site_cache_dir") == str(used)
+    return Result(
+        "fault",
+        f"{used} is another project's: this one has moved, or is a copy",
+        "make setup, before the next dvc command",
+        mending=use_own if is_local else None,
+    )
 
 
 def _open_to_others(folder: Path) -> Path | None:

@@ -171,7 +171,7 @@ def test_a_killed_training_ends_with_the_files_it_would_have_had(
     one, two = (
         json.loads((root / "model" / "training.json").read_text()) for root in (trained, tmp_path)
     )
-    own = {"execution", "model_sha256", "novelty"}  # files hold the times of their making
+    own = {"execution", "model_sha256", "novelty", "record_sha256"}  # hold times
     assert {k: v for k, v in one.items() if k not in own} == {
         k: v for k, v in two.items() if k not in own
     }

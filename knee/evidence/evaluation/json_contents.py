@@ -32,6 +32,7 @@ class TrainingRecord(TypedDict, total=False):
     parameters: dict[str, Any]  # flat, dotted keys
     patients: dict[str, int]  # of known_patients.patient_counts
     preprocessing: Preprocessing
+    record_sha256: str  # of all other values
     split_fingerprint: str  # SHA-256 of the split table
     split_protocol: str  # grouped | official | random
     synthetic: bool
