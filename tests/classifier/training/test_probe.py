@@ -12,7 +12,7 @@ import pytest
 from knee.classifier.net.design import BackboneDesign
 from tests.classifier.conftest import Films
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("traced_once")]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def plan(design: BackboneDesign, epochs: int = 3, learning_rate: float = 0.001) 
     optimisation = fit.Optimisation(epochs, 8, learning_rate)
     return training.Plan(
         backbone=design,
-        head=heads.HeadDesign(projection_channels=8, attention_heads=2),
+        head=heads.HeadDesign(projection_channels=8, attention=False),
         classes=3,
         optimisation=optimisation,
         augmentation=inputs.Augmentation(horizontal_flip=True),
