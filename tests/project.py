@@ -98,7 +98,8 @@ class Project:
     def run_in_one_process(self, *overrides: str) -> str:
         """All stages with the tiny settings, without a process for each; what they print."""
         self.parameters(*overrides)
-        return self.run(sys.executable, str(ROOT / "tests" / "in_one_process.py"))
+        program = ROOT / "benchmarks" / "reliability" / "in_one_process.py"
+        return self.run(sys.executable, str(program))
 
     def forget(self, *targets: str) -> None:
         """Remove the outputs of stages, so that DVC can restore none of them: they have to run."""
