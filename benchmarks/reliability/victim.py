@@ -29,6 +29,7 @@ TINY = (
     "sample.size_pixels=96",
     "ingest.image_size_pixels=32",
     "train.epochs=4",
+    "head.attention=false",  # takes seconds to trace, in every process that trains
     "split.folds=3",
     "validate.minimum_images_per_class=3",
     "validate.maximum_rejected_share=0.2",
