@@ -1,0 +1,60 @@
+"""What a killed git or a killed `dvc exp run` leaves in the repository, and what to do about it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+GRACE_SECONDS: Final = 2.0  # an editor's git is done by then
+KILLED: Final = "refs/exps/exec"  # where `dvc exp run` notes the commit that it began with
+STASHED: Final = "`git stash list` shows edits that dvc has put away, `git stash pop` restores them"
+
+
+def faults(project: Path, grace_seconds: float = GRACE_SECONDS) -> list[str]:
+    """Return in words what stands in the way of `dvc exp run`; nothing is changed.
+
+    With a lock on the index left by a killed program it puts all uncommitted edits into a git
+    stash, and ends with an error that does not say so.
+    """
+    lock = _git(project, "rev-parse", "--git-path", "index.lock")
+    found = []
+    if lock and _stays(project / lock, grace_seconds):
+        found.append(
+            f"{lock} is there: git is at work, or was killed. Once no git runs, remove it; before "
+            f"that `dvc exp run` would put your uncommitted edits into a stash; {STASHED}"
+        )
+    return found
+
+
+def killed_experiment(project: Path) -> str:
+    """Return what a `dvc exp run` that was killed has left, "" if nothing.
+
+    One that runs leaves the same for as long: ask who is at work first.
+    """
+    noted = _git(project, "for-each-ref", KILLED)
+    if not noted or _git(project, "symbolic-ref", "--quiet", "HEAD"):
+        return ""
+    return (
+        "a killed `dvc exp run` left no branch checked out: `git switch BRANCH` with the name of "
+        f"yours, which keeps edits; {STASHED}"
+    )
+
+
+def _stays(file: Path, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return file.exists()
+
+
+def _git(project: Path, *words: str) -> str:
+    """What a git command prints; "" where it fails, as in a folder without git."""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=project, capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git here
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
