@@ -33,7 +33,10 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
     except HealthError as error:
         asked = {"pipeline": partial(Result, "fault", str(error))}
     return {
+        "DVC's notes": partial(storage.check_notes, project),
+        "git": partial(storage.check_git, project),
         "cache objects": partial(storage.check_cache, project),
+        "unfinished trainings": partial(storage.check_checkpoints, project),
         **asked,
         "remotes": partial(storage.check_remotes, project),
         "DVC's site cache": partial(storage.check_site_cache, project),

@@ -74,3 +74,23 @@ def test_a_kill_while_the_tables_are_made_leaves_no_half_store(
     monkeypatch.setattr(store, "_open", whole)
     store.connect()
     assert (root / "mlflow.db").read_bytes() == b"whole"
+
+
+def test_a_new_store_gets_no_journal_of_one_that_was_moved_away(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "mlflow.db").unlink()
+    names = ("mlflow.db-journal", "mlflow.db-wal", "mlflow.db-shm")
+    for name in (*names, "mlflow.db.new-journal"):
+        (root / name).write_bytes(b"old")
+
+    def whole(uri: str) -> None:
+        path = Path(uri.removeprefix("sqlite:///"))
+        assert not store.journals(path)
+        path.write_bytes(b"whole")
+
+    monkeypatch.setattr(store, "_open", whole)
+    store.connect()
+    assert sorted(file.name for file in root.glob("mlflow.db*")) == sorted(
+        ["mlflow.db", *(f"{name}.left" for name in names)]
+    )
