@@ -6,6 +6,6 @@ they are imported themselves: no call of a function could come before that.
 
 import os
 
-from knee.classifier.net import surroundings
+from knee.run import surroundings
 
 surroundings.settle(os.environ)

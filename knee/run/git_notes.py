@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 GRACE_SECONDS: Final = 2.0  # an editor's git is done by then
-KILLED: Final = "refs/exps/exec"  # where `dvc exp run` notes the commit that it began with
+KILLED: Final = "refs/exps/exec/EXEC_BASELINE"  # a `dvc exp run` has it while it runs
 STASHED: Final = "`git stash list` shows edits that dvc has put away, `git stash pop` restores them"
 
 

@@ -56,6 +56,8 @@ def test_a_killed_experiment_is_known_by_its_commit_without_a_branch(repository:
     git(repository, "checkout", "-q", "--detach")
     assert git_notes.killed_experiment(repository) == ""
     git(repository, "update-ref", "refs/exps/exec/EXEC_HEAD", head)
+    assert git_notes.killed_experiment(repository) == ""  # every experiment leaves that
+    git(repository, "update-ref", "refs/exps/exec/EXEC_BASELINE", head)
     assert "git switch BRANCH" in git_notes.killed_experiment(repository)
     git(repository, "switch", "-q", "main")
     assert git_notes.killed_experiment(repository) == ""

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from knee.classifier.net import surroundings
+from knee.run import surroundings
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 DECIDING = {
     "KERAS_BACKEND": "jax",
     "KERAS_MAX_EPOCHS": "1",
