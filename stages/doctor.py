@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from knee.health import machine, runs, space, storage, weights
+from knee.health import leftovers, machine, runs, space, storage, weights
 from knee.health.project import Output, Project
 from knee.health.result import HealthError, Result, guarded, summary, text
 from knee.run import parameters
@@ -33,10 +33,10 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
     except HealthError as error:
         asked = {"pipeline": partial(Result, "fault", str(error))}
     return {
-        "DVC's notes": partial(storage.check_notes, project),
-        "git": partial(storage.check_git, project),
+        "DVC's notes": partial(leftovers.check_notes, project),
+        "git": partial(leftovers.check_git, project),
+        "unfinished trainings": partial(leftovers.check_checkpoints, project),
         "cache objects": partial(storage.check_cache, project),
-        "unfinished trainings": partial(storage.check_checkpoints, project),
         **asked,
         "remotes": partial(storage.check_remotes, project),
         "DVC's site cache": partial(storage.check_site_cache, project),

@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from knee.health.result import HealthError, Result, plural
+from knee.tracking import store
 from knee.tracking.live import close_stale_runs, stale_runs
 from knee.tracking.publishing import finished, missing, replay
-from knee.tracking.store import TrackingError, connect, journals, shown_uri, tracking_uri
+from knee.tracking.store import TrackingError, connect, shown_uri, tracking_uri
 
 SQLITE = "sqlite:///"
 LOCKED_SECONDS = 5.0
@@ -33,7 +34,7 @@ def check_store() -> Result:
             return Result("fault", str(error), f"{start}; `make replay` then writes the runs")
         return Result("ok", f"{shown_uri()} answers")
     if not file.exists():
-        if left := [journal.name for journal in journals(file)]:
+        if left := [journal.name for journal in store.journals(file)]:
             saying = f"{' and '.join(left)} without {file.name}: the rest of a store moved away"
             return Result("fault", saying, f"move it to where {file.name} is now")
         return Result("ok", "none yet: the first run makes it (or `make setup`)")
@@ -116,7 +117,7 @@ def _revision(file: Path) -> str:
 
 def _beside(file: Path) -> str:
     """The journals of an SQLite file, by name: it plays them into whatever takes its place."""
-    found = [journal.name for journal in journals(file)]
+    found = [journal.name for journal in store.journals(file)]
     return " and ".join(found or [f"{file.name}-journal, -wal and -shm (none is there now)"])
 
 
@@ -144,7 +145,7 @@ def _upgrade(file: Path) -> str:
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", tracking_uri()]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
-        for journal in journals(file):  # of the upgrade that failed
+        for journal in store.journals(file):  # of the upgrade that failed
             journal.unlink()
         shutil.copy2(copy, file)
         last = (done.stderr.strip().splitlines() or [""])[-1]

@@ -1,4 +1,4 @@
-"""Checks of DVC's notes, cache, remotes and site cache, of git, and of unfinished trainings."""
+"""Checks of DVC's cache, remotes and site cache."""
 
 from __future__ import annotations
 
@@ -13,62 +13,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from knee.classifier.training import checkpoints
-from knee.evidence.evaluation import fold_results
 from knee.health.project import Project
 from knee.health.result import Result, plural, size
-from knee.run import dvc_notes, git_notes
 
 OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 READERS = min(8, os.cpu_count() or 1)  # hashing lets other threads run
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 LEVELS = ("local", "repo", "global", "system")  # of DVC's configuration, the nearest first
-
-
-def check_notes(project: Project) -> Result:
-    """Check dvc.lock and DVC's list of writers: half of one stops every command of DVC."""
-    readable = {
-        project.root / "dvc.lock": dvc_notes.is_lock_file,
-        project.temporary / "rwlock": dvc_notes.is_list,
-    }
-    damaged = [
-        project.shown(file) for file, is_readable in readable.items() if not is_readable(file)
-    ]
-    if not damaged:
-        return Result("ok", "dvc.lock and .dvc/tmp/rwlock can be read")
-    return Result(
-        "fault",
-        f"{' and '.join(damaged)} half-written",
-        "`make repro` (python -m knee.run.dvc_notes), or make doctor MEND=1",
-        mending=lambda: "; ".join(dvc_notes.mend(project.root)),
-    )
-
-
-def check_git(project: Project) -> Result:
-    """Check for what a killed git or `dvc exp run` left, with which edits go into a stash."""
-    faults = git_notes.faults(project.root)
-    if not project.at_work() and (left := git_notes.killed_experiment(project.root)):
-        faults.append(left)
-    if faults:
-        return Result("fault", "; ".join(faults))
-    return Result("ok", "no lock on the index, nothing left by a killed experiment")
-
-
-def check_checkpoints(project: Project) -> Result:
-    """Check the states of unfinished trainings and the results of finished folds."""
-    folders = project.checkpoints()
-    states = [s for folder in folders for s in folder.rglob(checkpoints.STATES) if s.is_dir()]
-    folds = [file for folder in folders for file in folder.rglob(fold_results.RESULTS)]
-    damaged = [state for state in states if checkpoints.damage(state)]
-    damaged += [file for file in folds if fold_results.damage(file)]
-    if not damaged:
-        return Result("ok", f"{plural(len(states) + len(folds), 'state')} of unfinished trainings")
-    return Result(
-        "fault",
-        f"{plural(len(damaged), 'state')} of unfinished trainings damaged on the disk",
-        "nothing: the next run sets them aside, and trains again what was in them",
-        tuple(project.shown(path) for path in damaged),
-    )
 
 
 def check_cache(project: Project) -> Result:

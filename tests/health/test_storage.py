@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from dvc.repo import Repo
 
-from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.health import storage
 from knee.health.project import Project
 from knee.health.result import guarded
-from knee.run import git_notes
 from tests.health.faults import dvc_is_content, flip_a_bit
 
 
@@ -125,48 +121,3 @@ def test_a_folder_that_only_we_enter_protects_what_is_below(entered: Project) ->
     assert storage.check_site_cache(entered).status == "fault"
     entered.root.chmod(0o700)
     assert storage.check_site_cache(entered).status == "ok"
-
-
-@pytest.mark.parametrize("name", ["dvc.lock", ".dvc/tmp/rwlock"])
-def test_half_a_note_of_dvc_is_found_and_mended(project: Project, name: str) -> None:
-    assert storage.check_notes(project).status == "ok"
-    (project.root / name).write_text('{"schema": "2.0", "stages": {')
-    found = storage.check_notes(project)
-    assert (found.status, name in found.found) == ("fault", True)
-    assert guarded(partial(storage.check_notes, project), mend=True).status == "mended"
-    assert storage.check_notes(project).status == "ok"
-
-
-def test_a_lock_that_git_left_is_found(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert storage.check_git(project).status == "ok"  # without git
-    monkeypatch.setattr(git_notes, "GRACE_SECONDS", 0)
-    subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
-    assert storage.check_git(project).status == "ok"
-    (project.root / ".git" / "index.lock").touch()
-    assert ".git/index.lock is there" in storage.check_git(project).found
-
-
-def test_damaged_states_of_trainings_and_folds_are_found(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = project.root / "unfinished"
-    monkeypatch.setattr(Project, "checkpoints", lambda _: [folder])
-    assert storage.check_checkpoints(project).status == "ok"
-    FoldResults(folder, "key").keep(0, 0, FoldResult(np.full((2, 2), 0.5), 0, 1))
-    assert storage.check_checkpoints(project).status == "ok"
-    flip_a_bit(folder / "folds-key" / "repeat0_fold0.json")
-    state = folder / "probe" / "training-key"
-    state.mkdir(parents=True)
-    found = storage.check_checkpoints(project)
-    assert found.names == (
-        "unfinished/probe/training-key",
-        "unfinished/folds-key/repeat0_fold0.json",
-    )
-
-
-def test_the_folders_of_unfinished_work_are_those_of_the_commands(project: Project) -> None:
-    with (project.root / "dvc.yaml").open("a") as file:
-        file.write("  third:\n    cmd: train --model-out m --checkpoints  some/where --x\n")
-    with Repo(str(project.root)) as repository:
-        project.repository = repository
-        assert project.checkpoints() == [project.root / "some/where"]
