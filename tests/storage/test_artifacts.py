@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,29 +82,3 @@ def test_a_key_changes_with_any_nested_value_and_not_with_their_order() -> None:
 
 def test_nested_values_become_dotted_ones() -> None:
     assert provenance.flatten({"a": {"b": {"c": 1}}, "d": 2}) == {"a.b.c": 1, "d": 2}
-
-
-def test_what_takes_a_place_is_on_the_disk_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[str] = []
-    fsync, replace = os.fsync, Path.replace
-
-    def noted_fsync(descriptor: int) -> None:
-        seen.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        fsync(descriptor)
-
-    def noted_replace(self: Path, target: Path) -> Path:
-        seen.append(f"{self.name} -> {target.name}")
-        return replace(self, target)
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
-    artifacts.write_text(tmp_path / "a.txt", "a")
-    assert seen == [".a.staged.txt", ".a.staged.txt -> a.txt", tmp_path.name]
-    seen.clear()
-    with artifacts.staged_folder(tmp_path / "out") as folder:
-        (folder / "deep").mkdir()
-        (folder / "deep" / "b.txt").write_text("b")
-        (folder / "nowhere").symlink_to("gone")
-    assert seen == [".out.staged", "deep", "b.txt", ".out.staged -> out", tmp_path.name]
