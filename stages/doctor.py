@@ -35,7 +35,7 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
     return {
         "DVC's notes": partial(leftovers.check_notes, project),
         "git": partial(leftovers.check_git, project),
-        "unfinished trainings": partial(leftovers.check_checkpoints, project),
+        "unfinished work": partial(leftovers.check_checkpoints, project),
         "cache objects": partial(storage.check_cache, project),
         **asked,
         "remotes": partial(storage.check_remotes, project),

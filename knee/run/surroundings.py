@@ -23,8 +23,9 @@ BACKENDS: Final = ("tensorflow", "openvino")  # engines.prepare chooses the seco
 DECIDING: Final = re.compile(
     "(AUTOGRAPH|CUDNN|DNNL|KERAS|MLIR|ONEDNN|OV|TF|TF2|XLA)_.*|NVIDIA_TF32_OVERRIDE"
 )
-HARMLESS: Final = re.compile(  # logs, memory, folders
-    "TF_CPP_.*|TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_ALLOCATOR|TF_GPU_THREAD.*|KERAS_HOME|CUDNN_LOG.*"
+HARMLESS: Final = re.compile(  # logs, memory, folders; in the second line Terraform's
+    "TF_CPP_.*|TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_ALLOCATOR|TF_GPU_THREAD.*|KERAS_HOME|CUDNN_LOG.*|"
+    "TF_(CLI|CLOUD|PLUGIN|REGISTRY|TOKEN|VAR)_.*|TF_(DATA_DIR|IGNORE|IN.*|LOG.*|WORKSPACE)"
 )
 STANDARD: Final[Mapping[str, Any]] = {  # what Keras does without a keras.json
     "floatx": "float32",

@@ -34,8 +34,10 @@ HARMLESS = {
     "HOME": "/home/somebody",
     "NVIDIA_VISIBLE_DEVICES": "all",
     "OMP_NUM_THREADS": "2",
+    "TF_CLI_CONFIG_FILE": "/home/somebody/.terraformrc",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "TF_VAR_region": "eu",
 }
 ODD: list[Any] = [
     {"floatx": "float16"},
