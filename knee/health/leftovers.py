@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from knee.classifier.training import checkpoints
 from knee.evidence.evaluation import fold_results
 from knee.health.project import Project
@@ -22,7 +24,7 @@ def check_notes(project: Project) -> Result:
         return Result("ok", "dvc.lock and .dvc/tmp/rwlock can be read")
     return Result(
         "fault",
-        f"{' and '.join(damaged)} half-written",
+        f"DVC cannot read {' and '.join(damaged)}",
         "`make repro` (python -m knee.run.dvc_notes), or make doctor MEND=1",
         mending=lambda: "; ".join(dvc_notes.mend(project.root)),
     )
@@ -47,9 +49,16 @@ def check_checkpoints(project: Project) -> Result:
     damaged += [file for file in folds if fold_results.damage(file)]
     if not damaged:
         return Result("ok", f"{plural(len(states) + len(folds), 'state')} of unfinished trainings")
+
+    def remove() -> str:
+        for path in damaged:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return "removed; the next run trains again what was in them"
+
     return Result(
         "fault",
         f"{plural(len(damaged), 'state')} of unfinished trainings damaged on the disk",
-        "nothing: the next run sets them aside, and trains again what was in them",
+        "make doctor MEND=1 removes them; the next run passes over them anyway",
         tuple(project.shown(path) for path in damaged),
+        remove,
     )

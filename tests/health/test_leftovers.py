@@ -52,6 +52,8 @@ def test_damaged_states_of_trainings_and_folds_are_found(
         "unfinished/probe/training-key",
         "unfinished/folds-key/repeat0_fold0.json",
     )
+    assert guarded(partial(leftovers.check_checkpoints, project), mend=True).status == "mended"
+    assert leftovers.check_checkpoints(project).found.startswith("0 states")
 
 
 def test_the_folders_of_unfinished_work_are_those_of_the_commands(project: Project) -> None:
