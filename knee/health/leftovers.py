@@ -20,6 +20,8 @@ def check_notes(project: Project) -> Result:
     damaged = [
         project.shown(file) for file, is_readable in readable.items() if not is_readable(file)
     ]
+    if damaged and (working := project.at_work()):
+        return Result("ok", f"being written: {working}")
     if not damaged:
         return Result("ok", "dvc.lock and .dvc/tmp/rwlock can be read")
     return Result(
@@ -42,8 +44,10 @@ def check_git(project: Project) -> Result:
 
 def check_checkpoints(project: Project) -> Result:
     """Check the states of unfinished trainings and the results of finished folds."""
+    if working := project.at_work():
+        return Result("ok", f"not looked at: {working}")
     folders = project.checkpoints()
-    states = [s for folder in folders for s in folder.rglob(checkpoints.STATES) if s.is_dir()]
+    states = [state for folder in folders for state in checkpoints.states(folder)]
     folds = [file for folder in folders for file in folder.rglob(fold_results.RESULTS)]
     damaged = [state for state in states if checkpoints.damage(state)]
     damaged += [file for file in folds if fold_results.damage(file)]

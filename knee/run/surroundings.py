@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -25,8 +26,9 @@ DECIDING: Final = re.compile(
 )
 HARMLESS: Final = re.compile(  # logs, memory, folders; in the second line Terraform's
     "TF_CPP_.*|TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_ALLOCATOR|TF_GPU_THREAD.*|KERAS_HOME|CUDNN_LOG.*|"
-    "TF_(CLI|CLOUD|PLUGIN|REGISTRY|TOKEN|VAR)_.*|TF_(DATA_DIR|IGNORE|IN.*|LOG.*|WORKSPACE)"
+    "TF_(CLI|CLOUD|PLUGIN|REGISTRY|TOKEN|VAR)_.*|TF_(DATA_DIR|IGNORE|IN_AUTOMATION|INPUT|LOG.*|WORKSPACE)"
 )
+NO_HOME: Final = Path("/tmp")  # noqa: S108  # Keras' choice
 STANDARD: Final[Mapping[str, Any]] = {  # what Keras does without a keras.json
     "floatx": "float32",
     "epsilon": 1e-7,
@@ -46,12 +48,25 @@ def settle(environment: MutableMapping[str, str]) -> None:
     if values.get(BACKEND, "") in ("", *BACKENDS):
         values.pop(BACKEND, None)
     environment[BACKEND] = BACKENDS[0]  # it counts before that of keras.json
-    home = Path(environment.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
+    if not environment.get("KERAS_HOME", "any"):
+        del environment["KERAS_HOME"]  # for Keras that were the working directory
+    home = _keras_home(environment)
     if not _is_standard(home / "keras.json"):
         environment["KERAS_HOME"] = _own_home(home)
         values[str(home / "keras.json")] = ""
     if values:
         log.warning("not used, since numbers would depend on it: %s", ", ".join(values))
+
+
+def _keras_home(environment: Mapping[str, str]) -> Path:
+    """The folder in which Keras looks for keras.json: of somebody without a home in /tmp."""
+    if "KERAS_HOME" in environment:
+        return Path(environment["KERAS_HOME"])
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return NO_HOME / ".keras"
+    return (home if os.access(home, os.W_OK) else NO_HOME) / ".keras"
 
 
 def _is_standard(file: Path) -> bool:

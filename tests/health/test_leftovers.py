@@ -13,7 +13,7 @@ from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.health import leftovers
 from knee.health.project import Project
 from knee.health.result import guarded
-from knee.run import git_notes
+from knee.run import git_notes, locks
 from tests.health.faults import flip_a_bit
 
 
@@ -47,13 +47,30 @@ def test_damaged_states_of_trainings_and_folds_are_found(
     flip_a_bit(folder / "folds-key" / "repeat0_fold0.json")
     state = folder / "probe" / "training-key"
     state.mkdir(parents=True)
+    previous = state.with_name("training-key.previous")
+    previous.mkdir()  # as a kill leaves it while it is removed
     found = leftovers.check_checkpoints(project)
     assert found.names == (
         "unfinished/probe/training-key",
         "unfinished/folds-key/repeat0_fold0.json",
     )
     assert guarded(partial(leftovers.check_checkpoints, project), mend=True).status == "mended"
+    previous.rmdir()
     assert leftovers.check_checkpoints(project).found.startswith("0 states")
+
+
+def test_what_somebody_is_writing_is_no_fault(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.root / "dvc.lock").write_text("schema: '2.0'\nsta")
+    state = project.root / "unfinished" / "training-key"
+    state.mkdir(parents=True)
+    monkeypatch.setattr(Project, "checkpoints", lambda _: [state.parent])
+    with locks.held(project.temporary / "lock", "the project", keep=True):
+        assert leftovers.check_notes(project).status == "ok"
+        assert leftovers.check_checkpoints(project).status == "ok"
+    assert leftovers.check_notes(project).status == "fault"
+    assert leftovers.check_checkpoints(project).status == "fault"
 
 
 def test_the_folders_of_unfinished_work_are_those_of_the_commands(project: Project) -> None:

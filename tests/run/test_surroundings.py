@@ -120,6 +120,22 @@ def test_the_keras_json_that_keras_writes_itself_is_left_alone(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("kind", ["read-only", "unknown"])
+def test_the_settings_in_the_temporary_folder_of_all_users_give_way(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(surroundings, "NO_HOME", tmp_path)
+    monkeypatch.setattr(Path, "home", unknown if kind == "unknown" else lambda: tmp_path / "gone")
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"floatx": "float16"}')
+    environment = {"KERAS_HOME": ""}
+    surroundings.settle(environment)
+    assert not Path(environment["KERAS_HOME"]).is_relative_to(tmp_path / ".keras")
+
+
 def test_keras_computes_as_ever_in_hostile_surroundings(home: Path) -> None:
     (home / "keras.json").write_text(json.dumps({"floatx": "float16", "backend": "torch"}))
     done = subprocess.run(

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 LAST, BEST = "last.npz", "best.npz"  # all variables in their order; a tenth of the time of HDF5
 PROGRESS = "progress.json"
-STATES = "training-*"  # folders of whole states, of any key
+STATES, PREVIOUS = "training-*", ".previous"  # folders of any key; kept while one is replaced
 
 
 @dataclasses.dataclass
@@ -106,7 +106,7 @@ class Checkpoints:
 
     @property
     def _previous(self) -> Path:
-        return self._current.with_name(f"{self._current.name}.previous")
+        return self._current.with_name(f"{self._current.name}{PREVIOUS}")
 
     @property
     def _damaged(self) -> Path:
@@ -157,6 +157,13 @@ class BestWeights:
 
 
 TrainingState = Checkpoints | BestWeights  # what `fit` keeps after each epoch
+
+
+def states(folder: Path) -> list[Path]:
+    """Return the states below `folder` with which trainings of any key would go on."""
+    found = [state for state in folder.rglob(STATES) if state.is_dir()]
+    replaced = {state.with_name(f"{state.name}{PREVIOUS}") for state in found}
+    return [state for state in found if state not in replaced]
 
 
 def damage(state: Path) -> str:
