@@ -8,7 +8,7 @@ from knee.classifier.training import checkpoints
 from knee.evidence.evaluation import fold_results
 from knee.health.project import Project
 from knee.health.result import Result, plural
-from knee.run import dvc_notes, git_notes
+from knee.run import dvc_notes
 
 
 def check_notes(project: Project) -> Result:
@@ -34,10 +34,7 @@ def check_notes(project: Project) -> Result:
 
 def check_git(project: Project) -> Result:
     """Check for what a killed git or `dvc exp run` left, with which edits go into a stash."""
-    faults = git_notes.faults(project.root)
-    if not project.at_work() and (left := git_notes.killed_experiment(project.root)):
-        faults.append(left)
-    if faults:
+    if faults := dvc_notes.in_git(project.root):
         return Result("fault", "; ".join(faults))
     return Result("ok", "no lock on the index, nothing left by a killed experiment")
 

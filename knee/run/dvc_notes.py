@@ -87,6 +87,13 @@ def mend(project: Path) -> list[str]:
     return mended
 
 
+def in_git(project: Path) -> list[str]:
+    """Return in words what killed programs left in git that costs edits; nothing is changed."""
+    at_rest = next(at_work(project / ".dvc" / "tmp"), None) is None
+    left = git_notes.killed_experiment(project) if at_rest else ""
+    return [said for said in (git_notes.index_lock(project), left) if said]
+
+
 def empty_objects(cache: Path) -> list[Path]:
     """Return objects of no bytes in dvc's cache that are named as others; no file is read."""
     return [
@@ -158,7 +165,8 @@ def main() -> int:
     """Mend the project of the working directory."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        for said in [*git_notes.faults(Path.cwd()), *mend(Path.cwd())]:
+        project = Path.cwd()
+        for said in [*in_git(project), *mend(project)]:
             log.warning("%s", said)
     except (locks.BusyError, OSError) as error:
         log.error("%s", error)

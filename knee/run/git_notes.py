@@ -12,33 +12,33 @@ KILLED: Final = "refs/exps/exec/EXEC_BASELINE"  # a `dvc exp run` has it while i
 STASHED: Final = "`git stash list` shows edits that dvc has put away, `git stash pop` restores them"
 
 
-def faults(project: Path, grace_seconds: float = GRACE_SECONDS) -> list[str]:
-    """Return in words what stands in the way of `dvc exp run`; nothing is changed.
+def index_lock(project: Path, grace_seconds: float = GRACE_SECONDS) -> str:
+    """Return that there is a lock on git's index, and what to do, "" if there is none.
 
     With a lock on the index left by a killed program it puts all uncommitted edits into a git
     stash, and ends with an error that does not say so.
     """
     lock = _git(project, "rev-parse", "--git-path", "index.lock")
-    found = []
-    if lock and _stays(project / lock, grace_seconds):
-        found.append(
-            f"{lock} is there: git is at work, or was killed. Once no git runs, remove it; before "
-            f"that `dvc exp run` would put your uncommitted edits into a stash; {STASHED}"
-        )
-    return found
+    if not lock or not _stays(project / lock, grace_seconds):
+        return ""
+    return (
+        f"{lock} is there: git is at work, or was killed. Once no git runs, remove it; before "
+        f"that `dvc exp run` would put your uncommitted edits into a stash; {STASHED}"
+    )
 
 
 def killed_experiment(project: Path) -> str:
     """Return what a `dvc exp run` that was killed has left, "" if nothing.
 
-    One that runs leaves the same for as long: ask who is at work first.
+    While one runs it looks the same: ask who is at work first.
     """
     noted = _git(project, "for-each-ref", KILLED)
     if not noted or _git(project, "symbolic-ref", "--quiet", "HEAD"):
         return ""
     return (
-        "a killed `dvc exp run` left no branch checked out: `git switch BRANCH` with the name of "
-        f"yours, which keeps edits; {STASHED}"
+        "a killed `dvc exp run` left no branch checked out, and params.yaml is the experiment's "
+        "(`git diff params.yaml`): `git switch BRANCH` with the name of yours, which keeps edits; "
+        f"{STASHED}"
     )
 
 

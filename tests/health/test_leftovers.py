@@ -13,7 +13,7 @@ from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.health import leftovers
 from knee.health.project import Project
 from knee.health.result import guarded
-from knee.run import git_notes, locks
+from knee.run import locks
 from tests.health.faults import flip_a_bit
 
 
@@ -27,9 +27,8 @@ def test_half_a_note_of_dvc_is_found_and_mended(project: Project, name: str) -> 
     assert leftovers.check_notes(project).status == "ok"
 
 
-def test_a_lock_that_git_left_is_found(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_git_left_is_found(project: Project) -> None:
     assert leftovers.check_git(project).status == "ok"  # without git
-    monkeypatch.setattr(git_notes, "GRACE_SECONDS", 0)
     subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
     assert leftovers.check_git(project).status == "ok"
     (project.root / ".git" / "index.lock").touch()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from knee.run import dvc_notes, locks
+from knee.run import dvc_notes, git_notes, locks
 
 LOCK = """schema: '2.0'
 stages:
@@ -158,3 +158,13 @@ def test_only_empty_objects_that_are_named_as_others_are_removed(project: Path) 
     assert {name for name in names if (cache / name).exists()} == {
         name for name, (_, stays) in names.items() if stays
     }
+
+
+def test_what_a_killed_experiment_left_is_told_once_dvc_has_ended(
+    project: Path, dvc: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_notes, "killed_experiment", lambda _: "a killed experiment")
+    assert dvc_notes.in_git(project) == []
+    dvc.kill()
+    dvc.wait()
+    assert dvc_notes.in_git(project) == ["a killed experiment"]

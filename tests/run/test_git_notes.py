@@ -27,9 +27,9 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_lock_on_the_index_is_named_with_what_it_would_cost(repository: Path) -> None:
-    assert git_notes.faults(repository, 0) == []
+    assert git_notes.index_lock(repository, 0) == ""
     (repository / ".git" / "index.lock").touch()
-    (said,) = git_notes.faults(repository, 0)
+    said = git_notes.index_lock(repository, 0)
     assert said.startswith(".git/index.lock is there")
     assert "git stash list" in said
     assert (repository / ".git" / "index.lock").exists()
@@ -39,15 +39,15 @@ def test_the_lock_of_another_work_tree_is_found(repository: Path) -> None:
     git(repository, "worktree", "add", "-q", "tree")
     tree = repository / "tree"
     (repository / ".git" / "worktrees" / "tree" / "index.lock").touch()
-    assert "index.lock is there" in git_notes.faults(tree, 0)[0]
-    assert git_notes.faults(repository, 0) == []
+    assert "index.lock is there" in git_notes.index_lock(tree, 0)
+    assert git_notes.index_lock(repository, 0) == ""
 
 
 def test_a_git_that_is_done_in_a_moment_is_waited_for(repository: Path) -> None:
     (lock := repository / ".git" / "index.lock").touch()
     timer = threading.Timer(0.2, lock.unlink)
     timer.start()
-    assert git_notes.faults(repository, 20) == []
+    assert git_notes.index_lock(repository, 20) == ""
     timer.join()
 
 
@@ -64,5 +64,5 @@ def test_a_killed_experiment_is_known_by_its_commit_without_a_branch(repository:
 
 
 def test_a_folder_without_git_has_none(tmp_path: Path) -> None:
-    assert git_notes.faults(tmp_path, 0) == []
+    assert git_notes.index_lock(tmp_path, 0) == ""
     assert git_notes.killed_experiment(tmp_path) == ""
