@@ -55,7 +55,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Train `backbone`; write the folder `model_out` and `history_out`."""
     table = records_table.read_records(paths.records)
     classes = records_table.class_names(table)
-    rows = pd.read_csv(paths.rows)
+    rows = split_table.read_rows(paths.rows)
     held = _validation(table, paths.split)
     source = feature_source.open_source(paths.features, paths.pixels)
     facts = _facts(settings, classes, paths)
