@@ -38,20 +38,24 @@ LISTED_ROWS: Final = 5  # in one remark
 
 
 def unified(text: str) -> str:
-    """Return `text` in small letters and ASCII digits, without needless blanks and ".0"."""
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    text = "".join(str(unicodedata.decimal(letter, letter)) for letter in text)
+    """Return `text` in small letters, ASCII digits and hyphens, without extra blanks and ".0"."""
+    text = "".join(map(_plain, messages.folded(text)))
     return re.sub(r"^(\d+)[.,]0{1,2}$", r"\1", " ".join(messages.printable(text, " ").split()))
 
 
 def canonical(text: str) -> str:
     """Return the form that all ways to write one person's number have in common.
 
-    It has no side of a knee, no leading zeros, and no blanks or signs between letters and a number:
-    "p7" of P007, "P-7" and "p 0007_L"; "7" of 7.0 and 007.
+    It has no side of a knee, no leading zeros, no blanks or signs between letters and digits, and
+    "-" for those elsewhere: "p7" of P007, "P-7" and "p 0007_L"; "7" of 7.0 and 007; "7a" of 7-A;
+    "12-34" of 12_34.
     """
-    text = SIDE.sub(" ", unified(text)).strip(" _-.,;:/#()[]^")
-    text = re.sub(r"(?<=[^\W\d_])[\W_]+(?=\d)", "", " ".join(text.split()))
+    marked = "".join(
+        "-" if unicodedata.category(letter)[0] in "PSZC" and letter not in ".," else letter
+        for letter in unified(text)
+    )
+    text = re.sub("[.,]*-[-.,]*", "-", SIDE.sub("-", marked)).strip("-.,")
+    text = re.sub(r"(?<=[^\d.,-])[-.,]+(?=\d)|(?<=\d)[-.,]+(?=[^\d.,-])", "", text)
     return re.sub(r"(?<![\d.,])0+(?=\d)", "", text)
 
 
@@ -100,6 +104,13 @@ def remarks(numbers: Iterable[tuple[int, str]]) -> list[str]:
 
 def _in_rows(rows: Sequence[int]) -> str:
     return f"the patient number in row{'s' * (len(rows) > 1)} {messages.listed(rows, LISTED_ROWS)}"
+
+
+def _plain(letter: str) -> str:
+    """`letter`, or the ASCII digit or hyphen that a person takes it for."""
+    if unicodedata.category(letter) == "Pd" or letter == "\N{MINUS SIGN}":
+        return "-"
+    return str(unicodedata.decimal(letter, letter))
 
 
 def _letters(text: str) -> str:

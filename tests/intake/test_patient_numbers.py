@@ -11,6 +11,7 @@ from knee.intake.patient_numbers import canonical, is_placeholder
 
 PLACEHOLDERS = [
     *("", " ", "-", "----", "?", "***", "0", "000000", "0x0", "x", "XXX", "999999", "-1", "-999"),
+    "−1",
     *("anon", "ANONYMOUS", "Anonymized", "anonymised", "ANONYMOUS^PATIENT", "[REDACTED]"),
     *("REDACTED", "removed", "de-identified", "unknown", "none", "NaN", "n/a", "null", "<none>"),
     *("test", "Test^Patient", "No Name", "Patient ID", "PATIENT X", "dummy", "TEST NAME"),
@@ -50,11 +51,14 @@ def test_a_lone_0_is_somebody_where_patients_are_counted_from_0(text: str) -> No
     "ways",
     [
         ("7", "7.0", "7,0", "7.00", "007", "007.0", "７", "٧", " 7 ", "7\x00", "7_L", "R7", "#7"),
-        ("p7", "P007", "p 007", "P-7", "P_0007", "Ｐ７", "P007_R", "P007-left", "p007 rechts"),
+        ("p7", "P007", "p 007", "P.7", "P_0007", "Ｐ７", "P007_R", "P007-left", "p007 rechts"),
         ("1234", "1234.0", "01234", "1234L", "1234 (R)", "1234左"),
         ("anon1", "ANON0001", "Anon 1", "anon^1"),
         ("007_ap_L", "007_AP_R"),
         ("007_L_ap", "007_right_AP"),
+        ("12-345", "12‑345", "12–345", "12−345", "12_345", "12/345", "12 345", "12-\u200b345"),
+        ("7-A", "7A", "7 a", "07_a", "7/A"),
+        ("Smith, John", "SMITH^JOHN", "smith john", "Smith  John"),
         ("Ärzte-1", "A\u0308rzte 1", "ÄRZTE01"),
     ],
 )
@@ -73,6 +77,8 @@ def test_all_ways_to_write_a_number_are_one(ways: tuple[str, ...]) -> None:
         ("A7", "B7"),
         ("7.1", "7"),
         ("12 3", "123"),
+        ("1-23", "12-3"),
+        ("कि", "की"),
         ("ANON0001", "ANON0010"),
         ("Miller", "Mile"),
     ],
