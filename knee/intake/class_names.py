@@ -9,13 +9,18 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from knee.run.errors import UserError
-from knee.run.messages import folded, listed, quoted
+from knee.run.messages import folded, listed, override, quoted
 
 MOST_CHARACTERS: Final = 60  # results, charts and files are named after classes
 FORBIDDEN: Final = set("/\\|")  # folders; what stands between the names of a prediction set
 WHO: Final = ("normal", "osteopenia", "osteoporosis")
 WHOLE: Final = re.compile(r"(-?)(\d+)([.,]0+)?")  # pandas writes grade 2 as 2.0
-GRADE: Final = re.compile(r"(?:((?:kl[ _-]?)?grade|kl|stage|level|class)[ _-]?)?(-?\d+)")
+SYSTEM: Final = r"(?:klg?|k-l|kellgren[ _-]?(?:and|&)?[ _-]?lawrence)"
+GRADE: Final = re.compile(
+    rf"(?:((?:{SYSTEM}[ _-]?)?grade|{SYSTEM}|g|stage|level|class)[ _-]?)?(-?\d+)"
+)
+WORDS: Final = r"([\W_]*[^\W\d_].*)?"  # behind a grade: "0 Normal", "KL 1 (doubtful)"
+NUMBERED: Final = re.compile(GRADE.pattern + WORDS)
 log = logging.getLogger(__name__)
 
 
@@ -80,12 +85,16 @@ def in_order(names: Sequence[str], shown: object) -> list[str]:
     Raises:
         ClassNameError: more names, whose order only a person knows.
     """
-    known = known_order(names) or (sorted(names, key=str.encode) if len(names) <= 2 else [])
+    known = known_order(names) or _by_number(names)
+    if not known and len(names) <= 2:
+        known = sorted(names, key=str.encode)
     if not known:
         raise ClassNameError(
             f"{shown} has the classes {listed(names)}, whose order is not known: give it, from "
-            f"least to most severe, as in -S 'data.classes=[{','.join(names)}]'"
+            f"least to most severe, as in {override('data.classes', names)}"
         )
+    if len(known) > 2:
+        log.info("%s: classes from least to most severe: %s", shown, listed(known))
     return known
 
 
@@ -100,9 +109,18 @@ def check_order(classes: Sequence[str]) -> None:
 
 def known_order(names: Sequence[str]) -> list[str]:
     """Return the names of numbered grades, or of the WHO's classes, in order; [] for others."""
-    grades = {name: grade for name in names if (grade := GRADE.fullmatch(key(name)))}
-    if len(grades) == len(names) and len({grade[1] for grade in grades.values()}) == 1:
-        return sorted(names, key=lambda name: int(grades[name][2]))
+    if grades := _by_number(names, GRADE):
+        return grades
     if {key(name) for name in names} == set(WHO):
         return sorted(names, key=lambda name: WHO.index(key(name)))
     return []
+
+
+def _by_number(names: Sequence[str], pattern: re.Pattern[str] = NUMBERED) -> list[str]:
+    """The names in the order of their numbers, if each has its own, and all are alike before it."""
+    found = {name: match for name in names if (match := pattern.fullmatch(key(name)))}
+    before = {match[1] for match in found.values()}
+    numbers = {int(match[2]) for match in found.values()}
+    if len(before) != 1 or len(numbers) < len(names):
+        return []
+    return sorted(names, key=lambda name: int(found[name][2]))

@@ -17,7 +17,7 @@ from typing import Final
 from knee.reading.decoded import UnreadableImage
 from knee.records.official_parts import part_of
 from knee.run.errors import UserError
-from knee.run.messages import escaped, folded, listed, quoted
+from knee.run.messages import escaped, folded, listed, override, quoted
 
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
 ARCHIVE_SUFFIXES: Final = frozenset(
@@ -202,18 +202,10 @@ def _below_parts(
         if name not in here and part_of(name) in {part_of(part) for part in parts} - subsets - {""}:
             raise FolderError(
                 f"data.parts names {listed(parts)}; {shown} has no {part_of(name)}, but {name}: "
-                f"give {_override([*here, name])}, or move the folder away"
+                f"give {override('data.parts', [*here, name])}, or move the folder away"
             )
     names = {name for part in here for name in _sub_folders(folder / part, f"{shown}/{part}")}
     return sorted(names, key=os.fsencode)
-
-
-def _override(parts: Sequence[str]) -> str:
-    """The words for the command line that set data.parts, in quotes that Hydra needs, too."""
-    if all(re.fullmatch(r"[\w.-]+", name, re.ASCII) for name in parts):
-        return f"-S 'data.parts=[{','.join(parts)}]'"
-    names = ",".join(f"'{name}'" for name in parts)
-    return f'-S "data.parts=[{names}]"'
 
 
 def _is_in(steps: Sequence[str], parts: Sequence[str]) -> bool:
@@ -244,7 +236,7 @@ def _refuse_parts(subsets: Sequence[str], names: Sequence[str], shown: object) -
     for name in sorted(subsets, key=len):  # "test" rather than "auto_test"
         by_part.setdefault(part_of(name), name)
     chosen = [by_part[part] for part in ("train", "val", "test") if part in by_part]
-    several = f"{_override(chosen)} -S split=official keeps them; or "
+    several = f"{override('data.parts', chosen)} -S split=official keeps them; or "
     such = f"one of them, such as {shown}/{chosen[0]}"
     raise FolderError(
         f"{shown} has {listed(names)}, which are subsets (data.parts), not classes: "

@@ -20,6 +20,11 @@ from knee.intake.class_names import ClassNameError, check, check_order, in_order
         ["Grade 0", "Grade 1", "Grade 2", "Grade 10"],
         ["kl_grade 1", "kl_grade 2", "kl_grade 3"],
         ["-1", "0", "1", "2"],
+        ["0 Normal", "1 Doubtful", "2 Mild", "10 Severe"],
+        ["0Normal", "1-doubtful", "2_mild", "3. moderate"],
+        ["Grade 0 (none)", "Grade 1", "grade 2: mild"],
+        ["Kellgren-Lawrence 0", "Kellgren-Lawrence 1", "Kellgren-Lawrence 2"],
+        ["G0", "G1", "G2"],
         ["2", "10"],
         ["healthy", "osteoporosis"],
         ["Normal"],
@@ -39,11 +44,15 @@ def test_a_scale_that_its_names_tell_is_in_its_order(scale: list[str]) -> None:
         ["ward0", "ward1", "ward2"],
         ["train", "val", "test"],
         ["I", "II", "III"],
+        ["0 a", "0 b", "1 c"],
+        ["1.5 a", "2 b", "3 c"],
+        ["0-1 none", "2 mild", "3-4 severe"],
+        ["Grade 0 none", "1 mild", "2 severe"],
         ["low", "mid", "high"],
     ],
 )
 def test_of_other_names_the_order_is_asked_for(names: list[str]) -> None:
-    with pytest.raises(ClassNameError, match=r"films has the classes .*-S 'data\.classes=\["):
+    with pytest.raises(ClassNameError, match=r"films has the classes .*-S .data\.classes=\["):
         in_order(names, "films")
 
 
@@ -101,6 +110,8 @@ def test_a_known_scale_in_another_order_is_refused(classes: list[str]) -> None:
         check_order(classes)
 
 
-@pytest.mark.parametrize("classes", [["2", "1", "0"], ["0", "1", "2"], ["b", "a", "c"], ["b", "a"]])
+@pytest.mark.parametrize(
+    "classes", [["2", "1", "0"], ["0", "1", "2"], ["b", "a", "c"], ["1b", "0a", "2c"]]
+)
 def test_a_scale_may_be_told_from_either_end(classes: list[str]) -> None:
     check_order(classes)
