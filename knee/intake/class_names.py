@@ -21,6 +21,14 @@ GRADE: Final = re.compile(
 )
 WORDS: Final = r"([\W_]*[^\W\d_].*)?"  # behind a grade: "0 Normal", "KL 1 (doubtful)"
 NUMBERED: Final = re.compile(GRADE.pattern + WORDS)
+FINDINGS: Final = re.compile(  # words of class names
+    r"normal|abnormal|healthy|osteo\w*|oa|non?[ _-]?oa|none|doubtful|minimal|mild|moderate|severe"
+    r"|positive|negative|controls?|cases?"
+)
+VIEWS: Final = re.compile(  # folders in which the images of one class may lie
+    r"l|r|left|right|ap|pa|lat|lateral|m|f|male|female|images?|masks?|img|jpe?g|png|dicom|dcm"
+)
+MOST_INNER: Final = 10  # more folders are those of patients
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +85,30 @@ def check(names: Sequence[str], shown: object) -> None:
                 f"{shown} has the classes {quoted(other)} and {quoted(name)}: give them one name, "
                 "or names that differ in more than case, blanks and Unicode form"
             )
+
+
+def check_level(outer: Sequence[str], inner: Sequence[str], shown: object) -> None:
+    """Refuse folders `outer`, perhaps sites or sides, where the `inner` in each may be the classes.
+
+    Raises:
+        ClassNameError: it tells how to say which of them are the classes.
+    """
+    certain = _likeness(outer) == 2 or _likeness(inner) < _likeness(outer)
+    if not 2 <= len(inner) <= MOST_INNER or certain:
+        return
+    raise ClassNameError(
+        f"{shown} has the folders {listed(outer)}, and in each {listed(inner)}: for classes "
+        f"{listed(inner)} give {override('data.parts', outer)}, for classes {listed(outer)} "
+        f"{override('data.classes', outer)} (from least to most severe)"
+    )
+
+
+def _likeness(names: Sequence[str]) -> int:
+    """How much names are like those of classes: 2 by their words, 1 grades, 0 others, -1 not."""
+    words = set(map(key, names))
+    if words == set(WHO) or any(map(FINDINGS.fullmatch, words)):
+        return 2
+    return -1 if all(map(VIEWS.fullmatch, words)) else int(bool(_by_number(names)))
 
 
 def in_order(names: Sequence[str], shown: object) -> list[str]:

@@ -95,6 +95,9 @@ def _class_names(
     shown: Path = sheet.path if sheet.labelled else opened.shown
     if not sheet.labelled:
         names = source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
+        if not classes and not parts:
+            inner = source_files.folders_in_all(opened.folder, names)
+            class_names.check_level(names, inner, shown)
     else:
         names = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
         if not names and not classes:

@@ -90,6 +90,15 @@ def class_folders(
     return list(classes) or names
 
 
+def folders_in_all(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of the folders that each of the folders `names` in `folder` has."""
+    try:
+        inner = [set(_sub_folders(folder / name, folder)) for name in names]
+    except FolderError:  # the files in it have rows that say so
+        return []
+    return sorted(set.intersection(*inner), key=os.fsencode) if inner else []
+
+
 def list_sources(
     folder: Path, *, labelled: bool = True, parts: Sequence[str] = ()
 ) -> list[SourceFile]:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.intake.class_names import ClassNameError, check, check_order, in_order, key, spellings
+from knee.intake.class_names import (
+    ClassNameError,
+    check,
+    check_level,
+    check_order,
+    in_order,
+    key,
+    spellings,
+)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +123,39 @@ def test_a_known_scale_in_another_order_is_refused(classes: list[str]) -> None:
 )
 def test_a_scale_may_be_told_from_either_end(classes: list[str]) -> None:
     check_order(classes)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (["internal", "external"], ["Normal", "Osteoporosis"]),
+        (["left", "right"], ["0", "1", "2"]),
+        (["AP", "LAT"], ["a", "b"]),
+        (["1", "2", "3"], ["Normal", "Osteoporosis"]),
+        (["fold_1", "fold_2"], ["OA", "No OA"]),
+        (["site A", "site B"], ["x", "y"]),
+        (["images", "masks"], ["KL0", "KL1"]),
+    ],
+)
+def test_folders_that_hold_the_classes_are_no_classes(outer: list[str], inner: list[str]) -> None:
+    with pytest.raises(ClassNameError, match=r"for classes .* give .*data\.parts=\["):
+        check_level(outer, inner, "films")
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (["Normal", "Osteoporosis"], ["left", "right"]),
+        (["Normal", "Osteoporosis"], ["0", "1"]),
+        (["Normal", "Osteoporosis"], ["site A", "site B"]),
+        (["0", "1", "2"], ["male", "female"]),
+        (["KL0", "KL1"], ["site A", "site B"]),
+        (["OA", "No OA"], ["1", "2", "3"]),
+        (["x", "y"], ["AP", "LAT"]),
+        (["x", "y"], [f"P{number}" for number in range(11)]),
+        (["x", "y"], ["z"]),
+        (["x", "y"], []),
+    ],
+)
+def test_folders_in_class_folders_are_no_doubt(outer: list[str], inner: list[str]) -> None:
+    check_level(outer, inner, "films")
