@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from knee.intake import class_names
-from knee.intake.archives import DataFolder
+from knee.intake.archives import DataFolder, begins_as_image
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.spreadsheet import SheetError
 from knee.reading import source_files
-from knee.run.messages import folded, quoted
+from knee.run.messages import folded, listed, quoted
 
 ABSENT: Final = "the sheet's file does not exist"
 AMBIGUOUS: Final = "several files have the name in the sheet: give it with its extension"
@@ -57,7 +57,9 @@ def list_labelled(
     rows, absent = _matched(sources, sheet, opened)
     labelled = [_labelled(source, rows.get(source.name), sheet, names) for source in sources]
     unlisted = [source.name for source in labelled if not source.listed]
-    if unlisted:
+    if unlisted and not sheet.labelled:
+        log.info("%s: beside the classes, not used: %s", opened.shown, listed(unlisted))
+    elif unlisted:
         log.warning(
             "%s has no row for %d of %d files, such as %s: they are not used",
             sheet.path,
@@ -215,10 +217,10 @@ def _labelled(
     """`source` with the sheet's label, or with the reason why it has none."""
     obstacle = source.obstacle
     same_name = source.path.name == sheet.path.name
-    if not obstacle and same_name and source.path.samefile(sheet.path):
+    if same_name and source.path.exists() and source.path.samefile(sheet.path):
         obstacle = "the sheet itself"
     if not sheet.labelled:
-        return dataclasses.replace(source, obstacle=obstacle)
+        return dataclasses.replace(source, obstacle=obstacle, listed=not _is_document(source))
     label = row.label if row and row.label in names else ""
     if row is None:
         reason = "no row in the sheet"
@@ -228,3 +230,10 @@ def _labelled(
         reason = "" if label else f"label {quoted(row.label)} is none of data.classes"
     obstacle = obstacle or reason
     return dataclasses.replace(source, label=label, obstacle=obstacle, listed=row is not None)
+
+
+def _is_document(source: source_files.SourceFile) -> bool:
+    """Whether a file beside the class folders is a README, a table or the like, and no image."""
+    outside = source.obstacle.startswith(source_files.OUTSIDE)
+    named = PurePosixPath(source.name).suffix.lower() in IMAGE_SUFFIXES
+    return outside and not named and not begins_as_image(source.path)

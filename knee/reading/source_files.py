@@ -24,12 +24,15 @@ ARCHIVE_SUFFIXES: Final = frozenset(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar")
 )
 ABOVE: Final = "link to a folder that contains it"
+OUTSIDE: Final = ("in no class folder", "in none of the folders")  # how such reasons begin
 CLOSED: Final = "folder cannot be read"
-# What systems put beside the files of a user: macOS, Windows, and stations for network storage.
+# What systems and programs put beside the files of a user: macOS, Windows, network storage, Git,
+# Jupyter, editors, open spreadsheets.
 OF_THE_SYSTEM: Final = re.compile(
     r"\._.*|\.DS_Store|__MACOSX|\.Spotlight-V100|\.Trash(es|-\d+)|\.fseventsd|\.AppleDouble"
     r"|(?i:thumbs\.db|ehthumbs\.db|desktop\.ini)|\$RECYCLE\.BIN|System Volume Information"
-    r"|@eaDir|lost\+found"
+    r"|@eaDir|lost\+found|\.git(ignore|attributes|keep|hub|modules)?|\.ipynb_checkpoints"
+    r"|\.(cache|idea|vscode|huggingface)|~\$.*|\.~lock\..*"
 )
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class SourceFile:
     label: str  # its class, by its folder or the sheet; "" if neither tells
     obstacle: str = ""  # the reason why it is not opened; "" if it is
     part: str = ""  # official part (train, val, test) of its top folder; "" where there are none
-    listed: bool = True  # by a sheet of labels; a file that is not was never meant to be used
+    listed: bool = True  # False: not in the sheet of labels, or a document beside the class folders
 
 
 def class_folders(
@@ -73,7 +76,9 @@ def class_folders(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
             f"with the labels (data.sheet){_archives_in(folder)}"
         )
-    _refuse_parts([name for name in names if part_of(name) and name not in classes], names, shown)
+    if subsets := [name for name in names if part_of(name) and name not in classes]:
+        flat = not parts and not any(_sub_folders(folder / name, name) for name in found)
+        _refuse_parts(subsets, names, shown, flat=flat)
     absent = [name for name in classes if name not in names]
     if absent:
         raise FolderError(
@@ -232,14 +237,22 @@ def _in_nfc(name: str, shown: object) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _refuse_parts(subsets: Sequence[str], names: Sequence[str], shown: object) -> None:
-    """Raise `FolderError` if class folders `names` have `subsets`, folders such as train, test."""
-    if not subsets:
-        return
+def _refuse_parts(
+    subsets: Sequence[str], names: Sequence[str], shown: object, *, flat: bool
+) -> None:
+    """Raise `FolderError` for class folders `names` that have `subsets` such as train, test.
+
+    `flat`: there is no folder in any of them.
+    """
     if len(subsets) < len(names):
         raise FolderError(
             f"{shown} has {listed(subsets)} beside class folders, named like subsets of a data "
             "set: move them away, or name all classes in data.classes if they are classes"
+        )
+    if flat:
+        raise FolderError(
+            f"{shown} has {listed(names)}, which are subsets, not classes, and there is no class "
+            "folder in them: name a sheet with the labels (data.sheet)"
         )
     by_part: dict[str, str] = {}
     for name in sorted(subsets, key=len):  # "test" rather than "auto_test"
@@ -292,8 +305,8 @@ def _source(
     inner = steps[1:] if parts else steps
     faults = (
         (any(step.startswith(".") for step in steps), "hidden"),
-        (bool(parts) and not part, f"in none of the folders {', '.join(parts)}"),
-        (labelled and len(inner) == 1, "in no class folder"),
+        (bool(parts) and not part, f"{OUTSIDE[1]} {', '.join(parts)}"),
+        (labelled and len(inner) == 1, OUTSIDE[0]),
         (name != "/".join(steps), "name is not UTF-8: rename the file"),
         (path.suffix.lower() in ARCHIVE_SUFFIXES, "an archive inside the data: unpack it"),
     )

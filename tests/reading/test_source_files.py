@@ -39,14 +39,14 @@ def test_order_is_that_of_bytes_whatever_was_created_first(
 
 
 def test_every_file_is_listed_and_those_that_cannot_be_used_say_why(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.png", "a/deep/2.png", "stray.png", ".git/x", "a/.hidden")
+    tree(tmp_path, "a/1.png", "a/deep/2.png", "stray.png", ".git/x", "a/.hidden", ".x/y")
     (tmp_path / "a" / "broken").symlink_to("nowhere")
     (tmp_path / "a" / "self").symlink_to("self")
     (tmp_path / "a" / "up").symlink_to("..")
     (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "1.png")
     os.mkfifo(tmp_path / "a" / "pipe")
     assert obstacles(tmp_path) == {
-        ".git/x": "hidden",
+        ".x/y": "hidden",
         "a/.hidden": "hidden",
         "a/1.png": "",
         "a/broken": "broken link",
@@ -187,6 +187,11 @@ def test_names_that_hydra_cannot_read_are_quoted_in_the_override(tmp_path: Path)
         class_folders(tmp_path, [])
 
 
+def test_subsets_without_class_folders_need_a_sheet(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match=r"no class folder in them: name a sheet"):
+        class_folders(tree(tmp_path, "train/1", "test/2"), [])
+
+
 def test_a_single_subset_is_no_class_either(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"not classes: set data\.path to one of them"):
         class_folders(tree(tmp_path, "train/a/1", "train/b/1"), [])
@@ -250,6 +255,7 @@ SYSTEM_FILES = (
     *("a/.DS_Store", "a/Thumbs.db", "a/desktop.ini", "a/._1", "__MACOSX/a/._1", "__MACOSX/x"),
     *("@eaDir/1", "a/@eaDir/1/x.jpg", "$RECYCLE.BIN/1", "System Volume Information/x"),
     *(".Trash-1000/files/1", ".Trashes/1", "lost+found/1", ".Spotlight-V100/1", "b/THUMBS.DB"),
+    *(".git/objects/1", ".gitignore", "a/.gitkeep", "a/.ipynb_checkpoints/1.png", "~$labels.xlsx"),
 )
 
 
