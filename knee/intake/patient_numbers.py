@@ -13,10 +13,17 @@ from typing import Final
 
 from knee.run import messages
 
+LEFT: Final = (
+    "l lt li left links gauche izq izquierda izquierdo sinistra sinistro sx esquerda esquerdo"
+)
+RIGHT: Final = (
+    "r rt re right rechts droit droite der derecha derecho destra destro dx direita direito"
+)
 SIDES: Final = {
-    **dict.fromkeys(("l", "lt", "li", "left", "links", "gauche", "左"), "left"),
-    **dict.fromkeys(("r", "rt", "re", "right", "rechts", "droit", "droite", "右"), "right"),
+    **dict.fromkeys((*LEFT.split(), "лев", "левая", "левое", "левый", "左", "좌"), "left"),
+    **dict.fromkeys((*RIGHT.split(), "прав", "правая", "правое", "правый", "右", "우"), "right"),
 }
+KNEES: Final = "knees?|knie|genou|rodilla|ginocchio|joelho|колено|膝|膝关节|膝蓋|무릎"
 # What is written in place of a number. With digits ("anon 7") they are pseudonyms: patients.
 WORDS: Final = """
 anon anonym anonyme anonymous anonymized anonymised anonymise anonymisee anonymisiert anonimo
@@ -72,6 +79,13 @@ def is_placeholder(text: str, *, from_zero: bool = False) -> bool:
     return bool(PLACEHOLDER.fullmatch(_letters(text)))
 
 
+def side(text: str) -> str:
+    """Return left or right, of "L", "left knee" and "Knie: rechts"; "" for other text."""
+    plain = "".join(filter(str.isalnum, unified(text)))
+    match = SIDE.fullmatch(re.sub(rf"^({KNEES})(?=.)", "", plain))
+    return SIDES.get(match[2] or "", "") if match else ""
+
+
 def remarks(numbers: Iterable[tuple[int, str]]) -> list[str]:
     """Return what a person should know of a sheet's numbers, given with their rows; quote none."""
     ways: dict[str, dict[str, int]] = {}
@@ -123,5 +137,7 @@ def _any_of(words: str) -> str:
     return f"({'|'.join(map(_letters, words.split()))})"
 
 
-SIDE: Final = re.compile(rf"(?<![^\W\d_])({'|'.join(SIDES)})(?![^\W\d_])")
+SIDE: Final = re.compile(  # of a knee: "left", "LK", "7_left_knee", "左膝"
+    rf"(?<![^\W\d_])(({'|'.join(SIDES)})(k|{KNEES})?|{KNEES})(?![^\W\d_])"
+)
 PLACEHOLDER: Final = re.compile(rf"[0x]*|9{{5,}}|({_any_of(WORDS)}{_any_of(TAILS)}*)+")

@@ -57,6 +57,8 @@ def test_a_lone_0_is_somebody_where_patients_are_counted_from_0(text: str) -> No
         ("007_ap_L", "007_AP_R"),
         ("007_L_ap", "007_right_AP"),
         ("12-345", "12‑345", "12–345", "12−345", "12_345", "12/345", "12 345", "12-\u200b345"),
+        ("7", "7_left_knee", "7 LK", "RK7", "7-knee-R", "7RIGHTKNEE", "7左膝", "7 izq.", "7_dx"),
+        ("p7", "P7_Knie_links", "P7 genou droit", "p7 правое", "P07 rodilla derecha"),
         ("7-A", "7A", "7 a", "07_a", "7/A"),
         ("Smith, John", "SMITH^JOHN", "smith john", "Smith  John"),
         ("Ärzte-1", "A\u0308rzte 1", "ÄRZTE01"),
@@ -78,6 +80,8 @@ def test_all_ways_to_write_a_number_are_one(ways: tuple[str, ...]) -> None:
         ("7.1", "7"),
         ("12 3", "123"),
         ("1-23", "12-3"),
+        ("KL7", "7"),
+        ("Leftwich 1", "1"),
         ("कि", "की"),
         ("ANON0001", "ANON0010"),
         ("Miller", "Mile"),
@@ -110,3 +114,15 @@ def test_remarks_name_rows_and_no_number() -> None:
 
 def test_numbers_in_one_form_need_no_remark() -> None:
     assert patient_numbers.remarks(enumerate(["0", "7", "7", "P007", "P008", "ANON0001"])) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["L", "left", "Left knee", "LK", "knee: left", "links", "Izq.", "левый", "左膝", "좌"]
+)
+def test_a_side_is_read_with_the_knee_or_without(text: str) -> None:
+    assert patient_numbers.side(text) == "left"
+
+
+@pytest.mark.parametrize("text", ["", "both", "knee", "left right", "l7r", "leftover", "K"])
+def test_other_texts_tell_no_side(text: str) -> None:
+    assert patient_numbers.side(text) == ""
