@@ -94,7 +94,7 @@ def check_level(outer: Sequence[str], inner: Sequence[str], shown: object) -> No
         ClassNameError: it tells how to say which of them are the classes.
     """
     certain = _likeness(outer) == 2 or _likeness(inner) < _likeness(outer)
-    if not 2 <= len(inner) <= MOST_INNER or certain:
+    if len(outer) < 2 or not 2 <= len(inner) <= MOST_INNER or certain:
         return
     raise ClassNameError(
         f"{shown} has the folders {listed(outer)}, and in each {listed(inner)}: for classes "

@@ -229,10 +229,10 @@ def _is_in(steps: Sequence[str], parts: Sequence[str]) -> bool:
 
 def _in_nfc(name: str, shown: object) -> str:
     """The name of a class folder in Unicode's form NFC; `FolderError` if no class can have it."""
-    if not name.isprintable():  # nor are bytes that are not UTF-8
+    if not name.isprintable() or name != name.strip():  # nor are bytes that are not UTF-8
         raise FolderError(
             f"{shown} has the folder {quoted(escaped(name))}, which gives a class its name: "
-            "rename it, in UTF-8, with visible characters and ordinary spaces"
+            "rename it, in UTF-8, with visible characters and ordinary spaces, none at its ends"
         )
     return unicodedata.normalize("NFC", name)
 
@@ -252,7 +252,8 @@ def _refuse_parts(
     if flat:
         raise FolderError(
             f"{shown} has {listed(names)}, which are subsets, not classes, and there is no class "
-            "folder in them: name a sheet with the labels (data.sheet)"
+            "folder in them: name a sheet with the labels (data.sheet), or name all classes in "
+            "data.classes if they are classes"
         )
     by_part: dict[str, str] = {}
     for name in sorted(subsets, key=len):  # "test" rather than "auto_test"

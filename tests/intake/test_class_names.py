@@ -154,6 +154,7 @@ def test_folders_that_hold_the_classes_are_no_classes(outer: list[str], inner: l
         (["x", "y"], ["AP", "LAT"]),
         (["x", "y"], [f"P{number}" for number in range(11)]),
         (["x", "y"], ["z"]),
+        (["wrapper"], ["Normal", "OA"]),
         (["x", "y"], []),
     ],
 )

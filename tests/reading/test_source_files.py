@@ -289,7 +289,9 @@ def test_two_unicode_forms_of_a_folder_are_one_class(tmp_path: Path) -> None:
     assert class_folders(tmp_path, []) == ["Ost\u00e9o", "b"]
 
 
-@pytest.mark.parametrize("name", [b"\xff", b"a\nb", b"\x82\xa0", b"a\tb", "a\u200bb".encode()])
+@pytest.mark.parametrize(
+    "name", [b"\xff", b"a\nb", b"\x82\xa0", b"a\tb", b"a ", "a\u200bb".encode()]
+)
 def test_a_class_folder_whose_name_cannot_be_shown_is_refused(tmp_path: Path, name: bytes) -> None:
     tree(tmp_path, "a/1")
     try:
