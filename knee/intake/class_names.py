@@ -38,14 +38,18 @@ class ClassNameError(UserError):
 
 def key(name: str) -> str:
     """Return what `name` has in common with other spellings of the same class."""
-    whole = WHOLE.fullmatch(folded(name))
-    return f"{whole[1]}{int(whole[2])}" if whole else folded(name)
+    text = folded(name)
+    if whole := WHOLE.fullmatch(text):
+        return f"{whole[1]}{int(whole[2])}"
+    if (grade := GRADE.fullmatch(text)) and grade[1]:
+        return f"{re.sub('[ _-]', '', grade[1])} {int(grade[2])}"
+    return re.sub(r"(?<=\w)[ _-]+(?=[^\W\d_])", " ", text)
 
 
 def spellings(labels: Iterable[str], classes: Sequence[str], shown: object) -> dict[str, str]:
     """Return the class of each label, as `classes` spell it, else as most of the labels do.
 
-    Labels that differ in case, blanks or Unicode form, or as 2 and 2.0 do, are one class.
+    Labels that differ in case, blanks, hyphens or Unicode form, or as 2 and 2.0 do, are one class.
     """
     counts = Counter(labels)
     spelled: dict[str, str] = {}
@@ -83,7 +87,7 @@ def check(names: Sequence[str], shown: object) -> None:
         if other != name:
             raise ClassNameError(
                 f"{shown} has the classes {quoted(other)} and {quoted(name)}: give them one name, "
-                "or names that differ in more than case, blanks and Unicode form"
+                "or names that differ in more than case, blanks, hyphens and Unicode form"
             )
 
 

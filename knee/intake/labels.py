@@ -105,6 +105,7 @@ def _class_names(
         if not names and not classes:
             raise SheetError(f"{shown} gives no label: fill the column label, or remove it")
     if classes:
+        class_names.check(classes, "data.classes")
         class_names.check_order(classes)
         return list(classes)
     class_names.check(names, shown)

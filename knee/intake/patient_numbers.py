@@ -41,6 +41,7 @@ phantom nobody niemand patient patientin paziente paciente subject proband name 
 TAILS: Final = "id name number nummer nr"  # of such a word: "patient id", "test name"
 # 1.23E+05: what a spreadsheet program shows of a long number in a narrow column, and may save.
 SCIENTIFIC: Final = re.compile(r"\d([.,]\d+)?e[+-]\d{1,3}")
+THOUSANDS: Final = re.compile(r"\d{1,3}([-.,]\d{3})+")  # 12,345: 12345 as programs show it
 LISTED_ROWS: Final = 5  # in one remark
 
 
@@ -55,7 +56,7 @@ def canonical(text: str) -> str:
 
     It has no side of a knee, no leading zeros, no blanks or signs between letters and digits, and
     "-" for those elsewhere: "p7" of P007, "P-7" and "p 0007_L"; "7" of 7.0 and 007; "7a" of 7-A;
-    "12-34" of 12_34.
+    "12-34" of 12_34; "12345" of 12,345.
     """
     marked = "".join(
         "-" if unicodedata.category(letter)[0] in "PSZC" and letter not in ".," else letter
@@ -63,6 +64,8 @@ def canonical(text: str) -> str:
     )
     text = re.sub("[.,]*-[-.,]*", "-", SIDE.sub("-", marked)).strip("-.,")
     text = re.sub(r"(?<=[^\d.,-])[-.,]+(?=\d)|(?<=\d)[-.,]+(?=[^\d.,-])", "", text)
+    if THOUSANDS.fullmatch(text):
+        text = re.sub(r"\D", "", text)
     return re.sub(r"(?<![\d.,])0+(?=\d)", "", text)
 
 

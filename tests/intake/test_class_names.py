@@ -89,6 +89,10 @@ def test_unicode_form_blanks_and_case_make_no_other_class(
         (["TRUE", "True"], [], ["TRUE"] * 2),
         (["Oste\u0301o", "Ost\u00e9o"], ["Ost\u00e9o"], ["Ost\u00e9o"] * 2),
         (["A+", "A*"], [], ["A+", "A*"]),
+        (["No OA", "No OA", "no_oa", "NO-OA"], [], ["No OA"] * 4),
+        (["KL0", "KL 0", "kl_00", "KL-0"], ["KL 0"], ["KL 0"] * 4),
+        (["kl_grade 1", "KL-Grade-1"], [], ["KL-Grade-1"] * 2),
+        (["Grade -1", "Grade 1", "1"], [], ["Grade -1", "Grade 1", "1"]),
     ],
 )
 def test_labels_have_one_spelling(

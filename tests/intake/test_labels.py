@@ -145,10 +145,15 @@ def test_two_knees_in_one_file_are_told_to_be_cut(tmp_path: Path) -> None:
         listed(tmp_path, ["a"], "path,label,side\na,x,L\na,y,R\n")
 
 
-@pytest.mark.parametrize("other", ["normal", "NORMAL", "Normal ", "\uff2eormal"])
+@pytest.mark.parametrize("other", ["normal", "NORMAL", "\uff2eormal"])
 def test_two_folders_with_one_name_for_a_reader_are_refused(tmp_path: Path, other: str) -> None:
     with pytest.raises(ClassNameError, match="give them one name, or names that differ in more"):
         listed(tmp_path, ["Normal/1", f"{other}/1", "x/1"], "path\n")
+
+
+def test_two_of_data_classes_with_one_name_for_a_reader_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClassNameError, match="data.classes has the classes 'No OA' and 'no_oa'"):
+        listed(tmp_path, ["No OA/1", "no_oa/1"], "path\n", ("No OA", "no_oa"))
 
 
 def test_a_path_out_of_the_folder_is_never_looked_at(tmp_path: Path) -> None:

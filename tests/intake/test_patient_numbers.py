@@ -56,6 +56,8 @@ def test_a_lone_0_is_somebody_where_patients_are_counted_from_0(text: str) -> No
         ("anon1", "ANON0001", "Anon 1", "anon^1"),
         ("007_ap_L", "007_AP_R"),
         ("007_L_ap", "007_right_AP"),
+        ("12345", "12,345", "12.345", "12 345", "12'345", "012.345"),
+        ("12-34", "12‑34", "12_34", "12 34", "12-\u200b34"),
         ("12-345", "12‑345", "12–345", "12−345", "12_345", "12/345", "12 345", "12-\u200b345"),
         ("7", "7_left_knee", "7 LK", "RK7", "7-knee-R", "7RIGHTKNEE", "7左膝", "7 izq.", "7_dx"),
         ("p7", "P7_Knie_links", "P7 genou droit", "p7 правое", "P07 rodilla derecha"),
