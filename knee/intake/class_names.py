@@ -25,8 +25,10 @@ FINDINGS: Final = re.compile(  # words of class names
     r"normal|abnormal|healthy|osteo\w*|oa|non?[ _-]?oa|none|doubtful|minimal|mild|moderate|severe"
     r"|positive|negative|controls?|cases?"
 )
-VIEWS: Final = re.compile(  # folders in which the images of one class may lie
-    r"l|r|left|right|ap|pa|lat|lateral|m|f|male|female|images?|masks?|img|jpe?g|png|dicom|dcm"
+NO_FINDINGS: Final = re.compile(  # how else images are sorted: by side, view, sex, kind or delivery
+    r"l|r|left|right|ap|pa|lat|lateral|m|f|male|female|internal|external"
+    r"|images?|masks?|labels?|annotations?|img|jpe?g|png|dicom|dcm"
+    r"|(part|fold|batch|set|subset|split|site|hospital|cent(er|re)|dataset)[ _-]?(\d+|[a-z])"
 )
 MOST_INNER: Final = 10  # more folders are those of patients
 log = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ def _likeness(names: Sequence[str]) -> int:
     words = set(map(key, names))
     if words == set(WHO) or any(map(FINDINGS.fullmatch, words)):
         return 2
-    return -1 if all(map(VIEWS.fullmatch, words)) else int(bool(_by_number(names)))
+    return -1 if all(map(NO_FINDINGS.fullmatch, words)) else int(bool(_by_number(names)))
 
 
 def in_order(names: Sequence[str], shown: object) -> list[str]:
@@ -121,6 +123,12 @@ def in_order(names: Sequence[str], shown: object) -> list[str]:
     Raises:
         ClassNameError: more names, whose order only a person knows.
     """
+    if names and _likeness(names) < 0:
+        raise ClassNameError(
+            f"{shown} has the classes {listed(names)}, which do not read like findings: set "
+            "data.path to a folder above or below that holds a folder a class, or, if they are "
+            f"classes, give {override('data.classes', names)}"
+        )
     known = known_order(names) or _by_number(names)
     if not known and len(names) <= 2:
         known = sorted(names, key=str.encode)

@@ -164,3 +164,13 @@ def test_folders_that_hold_the_classes_are_no_classes(outer: list[str], inner: l
 )
 def test_folders_in_class_folders_are_no_doubt(outer: list[str], inner: list[str]) -> None:
     check_level(outer, inner, "films")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["left", "right"], ["AP", "LAT"], ["images", "masks"], ["fold1", "fold_2"], ["M", "F"]],
+)
+def test_names_that_are_no_findings_are_classes_only_if_the_user_says_so(names: list[str]) -> None:
+    with pytest.raises(ClassNameError, match=r"do not read like findings: .*-S 'data\.classes=\["):
+        in_order(names, "films")
+    check_order(names)

@@ -152,7 +152,7 @@ def test_two_folders_with_one_name_for_a_reader_are_refused(tmp_path: Path, othe
 
 
 def test_two_of_data_classes_with_one_name_for_a_reader_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClassNameError, match="data.classes has the classes 'No OA' and 'no_oa'"):
+    with pytest.raises(ClassNameError, match=r"data\.classes has the classes 'No OA' and 'no_oa'"):
         listed(tmp_path, ["No OA/1", "no_oa/1"], "path\n", ("No OA", "no_oa"))
 
 
