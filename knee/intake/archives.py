@@ -167,7 +167,7 @@ def _looked_through(path: Path, root: Path, kept: Sequence[str], *, flat: bool) 
     top = root
     while inner := _single_folder(top, kept, flat=flat):
         beside = sorted(p.name for p in top.iterdir() if p != inner)
-        images = [name for name in beside if begins_as_image(top / name)]
+        images = [name for name in beside if _begins_as_image(top / name)]
         if images:
             raise ArchiveError(
                 f"{path} has images beside its only folder, {quoted(inner.name)}: "
@@ -195,8 +195,7 @@ def _visible_folders(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
 
 
-def begins_as_image(path: Path) -> bool:
-    """Return whether `path` is a visible file that begins as one of an image format."""
+def _begins_as_image(path: Path) -> bool:
     if not path.is_file() or path.name.startswith("."):
         return False
     with path.open("rb") as stream:

@@ -32,7 +32,7 @@ OF_THE_SYSTEM: Final = re.compile(
     r"\._.*|\.DS_Store|__MACOSX|\.Spotlight-V100|\.Trash(es|-\d+)|\.fseventsd|\.AppleDouble"
     r"|(?i:thumbs\.db|ehthumbs\.db|desktop\.ini)|\$RECYCLE\.BIN|System Volume Information"
     r"|@eaDir|lost\+found|\.git(ignore|attributes|keep|hub|modules)?|\.ipynb_checkpoints"
-    r"|\.(cache|idea|vscode|huggingface)|~\$.*|\.~lock\..*"
+    r"|__pycache__|\.(cache|idea|vscode|huggingface)|~\$.*|\.~lock\..*"
 )
 log = logging.getLogger(__name__)
 
