@@ -104,8 +104,7 @@ def _class_names(
     if not sheet.labelled:
         names = source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
         if not classes and not parts:
-            inner = source_files.folders_in_all(opened.folder, names)
-            class_names.check_level(names, inner, shown)
+            class_names.check_level(names, source_files.folders_in_all(opened.folder), shown)
     else:
         names = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
         if not names and not classes:
@@ -244,8 +243,8 @@ def _labelled(
         obstacle = THE_SHEET
     if not sheet.labelled:
         beside = obstacle.startswith(source_files.OUTSIDE) and _is_document(source.path)
-        listed = not beside and obstacle != THE_SHEET
-        return dataclasses.replace(source, obstacle=obstacle, listed=listed)
+        meant = not beside and obstacle != THE_SHEET
+        return dataclasses.replace(source, obstacle=obstacle, listed=meant)
     label = row.label if row and row.label in names else ""
     if row is None:
         reason = "no row in the sheet"

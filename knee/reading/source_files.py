@@ -95,13 +95,14 @@ def class_folders(
     return list(classes) or names
 
 
-def folders_in_all(folder: Path, names: Sequence[str]) -> list[str]:
-    """Return the names of the folders that each of the folders `names` in `folder` has."""
+def folders_in_all(folder: Path) -> list[str]:
+    """Return the names, in Unicode's form NFC, that each folder in `folder` has for one in it."""
     try:
-        inner = [set(_sub_folders(folder / name, folder)) for name in names]
+        outer = _sub_folders(folder, folder)
+        inner = [{_in_nfc(n, name) for n in _sub_folders(folder / name, name)} for name in outer]
     except FolderError:  # the files in it have rows that say so
         return []
-    return sorted(set.intersection(*inner), key=os.fsencode) if inner else []
+    return sorted(set.intersection(*inner), key=str.encode) if inner else []
 
 
 def list_sources(

@@ -8,7 +8,13 @@ import pytest
 
 from knee.reading import source_files
 from knee.reading.decoded import UnreadableImage
-from knee.reading.source_files import FolderError, class_folders, list_sources, read
+from knee.reading.source_files import (
+    FolderError,
+    class_folders,
+    folders_in_all,
+    list_sources,
+    read,
+)
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -279,6 +285,15 @@ def test_a_class_is_the_same_whatever_the_unicode_form_of_its_folder(
     assert class_folders(tmp_path, []) == [composed, "b"]
     assert class_folders(tmp_path, ["b", composed]) == ["b", composed]
     assert {source.label for source in list_sources(tmp_path)} == {composed, "b"}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_folders_in_all_are_found_in_every_unicode_form(
+    tmp_path: Path, form: Literal["NFC", "NFD"]
+) -> None:
+    site, label = (unicodedata.normalize(form, name) for name in ("K\u00f6ln", "Ost\u00e9o"))
+    tree(tmp_path, f"{site}/{label}/1", f"{site}/a/1", "b/Ost\u00e9o/1", "b/c/1")
+    assert folders_in_all(tmp_path) == ["Ost\u00e9o"]
 
 
 def test_two_unicode_forms_of_a_folder_are_one_class(tmp_path: Path) -> None:
