@@ -123,7 +123,7 @@ def in_order(names: Sequence[str], shown: object) -> list[str]:
     Raises:
         ClassNameError: more names, whose order only a person knows.
     """
-    if names and _likeness(names) < 0:
+    if len(names) > 1 and _likeness(names) < 0:
         raise ClassNameError(
             f"{shown} has the classes {listed(names)}, which do not read like findings: set "
             "data.path to a folder above or below that holds a folder a class, or, if they are "
