@@ -101,7 +101,7 @@ def test_the_version_is_that_of_the_model() -> None:
         (415, ASKED, "POST", {"content-type": "text/csv"}, BODY),
         (415, ASKED, "POST", {"content-type": "application/json; charset=latin-1"}, BODY),
         (415, ASKED, "POST", {**JSON, "content-encoding": "gzip"}, BODY),
-        (413, ASKED, "POST", {**JSON, "content-length": str((32 << 20) + 1)}, b"x"),
+        (413, ASKED, "POST", {**JSON, "content-length": str(request_images.BODY_BYTES + 1)}, b"x"),
         (413, ASKED, "POST", {**JSON, "content-length": "1e3"}, b"x"),
         (413, ASKED, "POST", {**JSON, "content-length": "-1"}, b"x"),
         (413, ASKED, "POST", {**JSON, "content-length": "9" * 5000}, b"x"),
@@ -149,7 +149,7 @@ class Broken(StandIn):
         super().__init__()
         self._how = how
 
-    def answer(self, images: list[object], *, explain: bool) -> Any:  # noqa: ARG002
+    def answer(self, images: list[object], **_: Any) -> Any:  # noqa: ARG002
         return self._how()
 
 

@@ -23,7 +23,7 @@ async def application(scope, receive, send):
         await send({"type": "http.response.body", "body": b"here"})
 def serve(model, port):
     with tempfile.TemporaryDirectory(dir=model):
-        local.run(application, port)
+        local.run(application, local.listener(port))
 local.serve = serve
 sys.exit(local.main("serve", None, 5001, ["--model", sys.argv[2], "--port", sys.argv[1]]))
 """

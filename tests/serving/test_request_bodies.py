@@ -17,7 +17,11 @@ TEXT = "aGVsbG8="
     ("request_", "images", "explain"),
     [
         ({"dataframe_records": [{"image": TEXT}]}, [TEXT], False),
-        ({"dataframe_records": [{"image": [[0, 255], [1, 2.0]]}]}, [[[0, 255], [1, 2.0]]], False),
+        (
+            {"dataframe_records": [{"image": [[0, 255], [1, 2.0]]}]},
+            [[bytearray([0, 255]), bytearray([1, 2])]],
+            False,
+        ),
         ({"dataframe_records": [{"image": TEXT}], "params": {"explain": True}}, [TEXT], True),
         ({"dataframe_records": [{"image": TEXT}] * 16, "params": {}}, [TEXT] * 16, False),
         (
