@@ -35,6 +35,7 @@ MOST: Final = {  # of these signs: all else that JSON has becomes many times as 
     b"[": request_images.ROWS,
     b",": request_images.GRAY_VALUES,
 }
+LONG_CHARACTERS: Final = 1 << 16
 NO_ROW: Final = re.compile(r'[ \t\r\n]*[\[{"]')  # what is in the array is no number
 CLOSE: Final = {"connection": "close"}  # what is still on its way is not read
 
@@ -193,6 +194,8 @@ def _json(body: bytes | bytearray) -> Any:
         raise RefusedError("too many rows or values: send files, as base64 text")
     try:
         return _Decoder().decode(body.decode("utf-8"))
+    except RefusedError:
+        raise
     except RecursionError:
         raise RefusedError("the JSON is nested too deeply") from None
     except (ValueError, MemoryError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -203,19 +206,20 @@ class _Decoder(json.JSONDecoder):
     """The decoder of JSON that makes a bytearray of each row of gray values as soon as it is read.
 
     The decoder in C would let no other thread run before the end, and make objects of all values;
-    here it reads a row. Python's own reads what is around the rows.
+    here it reads one row at a time, and Python's own reads what is around the rows.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._decode_row: Any = json.scanner.make_scanner(self)  # in C
-        self.parse_array = self._array
+        self._decode_row = json.scanner.make_scanner(cast(Any, self))  # in C
+        self.parse_array, self.parse_string = self._array, _string
         self.scan_once = cast(Any, json.scanner).py_make_scanner(self)
 
     def _array(self, where: tuple[str, int], scan_once: Any) -> tuple[Any, int]:
         text, start = where  # behind the bracket
         if NO_ROW.match(text, start):
-            return cast(Any, json.decoder).JSONArray(where, scan_once)  # type: ignore[no-any-return]
+            found: tuple[list[Any], int] = cast(Any, json.decoder).JSONArray(where, scan_once)
+            return found
         if text.find("]", start, start + request_images.ROW_CHARACTERS) < 0:
             raise RefusedError("the JSON has a row of too many values, or without an end")
         row, end = self._decode_row(text, start - 1)
@@ -224,6 +228,15 @@ class _Decoder(json.JSONDecoder):
         with contextlib.suppress(RefusedError):  # it may be the index of dataframe_split
             return request_images.gray_row(row) if row else row, end
         return row, end
+
+
+def _string(text: str, start: int, strict: bool) -> tuple[str, int]:
+    """Read a string, fast where it is long: that of a file has no backslash."""
+    end = text.find('"', start)
+    if end - start > LONG_CHARACTERS and text.find("\\", start, end) < 0:
+        return text[start:end], end + 1
+    found: tuple[str, int] = cast(Any, json.decoder).scanstring(text, start, strict)
+    return found
 
 
 def _is_record(value: Any) -> bool:
