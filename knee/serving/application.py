@@ -35,7 +35,6 @@ from knee.storage.arrays import Pixels
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 LOCAL_NAMES: Final = frozenset(("127.0.0.1", "localhost", "::1"))
-ADDRESSES: Final = ("/invocations", "/ping", "/health", "/version", "/image", "/")
 HEADERS: Final = {  # of every response
     "cache-control": "no-store",
     "content-security-policy": (
@@ -163,7 +162,7 @@ def _refusal(request: Request, error: Exception) -> Response:
 def _message(request: Request, error: HTTPException) -> str:
     """Return what is wrong and what to do; Starlette says the former alone."""
     if error.status_code == 404:
-        return f"no such address: there are {', '.join(ADDRESSES)}, without a slash at their end"
+        return "no such address: try /invocations or /ping, with no slash at the end"
     if error.status_code == 405:  # the address is one of ours
         methods = sorted((error.headers or {})["Allow"].split(", "))
         return f"use {' or '.join(methods)} for {request.url.path}"
