@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -91,7 +90,7 @@ class FewRefusals(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._next = 0.0
+        self._written = 0.0  # seconds since 1970
         self._refused = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -99,10 +98,9 @@ class FewRefusals(logging.Filter):
         if not _is_refusal(record):
             return True
         self._refused += 1
-        now = time.monotonic()
-        if now >= self._next:
+        if not 0 <= record.created - self._written < SECONDS_BETWEEN:
             log.warning("refused for load, silence or no HTTP: %d requests", self._refused)
-            self._next, self._refused = now + SECONDS_BETWEEN, 0
+            self._written, self._refused = record.created, 0
         return False
 
 

@@ -54,8 +54,9 @@ class LimitedWork:
         finally:
             left.cancel()
             if not finished.done():
+                begun.cancel()  # if no thread has it yet
                 abandoned.set()
-                finished.cancel()  # if it has not begun
+                finished.cancel()
         if finished in ended:
             return finished.result()
         if left in ended:

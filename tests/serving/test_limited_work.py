@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -33,12 +32,6 @@ def client(*, leaves: asyncio.Event) -> Request:
     return Request({"type": "http", "headers": []}, receive)
 
 
-def status(work: Callable[[], Any]) -> int:
-    with pytest.raises(HTTPException) as caught:
-        asyncio.run(work())
-    return caught.value.status_code
-
-
 def test_work_of_a_client_that_left_is_told_so_and_what_waits_is_never_begun() -> None:
     begun: list[threading.Event] = []
 
@@ -47,11 +40,18 @@ def test_work_of_a_client_that_left_is_told_so_and_what_waits_is_never_begun() -
         assert abandoned.wait(60)
 
     async def leave() -> None:
-        limited, leaves = LimitedWork(1, 16), asyncio.Event()
-        all_work = [limited.done(client(leaves=leaves), work, 60) for _ in range(16)]
-        asyncio.get_running_loop().call_later(0.05, leaves.set)
-        found = await asyncio.gather(*all_work, return_exceptions=True)
-        assert {cast("HTTPException", each).status_code for each in found} == {499}
+        limited = LimitedWork(1, 16)
+        all_leave = [asyncio.Event() for _ in range(16)]
+        all_work = [
+            asyncio.ensure_future(limited.done(client(leaves=leaves), work, 60))
+            for leaves in all_leave
+        ]
+        await asyncio.sleep(0.05)
+        for leaves, each in reversed([*zip(all_leave, all_work, strict=True)]):
+            leaves.set()
+            with pytest.raises(HTTPException) as caught:
+                await each
+            assert caught.value.status_code == 499
         stays = client(leaves=asyncio.Event())
         assert await limited.done(stays, lambda _: "answer", 60) == "answer"
 
