@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any, Final
@@ -55,7 +56,7 @@ logger = logging.getLogger(__name__)
 def application(answers: Answers) -> ASGIApp:
     """Return the application that serves `answers`; docs/serving.md describes its addresses."""
     room = request_bodies.Room()
-    answering = LimitedWork(request_images.ANSWERS, request_images.ANSWERS)
+    answering = LimitedWork(os.cpu_count() or 1, request_images.ANSWERS)
     explaining = LimitedWork(request_images.EXPLAINING, request_images.EXPLANATIONS)
 
     async def answered(
