@@ -6,6 +6,7 @@ import base64
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ class Answered:
         return {**self.values, "grad_cam": base64.b64encode(self.overlay).decode("ascii")}
 
 
+class AbandonedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
 class Answers:
     """A model that is ready to answer; threads may share it.
 
@@ -81,34 +86,49 @@ class Answers:
             self._net = engines.CompiledNet(graph, trained.canonical.side_pixels, engine.precision)
             self._begun = begun.pop_all()
 
-    def answer(self, images: Sequence[object], *, explain: bool = False) -> list[Answered]:
+    def answer(
+        self,
+        images: Sequence[object],
+        *,
+        explain: bool = False,
+        abandoned: threading.Event | None = None,
+    ) -> list[Answered]:
         """Answer `images`, in their order.
 
         Args:
             images: of one request, as `request_images.canonical_pixels` takes them.
             explain: also draw where the evidence for the answered class lies.
+            abandoned: set as soon as nobody waits for the answer any more.
 
         Raises:
+            AbandonedError: `abandoned` was set before all was done.
             RefusedError: an image cannot be used; the message names its number, from 1.
         """
         if not 1 <= len(images) <= request_images.IMAGES:
             raise request_images.RefusedError(
                 f"expected 1-{request_images.IMAGES} images in a request, got {len(images)}"
             )
-        begun = [self._pool.submit(self._outputs, *pair) for pair in enumerate(images, 1)]
+        unless = abandoned or threading.Event()
+        if len(images) == 1:  # another thread would be no faster
+            return [self._answered(*self._outputs(1, images[0], unless), explain, unless)]
+        begun = [self._pool.submit(self._outputs, *pair, unless) for pair in enumerate(images, 1)]
         try:
             computed = [each.result() for each in begun]
         finally:
             for each in begun:
                 each.cancel()
-        return [self._answered(pixels, outputs, explain) for pixels, outputs in computed]
+        return [self._answered(pixels, outputs, explain, unless) for pixels, outputs in computed]
 
     def close(self) -> None:
         """End the processes and threads."""
         self._begun.close()
 
-    def _outputs(self, number: int, image: object) -> tuple[Pixels, npt.NDArray[np.float32]]:
+    def _outputs(
+        self, number: int, image: object, abandoned: threading.Event
+    ) -> tuple[Pixels, npt.NDArray[np.float32]]:
         """Return canonical pixels and the net's outputs: probabilities, then features."""
+        if abandoned.is_set():
+            raise AbandonedError
         try:
             pixels = request_images.canonical_pixels(image, self._trained.canonical)
         except request_images.RefusedError as reason:
@@ -116,8 +136,14 @@ class Answers:
         return pixels, self._net(pixels)
 
     def _answered(
-        self, pixels: Pixels, outputs: npt.NDArray[np.float32], explain: bool
+        self,
+        pixels: Pixels,
+        outputs: npt.NDArray[np.float32],
+        explain: bool,
+        abandoned: threading.Event,
     ) -> Answered:
+        if abandoned.is_set():
+            raise AbandonedError
         if not np.isfinite(outputs).all():
             raise ArithmeticError("the model's output is not finite")
         classes, limits = self._trained.classes, self._trained.limits

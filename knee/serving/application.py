@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any, Final
@@ -30,6 +31,7 @@ from knee.prediction import model_notes, request_images
 from knee.prediction.answers import Answered, Answers
 from knee.prediction.request_images import RefusedError
 from knee.serving import request_bodies
+from knee.serving.limited_work import LimitedWork
 from knee.storage.arrays import Pixels
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -53,22 +55,41 @@ logger = logging.getLogger(__name__)
 
 def application(answers: Answers) -> ASGIApp:
     """Return the application that serves `answers`; docs/serving.md describes its addresses."""
+    room = request_bodies.Room()
+    answering = LimitedWork(os.cpu_count() or 1, request_images.ANSWERS)
+    explaining = LimitedWork(request_images.EXPLAINING, request_images.EXPLANATIONS)
+
+    async def answered(
+        request: Request, images: Sequence[object], *, explain: bool
+    ) -> list[Answered]:
+        """Answer in a thread; requests for heat maps, which are slow, keep no other waiting."""
+        return await (explaining if explain else answering).done(
+            request,
+            lambda abandoned: answers.answer(images, explain=explain, abandoned=abandoned),
+            request_images.ANSWER_SECONDS,
+        )
 
     async def invocations(request: Request) -> Response:
-        body = await request_bodies.read(request, "application/json", request_images.BODY_BYTES)
-        question = await asyncio.to_thread(request_bodies.parse, body)
-        answered = await _answered(answers, question.images, explain=question.explain)
-        return JSONResponse({"predictions": [each.as_json() for each in answered]})
+        with room.reserved() as take:
+            question = await asyncio.to_thread(  # which keeps no body
+                request_bodies.parse,
+                await request_bodies.read(
+                    request, "application/json", request_images.BODY_BYTES, take
+                ),
+            )
+            found = await answered(request, question.images, explain=question.explain)
+        return JSONResponse({"predictions": [each.as_json() for each in found]})
 
     async def image(request: Request) -> Response:
-        content = await request_bodies.read(
-            request, "application/octet-stream", request_images.FILE_BYTES
-        )
-        try:
-            (answered,) = await _answered(answers, [content], explain=True)
-        except RefusedError as reason:
-            raise RefusedError(str(reason).removeprefix("image 1: ")) from None
-        return JSONResponse({**answered.as_json(), "image": _png(answered.pixels)})
+        with room.reserved() as take:
+            content = await request_bodies.read(
+                request, "application/octet-stream", request_images.FILE_BYTES, take
+            )
+            try:
+                (found,) = await answered(request, [bytes(content)], explain=True)
+            except RefusedError as reason:
+                raise RefusedError(str(reason).removeprefix("image 1: ")) from None
+        return JSONResponse({**found.as_json(), "image": _png(found.pixels)})
 
     healthy = _fixed('{"status": "ok"}', "application/json")
     routes = [
@@ -117,7 +138,7 @@ def _foreign(headers: Headers) -> Response | None:
     """Return the refusal of a request that names another server; None for any other."""
     hosts = [_host_name(f"//{host}") for host in headers.getlist("host")]
     if len(hosts) != 1 or hosts[0] not in LOCAL_NAMES:
-        return _error(421, "this server answers under localhost alone")
+        return _error(421, "host not allowed: use localhost or 127.0.0.1")
     if not {_host_name(origin) for origin in headers.getlist("origin")} <= LOCAL_NAMES:
         return _error(403, "pages of other servers may not ask this one")
     return None
@@ -131,21 +152,22 @@ def _host_name(address: str) -> str:
         return ""
 
 
-async def _answered(answers: Answers, images: Sequence[object], *, explain: bool) -> list[Answered]:
-    """Answer in a thread, within `request_images.ANSWER_SECONDS`."""
-    try:
-        async with asyncio.timeout(request_images.ANSWER_SECONDS):
-            return await asyncio.to_thread(answers.answer, images, explain=explain)
-    except TimeoutError:
-        raise HTTPException(504, "the answer took too long") from None
-
-
-def _refusal(_request: Request, error: Exception) -> Response:
+def _refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, RefusedError):
         return _error(400, str(error))
     if isinstance(error, HTTPException):
-        return _error(error.status_code, error.detail, error.headers)
+        return _error(error.status_code, _message(request, error), error.headers)
     return _error(500, "the server failed; its log says why")
+
+
+def _message(request: Request, error: HTTPException) -> str:
+    """Return what is wrong and what to do; Starlette says the former alone."""
+    if error.status_code == 404:
+        return "no such address: try /invocations or /ping, with no slash at the end"
+    if error.status_code == 405:  # the address is one of ours
+        methods = sorted((error.headers or {})["Allow"].split(", "))
+        return f"use {' or '.join(methods)} for {request.url.path}"
+    return error.detail
 
 
 def _error(status: int, message: str, headers: Any = None) -> Response:

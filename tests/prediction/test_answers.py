@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,6 +149,15 @@ def test_a_refusal_names_the_images_number(answers: Answers) -> None:
     for count in (0, request_images.IMAGES + 1):
         with pytest.raises(request_images.RefusedError, match="images in a request"):
             answers.answer([content] * count)
+
+
+def test_images_that_nobody_waits_for_are_not_looked_at(answers: Answers) -> None:
+    from knee.prediction.answers import AbandonedError
+
+    abandoned = threading.Event()
+    abandoned.set()
+    with pytest.raises(AbandonedError):
+        answers.answer([b"no image"] * 16, abandoned=abandoned)
 
 
 def test_another_models_file_is_not_served(trained: Path, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from knee.prediction import request_images
@@ -70,6 +73,30 @@ def test_rows_in_an_array_of_objects_are_taken_too() -> None:
         [1, 2],
         [[1, 2], [3]],
         [["JANE DOE"]],
+        ["JANE", "DOES"],
+        [b"JANE", b"DOES"],
+        [[1, "2"]],
+        [[1, None]],
+        [[1, True]],
+        [[1.0, np.True_]],
+        [[0, 1], [True, False]],
+        [[1, 2], 3],
+        [[1, 2], [[1], 2]],
+        [[[1], [2]]],
+        [{"a": 1}],
+        [{1}],
+        [[1, 2], []],
+        [[1, 10**400]],
+        [[1, 2**64]],
+        [[1e308, 1]],
+        [[0.0, 1e-300]],
+        [[1, 2j]],
+        np.array([["JANE", "DOE"]]),
+        np.array([[True, False]]),
+        np.array([[1, True], [2, "JANE"]], dtype=object),
+        np.array(5),
+        bytearray(drawn.png(1)),
+        list(drawn.png(1)),
         [[None]],
         [[True, False]],
         [[256]],
@@ -99,6 +126,80 @@ BLANK_FILE = drawn.encoded(Image.fromarray(BLANK))
 def test_a_blank_is_refused_in_every_form(image: Any) -> None:
     with pytest.raises(request_images.RefusedError, match="blank"):
         request_images.canonical_pixels(image, CANONICAL)
+
+
+RAMP = [[4 * (x + y) for x in range(32)] for y in range(32)]
+
+
+@given(
+    st.lists(st.integers(0, 255), min_size=32, max_size=32),
+    st.sampled_from([int, float, np.uint8, np.float32]),
+)
+def test_gray_values_of_any_number_type_are_the_same_image(first: list[int], kind: Any) -> None:
+    rows = [first, *RAMP[1:]]
+    expected = prepare.from_gray(np.array(rows, np.uint8), CANONICAL)
+    given_rows = [[kind(value) for value in row] for row in rows]
+    for values in (given_rows, tuple(map(tuple, given_rows)), [*map(bytearray, rows)]):
+        found = request_images.canonical_pixels(values, CANONICAL)
+        np.testing.assert_array_equal(found, expected)
+
+
+NO_GRAY_VALUES = st.one_of(
+    st.integers(max_value=-1),
+    st.integers(min_value=256),
+    st.floats().filter(lambda value: not (0 <= value <= 255 and value.is_integer())),
+    st.booleans(),
+    st.text(),
+    st.none(),
+    st.lists(st.integers(0, 255)),
+)
+
+
+@given(NO_GRAY_VALUES, st.integers(0, 2), st.integers(0, 2))
+def test_one_wrong_gray_value_is_enough_to_refuse(value: object, row: int, column: int) -> None:
+    values: list[list[Any]] = [list(line) for line in RAMP]
+    values[row][column] = value
+    with pytest.raises(request_images.RefusedError):
+        request_images.canonical_pixels(values, CANONICAL)
+
+
+def test_rows_of_text_of_unequal_length_take_no_memory() -> None:
+    values = [["a"] * 1000 for _ in range(100)] + [["b" * 10_000, *["c"] * 999]]
+    tracemalloc.start()
+    try:
+        with pytest.raises(request_images.RefusedError):
+            request_images.canonical_pixels(values, CANONICAL)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("line", [1, 3, 64, 76, 1000])
+@pytest.mark.parametrize("size", [*range(1, 9), 95, 96, 97, 5000])
+def test_text_in_pieces_is_the_file(line: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_images, "PIECE", 64)
+    monkeypatch.setattr(prepare, "from_bytes", lambda content, _: content)
+    content = np.random.default_rng(size).bytes(size)
+    whole = text(content)
+    lines = "\r\n".join(whole[at : at + line] for at in range(0, len(whole), line))
+    assert request_images.canonical_pixels(lines, CANONICAL) == content
+    for wrong in (whole[:-1], f"{whole}{whole}=", f"{whole[:4]}={whole[4:]}", f" {whole}"):
+        with pytest.raises(request_images.RefusedError):
+            request_images.canonical_pixels(wrong, CANONICAL)
+
+
+@pytest.mark.parametrize("prefix", ["data:image/png;base64,", "DATA:;base64,"])
+def test_a_data_address_is_told_to_lose_its_prefix(prefix: str) -> None:
+    with pytest.raises(request_images.RefusedError, match="leave out the prefix"):
+        request_images.canonical_pixels(prefix + text(drawn.png(1)), CANONICAL)
+
+
+def test_an_uncompressed_film_of_the_largest_size_fits_in_a_request() -> None:
+    content = int(request_images.MEGAPIXELS * 1e6) * 2 + (1 << 20)  # its header
+    assert content <= request_images.FILE_BYTES
+    in_lines = request_images.FILE_BYTES * 4 // 3 * 78 // 76
+    assert in_lines + 1000 <= request_images.BODY_BYTES
+    assert request_images.LARGE_BODIES_BYTES >= request_images.BODY_BYTES
 
 
 def test_a_file_above_the_limit_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,8 @@ def ask(
     ]
 
     async def receive() -> MutableMapping[str, Any]:
+        if not waiting and not breaks_off:
+            await asyncio.Event().wait()  # the client stays
         return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,11 @@ class StandIn:
         }
         self.asked: list[tuple[list[object], bool]] = []
 
-    def answer(self, images: list[object], *, explain: bool) -> list[Answered]:
+    def answer(
+        self, images: list[object], *, explain: bool, abandoned: threading.Event
+    ) -> list[Answered]:
         """Answer, and remember what was asked."""
+        assert not abandoned.is_set()
         self.asked.append((images, explain))
         return [self._one(*numbered, explain) for numbered in enumerate(images, 1)]
 

@@ -101,7 +101,7 @@ def test_the_version_is_that_of_the_model() -> None:
         (415, ASKED, "POST", {"content-type": "text/csv"}, BODY),
         (415, ASKED, "POST", {"content-type": "application/json; charset=latin-1"}, BODY),
         (415, ASKED, "POST", {**JSON, "content-encoding": "gzip"}, BODY),
-        (413, ASKED, "POST", {**JSON, "content-length": str((32 << 20) + 1)}, b"x"),
+        (413, ASKED, "POST", {**JSON, "content-length": str(request_images.BODY_BYTES + 1)}, b"x"),
         (413, ASKED, "POST", {**JSON, "content-length": "1e3"}, b"x"),
         (413, ASKED, "POST", {**JSON, "content-length": "-1"}, b"x"),
         (413, ASKED, "POST", {**JSON, "content-length": "9" * 5000}, b"x"),
@@ -122,6 +122,42 @@ def test_what_cannot_be_answered_is_refused_before_the_model(
     assert answer["error"] == status
     assert "elsewhere" not in answer["message"]
     assert len(stand_in.asked) == (b"image" in body and status == 400)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "host", "message"),
+    [
+        (ASKED, "GET", "localhost", "use POST for /invocations"),
+        (ASKED, "DELETE", "localhost", "use POST for /invocations"),
+        ("/ping", "POST", "localhost", "use GET or HEAD for /ping"),
+        ("/invocations/", "POST", "localhost", "no slash at the end"),
+        ("/ping", "GET", "films.example", "use localhost or 127.0.0.1"),
+    ],
+)
+def test_a_refusal_says_what_to_do(path: str, method: str, host: str, message: str) -> None:
+    _, _, content = ask(served(StandIn()), path, method, {**JSON, "host": host})
+    assert message in json.loads(content)["message"]
+
+
+@pytest.mark.parametrize("stated", ["", "17000000"])
+def test_a_body_without_room_is_told_when_to_ask_again(
+    stated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_images, "SMALL_BODIES_BYTES", len(BODY) - 1)
+    monkeypatch.setattr(request_images, "LARGE_BODIES_BYTES", len(BODY) - 1)
+    stand_in = StandIn()
+    headers = {**JSON, "content-length": stated}
+    status, said, _ = ask(served(stand_in), ASKED, "POST", headers, [BODY])
+    assert (status, said["connection"]) == (503, "close")
+    assert int(said["retry-after"]) > 0
+    assert stand_in.asked == []
+
+
+def test_room_is_free_again_after_any_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_images, "SMALL_BODIES_BYTES", len(BODY))
+    application_ = served(StandIn())
+    for body, status in ((BODY, 200), (BODY[:-1], 400), (BODY[:-1] + b" x", 503), (BODY, 200)):
+        assert ask(application_, ASKED, "POST", JSON, [body])[0] == status
 
 
 def test_a_body_without_a_length_is_read_up_to_the_limit_alone(
@@ -149,7 +185,7 @@ class Broken(StandIn):
         super().__init__()
         self._how = how
 
-    def answer(self, images: list[object], *, explain: bool) -> Any:  # noqa: ARG002
+    def answer(self, images: list[object], **_: Any) -> Any:  # noqa: ARG002
         return self._how()
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from knee.serving import local
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, tempfile
@@ -23,7 +25,7 @@ async def application(scope, receive, send):
         await send({"type": "http.response.body", "body": b"here"})
 def serve(model, port):
     with tempfile.TemporaryDirectory(dir=model):
-        local.run(application, port)
+        local.run(application, local.listener(port))
 local.serve = serve
 sys.exit(local.main("serve", None, 5001, ["--model", sys.argv[2], "--port", sys.argv[1]]))
 """
@@ -52,3 +54,22 @@ def test_what_was_temporary_is_gone_after_the_end(tmp_path: Path, how: signal.Si
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536, 80800])
+def test_a_port_that_is_none_is_told_before_the_model_is_loaded(
+    port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert local.main("serve", None, 5001, ["--model", "nowhere", "--port", str(port)]) == 1
+    assert capfd.readouterr().err == f"serve: --port {port}: give a number of 1-65535\n"
+
+
+def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert local.main("demo", None, 8501, ["--model", "nowhere", "--port", port]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith(f"demo: --port {port}: ")
+    assert error.count("\n") == 1

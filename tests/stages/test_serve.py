@@ -23,7 +23,6 @@ import pytest
 
 import knee
 from knee import tracking
-from knee.prediction import request_images
 from knee.serving import local
 from knee.storage import provenance
 from tests import films as drawn
@@ -185,7 +184,6 @@ MALFORMED: dict[str, tuple[int, bytes | str | None, dict[str, str]]] = {
     "compressed": (415, GOOD, {**JSON, "content-encoding": "gzip"}),
     "foreign host": (421, GOOD, {**JSON, "host": f"{SECRET}.example"}),
     "foreign page": (403, GOOD, {**JSON, "origin": f"http://{SECRET}.example"}),
-    "too large": (413, b" " * (request_images.BODY_BYTES + 1), JSON),
     "no body": (400, "", JSON),
     "not JSON": (400, SECRET, JSON),
     "not UTF-8": (400, b"\xff\xfe{}", JSON),
@@ -206,6 +204,10 @@ MALFORMED: dict[str, tuple[int, bytes | str | None, dict[str, str]]] = {
     "gray value 256": (400, record([[256]]), JSON),
     "ragged rows": (400, record([[1, 2], [3]]), JSON),
     "text as gray value": (400, record([[SECRET]]), JSON),
+    "boolean as gray value": (400, record([[1, True]]), JSON),
+    "rows of text": (400, record([[SECRET * n] * 50 for n in range(50)]), JSON),
+    "a list of a file's bytes": (400, record(list(drawn.png(1))), JSON),
+    "data URI": (400, record(f"data:image/png;base64,{text(drawn.png(1))}"), JSON),
     "not base64": (400, record(f"{SECRET}!"), JSON),
     "half a surrogate": (400, '{"dataframe_records": [{"image": "\\ud800"}]}', JSON),
     "no image file": (400, record(text(SECRET.encode())), JSON),
