@@ -445,6 +445,14 @@ refused: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: mismatched(jpeg_2000(LARGE), uid.JPEG2000Lossless),
         "its header tells of 8 x 6 px, its pixels of 400 x 300",
     ),
+    "a JPEG in colour for a header of gray": (
+        lambda: mismatched(jpeg(np.stack([GRAY] * 3, -1)), uid.JPEGBaseline8Bit),
+        "its header tells of 1 samples a pixel, its pixels of 3",
+    ),
+    "a JPEG 2000 in colour for a header of gray": (
+        lambda: mismatched(jpeg_2000(np.stack([GRAY] * 3, -1)), uid.JPEG2000Lossless),
+        "its header tells of 1 samples a pixel, its pixels of 3",
+    ),
     "half a JPEG": (
         lambda: mismatched(jpeg(GRAY)[:-30], uid.JPEGBaseline8Bit),
         "DICOM pixels cannot be decoded (JPEGBaseline8Bit: RuntimeError)",
