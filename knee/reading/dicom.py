@@ -212,6 +212,8 @@ def _check(dataset: Any, maximum_megapixels: float) -> None:
     check_size(width, height, maximum_megapixels)
     if int(dataset.SamplesPerPixel) not in (1, 3):
         raise UnreadableImage("DICOM pixels of neither one sample nor three")
+    # The decoders know capital letters only.
+    dataset.PhotometricInterpretation = dicom_header.photometric(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     supported = False
     with contextlib.suppress(NotImplementedError):  # of another kind, such as video, or unknown

@@ -84,6 +84,10 @@ def test_rescale_comes_before_the_window() -> None:
     assert np.abs(plain.astype(int) - rescaled).max() <= 1
 
 
+def test_the_case_of_the_photometric_interpretation_does_not_matter() -> None:
+    np.testing.assert_array_equal(shown(PhotometricInterpretation="monochrome1"), 255 - shown())
+
+
 def test_a_falling_rescale_turns_the_picture() -> None:
     turned = shown(RescaleSlope="-1", RescaleIntercept="0")
     np.testing.assert_array_equal(turned, 255 - shown())
