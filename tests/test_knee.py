@@ -62,7 +62,8 @@ def test_a_path_that_does_not_exist_is_one_line(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("absent", "absent/training.json does not exist"),
+        ("absent", "absent is no folder: give models:/NAME@champion"),
+        ("knee-bone-health-sample@champion", "@champion is no folder: give models:/NAME@champion"),
         ("models:champion", "expected models:/NAME@champion"),
     ],
 )

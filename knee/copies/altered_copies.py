@@ -26,6 +26,9 @@ NEIGHBOURS: Final = 3  # look-alikes of a view in a pose; at most seven are veri
 UPRIGHT_POSES: Final = 2 * len(look_alikes.ZOOMS)  # unshifted, which head the bank
 ROUND_PAIRS: Final = 2048  # registered at once: bounds the memory
 FEWEST_GRAYS: Final = 0.2  # share of pixels beside the two commonest gray levels: masks have less
+# Share of the pixels that one gray level counts for in the ranks, at most. Much of one level is
+# background, which would leave the bone little contrast beside writing that many images share.
+LARGEST_LEVEL: Final = 1 / 16
 
 
 class Views(NamedTuple):
@@ -90,8 +93,8 @@ def equalised(images: Pixels) -> Pixels:
     """Return the gray levels' mid-ranks within each image, 0 to 255, uint8 (n, side, side)."""
     result = np.empty_like(images)
     for image, ranks in zip(images, result, strict=True):
-        counts = np.bincount(image.ravel(), minlength=256)
-        ranks[:] = np.rint(255 * (counts.cumsum() - counts / 2) / image.size)[image]
+        counts = np.bincount(image.ravel(), minlength=256).clip(max=LARGEST_LEVEL * image.size)
+        ranks[:] = np.rint(255 * (counts.cumsum() - counts / 2) / counts.sum())[image]
     return result
 
 

@@ -12,6 +12,10 @@ BLIND: Final = (
     "radiographs with an AUC of only {:.2f} (0.5 is chance): no warning does not mean that an "
     "image is like those of the training"
 )
+UNTRIED: Final = (
+    "the out-of-distribution score of the model was not tried (an earlier version trained it): no "
+    "warning does not mean that an image is like those of the training"
+)
 TELLING_AUC: Final = 0.9  # and above: the score can be relied on for what is plainly no radiograph
 
 
@@ -19,6 +23,10 @@ def notes(training: Mapping[str, Any]) -> list[str]:
     """Return what holds for every answer of a model, by its training.json."""
     found = [SYNTHETIC] if training["synthetic"] else []
     found += [LEAKY] if training["split_protocol"] == "random" else []
-    tried = (training.get("novelty") or {}).get("non_radiographs") or {}
-    auc = tried.get("auc")
-    return found + ([BLIND.format(auc)] if auc is not None and auc < TELLING_AUC else [])
+    novelty = training.get("novelty")
+    if not novelty:  # without a score
+        return found
+    auc = novelty.get("non_radiographs", {}).get("auc")
+    if auc is None:
+        return [*found, UNTRIED]
+    return found if auc >= TELLING_AUC else [*found, BLIND.format(auc)]

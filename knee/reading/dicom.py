@@ -212,6 +212,8 @@ def _check(dataset: Any, maximum_megapixels: float) -> None:
     check_size(width, height, maximum_megapixels)
     if int(dataset.SamplesPerPixel) not in (1, 3):
         raise UnreadableImage("DICOM pixels of neither one sample nor three")
+    # The decoders know capital letters only.
+    dataset.PhotometricInterpretation = dicom_header.photometric(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     supported = False
     with contextlib.suppress(NotImplementedError):  # of another kind, such as video, or unknown
@@ -236,23 +238,30 @@ def _check_codestream(dataset: Any) -> None:
             f"its header tells of {dataset.Columns} x {dataset.Rows} px, "
             f"its pixels of {codestream[0]} x {codestream[1]}"
         )
+    if codestream is not None and codestream[3] != int(dataset.SamplesPerPixel):
+        raise UnreadableImage(
+            f"its header tells of {dataset.SamplesPerPixel} samples a pixel, "
+            f"its pixels of {codestream[3]}"
+        )
 
 
-def _codestream(frame: bytes) -> tuple[int, int, int] | None:
-    """Width, height and bits a sample of JPEG, JPEG-LS or JPEG 2000; None without a header."""
+def _codestream(frame: bytes) -> tuple[int, int, int, int] | None:
+    """Width, height, bits a sample and samples a pixel of any JPEG; None without a header."""
     start = frame.find(b"\xff\x4f\xff\x51")  # start of codestream, image and tile size
     if start >= 0 and not frame.startswith(b"\xff\xd8"):
         right, bottom, left, top = (
             int.from_bytes(frame[start + at : start + at + 4], "big") for at in (8, 12, 16, 20)
         )
         sample = int.from_bytes(frame[start + 42 : start + 43], "big")  # its sign, and bits less 1
-        return right - left, bottom - top, (sample & 127) + 1
+        samples = int.from_bytes(frame[start + 40 : start + 42], "big")
+        return right - left, bottom - top, (sample & 127) + 1, samples
     at = 2
-    while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame) and frame[at] == 0xFF:
+    while frame.startswith(b"\xff\xd8") and at + 10 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             height, width = frame[at + 5 : at + 7], frame[at + 7 : at + 9]
-            return int.from_bytes(width, "big"), int.from_bytes(height, "big"), frame[at + 4]
+            columns, rows = int.from_bytes(width, "big"), int.from_bytes(height, "big")
+            return columns, rows, frame[at + 4], frame[at + 9]
         filled = marker == 0xFF  # a fill byte before the marker
         at += 1 if filled else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
     return None

@@ -33,7 +33,7 @@ def stored_values(
     high = int(high) if stored <= high < whole else stored - 1
     if precision is not None and precision <= high:
         high = stored - 1
-    if _fit(cells, stored):
+    if _fit(dataset, cells.min(), cells.max()):
         if high < stored:
             return cells, []
         if (cells & ((1 << (high + 1 - stored)) - 1)).any():  # values, not what is below them
@@ -49,7 +49,8 @@ def padding(
 ) -> npt.NDArray[np.bool_]:
     """Return which of the `stored` values stand for no part of the image, bool of their shape.
 
-    The padding value may have the other sign, and be one of the `cells` as a whole.
+    The padding value may have the other sign, and be one of the `cells` as a whole, which one that
+    needs more than the stored bits must be.
     """
     value = dicom_header.number(dataset, "PixelPaddingValue")
     limit = dicom_header.number(dataset, "PixelPaddingRangeLimit")
@@ -59,17 +60,17 @@ def padding(
         value, limit = _of_type(value, stored.dtype), _of_type(limit, stored.dtype)
     low, high = (value, value) if math.isnan(limit) else sorted((value, limit))
     found = (stored >= low) & (stored <= high)
-    if cells is not stored:
+    if cells is not stored and not _fit(dataset, low, high):
         cells = cells.astype(stored.dtype, copy=False)
         found |= (cells >= low) & (cells <= high)
     return np.asarray(found)
 
 
-def _fit(cells: npt.NDArray[Any], stored: int) -> bool:
-    """Whether all cells are numbers of `stored` bits."""
-    signed = np.issubdtype(cells.dtype, np.signedinteger)
+def _fit(dataset: Any, low: float, high: float) -> bool:
+    """Whether values of `low` to `high` are numbers of the stored bits."""
+    signed, stored = dicom_header.is_signed(dataset), dicom_header.bits(dataset)
     least, most = (-(1 << (stored - 1)), 1 << (stored - 1)) if signed else (0, 1 << stored)
-    return bool(cells.min() >= least and cells.max() < most)
+    return least <= low and high < most
 
 
 def _more_than_a_sign(

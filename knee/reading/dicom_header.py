@@ -67,7 +67,7 @@ def display(dataset: Any) -> Display:
         signed=is_signed(dataset),
         modality=_modality(dataset),
         interest=table or next((window for window in windows if window.usable), None),
-        wants_window=not all(map(math.isnan, numbers(dataset, "WindowWidth"))),
+        wants_window=_given(dataset, "WindowCenter") or _given(dataset, "WindowWidth"),
         inverted=photometric(dataset) == "MONOCHROME1" or _shape(dataset) == "INVERSE",
     )
 
@@ -82,9 +82,12 @@ def contradictions(dataset: Any) -> list[str]:
         found.append(f"photometric interpretation: {name} with {samples} samples a pixel")
     if not math.isnan(stored) and stored != bits(dataset):
         found.append(f"Bits Stored: shown as {bits(dataset)}, all there are")
+    rescale = ("RescaleSlope", "RescaleIntercept")
+    unread = [word for word in rescale if math.isnan(number(dataset, word))]
+    if unread and any(_given(dataset, word) for word in rescale):
+        found.append(f"rescale: {' and '.join(unread)} missing or no number")
     for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
-        given = keyword in dataset and len(dataset.get_item(keyword).value or ()) > 0
-        if given and _lookup(dataset, keyword) is None:
+        if _given(dataset, keyword) and _lookup(dataset, keyword) is None:
             found.append(f"table: {keyword} cannot be used, left out")
     if len({round(aspect, 2) for aspect in _aspects(dataset)}) > 1:
         found.append("pixel aspect: several, shown by the first")
@@ -163,6 +166,15 @@ def numbers(dataset: Any, keyword: str) -> list[float]:
 def is_signed(dataset: Any) -> bool:
     """Return whether stored values can be negative."""
     return number(dataset, "PixelRepresentation") == 1
+
+
+def _given(dataset: Any, keyword: str) -> bool:
+    """Whether the element is there, with anything in it but blanks, readable or not."""
+    value = dataset.get_item(keyword).value if keyword in dataset else None
+    if isinstance(value, bytes):
+        return bool(value.strip(b" \0\\"))
+    parts = value if isinstance(value, MutableSequence) else [value]
+    return any(part is not None and part != "" for part in parts)
 
 
 def _finite(value: Any) -> float:

@@ -19,6 +19,10 @@ PNG_BITS: Final = 24  # position of the bit depth: signature, chunk length and n
 BMP_BITS: Final = 28  # position of the bits a pixel
 TIFF_BITS: Final = 258
 TIFF_PHOTOMETRIC: Final = 262
+TIFF_SAMPLE_FORMAT: Final = 339
+UNSIGNED: Final = 1
+SIGNED: Final = 2
+FEWEST_LEVELS: Final = 64  # Of 16 bits a colour Pillow reads the upper 8: fewer levels are coarse.
 BMP_RUN_LENGTHS: Final = (1, 2)  # of 8 and 4 bits
 STARTS: Final = {
     b"\xff\xd8\xff": "JPEG",
@@ -49,12 +53,13 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             if getattr(image, "is_animated", False):
                 raise UnreadableImage("holds several images: export one a file")
             mode, (bits, compression, inverted) = image.mode, _storage(image, content)
+            sample_format = _sample_format(image)
             image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
             image.load()
             parts.check_tags(bytes(image.info.get("exif", b"")).removeprefix(b"Exif\0\0"))
             with contextlib.suppress(Exception):  # damaged EXIF is ignored
                 ImageOps.exif_transpose(image, in_place=True)
-            gray = _gray(image, bits)
+            gray = _gray(image, bits, sample_format)
     except (UnreadableImage, UnidentifiedImageError):
         raise
     except Exception as error:  # damaged files raise whatever the decoder trips over
@@ -99,15 +104,32 @@ def _storage(image: Image.Image, content: bytes) -> tuple[int, str, bool]:
     return content[PNG_BITS] if not_8 else 8, str(image.format).lower(), False
 
 
-def _gray(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:
+def _sample_format(image: Image.Image) -> int:
+    """Whether a TIFF's values have a sign, by its tag; 0 for other formats."""
+    if image.format != "TIFF":
+        return 0
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return int(max(tags.get(TIFF_SAMPLE_FORMAT, (UNSIGNED,))))
+
+
+def _gray(image: Image.Image, bits: int, sample_format: int) -> npt.NDArray[np.uint8]:
     """The image as gray values, uint8 (height, width)."""
     if image.mode.startswith(("I", "F")):
-        return stretched(np.asarray(image))
+        values = np.asarray(image)
+        # Pillow reads 32 bits without a sign as such with one, and 8 bits with a sign without it.
+        unsigned = sample_format == UNSIGNED and values.dtype == np.int32
+        return stretched(values.view(np.uint32) if unsigned else values)
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         opaque = image.convert("RGBA")
         black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, opaque)
     gray = np.asarray(image if image.mode == "L" else image.convert("L"), dtype=np.uint8)
+    if sample_format == SIGNED:
+        return gray ^ np.uint8(128)
+    if bits > 8 and int(gray.max()) - int(gray.min()) < FEWEST_LEVELS:
+        raise UnreadableImage(
+            f"uses too few of its {bits} bits a colour: save it as {bits}-bit gray"
+        )
     return stretched(gray) if bits > 8 else gray
 
 

@@ -17,6 +17,7 @@ from knee.classifier.features import engines
 from knee.classifier.net.trained_model import TrainedModel
 from knee.prediction.batch_prediction import Model
 from knee.run import parameters
+from knee.storage.artifacts import ArtifactError
 
 
 def champion_unless_named(model: str, params: Path) -> str:
@@ -38,6 +39,11 @@ def trained_model(model: str, maximum_megapixels: float = 64.0) -> Iterator[Trai
         CautionError: novelty.npz is missing or is not the recorded one.
     """
     if not model.startswith("models:"):
+        if not Path(model).is_dir():
+            raise ArtifactError(
+                f"{model} is no folder: give models:/NAME@champion, models:/NAME/VERSION or the "
+                "folder of a model, such as models/mobilenet (`dvc repro` trains it)"
+            )
         yield TrainedModel.read(Path(model), model, "", maximum_megapixels)
         return
     with tempfile.TemporaryDirectory() as temporary:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from knee.copies import altered_copies, copy_groups
 from knee.copies.copy_groups import Fingerprints
@@ -59,6 +59,24 @@ def test_halves_of_a_letterboxed_film_are_found(level: int) -> None:
     film = np.hstack([STRANGERS[0], STRANGERS[1]])
     padded = np.asarray(ImageOps.expand(Image.fromarray(film), (0, 80), level))
     assert related([*STRANGERS, padded])[1] == [(0, 4), (1, 4)]
+
+
+def printed(pixels: Pixels) -> Pixels:
+    """The image on a black page with the writing that all pages of one viewer have."""
+    page = Image.new("L", (300, 300))
+    draw = ImageDraw.Draw(page)
+    for y in range(4, 296, 12):
+        draw.text((4, y), "Hospital", fill=220)
+        draw.text((230, y), "AP 60kV 5mAs", fill=220)
+    draw.rectangle((60, 60, 240, 240), outline=255)
+    page.paste(Image.fromarray(pixels).resize((130, 130)), (85, 85))
+    return np.asarray(page)
+
+
+def test_strangers_on_a_page_with_the_same_writing_are_not_joined() -> None:
+    groups, parts = related([printed(one) for one in STRANGERS])
+    assert groups.tolist() == list(range(len(STRANGERS)))
+    assert parts == []
 
 
 def test_images_of_hardly_any_gray_levels_are_left_alone() -> None:

@@ -66,6 +66,7 @@ blanks: dict[str, Callable[[], bytes]] = {
     "labels 0, 1, 2": lambda: encoded(outlines(1, 2)),
     "deep TIFF": lambda: encoded(Image.fromarray(np.full((50, 50), 900, np.uint16)), "TIFF"),
     "DICOM": lambda: dicom(np.full((50, 50), 900, np.uint16)),
+    "a detector's noise": lambda: dicom(RANDOM.normal(900, 15, (300, 256)).astype(np.uint16)),
 }
 drawings: dict[str, Callable[[], bytes]] = {
     "1 bit": lambda: encoded(outlines(255).convert("1")),
@@ -126,6 +127,9 @@ passing: dict[str, Pixels] = {
     "low contrast": 100 + GRAY // 7,  # 37 gray values, as the flattest of 6,604 real crops
     "4 bits": GRAY // 16 * 17,
     "small on a plate": on_black(0.1),
+    "smaller on a plate": on_black(0.04),
+    "small on a noisy plate": on_black(0.04) // 2
+    + RANDOM.integers(0, 5, on_black(0.04).shape, np.uint8),
     "smallest": np.asarray(film(1).resize((SMALLEST_SIDE_PIXELS,) * 2)),
     "ten times as long": np.tile(GRAY[:40, :40], (10, 1)),
 }

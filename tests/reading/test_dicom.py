@@ -84,6 +84,10 @@ def test_rescale_comes_before_the_window() -> None:
     assert np.abs(plain.astype(int) - rescaled).max() <= 1
 
 
+def test_the_case_of_the_photometric_interpretation_does_not_matter() -> None:
+    np.testing.assert_array_equal(shown(PhotometricInterpretation="monochrome1"), 255 - shown())
+
+
 def test_a_falling_rescale_turns_the_picture() -> None:
     turned = shown(RescaleSlope="-1", RescaleIntercept="0")
     np.testing.assert_array_equal(turned, 255 - shown())
@@ -444,6 +448,14 @@ refused: dict[str, tuple[Callable[[], bytes], str]] = {
     "a larger JPEG 2000 than the header tells": (
         lambda: mismatched(jpeg_2000(LARGE), uid.JPEG2000Lossless),
         "its header tells of 8 x 6 px, its pixels of 400 x 300",
+    ),
+    "a JPEG in colour for a header of gray": (
+        lambda: mismatched(jpeg(np.stack([GRAY] * 3, -1)), uid.JPEGBaseline8Bit),
+        "its header tells of 1 samples a pixel, its pixels of 3",
+    ),
+    "a JPEG 2000 in colour for a header of gray": (
+        lambda: mismatched(jpeg_2000(np.stack([GRAY] * 3, -1)), uid.JPEG2000Lossless),
+        "its header tells of 1 samples a pixel, its pixels of 3",
     ),
     "half a JPEG": (
         lambda: mismatched(jpeg(GRAY)[:-30], uid.JPEGBaseline8Bit),

@@ -88,6 +88,15 @@ def test_padding_is_found_in_either_sign(
     assert found.tolist() == [[bool(one) for one in expected]]
 
 
+def test_padding_of_the_stored_bits_is_no_cell_of_left_aligned_values() -> None:
+    made = header(
+        BitsAllocated=16, BitsStored=12, HighBit=15, PixelRepresentation=0, PixelPaddingValue=0xFF0
+    )
+    cells = np.array([[0xFF00, 0x0FF0, 0x0010]], np.uint16)
+    stored, _ = dicom_cells.stored_values(made, cells, None)
+    assert dicom_cells.padding(made, stored, cells).tolist() == [[True, False, False]]
+
+
 def test_padding_may_be_a_cell_of_more_bits_than_a_value() -> None:
     made = header(
         BitsAllocated=16, BitsStored=12, HighBit=11, PixelRepresentation=0, PixelPaddingValue=0xF830

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from knee.reading import dicom, dicom_cells, dicom_header, dicom_kind
 from knee.reading.decoded import UnreadableImage
-from tests.reading.dicom_files import header
+from tests.reading.dicom_files import dataset, header, written
 
 
 @pytest.mark.parametrize(
@@ -222,3 +224,27 @@ def test_the_first_usable_window_is_taken(
     assert found.wants_window
     window = found.interest
     assert (window and (window.center, window.width)) == expected  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"WindowCenter": b"2000,0", "WindowWidth": b"3000,0"}, "window: none"),
+        ({"WindowCenter": b"2000/10", "WindowWidth": b"3000/10"}, "window: none"),
+        ({"WindowCenter": b"2000"}, "window: none"),
+        ({"WindowCenter": b" ", "WindowWidth": b" \\ "}, ""),
+        ({"RescaleSlope": b"2,0", "RescaleIntercept": b"0"}, "rescale: RescaleSlope missing"),
+        ({"RescaleIntercept": b"-1024 "}, "rescale: RescaleSlope missing"),
+        ({"RescaleSlope": b"2 "}, "rescale: RescaleIntercept missing"),
+        ({"RescaleSlope": b" ", "RescaleIntercept": b""}, ""),
+    ],
+)
+def test_a_window_or_rescale_that_cannot_be_read_is_noted(
+    elements: dict[str, bytes], expected: str
+) -> None:
+    made = dataset()
+    for keyword, value in elements.items():
+        made.add(RawDataElement(Tag(keyword), "DS", len(value), value, 0, False, True))
+    read = dicom.read(written(made), 1)
+    assert dicom.decompressed(read).note.startswith(expected)
+    assert bool(dicom.decompressed(read).note) == bool(expected)

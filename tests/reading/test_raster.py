@@ -129,24 +129,49 @@ def deep_tiff(photometric: int) -> bytes:
     return bytes(content)
 
 
-def test_packed_12_bits_are_read() -> None:
-    packed = b"\x00\xff\xf0"  # 0x00f, 0xff0: high bits first
+def gray_tiff(packed: bytes, bits: int, width: int = 4, sample_format: int = 1) -> bytes:
+    """An uncompressed TIFF of one row, by hand."""
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, value in ((256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (277, 1), (278, 1)):
+    for tag, value in ((256, width), (257, 1), (258, bits), (259, 1), (262, 1), (277, 1), (278, 1)):
         tags[tag] = value
+    tags[raster.TIFF_SAMPLE_FORMAT] = sample_format
     tags[273], tags[279] = 0, len(packed)  # right behind the tags
     head = io.BytesIO()
     tags.save(head)
-    content = head.getvalue() + packed
+    return head.getvalue() + packed
+
+
+def test_packed_12_bits_are_read() -> None:
+    packed = b"\x00\xff\xf0"  # 0x00f, 0xff0: high bits first
+    content = gray_tiff(packed, bits=12, width=2)
     decoded = raster.decode(content, 1)
     assert (decoded.bits, decoded.pixels.tolist()) == (12, [[0, 255]])
 
 
 def test_16_bits_in_colour_fill_the_range_too() -> None:
-    rows = b"".join(b"\0" + struct.pack(">3H", *[value] * 3) for value in (256, 1024, 4096))
+    rows = b"".join(b"\0" + struct.pack(">3H", *[value] * 3) for value in (256, 13312, 65280))
     decoded = raster.decode(png(1, 3, depth=16, colour=2, rows=rows), 1)
     assert (decoded.bits, decoded.mode) == (16, "RGB")
     assert decoded.pixels[:, 0].tolist() == [0, 51, 255]
+
+
+@pytest.mark.parametrize("bits", [12, 13])
+def test_fewer_than_64_levels_of_16_bits_in_colour_are_refused(bits: int) -> None:
+    rows = b"".join(b"\0" + struct.pack(">3H", *[value] * 3) for value in (0, 2**bits - 1))
+    with pytest.raises(UnreadableImage, match="too few of its 16 bits a colour"):
+        raster.decode(png(1, 2, depth=16, colour=2, rows=rows), 1)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize("signed", [False, True])
+def test_tiff_values_have_the_sign_that_their_tag_says(bits: int, signed: bool) -> None:
+    stored = np.array([0, 100, 200, 255], "u4") << (bits - 8)
+    if signed:
+        stored -= np.uint32(1 << (bits - 1))
+    packed = stored.astype(f"<u{bits // 8}").tobytes()
+    assert raster.decode(gray_tiff(packed, bits, sample_format=1 + signed), 1).pixels.tolist() == [
+        [0, 100, 200, 255]
+    ]
 
 
 def test_a_constant_deep_image_is_black() -> None:
