@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Features, Floats
@@ -64,9 +65,17 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
         held_out: images that were not trained on, and are like those to come.
         quantile: 0-1, of their distances; with few of them the limit is the largest one.
     """
-    if min(len(training), len(held_out)) < FEWEST_IMAGES:
+    model = _distribution(training)
+    if model is None or len(held_out) < FEWEST_IMAGES:
         return None
-    values = unit_length(training)
+    return _limited(model, model.distances(held_out), quantile)
+
+
+def _distribution(images: Features) -> Novelty | None:
+    """The distribution of `images`, without a limit; None with fewer than `FEWEST_IMAGES`."""
+    if len(images) < FEWEST_IMAGES:
+        return None
+    values = unit_length(images)
     centre = values.mean(axis=0)
     centred = values - centre
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
@@ -76,11 +85,31 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
     kept = min(MOST_DIRECTIONS, len(plain))
     rest = np.concatenate([plain[kept:], np.zeros(values.shape[1] - len(plain))])
     other = (1 - share) * (rest.mean() if len(rest) else 0) + share * mean_variance
-    model = Novelty(centre, directions[:kept], shrunk[:kept], max(float(other), SMALLEST_VARIANCE))
-    ordered = np.sort(model.distances(held_out))
+    return Novelty(centre, directions[:kept], shrunk[:kept], max(float(other), SMALLEST_VARIANCE))
+
+
+def _limited(model: Novelty, distances: Floats, quantile: float) -> Novelty:
+    """The model with its limit at a quantile of held-out `distances`."""
+    ordered = np.sort(distances)
     rank = min(math.ceil((len(ordered) + 1) * quantile), len(ordered))
     limit = max(float(ordered[max(rank, 1) - 1]), SMALLEST_VARIANCE)
     return replace(model, limit=limit)
+
+
+def cross_fit(features: Features, fold: npt.NDArray[np.int64], quantile: float) -> Novelty | None:
+    """Fit the distribution of all images, with the limit from images held out fold by fold.
+
+    `fold` (images,) are numbers; the distances of a fold are to the distribution of the others.
+    """
+    held_out = []
+    for number in np.unique(fold):
+        of_fold = fold == number
+        others = _distribution(features[~of_fold])
+        if others is None:
+            return None
+        held_out.append(others.distances(features[of_fold]))
+    model = _distribution(features)
+    return model and _limited(model, np.concatenate(held_out), quantile)
 
 
 def unit_length(features: Features) -> Floats:
