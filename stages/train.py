@@ -147,6 +147,7 @@ def _ensemble(
         groups,
         made.fold,
         observe.observe(made.net, source, kept["pixel_row"].to_numpy(), len(first)).features,
+        made.channels,
         method=settings.caution.calibration,
         level=settings.caution.set_level,
         quantile=settings.caution.familiar_quantile,

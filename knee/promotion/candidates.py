@@ -11,7 +11,7 @@ import pandas as pd
 
 from knee.evidence.evaluation.json_contents import EvaluationReport, TrainingRecord
 from knee.evidence.evaluation.predictions import read_predictions
-from knee.storage.artifacts import ArtifactError, read_bytes, read_json
+from knee.storage.artifacts import ArtifactError, read_bytes, read_json, read_json_if_present
 
 DEVELOPMENT = "development"  # subset of an ensemble's out-of-fold predictions
 SHARED_FACTS = ("classes", "data_fingerprint", "split_fingerprint", "split_protocol", "synthetic")
@@ -24,7 +24,7 @@ class Candidate:
     backbone: str
     training: TrainingRecord
     test: EvaluationReport
-    cross_validation: EvaluationReport
+    cross_validation: EvaluationReport | None
     predictions: pd.DataFrame
 
     @property
@@ -40,7 +40,7 @@ class Candidate:
     @property
     def judged(self) -> EvaluationReport:
         """The report on the most images: out of fold, or of one net the test subset."""
-        return self.cross_validation if self.is_ensemble else self.test
+        return (self.cross_validation if self.is_ensemble else None) or self.test
 
 
 def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
@@ -59,7 +59,7 @@ def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
         backbone,
         cast(TrainingRecord, training),
         cast(EvaluationReport, read_json(metrics / "test.json")),
-        cast(EvaluationReport, read_json(metrics / "cross_validation.json")),
+        cast(EvaluationReport | None, read_json_if_present(metrics / "cross_validation.json")),
         read_predictions(read_bytes(metrics / "predictions.csv")),
     )
 

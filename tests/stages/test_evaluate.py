@@ -112,6 +112,7 @@ def arguments(root: Path) -> list[str]:
         "split-metrics": "split.json",
         "model": "model",
         "history": "metrics/history.csv",
+        "members": "metrics/members.csv",
         "test-out": "metrics/test.json",
         "headline-out": "metrics/headline.json",
         "predictions-out": "metrics/predictions.csv",

@@ -52,6 +52,7 @@ class Members:
         fold: (records,) the fold that held each out.
         history: a row an epoch, averaged over the members.
         epoch: from 0, at which all members end.
+        channels: of the feature map of one member.
     """
 
     net: keras.Model
@@ -59,6 +60,7 @@ class Members:
     fold: Integers
     history: pd.DataFrame
     epoch: int
+    channels: int
 
     def results(self, folds: Sequence[Fold], temperature: float = 1.0) -> list[FoldResult]:
         """Return the calibrated predictions of what each of `folds` held out."""
@@ -110,7 +112,8 @@ def train_members(
         for number in np.unique(held_by)
     ]
     net = assembly.ensemble(parts, of_folds)
-    return Members(net, scores.checked(truth, predicted), held_by, history, epoch)
+    channels = int(parts.trained.get_layer(assembly.FEATURE_MAP).output.shape[-1])
+    return Members(net, scores.checked(truth, predicted), held_by, history, epoch, channels)
 
 
 def _finish(
@@ -168,7 +171,8 @@ def _mean_history(states: Sequence[Path], counts: Sequence[int]) -> pd.DataFrame
     read = [artifacts.read_json(state / "history.json")["epochs"] for state in states]
     tables = [pd.DataFrame(rows) for rows in read]
     values = np.stack([table.to_numpy(np.float64) for table in tables])
-    return pd.DataFrame(np.average(values, axis=0, weights=counts), columns=tables[0].columns)
+    means = pd.DataFrame(np.average(values, axis=0, weights=counts), columns=tables[0].columns)
+    return means.astype({"epoch": np.int64})
 
 
 def _out_of_fold(

@@ -128,6 +128,7 @@ def learn_from_folds(
     groups: npt.NDArray[Any],
     fold: Integers,
     features: Features,
+    channels: int,
     *,
     method: Literal["temperature", "none"],
     level: float,
@@ -135,17 +136,21 @@ def learn_from_folds(
 ) -> Learned:
     """Learn the uncertainty of an ensemble from all images that its nets held out once.
 
-    `out_of_fold` are probabilities by the nets of `fold`, (records,), from 0; `features` are those
-    of the whole ensemble. Fewer than `FEWEST_RECORDS` records leave the temperature at 1.
+    `out_of_fold` are probabilities by the nets of `fold`, (records,), from 0. `features` are those
+    of the whole ensemble: one map of `channels` that all members share, or as many maps as there
+    are members, of which the first is used, and the fold that its member has not seen. Fewer than `FEWEST_RECORDS` records leave the temperature at 1.
     """
     fit = None
     if method == "temperature" and len(truth) >= FEWEST_RECORDS:
         fit = calibration.fit(truth, out_of_fold, groups)
     calibrated = calibration.scaled(out_of_fold, fit.temperature if fit else 1.0)
     sets = cross_conformal.learn(truth, calibrated, fold, int(fold.max()) + 1, level)
-    return Learned(
-        fit, sets, sets.counts, level, novelty.cross_fit(features, fold, quantile), quantile
-    )
+    if features.shape[1] == channels:
+        known = novelty.cross_fit(features, fold, quantile)
+    else:
+        own, unseen = features[:, :channels], fold == 0
+        known = novelty.fit(own[~unseen], own[unseen], quantile)
+    return Learned(fit, sets, sets.counts, level, known, quantile)
 
 
 def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -232,7 +237,8 @@ class PredictionLimits:
         """Return (records,) out-of-distribution scores, above 1 too much; NaN without any."""
         if self.novelty is None:
             return np.full(len(features), np.nan)
-        return self.novelty.scores(features).round(DECIMALS)
+        channels = len(self.novelty.centre)  # of an ensemble's first member, if each has a map
+        return self.novelty.scores(features[:, :channels]).round(DECIMALS)
 
 
 def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:

@@ -138,3 +138,17 @@ def test_strangers_are_the_same_for_a_seed_and_differ_within_a_kind() -> None:
         assert pictures.dtype == np.uint8
         np.testing.assert_array_equal(pictures, two[kind])
         assert (pictures[0] != pictures[1]).any()
+
+
+def test_out_of_fold_limits_are_passed_by_the_share_that_was_asked_for() -> None:
+    random = np.random.default_rng(5)
+    features = random.normal(size=(400, 12)) + 3
+    model = novelty.cross_fit(features, np.arange(400) % 5, 0.9)
+    assert model is not None
+    new = random.normal(size=(2000, 12)) + 3
+    assert 0.85 < (model.scores(new) <= 1).mean() < 0.95
+    assert (model.scores(-new) > 1).mean() > 0.99
+
+
+def test_too_few_images_of_the_other_folds_have_no_score() -> None:
+    assert novelty.cross_fit(np.eye(8), np.arange(8) % 2, 0.9) is None
