@@ -137,8 +137,8 @@ def _ensemble(
         len(classes),
     )
     made = members.train_members(recipe, source, kept, folds, paths.checkpoints, key)
-    for epoch, row in made.history.iterrows():
-        on_epoch(int(str(epoch)), row.to_dict())
+    for epoch, row in enumerate(made.history.to_numpy(np.float64)):
+        on_epoch(epoch, dict(zip(made.history.columns, row.tolist(), strict=True)))
     first = [fold for fold in folds if fold.repeat == 0]
     truth, groups = (kept[name].to_numpy(np.int64) for name in ("class_index", "group"))
     learned = prediction_limits.learn_from_folds(

@@ -57,8 +57,8 @@ class CrossConformal:
                 for fold, held in enumerate(of_class)
             )
             inside[:, number] = as_large >= self.needed(sum(map(len, of_class)))
-        known: npt.NDArray[np.bool_] = np.isfinite(own).all(axis=(1, 2), keepdims=True)[:, 0]
-        return inside & known
+        inside[~np.isfinite(own).all(axis=(1, 2))] = False
+        return inside
 
 
 def learn(

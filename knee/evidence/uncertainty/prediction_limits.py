@@ -138,7 +138,8 @@ def learn_from_folds(
 
     `out_of_fold` are probabilities by the nets of `fold`, (records,), from 0. `features` are those
     of the whole ensemble: one map of `channels` that all members share, or as many maps as there
-    are members, of which the first is used, and the fold that its member has not seen. Fewer than `FEWEST_RECORDS` records leave the temperature at 1.
+    are members, of which the first is used, and the fold that its member has not seen. Fewer than
+    `FEWEST_RECORDS` records leave the temperature at 1.
     """
     fit = None
     if method == "temperature" and len(truth) >= FEWEST_RECORDS:

@@ -57,7 +57,7 @@ def test_nearest_mean_classifiers_of_folds_cover_the_true_class_as_often_as_prom
         values, fold = random.normal(size=60) + truth, np.arange(60) // 2 % folds
         means = [[values[(truth == c) & (fold != k)].mean() for c in (0, 1)] for k in range(folds)]
 
-        def probabilities(x: np.ndarray, own: list[float]) -> np.ndarray:  # type: ignore[type-arg]
+        def probabilities(x: np.ndarray, own: list[float]) -> np.ndarray:
             powers = np.exp(-np.square(x[:, np.newaxis] - own) / 2)
             return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
