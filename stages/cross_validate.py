@@ -67,7 +67,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
     originals = file_names.originals(table["source"].tolist(), patterns)
-    is_ensemble = settings.train.members > 1
+    is_ensemble = settings.is_ensemble
     subset = "development" if is_ensemble else chosen.subset
     kept = cross_validation.chosen_records(table, split, originals, subset)
     folds = _folds(settings, kept)
@@ -100,7 +100,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 def _folds(settings: parameters.Params, kept: pd.DataFrame) -> list[Fold]:
     """The members of an ensemble, or repeated folds of one net."""
     chosen, train = settings.cross_validate, settings.train
-    if train.members > 1:
+    if settings.is_ensemble:
         return cross_validation.plan_members(kept, train.members, train.members_seeds, train.seed)
     protocol = cross_validation.CrossValidationProtocol(
         chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
@@ -124,7 +124,7 @@ def _facts(
         "validation_share": chosen.validation_share,
         "seed": chosen.seed,
     }
-    if train.members > 1:  # each image is predicted once, by the members of all seeds together
+    if settings.is_ensemble:  # each image is predicted once, by the members of all seeds together
         protocol = {
             "subset": "development",
             "repeats": 1,
@@ -185,7 +185,7 @@ def _results(
         len(facts["classes"]),
     )
     folder = paths.checkpoints / (f"head-{name}" if name else "recipe")
-    if settings.train.members > 1:
+    if settings.is_ensemble:
         from knee.classifier.training import members  # TensorFlow
 
         made = members.train_members(recipe, source, kept, folds, folder, provenance.key(state))

@@ -73,7 +73,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     facts = _facts(settings, classes, paths)
     key = provenance.key(facts)
     facts["execution"] = uuid.uuid4().hex
-    train = _one_net if settings.train.members == 1 else _ensemble
+    train = _ensemble if settings.is_ensemble else _one_net
     with tracking.training_run(tracking.labels(facts)) as tracked:
         trained = train(settings, paths, table, source, key, tracked.log_epoch)
         saved.apply_temperature(trained.model, trained.learned.temperature)

@@ -392,6 +392,11 @@ class Params:
         _check_seeds("train.seed", self.train.seed, self.train.members, self.train.members_seeds)
         return self
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether several nets are trained: folds of a leaky split would not be leaky as it is."""
+        return self.train.members > 1 and self.split.protocol != "random"
+
 
 def load(path: Path) -> Params:
     """Read and check `path`.
