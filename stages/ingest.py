@@ -15,7 +15,7 @@ from knee.copies import copy_check, copy_groups
 from knee.intake import archives, label_sheet, labels, patients, record_builder
 from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
-from knee.records.records_table import write_records
+from knee.records.records_table import notes, write_records
 from knee.run import command, parameters
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
+    for note, count in notes(frame).items():
+        log.warning("%d images have a doubtful %s (column note of the records)", count, note)
     log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)
 
 

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import pandas as pd
+
 from benchmarks import machine
 from benchmarks.hostile_files.bases import bases
 from benchmarks.hostile_files.mutations import mutated
 from benchmarks.hostile_files.pool import Bounds
 from benchmarks.hostile_files.readers import kind
+from knee.storage import artifacts
 
 MUTATED_FILES: Final = 1000
 LIMIT_SECONDS: Final = 900
@@ -157,7 +160,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        table = pd.DataFrame(csv.DictReader(stream))
+    return artifacts.with_all_texts(table).to_dict("records")
 
 
 def _missing(films: Path, root: Path, named: Sequence[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from knee.audit.shortcuts import Shortcut, shortcuts
 from knee.records.components import components, equal_pairs
 from knee.records.conflicts import conflicting_labels
 from knee.records.file_names import Patterns, lineage_keys
-from knee.records.records_table import class_names, status_counts
+from knee.records.records_table import class_names, notes, status_counts
 from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers, Pixels
 from knee.storage.artifacts import ArtifactError
@@ -47,6 +47,7 @@ def facts(records: pd.DataFrame, split: pd.DataFrame, patterns: Patterns) -> dic
         "conflicting_pictures": len(several),
         "conflicting_groups": int(images.loc[images["picture"].isin(several), "group"].nunique()),
         "copies": copies(images, patterns),
+        "notes": notes(images),
         "leakage": {
             "random": random_leakage(records),
             "in_use": round(split_table.leakage(records, split), 6),
@@ -141,7 +142,9 @@ def dvc_metrics(facts: Mapping[str, Any]) -> dict[str, Any]:
         name: {key: one[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "p_value")}
         for name, one in facts["shortcuts"].items()
     }
-    shown = {key: value for key, value in facts.items() if key not in ("alarms", "origins")}
+    shown = {
+        key: value for key, value in facts.items() if key not in ("alarms", "notes", "origins")
+    }
     return shown | {"shortcuts": figures}
 
 

@@ -1,7 +1,7 @@
 """The label sheet beside the images: its rows, checked and without patient numbers.
 
 Columns, in any order and case: path (of a file, relative to data.path), and any of label, patient,
-side, age, sex, t_score, origin. A sheet with no row below its header says nothing.
+side, age, sex, t_score, origin.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from knee.intake import patients
-from knee.intake.spreadsheet import SheetError, read_rows
-from knee.reading.dicom_header import NO_PATIENT, OLDEST_YEARS
+from knee.intake import cell_values, class_names, patients, sheet_columns
+from knee.intake.spreadsheet import UNSAVED, SheetError, read_rows
+from knee.reading.dicom_header import NO_PATIENT
 from knee.records.records_table import who_class
 from knee.run import messages
 
-COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "origin")
-EMPTY: Final = {"", "nan", "na", "n/a", "#n/a", "null", "-"}
-SEXES: Final = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
-WHO_CLASSES: Final = ("normal", "osteopenia", "osteoporosis")
+NO_SHEET: Final = "no_sheet.csv"  # of conf: a header and no row, by which nothing is said
 LISTED_ROWS: Final = 5  # in one message
 log = logging.getLogger(__name__)
 
@@ -56,12 +53,18 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
         SheetError: not a sheet, no column path, a column twice, or labels that cannot be derived.
     """
     lines = read_rows(path)
+    places = sheet_columns.places(lines, path)
     if not any(any(line) for line in lines[1:]):
-        log.info("%s has no rows: the folders give the labels", path)
+        if path.name != NO_SHEET:
+            raise SheetError(
+                f"{path} has no row below its header: fill it, or set data.sheet to "
+                f"conf/{NO_SHEET} where folders give the labels"
+            )
+        log.info("no sheet: the folders give the labels")
         return Sheet(path, (), labelled=False)
-    places = _places(lines[0], path)
+    of_who = tuple(map(class_names.key, classes)) == class_names.WHO
     derived = "label" not in places and "t_score" in places
-    if derived and tuple(name.casefold() for name in classes) != WHO_CLASSES:
+    if derived and not of_who:
         raise SheetError(
             f"{path} has t_score but no label: add a column label, or set data.classes to "
             "[Normal, Osteopenia, Osteoporosis] to derive it"
@@ -72,26 +75,25 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
         for number, cells in _cells(lines, places, path)
     ]
     for column, numbers in unreadable.items():
-        rows_text = f"row{'s' * (len(numbers) > 1)} {messages.listed(numbers, LISTED_ROWS)}"
-        log.warning("%s: %s cannot be read in %s: left out", path, column, rows_text)
+        log.warning("%s: %s cannot be read in %s: left out", path, column, _rows_text(numbers))
+    if of_who and (others := [row.number for row in rows if _contradicts(row, classes)]):
+        log.warning(
+            "%s: label and t_score disagree by the cut-offs of the WHO in %s: the label is taken",
+            path,
+            _rows_text(others),
+        )
     return Sheet(path, rows, labelled=derived or "label" in places)
 
 
-def _places(header: Sequence[str], path: Path) -> dict[str, int]:
-    """Column names to their places; unknown cells are not quoted, as it may be no header at all."""
-    names = [name.strip().lower() for name in header]
-    if "path" not in names:
-        raise SheetError(
-            f"{path} has no column path in its first row: the columns are {', '.join(COLUMNS)}; "
-            "only path is required"
-        )
-    twice = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
-    if twice:
-        raise SheetError(f"{path} has the column {twice[0]} twice: remove one")
-    unknown = [name for name in names if name and name not in COLUMNS]
-    if unknown:
-        log.info("%s: columns not used: %s", path, ", ".join(ascii(name) for name in unknown))
-    return {name: place for place, name in enumerate(names) if name in COLUMNS}
+def _rows_text(numbers: Sequence[int]) -> str:
+    return f"row{'s' * (len(numbers) > 1)} {messages.listed(numbers, LISTED_ROWS)}"
+
+
+def _contradicts(row: Row, classes: Sequence[str]) -> bool:
+    t_score = row.facts["t_score"]
+    if not row.label or math.isnan(t_score):
+        return False
+    return class_names.key(row.label) != class_names.key(who_class(t_score, classes))
 
 
 def _cells(
@@ -105,6 +107,17 @@ def _cells(
         if any(line[width:]):
             raise SheetError(f"{path}, row {number}: more cells than the header has columns")
         cells = {name: line[at] if at < len(line) else "" for name, at in places.items()}
+        unsaved = [name for name, text in cells.items() if text == UNSAVED]
+        if unsaved:
+            raise SheetError(
+                f"{path}, row {number}: {unsaved[0]} is {UNSAVED}: open the file in a spreadsheet "
+                "program and save it"
+            )
+        if cell_values.is_date(cells.get("label", "")):
+            raise SheetError(
+                f"{path}, row {number}: the label is a date, perhaps one that a spreadsheet "
+                "program made of a text such as 1-2: format the column as text and type it again"
+            )
         if not cells["path"]:
             raise SheetError(f"{path}, row {number}: no path: name the file, or remove the row")
         yield number, cells
@@ -121,7 +134,9 @@ def _row(
 ) -> Row:
     def value(column: str, convert: Callable[[str], Any], unknown: Any) -> Any:
         text = cells.get(column, "")
-        converted = unknown if text.lower() in EMPTY else convert(text)
+        if cell_values.is_empty(text):
+            return unknown
+        converted = None if cell_values.is_fault(text) else convert(text)
         if converted is None:
             unreadable.setdefault(column, []).append(number)
         return unknown if converted is None else converted
@@ -129,32 +144,17 @@ def _row(
     facts = {
         "patient": value("patient", lambda text: _patient(text, key), ""),
         "side": value("side", lambda text: patients.SIDES.get(text.lower()), ""),
-        "sex": value("sex", lambda text: SEXES.get(text.lower()), ""),
-        "age_years": value("age", _age_years, math.nan),
-        "t_score": value("t_score", _number, math.nan),
+        "sex": value("sex", lambda text: cell_values.SEXES.get(text.lower()), ""),
+        "age_years": value("age", cell_values.age_years, math.nan),
+        "t_score": value("t_score", cell_values.t_score, math.nan),
         "origin": value("origin", str, ""),
     }
     label = cells.get("label", "")
-    if label.lower() in EMPTY and label not in classes:
-        label = ""
+    if class_names.key(label) not in map(class_names.key, classes):
+        label = value("label", str, "")
     if derived and not math.isnan(facts["t_score"]):
         label = who_class(facts["t_score"], classes)
     return Row(number, cells["path"], label, facts)
-
-
-def _number(text: str) -> float | None:
-    """A finite number, with a point or a decimal comma; None for other text."""
-    try:
-        number = float(text.replace("\N{MINUS SIGN}", "-").replace(",", "."))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _age_years(text: str) -> float | None:
-    """Age as a number or as DICOM writes it (067Y); above 90 it would identify, and is 90."""
-    years = _number(text.rstrip("Yy"))
-    return min(years, OLDEST_YEARS) if years is not None and 0 <= years <= 150 else None
 
 
 def _patient(text: str, key: bytes) -> str:

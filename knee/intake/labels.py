@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from knee.intake import class_names
 from knee.intake.archives import DataFolder
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.spreadsheet import SheetError
 from knee.reading import source_files
-from knee.run.messages import quoted
+from knee.run.messages import folded, quoted
 
 ABSENT: Final = "the sheet's file does not exist"
 AMBIGUOUS: Final = "several files have the name in the sheet: give it with its extension"
-CLASS_CHARACTERS: Final = 60  # results, charts and files are named after classes
+IMAGE_SUFFIXES: Final = frozenset(
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib"),
+        *(".dcm", ".dicom", ".dic", ".ima", ".img"),
+    )
+)
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +48,23 @@ def list_labelled(
 
     Raises:
         FolderError: the folders are not the classes.
+        ClassNameError: names of classes that cannot be used, or whose order is not known.
         SheetError: two rows contradict each other, or no row fits any file.
     """
+    sheet = _spelled(sheet, classes)
     names = _class_names(opened, sheet, classes, parts)
     sources = source_files.list_sources(opened.folder, labelled=not sheet.labelled, parts=parts)
     rows, absent = _matched(sources, sheet, opened)
     labelled = [_labelled(source, rows.get(source.name), sheet, names) for source in sources]
+    unlisted = [source.name for source in labelled if not source.listed]
+    if unlisted:
+        log.warning(
+            "%s has no row for %d of %d files, such as %s: they are not used",
+            sheet.path,
+            len(unlisted),
+            len(labelled),
+            quoted(unlisted[0]),
+        )
     labelled += absent
     labelled.sort(key=lambda source: source.name.encode())
     facts = {name: row.facts for name, row in rows.items()}
@@ -61,47 +80,45 @@ def check_classes(listing: Listing) -> None:
         )
 
 
+def _spelled(sheet: Sheet, classes: Sequence[str]) -> Sheet:
+    """`sheet` with one spelling of each label."""
+    written = [row.label for row in sheet.rows if row.label]
+    names = class_names.spellings(written, classes, sheet.path) | {"": ""}
+    rows = [dataclasses.replace(row, label=names[row.label]) for row in sheet.rows]
+    return dataclasses.replace(sheet, rows=rows)
+
+
 def _class_names(
     opened: DataFolder, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
 ) -> list[str]:
+    """Classes in the order of the scale: `classes`, or those of the folders or the sheet."""
+    shown: Path = sheet.path if sheet.labelled else opened.shown
     if not sheet.labelled:
-        return source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
+        names = source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
+    else:
+        names = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
+        if not names and not classes:
+            raise SheetError(f"{shown} gives no label: fill the column label, or remove it")
     if classes:
+        class_names.check_order(classes)
         return list(classes)
-    labels = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
-    if not labels:
-        raise SheetError(f"{sheet.path} gives no label: fill the column label, or remove it")
-    for name in labels:
-        if len(name) > CLASS_CHARACTERS or not name.isprintable() or set(name) & set("/\\"):
-            raise SheetError(
-                f"{sheet.path}: label {quoted(name)} cannot be the name of a class: use at most "
-                f"{CLASS_CHARACTERS} letters, without slashes"
-            )
-    return labels
+    class_names.check(names, shown)
+    return class_names.in_order(names, shown)
 
 
 def _matched(
     sources: Sequence[source_files.SourceFile], sheet: Sheet, opened: DataFolder
 ) -> tuple[dict[str, Row], list[source_files.SourceFile]]:
     """The row of each file that has one, by name, and the rows without a file as sources."""
-    by_stem: dict[str, list[str]] = {}
-    for source in sources:
-        by_stem.setdefault(str(PurePosixPath(source.name).with_suffix("")), []).append(source.name)
-    names = {source.name for source in sources}
+    files = _files_of([source.name for source in sources], sheet, opened.top)
     rows: dict[str, Row] = {}
     absent: dict[str, source_files.SourceFile] = {}
     for row in sheet.rows:
-        files = _candidates(row.path, names, by_stem, opened.top)
-        name = files[0] if len(files) == 1 else _normal(row.path)
-        first = rows.setdefault(name, row)
-        # By repr, since NaN (unknown) is not equal to NaN.
-        if (first.label, repr(first.facts)) != (row.label, repr(row.facts)):
-            raise SheetError(
-                f"{sheet.path}: rows {first.number} and {row.number} say different things about "
-                f"{quoted(row.path)}: keep one"
-            )
-        if len(files) != 1:
-            absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if files else ABSENT)
+        found = files.get(row.number, [])
+        name = found[0] if len(found) == 1 else _normal(row.path)
+        _check_alike(rows.setdefault(name, row), row, sheet.path)
+        if len(found) != 1:
+            absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if found else ABSENT)
     if sheet.rows and len(absent) == len(rows):
         raise SheetError(
             f"{sheet.path}: no path fits a file of {opened.shown}: row {sheet.rows[0].number} says "
@@ -111,21 +128,81 @@ def _matched(
     return rows, list(absent.values())
 
 
-def _candidates(
-    path: str, names: set[str], by_stem: Mapping[str, Sequence[str]], top: str
-) -> Sequence[str]:
-    """Names of the files that `path` may mean: as written, then more freely."""
+def _check_alike(first: Row, row: Row, path: Path) -> None:
+    """Refuse two rows that say different things about one file."""
+    # By repr, since NaN (unknown) is not equal to NaN.
+    if (first.label, repr(first.facts)) == (row.label, repr(row.facts)):
+        return
+    both_knees = {first.facts["side"], row.facts["side"]} == {"left", "right"}
+    remedy = "cut the image into one file for each knee" if both_knees else "keep one"
+    raise SheetError(
+        f"{path}: rows {first.number} and {row.number} say different things about "
+        f"{quoted(row.path)}: {remedy}"
+    )
+
+
+def _files_of(names: Sequence[str], sheet: Sheet, top: str) -> dict[int, Sequence[str]]:
+    """Names of the files that each row may mean, by row number: one, several, or no entry."""
+    found: dict[int, Sequence[str]] = {}
+    freer: list[Row] = []
+    for attempt, keys in enumerate(MATCHES):
+        taken = {name for files in found.values() for name in files}
+        free = [name for name in names if name not in taken]
+        indices = [(_by(free, of_file), of_path) for of_file, of_path in keys]
+        for row in [row for row in sheet.rows if row.number not in found]:
+            forms = _forms(row.path, top)
+            files = (index.get(key(form)) for index, key in indices for form in forms)
+            if meant := next(filter(None, files), None):
+                found[row.number] = meant
+                freer += [row] if attempt else []
+    if freer:
+        log.warning(
+            "%s: paths that have another case, Unicode form or extension than their file: %d, "
+            "such as %s in row %d for %s",
+            sheet.path,
+            len(freer),
+            quoted(freer[0].path),
+            freer[0].number,
+            quoted(found[freer[0].number][0]),
+        )
+    return found
+
+
+def _by(names: Sequence[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    """The names of each key."""
+    result: dict[str, list[str]] = {}
+    for name in names:
+        result.setdefault(key(name), []).append(name)
+    return result
+
+
+def _stem(name: str) -> str:
+    """`name` without an image's extension; in 1.2.840 no part is one."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _folded_stem(name: str) -> str:
+    return folded(_stem(name))
+
+
+def _forms(path: str, top: str) -> list[str]:
+    """`path` as it is written, normal, and without the archive's folder `top`."""
     normal = _normal(path)
-    inner = normal.removeprefix(f"{top}/") if top else normal
-    for name in (path, normal, inner):
-        if name in names:
-            return [name]
-    return by_stem.get(normal) or by_stem.get(inner) or []
+    return [path, normal, normal.removeprefix(f"{top}/") if top else normal]
 
 
 def _normal(path: str) -> str:
     """`path` with / between folders and no ./ before it."""
     return path.replace("\\", "/").removeprefix("./")
+
+
+# How files and paths are compared, in attempts; a file that has found its row is out of the next.
+MATCHES: Final[Sequence[Sequence[tuple[Callable[[str], str], Callable[[str], str]]]]] = (
+    ((str, str), (_stem, str)),  # as written, or without its extension
+    ((folded, folded),),
+    ((_folded_stem, _folded_stem),),
+)
 
 
 def _labelled(
@@ -145,4 +222,5 @@ def _labelled(
         reason = "the sheet gives no label"
     else:
         reason = "" if label else f"label {quoted(row.label)} is none of data.classes"
-    return dataclasses.replace(source, label=label, obstacle=obstacle or reason)
+    obstacle = obstacle or reason
+    return dataclasses.replace(source, label=label, obstacle=obstacle, listed=row is not None)

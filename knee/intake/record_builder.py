@@ -21,7 +21,7 @@ from knee.reading import borders, canonical_image, image_formats, source_files
 from knee.reading.canonical_image import Canonical
 from knee.reading.decoded import Decoded, UnreadableImage
 from knee.reading.source_files import SourceFile
-from knee.records.records_table import COLUMNS, REJECTED, USED
+from knee.records.records_table import COLUMNS, REJECTED, UNLISTED, USED
 from knee.storage import row_files
 from knee.storage.arrays import Pixels
 
@@ -82,7 +82,8 @@ def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFil
         row |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         image = image_formats.decode(content, canonical.maximum_megapixels)
     except UnreadableImage as reason:
-        return ExaminedFile({**row, "status": REJECTED, "reason": str(reason)})
+        status = REJECTED if source.listed else UNLISTED
+        return ExaminedFile({**row, "status": status, "reason": str(reason)})
     margins = borders.measure(image.pixels)
     pixels = borders.crop(image.pixels, margins) if canonical.crop_borders else image.pixels
     fingerprints = Fingerprints.of(pixels)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
+import logging
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -17,6 +19,7 @@ from typing import IO, Any, Final
 from xml.parsers import expat
 
 from knee.run.errors import UserError
+from knee.run.messages import listed, quoted
 
 MAXIMUM_BYTES: Final = 64 * 2**20
 MAXIMUM_ROWS: Final = 1_000_000
@@ -36,6 +39,10 @@ SEPARATORS: Final = (",", ";", "\t")
 ZIP: Final = b"PK\x03\x04"
 OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
 UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+PATH_COLUMN: Final = "path"  # the one that a table of files has
+UNSAVED: Final = "a formula without a saved value"  # in place of its cell's text
+INVISIBLE: Final = "\ufeff\u200b\u2060"  # around texts that come from web pages
+log = logging.getLogger(__name__)
 
 
 class SheetError(UserError):
@@ -47,10 +54,10 @@ class PackageError(UserError):
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """Return every row of the CSV file, or of the Excel file's first sheet.
+    """Return every row of the CSV file, or of the Excel file's first visible worksheet.
 
-    Cells are text without blanks around it. A row's place in the list is its number in a
-    spreadsheet program less one.
+    Cells are text without blanks around it, `UNSAVED` where a program wrote a formula without
+    calculating it. A row's place in the list is its number in a spreadsheet program less one.
 
     Raises:
         SheetError: no such file, too large, or neither CSV in UTF-8 nor .xlsx.
@@ -96,25 +103,33 @@ def _comma_separated(content: bytes, path: Path) -> Iterator[list[str]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         for row in reader:
-            yield [cell.strip() for cell in row]
+            yield [_text(cell) for cell in row]
     except csv.Error as error:
         cause = str(error).replace("\t", "tab")
         raise SheetError(f"{path}, line {reader.line_num}, is not CSV: {cause}") from error
 
 
 def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
-    """Rows of the first sheet; of a formula the value that was saved with it."""
-    import openpyxl  # only an Excel file needs it
-
+    """Rows of the first visible worksheet; of a formula the value that was saved with it."""
     try:
-        check_package(content)
+        package = check_package(content)
+        if package.hidden_rows:
+            log.warning("%s: hidden rows, which are read as others: %d", path, package.hidden_rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
-            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # what the file says about its size may be a lie
-            for row in sheet.iter_rows(values_only=True):
-                yield [_cell(value) for value in row]
+            sheet = _worksheet(content, path)
+            if not package.formulas:
+                for row in sheet.iter_rows(values_only=True):
+                    yield [_cell(value) for value in row]
+                return
+            formulas = _worksheet(content, path, values=False)
+            for cells, written in zip(sheet.iter_rows(), formulas.iter_rows(), strict=True):
+                yield [
+                    UNSAVED if _is_unsaved(cell, formula) else _cell(cell.value)
+                    for cell, formula in zip(cells, written, strict=True)
+                ]
+    except SheetError:
+        raise
     except PackageError as error:
         raise SheetError(
             f"{path} {error}: save it as CSV UTF-8, with the columns needed"
@@ -126,8 +141,53 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
         ) from error
 
 
-def check_package(content: bytes) -> None:
-    """Refuse an Excel file with XML entities, or one larger than a sheet of labels can be.
+def _worksheet(content: bytes, path: Path, *, values: bool = True) -> Any:
+    """The first worksheet that is not hidden, with the saved values, or else the formulas."""
+    import openpyxl  # only an Excel file needs it
+
+    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
+    visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    if not visible:
+        raise SheetError(f"{path} has no visible worksheet: unhide the one with the labels")
+    if values:
+        tables = [sheet for sheet in visible if _lists_files(sheet)]
+        if len(tables) > 1:
+            titles = listed([quoted(sheet.title) for sheet in tables])
+            raise SheetError(
+                f"{path} has several worksheets with a column {PATH_COLUMN}, {titles}: put all "
+                "rows into one, or hide those that are not meant"
+            )
+        others = [quoted(sheet.title) for sheet in book.worksheets if sheet is not visible[0]]
+        unread = f", and of {listed(others)} nothing" if others else ""
+        log.info("%s: worksheet %s is read%s", path, quoted(visible[0].title), unread)
+    visible[0].reset_dimensions()
+    return visible[0]
+
+
+def _lists_files(sheet: Any) -> bool:
+    """Whether the first row has a column of paths."""
+    sheet.reset_dimensions()  # what the file says about its size may be a lie
+    first = next(sheet.iter_rows(max_row=1, values_only=True), ())
+    return any(_cell(value).casefold() == PATH_COLUMN for value in first)
+
+
+def _is_unsaved(cell: Any, formula: Any) -> bool:
+    """Whether the cell is a formula without a value; one of an empty text is of another type."""
+    return bool(formula.data_type == "f" and cell.value is None and cell.data_type == "n")
+
+
+@dataclasses.dataclass
+class Package:
+    """What one pass over an Excel file has found in its worksheets."""
+
+    formulas: bool = False  # one or more
+    hidden_rows: int = 0  # by hand or by a filter
+
+
+def check_package(content: bytes) -> Package:
+    """Return what has to be known of an Excel file before it is parsed.
+
+    Files with XML entities, or larger than a sheet of labels can be, are refused.
 
     Raises:
         PackageError: it must not be parsed.
@@ -140,17 +200,25 @@ def check_package(content: bytes) -> None:
             raise PackageError(f"unpacks to more than {MAXIMUM_UNPACKED_BYTES >> 20} MiB")
         if len(members) > MAXIMUM_MEMBERS:
             raise PackageError(f"has more than {MAXIMUM_MEMBERS} parts")
-        elements = 0
+        elements, found = 0, Package()
         for member in members:  # whatever their names: the file itself says which are XML
             with package.open(member) as stream:
-                elements += _PackagePart().read(stream, elements)
+                elements += _PackagePart(found).read(stream, elements)
+        return found
 
 
 def _cell(value: Any) -> str:
     """The text of a cell; whole numbers have no point: a spreadsheet stores grade 2 as 2.0."""
+    if isinstance(value, bool):
+        return str(value).upper()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else _text(str(value))
+
+
+def _text(cell: str) -> str:
+    """Text without blanks and invisible characters around it."""
+    return cell.strip().strip(INVISIBLE).strip()
 
 
 def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
@@ -169,7 +237,8 @@ def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
 class _PackagePart:
     """One pass over a part of the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Package) -> None:
+        self._found = found
         self._parser = expat.ParserCreate()
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.StartElementHandler = self._start
@@ -205,6 +274,9 @@ class _PackagePart:
             self._root = name
         elif STREAMED.get((self._root, name)) == self._depth:
             self._at_once = 0
+        if self._root == "worksheet":
+            self._found.formulas |= name == "f"
+            self._found.hidden_rows += name == "row" and attributes.get("hidden") in ("1", "true")
         if self._at_once > ELEMENTS_AT_ONCE:
             raise PackageError(f"has more than {ELEMENTS_AT_ONCE} elements in one row or part")
         if self._depth > MAXIMUM_DEPTH or len(attributes) > MAXIMUM_ATTRIBUTES:

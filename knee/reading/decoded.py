@@ -14,6 +14,8 @@ from knee.run.errors import UserError
 from knee.storage.arrays import Pixels
 
 BLOCK_VALUES: Final = 1 << 20
+SAMPLE_VALUES: Final = 1 << 17  # of a large image, at least
+FEW: Final = 0.02  # share of an image's values, at each end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Decoded:
     sex: str = ""  # F or M
     age_years: float = np.nan  # 90 stands for all ages above, which would identify
     origin: str = ""  # manufacturer and model of the device
+    note: str = ""  # what was doubtful about how to show it, as phrases joined by "; "
 
 
 def check_size(width: int, height: int, maximum_megapixels: float) -> None:
@@ -43,22 +46,46 @@ def check_size(width: int, height: int, maximum_megapixels: float) -> None:
         )
 
 
-def stretched(values: npt.NDArray[Any], ends: npt.NDArray[Any] | None = None) -> Pixels:
+def stretched(values: npt.NDArray[Any], ends: tuple[float, float] | None = None) -> Pixels:
     """Return `values` as 0-255, uint8 of the same shape; a constant image becomes 0.
 
-    0 and 255 stand for the least and the largest of `ends`; None: of `values` themselves.
+    `ends` are the values that 0 and 255 stand for; None: `own_range` of `values`.
     """
     if not all(np.isfinite(values[rows]).all() for rows in blocks(values.shape)):
         raise UnreadableImage("holds values that are not numbers")
-    ends = values if ends is None else ends
-    low, high = float(ends.min()), float(ends.max())
+    low, high = own_range(values) if ends is None else ends
     if not math.isfinite(high - low):
         raise UnreadableImage("holds values that are too far apart")
     scale = 255.0 / (high - low) if high > low else 0.0
     gray = np.empty(values.shape, np.uint8)
     for rows in blocks(values.shape):
-        gray[rows] = np.rint((values[rows].astype(np.float64) - low) * scale)
+        block = np.clip(values[rows].astype(np.float64), low, high)
+        gray[rows] = np.rint((block - low) * scale)
     return gray
+
+
+def own_range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the least and the largest value, without a few that lie far from all others.
+
+    Dead pixels and burnt-in markers would take the range from the bone: left out are values farther
+    outside the 2nd to 98th percentile than these are apart. Percentiles are those of `sampled`.
+    """
+    low, high = float(values.min()), float(values.max())
+    sample = sampled(values)
+    few = int(FEW * sample.size)
+    ordered = np.partition(sample, (few, sample.size - 1 - few))
+    least, largest = float(ordered[few]), float(ordered[-1 - few])
+    width = largest - least
+    near = least - width, largest + width
+    if not 0 < width < math.inf or (near[0] <= low and high <= near[1]):
+        return low, high
+    inside = values[(values >= near[0]) & (values <= near[1])]
+    return float(inside.min()), float(inside.max())
+
+
+def sampled(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return every n-th of `values`, in one dimension: some hundred thousand of a large image."""
+    return values.ravel()[:: max(values.size // SAMPLE_VALUES, 1)]
 
 
 def blocks(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -8,6 +8,7 @@ about a damaged file can quote its header, so it goes neither into a reason nor 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from typing import Any, Final
@@ -19,7 +20,7 @@ from pydicom import config, encaps, filereader, uid
 from pydicom import pixels as pydicom_pixels
 from pydicom.pixels.utils import get_expected_length
 
-from knee.reading import dicom_header, dicom_limits, dicom_lut
+from knee.reading import canonical_image, dicom_cells, dicom_header, dicom_limits, dicom_lut
 from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name
 from knee.reading.raster import check_scans
 from knee.storage.arrays import Pixels
@@ -27,6 +28,7 @@ from knee.storage.arrays import Pixels
 PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
+    *("Modality", "PresentationIntentType", "PresentationLUTShape"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *PIXELS,
@@ -37,9 +39,18 @@ KEYWORDS: Final = (
         for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
         for colour in dicom_limits.COLOURS
     ),
-    *("PixelSpacing", "ImagerPixelSpacing", "ImageLaterality", "Laterality"),
+    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
+    *("ImageLaterality", "FrameLaterality", "Laterality"),
     *("PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"),
 )
+# Of an enhanced object: where elements of KEYWORDS stand instead of at its top level.
+FUNCTIONAL_GROUPS: Final = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+MACROS: Final = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": ("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
+    "PixelMeasuresSequence": ("PixelSpacing",),
+    "FrameAnatomySequence": ("FrameLaterality",),
+}
 # pydicom's decoders that damaged files cannot bring down; all other syntaxes are GDCM's.
 IN_THIS_PROCESS: Final = {
     uid.ImplicitVRLittleEndian: "",
@@ -53,6 +64,14 @@ IN_THIS_PROCESS: Final = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A DICOM file's image as it is shown, and what was doubtful about that."""
+
+    pixels: Pixels  # (height, width)
+    note: str = ""  # as in `Decoded`
+
+
 def read(content: bytes, maximum_megapixels: float) -> Any:
     """Return the data set of a file with one image of an allowed size, or raise UnreadableImage."""
     _silence()
@@ -64,7 +83,7 @@ def read(content: bytes, maximum_megapixels: float) -> Any:
     return dataset
 
 
-def pixels(dataset: Any) -> Pixels | None:
+def shown(dataset: Any) -> Shown | None:
     """Return what `decompressed` does; None if no decoder that is safe in this process can."""
     plugin = IN_THIS_PROCESS.get(dataset.file_meta.TransferSyntaxUID)
     try:
@@ -75,14 +94,14 @@ def pixels(dataset: Any) -> Pixels | None:
     return None
 
 
-def decompressed(dataset: Any, plugin: str = "") -> Pixels:
-    """Return the image as uint8 (rows, columns), shown as its header asks.
+def decompressed(dataset: Any, plugin: str = "") -> Shown:
+    """Return the image, shown as its header asks, with square pixels.
 
     `plugin` is pydicom's name for the decoder; "" tries all there are. `UnreadableImage` if none
     decodes it.
     """
     try:
-        return _gray(dataset, plugin)
+        return _shown(dataset, plugin)
     except UnreadableImage:
         raise
     except Exception as error:
@@ -90,11 +109,11 @@ def decompressed(dataset: Any, plugin: str = "") -> Pixels:
         raise UnreadableImage(f"DICOM pixels cannot be decoded ({name})") from None
 
 
-def described(dataset: Any, gray: Pixels) -> Decoded:
-    """Return the image `gray` with what the header says; `UnreadableImage` if it is damaged."""
+def described(dataset: Any, image: Shown) -> Decoded:
+    """Return `image` with what the header says; `UnreadableImage` if it is damaged."""
     try:
         return Decoded(
-            pixels=gray,
+            pixels=image.pixels,
             mode=dicom_header.photometric(dataset),
             format="DICOM",
             bits=dicom_header.bits(dataset),
@@ -105,6 +124,7 @@ def described(dataset: Any, gray: Pixels) -> Decoded:
             sex=dicom_header.sex(dataset),
             age_years=dicom_header.age_years(dataset),
             origin=dicom_header.origin(dataset),
+            note=image.note,
         )
     except Exception as error:
         raise _damaged_header(error) from None
@@ -149,8 +169,11 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
     if syntax == uid.DeflatedExplicitVRLittleEndian:
         content = dicom_limits.inflated(content[stream.tell() :], maximum_megapixels)
     dataset = pydicom.dcmread(
-        dicom_limits.Stream(content), force=True, specific_tags=list(KEYWORDS)
+        dicom_limits.Stream(content),
+        force=True,
+        specific_tags=[*KEYWORDS, *FUNCTIONAL_GROUPS],
     )
+    _flatten(dataset)
     if not syntax:
         implicit, little = dataset.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
@@ -161,6 +184,22 @@ def _read(content: bytes, maximum_megapixels: float) -> Any:
     return dataset
 
 
+def _flatten(dataset: Any) -> None:
+    """Put what the functional groups of an enhanced object say where other objects say it."""
+    for groups in FUNCTIONAL_GROUPS:
+        if groups not in dataset:
+            continue
+        if not dicom_limits.is_table_sequence(dataset, groups):
+            raise UnreadableImage("an enhanced DICOM object: export it as DX")
+        for group in list(dataset.get(groups) or ())[:1]:
+            for macro, keywords in MACROS.items():
+                for item in list(group.get(macro) or ())[:1]:
+                    for keyword in keywords:
+                        if keyword in item:
+                            dataset.add(item[keyword])
+        del dataset[groups]
+
+
 def _check(dataset: Any, maximum_megapixels: float) -> None:
     """Refuse a data set without an image, with several or too large a one, before any decoding."""
     if not any(keyword in dataset for keyword in PIXELS):
@@ -169,6 +208,8 @@ def _check(dataset: Any, maximum_megapixels: float) -> None:
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         raise UnreadableImage("holds several images: export one a file")
     check_size(int(dataset.Columns), int(dataset.Rows), maximum_megapixels)
+    height, width = _square_size(dataset)
+    check_size(width, height, maximum_megapixels)
     if int(dataset.SamplesPerPixel) not in (1, 3):
         raise UnreadableImage("DICOM pixels of neither one sample nor three")
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -189,28 +230,29 @@ def _check_codestream(dataset: Any) -> None:
     frame = _only_frame(dataset)
     if frame.startswith(b"\xff\xd8"):
         check_scans(frame)
-    size = _codestream_size(frame)
-    if size is not None and size != (dataset.Columns, dataset.Rows):
+    codestream = _codestream(frame)
+    if codestream is not None and codestream[:2] != (dataset.Columns, dataset.Rows):
         raise UnreadableImage(
             f"its header tells of {dataset.Columns} x {dataset.Rows} px, "
-            f"its pixels of {size[0]} x {size[1]}"
+            f"its pixels of {codestream[0]} x {codestream[1]}"
         )
 
 
-def _codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """Width and height by the header of JPEG, JPEG-LS or JPEG 2000; None if there is none."""
+def _codestream(frame: bytes) -> tuple[int, int, int] | None:
+    """Width, height and bits a sample of JPEG, JPEG-LS or JPEG 2000; None without a header."""
     start = frame.find(b"\xff\x4f\xff\x51")  # start of codestream, image and tile size
     if start >= 0 and not frame.startswith(b"\xff\xd8"):
         right, bottom, left, top = (
             int.from_bytes(frame[start + at : start + at + 4], "big") for at in (8, 12, 16, 20)
         )
-        return right - left, bottom - top
+        sample = int.from_bytes(frame[start + 42 : start + 43], "big")  # its sign, and bits less 1
+        return right - left, bottom - top, (sample & 127) + 1
     at = 2
     while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             height, width = frame[at + 5 : at + 7], frame[at + 7 : at + 9]
-            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big"), frame[at + 4]
         filled = marker == 0xFF  # a fill byte before the marker
         at += 1 if filled else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
     return None
@@ -221,22 +263,67 @@ def _only_frame(dataset: Any) -> bytes:
     return bytes(next(encaps.generate_frames(dataset.PixelData, number_of_frames=1)))
 
 
-def _gray(dataset: Any, plugin: str) -> Pixels:
-    if dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
-        stored = _wide_jpeg(dataset)
-    else:
-        stored = pydicom_pixels.pixel_array(dataset, decoding_plugin=plugin)  # YBR becomes RGB here
+def _shown(dataset: Any, plugin: str) -> Shown:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    codestream = _codestream(_only_frame(dataset)) if syntax.is_encapsulated else None
+    precision = None if codestream is None else codestream[2]
+    cells, name = _cells(dataset, plugin, precision)
     palette = dicom_header.photometric(dataset) == "PALETTE COLOR"
-    if stored.shape[:2] != (dataset.Rows, dataset.Columns) or stored.ndim > (2 if palette else 3):
+    if cells.shape[:2] != (dataset.Rows, dataset.Columns) or cells.ndim > (2 if palette else 3):
         raise UnreadableImage("its pixels have not the shape that its header tells of")
+    stored, notes = dicom_cells.stored_values(dataset, cells, precision)
+    notes += dicom_header.contradictions(dataset)
     if palette:
         dicom_limits.check_palette(dataset)
-        stored = pydicom_pixels.apply_color_lut(stored, dataset)
-        return dicom_lut.luma(stored, 8 * stored.dtype.itemsize)
-    if stored.ndim == 3:
-        return dicom_lut.luma(stored, dicom_header.bits(dataset))
-    display = dicom_header.display(dataset)
-    return dicom_lut.render(stored, display, dicom_header.padding(dataset, stored))
+        colour = pydicom_pixels.apply_color_lut(stored, dataset)
+        gray = dicom_lut.luma(colour, 8 * colour.dtype.itemsize)
+    elif stored.ndim == 3:
+        gray, doubts = _gray_of_colour(stored, name, dicom_header.bits(dataset))
+        notes += doubts
+    else:
+        display = dicom_header.display(dataset)
+        padding = dicom_cells.padding(dataset, stored, cells)
+        gray, doubts = dicom_lut.render_or_range(stored, display, padding)
+        notes += doubts
+    gray = canonical_image.resize(gray, *_square_size(dataset))
+    return Shown(gray, "; ".join(notes))
+
+
+def _gray_of_colour(stored: npt.NDArray[Any], name: str, bits: int) -> tuple[Pixels, list[str]]:
+    """The luma of three samples, which are what `name` says, and what is doubtful about that."""
+    if name.startswith("YBR_FULL"):
+        return dicom_lut.luma(stored, bits, dicom_lut.FIRST), []
+    if dicom_lut.is_gray_ybr(stored, bits):
+        note = f"photometric interpretation: {name}, shown as YBR_FULL"
+        return dicom_lut.luma(stored, bits, dicom_lut.FIRST), [note]
+    return dicom_lut.luma(stored, bits), []
+
+
+def _cells(dataset: Any, plugin: str, precision: int | None) -> tuple[npt.NDArray[Any], str]:
+    """The decoded pixels, (rows, columns) or (rows, columns, 3), and what their samples are.
+
+    Unlike the values in them, the cells keep what stands beside the bits of the value; colours are
+    those of the codestream, except that JPEG 2000's become RGB.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax == uid.JPEGExtended12Bit and dataset.BitsStored > 8:
+        return _wide_jpeg(dataset), dicom_header.photometric(dataset)
+    cells, properties = pydicom_pixels.get_decoder(syntax).as_array(
+        dataset,
+        raw=True,
+        decoding_plugin=plugin,
+        correct_unused_bits=False,
+        view_only=True,
+        # GDCM cuts off what is above them.
+        bits_stored=max(dicom_header.bits(dataset), precision or 0),
+    )
+    return cells, str(properties["photometric_interpretation"])
+
+
+def _square_size(dataset: Any) -> tuple[int, int]:
+    """Height and width of the image with square pixels, as small as its smaller spacing."""
+    aspect = dicom_header.pixel_aspect(dataset)
+    return round(dataset.Rows * max(aspect, 1)), round(dataset.Columns * max(1 / aspect, 1))
 
 
 def _wide_jpeg(dataset: Any) -> npt.NDArray[np.uint16]:

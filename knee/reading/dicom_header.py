@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import MutableSequence
+from collections.abc import Iterator, MutableSequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,11 @@ PHOTOMETRICS: Final = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
     *("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 )
+ONE_SAMPLE: Final = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+CONTRADICTORY: Final = (("MONOCHROME2", "INVERSE"), ("MONOCHROME1", "IDENTITY"))
 FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+MOST_ASPECT: Final = 4.0  # of a pixel's height by its width, or width by height
+SQUARE_WITHIN: Final = 0.01
 SIDES: Final = {"L": "left", "R": "right"}
 OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
@@ -49,36 +53,65 @@ def bits(dataset: Any) -> int:
 
 
 def display(dataset: Any) -> Display:
-    """Return how the stored values become gray."""
+    """Return how the stored values become gray: by the first table, else window, of interest.
+
+    Low values are white if the photometric interpretation or the shape of the presentation table
+    says so; the two say the same thing, and together not the contrary (PS3.3 C.8.11.3.1.2).
+    """
     function = text(dataset, "VOILUTFunction").upper()
-    window = Window(
-        number(dataset, "WindowCenter"),
-        number(dataset, "WindowWidth"),
-        function if function in FUNCTIONS else "LINEAR",
+    windows = (
+        Window(center, width, function if function in FUNCTIONS else "LINEAR")
+        for center, width in zip(
+            numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth"), strict=False
+        )
     )
     table = _lookup(dataset, "VOILUTSequence")
     return Display(
         bits=bits(dataset),
-        signed=number(dataset, "PixelRepresentation") == 1,
+        signed=is_signed(dataset),
         modality=_modality(dataset),
-        interest=table or (window if window.usable else None),
-        inverted=photometric(dataset) == "MONOCHROME1",
+        interest=table or next((window for window in windows if window.usable), None),
+        wants_window=not all(map(math.isnan, numbers(dataset, "WindowWidth"))),
+        inverted=photometric(dataset) == "MONOCHROME1" or _shape(dataset) == "INVERSE",
     )
 
 
-def padding(dataset: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which of the `stored` values stand for no part of the image, bool of their shape."""
-    value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
-    if math.isnan(value):
-        return np.zeros(stored.shape, np.bool_)
-    low, high = (value, value) if math.isnan(limit) else sorted((value, limit))
-    return np.asarray((stored >= low) & (stored <= high))
+def contradictions(dataset: Any) -> list[str]:
+    """Return where the header contradicts itself about how the image is shown, one phrase each."""
+    name, samples = photometric(dataset), int(dataset.SamplesPerPixel)
+    stored, found = number(dataset, "BitsStored"), []
+    if samples == 1 and (name, _shape(dataset)) in CONTRADICTORY:
+        found.append(f"polarity: {name} with {_shape(dataset)}, shown with low values white")
+    if (samples == 1) != (name in ONE_SAMPLE):
+        found.append(f"photometric interpretation: {name} with {samples} samples a pixel")
+    if not math.isnan(stored) and stored != bits(dataset):
+        found.append(f"Bits Stored: shown as {bits(dataset)}, all there are")
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        given = keyword in dataset and len(dataset.get_item(keyword).value or ()) > 0
+        if given and _lookup(dataset, keyword) is None:
+            found.append(f"table: {keyword} cannot be used, left out")
+    if len({round(aspect, 2) for aspect in _aspects(dataset)}) > 1:
+        found.append("pixel aspect: several, shown by the first")
+    return found
 
 
 def pixel_spacing_mm(dataset: Any) -> float:
-    """Return the spacing of rows, in mm: in the patient, else on the detector; NaN unknown."""
-    spacings = (number(dataset, name) for name in ("PixelSpacing", "ImagerPixelSpacing"))
-    return next((spacing for spacing in spacings if spacing > 0), math.nan)
+    """Return the spacing of the image with square pixels, in mm; NaN unknown.
+
+    In the patient, else on the detector, else on the film that was digitised.
+    """
+    return next((min(spacings) for spacings in _spacings(dataset)), math.nan)
+
+
+def pixel_aspect(dataset: Any) -> float:
+    """Return a pixel's height by its width; 1 where that is nearly so, or unknown.
+
+    `UnreadableImage` if no film has such pixels.
+    """
+    aspect = next(_aspects(dataset), 1.0)
+    if not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
+        raise UnreadableImage(f"its pixels are {aspect:.3g} times as high as wide")
+    return 1.0 if abs(aspect - 1) <= SQUARE_WITHIN else aspect
 
 
 def patient(dataset: Any) -> str:
@@ -89,7 +122,8 @@ def patient(dataset: Any) -> str:
 
 def side(dataset: Any) -> str:
     """Return left, right or "": of the image, else of the examined part."""
-    letters = (text(dataset, keyword).upper() for keyword in ("ImageLaterality", "Laterality"))
+    keywords = ("ImageLaterality", "FrameLaterality", "Laterality")
+    letters = (text(dataset, keyword).upper() for keyword in keywords)
     return next((SIDES[letter] for letter in letters if letter in SIDES), "")
 
 
@@ -123,21 +157,59 @@ def text(dataset: Any, keyword: str) -> str:
 
 def number(dataset: Any, keyword: str) -> float:
     """Return the element's first number; NaN if there is none."""
+    return next(iter(numbers(dataset, keyword)), math.nan)
+
+
+def numbers(dataset: Any, keyword: str) -> list[float]:
+    """Return the element's numbers; NaN for what is none."""
+    return [_finite(value) for value in _all(dataset, keyword)]
+
+
+def is_signed(dataset: Any) -> bool:
+    """Return whether stored values can be negative."""
+    return number(dataset, "PixelRepresentation") == 1
+
+
+def _finite(value: Any) -> float:
     try:
-        value = float(_first(dataset, keyword))
+        converted = float(value)
     except (TypeError, ValueError):
         return math.nan
-    return value if math.isfinite(value) else math.nan
+    return converted if math.isfinite(converted) else math.nan
 
 
 def _first(dataset: Any, keyword: str) -> Any:
+    return next(iter(_all(dataset, keyword)), None)
+
+
+def _all(dataset: Any, keyword: str) -> list[Any]:
     try:
         value = dataset.get(keyword)
     except Exception:  # whatever pydicom trips over when it converts a damaged value
-        return None
+        return []
     if isinstance(value, MutableSequence):
-        return value[0] if len(value) else None
-    return value
+        return list(value)
+    return [] if value is None else [value]
+
+
+def _shape(dataset: Any) -> str:
+    return text(dataset, "PresentationLUTShape").upper()
+
+
+def _spacings(dataset: Any) -> Iterator[tuple[float, float]]:
+    """Spacings of rows and columns, in mm, in the order in which they are believed."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        rows, columns = (numbers(dataset, keyword) * 2 + [math.nan] * 2)[:2]
+        if rows > 0 and columns > 0:
+            yield rows, columns
+
+
+def _aspects(dataset: Any) -> Iterator[float]:
+    """Heights of a pixel by its width, in the order in which they are believed."""
+    yield from (rows / columns for rows, columns in _spacings(dataset))
+    ratio = numbers(dataset, "PixelAspectRatio")
+    if len(ratio) == 2 and min(ratio) > 0:
+        yield ratio[0] / ratio[1]
 
 
 def _modality(dataset: Any) -> Lookup | tuple[float, float] | None:
@@ -149,23 +221,33 @@ def _modality(dataset: Any) -> Lookup | tuple[float, float] | None:
 
 
 def _lookup(dataset: Any, keyword: str) -> Lookup | None:
-    """The first table of a sequence; None if there is none that can be used."""
+    """The first table of a sequence that can be used; None if there is none."""
     try:
         if not dicom_limits.is_table_sequence(dataset, keyword):
             return None
-        item = dataset.get(keyword)[0]
-        count, first, _ = (int(value) for value in item.LUTDescriptor)
-        entries = _entries(item.LUTData, count or 1 << 16, dataset)
-    except Exception:  # no sequence, no items, no table, or a damaged one
+        items = list(dataset.get(keyword))
+    except Exception:  # no sequence, or a damaged one
         return None
-    return Lookup(first, entries) if len(entries) > 1 else None
+    tables = (_table(item, dataset) for item in items)
+    return next((table for table in tables if table is not None), None)
 
 
-def _entries(data: Any, count: int, dataset: Any) -> npt.NDArray[Any]:
-    """The table's first `count` entries."""
-    if not isinstance(data, bytes):
-        return np.asarray(data, np.int64)[:count]
-    if len(data) < 2 * count:  # a byte each
-        return np.frombuffer(data, np.uint8)[:count]
+def _table(item: Any, dataset: Any) -> Lookup | None:
+    """The table of an item; None if it has less than two entries, or is damaged."""
+    try:
+        count, first, depth = _words(item.LUTDescriptor, dataset)[:3].tolist()
+        entries = _words(item.LUTData, dataset)
+        if len(entries) == ((count or 1 << 16) + 1) // 2:  # two in a word, the lower byte first
+            entries = entries.astype("<u2").view(np.uint8)
+    except Exception:  # whatever pydicom or NumPy trip over
+        return None
+    entries = entries[: count or 1 << 16]
+    return Lookup(first, entries, depth) if len(entries) > 1 else None
+
+
+def _words(value: Any, dataset: Any) -> npt.NDArray[np.uint16]:
+    """The words of 16 bits that a file may have as numbers of either sign, or as bytes."""
+    if not isinstance(value, bytes):
+        return np.atleast_1d(np.asarray(value, np.int64)).astype(np.uint16)
     _, little = dataset.original_encoding
-    return np.frombuffer(data, "<u2" if little else ">u2")[:count]
+    return np.frombuffer(value, "<u2" if little else ">u2", len(value) // 2)

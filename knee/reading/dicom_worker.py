@@ -15,19 +15,20 @@ import numpy as np
 
 from knee.reading import dicom
 from knee.reading.decoded import UnreadableImage
+from knee.reading.dicom import Shown
 from knee.run import worker
 from knee.run.worker import Worker, WorkerError
-from knee.storage.arrays import Pixels
 
 COMMAND: Final = ("-W", "ignore", "-m", "knee.reading.dicom_worker")
 QUESTION: Final = struct.Struct("<d")  # largest megapixels; the file follows
-ANSWER: Final = struct.Struct("<II")  # height and width, then pixels; or 0, then a reason
+# Height and width, then pixels and the note; or 0, then a reason.
+ANSWER: Final = struct.Struct("<II")
 LONGEST_SECONDS: Final = 120.0  # for one file
 MEMORY_BYTES: Final = 16 << 30  # of addresses, most of which are never touched
 IDLE: Final[list[Worker]] = []  # children that wait for a file
 
 
-def gray(content: bytes, maximum_megapixels: float) -> Pixels:
+def shown(content: bytes, maximum_megapixels: float) -> Shown:
     """Return, or raise, what `dicom.decompressed` does with a file's bytes in a child."""
     try:
         child = _take()
@@ -38,7 +39,9 @@ def gray(content: bytes, maximum_megapixels: float) -> Pixels:
     height, width = ANSWER.unpack_from(answer)
     if not height:
         raise UnreadableImage(answer[ANSWER.size :].decode())
-    return np.frombuffer(answer, np.uint8, offset=ANSWER.size).reshape(height, width)
+    pixels = np.frombuffer(answer, np.uint8, height * width, ANSWER.size)
+    note = answer[ANSWER.size + pixels.size :].decode()
+    return Shown(pixels.reshape(height, width), note)
 
 
 def _take() -> Worker:
@@ -62,10 +65,10 @@ def _answer(question: bytes) -> bytes:
     (maximum_megapixels,) = QUESTION.unpack_from(question)
     try:
         dataset = dicom.read(question[QUESTION.size :], maximum_megapixels)
-        pixels = dicom.decompressed(dataset)
+        shown = dicom.decompressed(dataset)
     except UnreadableImage as reason:
         return ANSWER.pack(0, 0) + str(reason).encode()
-    return ANSWER.pack(*pixels.shape) + pixels.tobytes()
+    return ANSWER.pack(*shown.pixels.shape) + shown.pixels.tobytes() + shown.note.encode()
 
 
 if __name__ == "__main__":

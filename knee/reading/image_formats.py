@@ -24,7 +24,8 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
     """Return the one image in a file's bytes.
 
     Rotation by the EXIF tag is applied. Colour becomes gray by ITU-R BT.601; transparent parts
-    become black. Deeper than 8 bits: scaled so that the image's own range fills 0-255.
+    become black. Deeper than 8 bits: scaled so that the image's own range fills 0-255, a few values
+    far from all others left out.
 
     Raises:
         UnreadableImage: with the reason, which quotes nothing of the file.
@@ -72,10 +73,12 @@ _QUIET: Final = _Quiet()
 
 
 def _dicom(content: bytes, maximum_megapixels: float) -> Decoded:
-    from knee.reading import dicom, dicom_worker  # with pydicom, which takes half a second
+    # pydicom takes half a second
+    from knee.reading import dicom, dicom_kind, dicom_worker
 
     dataset = dicom.read(content, maximum_megapixels)
-    gray = dicom.pixels(dataset)
-    if gray is None:
-        gray = dicom_worker.gray(content, maximum_megapixels)
-    return dicom.described(dataset, gray)
+    dicom_kind.check(dataset)
+    shown = dicom.shown(dataset)
+    if shown is None:
+        shown = dicom_worker.shown(content, maximum_megapixels)
+    return dicom.described(dataset, shown)

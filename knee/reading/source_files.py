@@ -33,6 +33,7 @@ class SourceFile:
     label: str  # its class, by its folder or the sheet; "" if neither tells
     obstacle: str = ""  # the reason why it is not opened; "" if it is
     part: str = ""  # official part (train, val, test) by its top folder; "" where there are none
+    listed: bool = True  # by a sheet of labels; a file that is not was never meant to be used
 
 
 def class_folders(

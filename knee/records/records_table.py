@@ -16,16 +16,18 @@ from knee.storage import artifacts
 USED: Final = "used"
 QUARANTINED: Final = "quarantined"
 REJECTED: Final = "rejected"
+UNLISTED: Final = "unlisted"  # not in the sheet of labels, so never meant to be used
 
 COLUMNS: Final[dict[str, str]] = {
     "record": "int64",  # 0 to n - 1, in the order of the source's bytes
     "source": "str",  # POSIX path relative to the data folder
     "label": "str",  # the class folder's name
     "part": "str",  # official subset, by its folder: train | val | test; "" where there is none
-    "class_index": "int64",  # position in data.classes, else in the sorted folder names
-    "status": "str",  # used | quarantined | rejected
+    "class_index": "int64",  # position in data.classes, else in the scale that the names tell
+    "status": "str",  # used | quarantined | rejected | unlisted
     "reason": "str",  # why it is not used; "" if it is
-    "pixel_row": "int64",  # row of the pixel array, -1 if rejected
+    "note": "str",  # what was doubtful about how it is shown, phrases joined by "; "
+    "pixel_row": "int64",  # row of the pixel array, -1 if rejected or unlisted
     "sha256": "str",  # of the file's bytes
     "pixel_sha256": "str",  # of the shape and the decoded 8-bit gray pixels at source size
     "perceptual_hash": "str",  # 256 bits as 64 hexadecimal digits
@@ -76,11 +78,11 @@ def read_records(path: Path) -> pd.DataFrame:
     except (ValueError, TypeError) as error:
         raise RecordsError(f"{path} is not a records table: {error}") from error
     _check_columns(frame.columns, str(path))
-    return frame[list(COLUMNS)]
+    return artifacts.with_all_texts(frame[list(COLUMNS)])
 
 
 def write_records(frame: pd.DataFrame, path: Path) -> None:
-    """Write `frame` to `path` in one move; same rows, same bytes.
+    """Write `frame` to `path` in one move; same rows, same bytes; no text is a formula.
 
     Raises:
         RecordsError: columns that are not those of `COLUMNS`.
@@ -88,7 +90,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
     _check_columns(frame.columns, "the frame")
     ordered = frame[list(COLUMNS)].astype(COLUMNS)
     with artifacts.staged_file(path) as staged:
-        ordered.to_csv(
+        artifacts.without_formulas(ordered).to_csv(
             staged,
             index=False,
             quoting=csv.QUOTE_NONNUMERIC,  # a bare carriage return in a name would end the row
@@ -99,7 +101,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 
 def status_counts(records: pd.DataFrame) -> dict[str, int]:
     """Count files by status."""
-    statuses = (USED, QUARANTINED, REJECTED)
+    statuses = (USED, QUARANTINED, REJECTED, UNLISTED)
     return {status: int((records["status"] == status).sum()) for status in statuses}
 
 
@@ -133,6 +135,12 @@ def who_class(t_score: float, classes: Sequence[str]) -> str:
     Report Series 843 (1994).
     """
     return classes[0 if t_score >= -1.0 else 2 if t_score <= -2.5 else 1]
+
+
+def notes(records: pd.DataFrame) -> dict[str, int]:
+    """Count the images of each note: what was doubtful about how they are shown."""
+    phrases = records.loc[records["note"] != "", "note"].str.split("; ").explode()
+    return {str(phrase): int(count) for phrase, count in phrases.value_counts(sort=False).items()}
 
 
 NAMED: Final = 3  # of them, a reason, in its table

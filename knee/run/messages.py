@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -27,3 +29,14 @@ def listed(names: Sequence[object], most: int = 8, total: int | None = None) -> 
     """
     more = (len(names) if total is None else total) - min(most, len(names))
     return ", ".join(map(str, names[:most])) + (f" and {more} more" if more > 0 else "")
+
+
+@functools.lru_cache(1 << 12)
+def folded(text: str) -> str:
+    """Return what `text` has in common with every text that reads the same to a person.
+
+    Case, Unicode form, the kind and number of blanks, and invisible characters do not count.
+    """
+    once = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    seen = "".join(letter for letter in once if unicodedata.category(letter) != "Cf")
+    return " ".join(seen.split())

@@ -7,10 +7,11 @@ key and the value.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
+
+from knee.run import messages
 
 BACKBONES: Final = ("mobilenet", "xception")  # of knee.classifier.net.backbones
 METRICS: Final = (  # those of knee.statistics.scores of which larger is better
@@ -84,10 +85,10 @@ def origin_expression(text: str) -> str:
 
 
 def distinct(entries: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Check that no entry stands there twice, in capitals or another Unicode form either."""
+    """Check that no entry stands there twice, whatever its case, blanks and Unicode form."""
     seen: set[str] = set()
     for entry in entries:
-        key = unicodedata.normalize("NFKC", entry).casefold()
+        key = messages.folded(entry)
         if key in seen:
             raise ValueError(f"has {entry!r} twice")
         seen.add(key)

@@ -20,9 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
 
 from knee.run import parameter_errors
 from knee.run.errors import UserError
@@ -87,7 +90,7 @@ class Data:
     downloads: Downloads = about("[kaggle] where the data set is downloaded, else empty")
     dataset: str = about('Kaggle\'s owner/name/versions/number, or ""')
     synthetic: bool = about("marks every result as synthetic")
-    classes: Names = about("ordinal scale, least to most severe; empty: sorted folder names")
+    classes: Names = about("scale, least to most severe; empty: of two classes, grades or WHO")
     parts: Names = about("folders above the class folders: official subsets; empty: none")
     patient_pattern: PatientPattern = about('of the stem: groups "patient" and "side"; or ""')
     origin_pattern: OriginPattern = about('group "origin", or the name of the group; or ""')
@@ -405,12 +408,31 @@ def load(path: Path) -> Params:
         ParamsError: it names every wrong key by its dotted path.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _yaml().load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist: run from the project's root") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not YAML: {error}") from error
     return check(values)
+
+
+class _Constructor(SafeConstructor):
+    """1e3 is a whole number, too, where one is wanted."""
+
+    def whole_or_real(self, node: ScalarNode) -> float:
+        """The number that `node` is, whole if it is written with an exponent and has no rest."""
+        number = float(self.construct_yaml_float(node))
+        return int(number) if "e" in node.value.lower() and number.is_integer() else number
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:float", _Constructor.whole_or_real)
+
+
+def _yaml() -> YAML:
+    """Reader of YAML 1.2, as DVC reads it: 1e-3 is a number, 012 is 12, a key twice an error."""
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = _Constructor
+    return reader
 
 
 def check(values: Any) -> Params:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from knee.run.errors import UserError
+
+# How a text begins that a spreadsheet program takes for a formula (OWASP, CSV injection).
+FORMULA: Final = r"(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])"
+MAY_RUN: Final = re.compile(rf"'*{FORMULA}")
+MADE_TEXT: Final = re.compile(rf"'+{FORMULA}")
 
 
 class ArtifactError(UserError):
@@ -92,8 +98,39 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """Text quoted, so that no file's name can break a row; numbers bare."""
-    return str(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+    """Text quoted, so that no file's name can break a row or be a formula; numbers bare."""
+    safe = without_formulas(table)
+    return str(safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with ' before each text that a spreadsheet program would calculate.
+
+    A text that has ' before such a beginning gets one more, so that `with_all_texts` gives back
+    every text as it was.
+    """
+    return _changed(table, MAY_RUN, "'{}".format)
+
+
+def with_all_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table`, read from a file, with the texts as they were before `without_formulas`."""
+    return _changed(table, MADE_TEXT, lambda text: text[1:])
+
+
+def _changed(
+    table: pd.DataFrame, pattern: re.Pattern[str], change: Callable[[str], str]
+) -> pd.DataFrame:
+    """`table` with a change of the texts that begin with `pattern`."""
+
+    def begins(cell: object) -> bool:
+        return isinstance(cell, str) and pattern.match(cell) is not None
+
+    result = table.copy(deep=False)
+    for name in table.columns:
+        column = table[name]
+        if not pd.api.types.is_numeric_dtype(column) and column.map(begins).any():
+            result[name] = column.map(lambda cell: change(cell) if begins(cell) else cell)
+    return result
 
 
 def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:

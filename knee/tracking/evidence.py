@@ -139,10 +139,13 @@ def _explained(metrics: Path, training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """Return nested figures as `prefix/key/key`, without text, flags, lists and nulls."""
+    """Return nested figures as `prefix/key/key`, without text, flags, lists and nulls.
+
+    A character that MLflow does not take is its number, so that classes A+ and A* stay apart.
+    """
     flat: dict[str, float] = {}
     for key, value in values.items():
-        name = re.sub(r"[^\w .:/-]", "_", f"{prefix}/{key}")
+        name = re.sub(r"[^\w .:/-]", lambda match: f"_{ord(match[0]):x}_", f"{prefix}/{key}")
         if isinstance(value, Mapping):
             flat.update(flatten(value, name))
         elif isinstance(value, int | float) and not isinstance(value, bool):

@@ -13,6 +13,7 @@ from knee.records.records_table import (
     COLUMNS,
     QUARANTINED,
     REJECTED,
+    UNLISTED,
     USED,
     reasons,
     status_counts,
@@ -72,18 +73,18 @@ def _suites(records: pd.DataFrame, limits: Thresholds) -> dict[str, Suite]:
 
 
 def _of_files() -> list[Expectation]:
-    status = "each file is used, quarantined or rejected"
+    status = "each file is used, quarantined, rejected or unlisted"
     return [
         expect("TableColumnsToMatchSet", "the columns are as agreed", column_set=[*COLUMNS]),
         expect("TableRowCountToBeBetween", "there is at least one file", min_value=1),
         unique("each file has its own record", "record"),
         unique("each file has its own source", "source"),
-        one_of(status, "status", [USED, QUARANTINED, REJECTED]),
+        one_of(status, "status", [USED, QUARANTINED, REJECTED, UNLISTED]),
     ]
 
 
 def _images(records: pd.DataFrame) -> pd.DataFrame:
-    images = records[records["status"] != REJECTED]
+    images = records[~records["status"].isin([REJECTED, UNLISTED])]
     return images.assign(
         height_without_borders=images["height"] - images["border_top"] - images["border_bottom"],
         width_without_borders=images["width"] - images["border_left"] - images["border_right"],
@@ -126,12 +127,13 @@ def _of_classes(limits: Thresholds) -> list[Expectation]:
 
 
 def _shares(records: pd.DataFrame) -> pd.DataFrame:
-    """One row: shares, 0-1, of all files, and of the copy groups under several labels."""
+    """One row: shares, 0-1, of all listed files, and of the copy groups under several labels."""
+    listed = records[records["status"] != UNLISTED]
     labels = records[records["picture"] >= 0].groupby("picture")["label"].nunique()
     shares = {
         "data": "share of all files",
-        REJECTED: records["status"].eq(REJECTED).mean(),
-        QUARANTINED: records["status"].eq(QUARANTINED).mean(),
+        REJECTED: listed["status"].eq(REJECTED).mean(),
+        QUARANTINED: listed["status"].eq(QUARANTINED).mean(),
         "conflicting": float((labels > 1).mean()) if len(labels) else 0.0,
     }
     return pd.DataFrame([shares])

@@ -98,6 +98,13 @@ def test_too_few_records_for_a_random_split_leave_its_leakage_undefined() -> Non
     assert leakage == {"random": None, "in_use": 0.0}
 
 
+def test_notes_are_counted_phrase_by_phrase_of_images_only() -> None:
+    table = records([0, 1, 1, 1], [0, 1, 2, -1], statuses=["used"] * 3 + ["rejected"])
+    assert facts(table)["notes"] == {}
+    table["note"] = ["polarity: a; window: b", "", "polarity: a", "polarity: a"]
+    assert facts(table)["notes"] == {"polarity: a": 2, "window: b": 1}
+
+
 def test_origins_are_counted_by_label_and_empty_where_none_is_known() -> None:
     table = records([0, 0, 1], [0, 1, 2])
     assert facts(table)["origins"] == {}

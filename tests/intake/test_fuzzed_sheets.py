@@ -17,7 +17,8 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.intake.label_sheet import COLUMNS, Row, read_sheet
+from knee.intake.label_sheet import Row, read_sheet
+from knee.intake.sheet_columns import COLUMNS
 from knee.intake.spreadsheet import SheetError, read_rows
 from tests.intake.test_spreadsheets import LAUGHS, ROWS, excel
 

@@ -46,10 +46,22 @@ def test_no_patient_number_is_kept_or_logged(
     assert "side cannot be read in row 2: left out" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["path,label\n", "path,label", "path,label\n,\n\n", ""])
-def test_a_sheet_without_rows_says_nothing(tmp_path: Path, text: str) -> None:
-    found = sheet(tmp_path, text)
+@pytest.mark.parametrize("text", ["path,label\n", "path,label", "path,label\n,\n\n", "path"])
+def test_only_the_sheet_that_is_none_may_be_without_rows(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "no_sheet.csv"
+    path.write_text(text)
+    found = read_sheet(path, (), b"key")
     assert (list(found.rows), found.labelled) == ([], False)
+    with pytest.raises(SheetError, match="has no row below its header: fill it, or set data"):
+        sheet(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "Study of knees\n", "\n\n"])
+def test_a_sheet_without_the_column_path_is_refused_with_or_without_rows(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(SheetError, match="has no column path in its first row"):
+        sheet(tmp_path, text)
 
 
 def test_a_sheet_without_labels_leaves_them_to_the_folders(tmp_path: Path) -> None:
@@ -57,7 +69,7 @@ def test_a_sheet_without_labels_leaves_them_to_the_folders(tmp_path: Path) -> No
     assert sheet(tmp_path, "path,label\na,x\n").labelled
 
 
-@pytest.mark.parametrize("text", ["", "NaN", "nan", "N/A", "null", " "])
+@pytest.mark.parametrize("text", ["", "NaN", "N/A", "null", " ", "\u2013", "--", ".", "?", "<NA>"])
 def test_what_means_unknown_is_no_label_and_no_fact(tmp_path: Path, text: str) -> None:
     (row,) = sheet(tmp_path, f"path,label,patient,age\na,{text},{text},{text}\n").rows
     assert (row.label, row.facts["patient"]) == ("", "")
@@ -102,7 +114,7 @@ def test_columns_that_are_not_used_are_named_once(
 ) -> None:
     with caplog.at_level(logging.INFO):
         sheet(tmp_path, "path,BMI,ward\na,1,2\n")
-    assert "columns not used: 'bmi', 'ward'" in caplog.text
+    assert "columns not used: 'BMI', 'ward'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -137,6 +149,10 @@ def test_a_label_beside_the_t_score_is_taken_as_it_is(tmp_path: Path) -> None:
         ("file,label\na,b\n", "has no column path in its first row"),
         ("a/1.png,Doe\na/2.png,Doe\n", "has no column path in its first row"),
         ("path,label,Label\na,b,c\n", "has the column label twice"),
+        ("path,patient,Patient ID\na,b,c\n", r"patient twice \('patient', 'Patient ID'\): remove"),
+        ("Study 7\n\npath,label\na,b\n", "row 3 is the header: remove the rows above it"),
+        ("path,label\na,2024-02-01\n", "row 2: the label is a date"),
+        ("path,label\na,1\nb,01-Feb\n", "row 3: the label is a date"),
         ("path,label\n,b\n", "row 2: no path"),
         ("path,label\na,b,c\n", "row 2: more cells than the header"),
         ("path,t_score\na,-1\n", r"has t_score but no label: add a column label, or set data\."),
@@ -155,3 +171,77 @@ def test_a_sheet_that_cannot_be_used_is_one_line_that_says_what_to_do(
 def test_t_scores_are_no_labels_on_another_scale(tmp_path: Path, classes: tuple[str, ...]) -> None:
     with pytest.raises(SheetError, match="has t_score but no label"):
         sheet(tmp_path, "path,t_score\na,-1\n", classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        *((name, "patient") for name in ("patient_id", "patientid", "Patient ID", "PatientID")),
+        *(
+            (name, "patient")
+            for name in ("Patient-ID", "Subject ID", "participant_id", "Pati\u00e9nt")
+        ),
+        *((name, "t_score") for name in ("T-score", "T score", "TScore", "\uff34-score")),
+        *((name, "sex") for name in ("Gender", "SEX", "Patient Sex")),
+        *((name, "age_years") for name in ("Age (years)", "patient_age", "\u00c2ge")),
+        ("Laterality", "side"),
+    ],
+)
+def test_a_column_by_a_well_known_name_is_read_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, fact: str
+) -> None:
+    values = {"patient": "7", "t_score": "-1", "sex": "F", "age_years": "50", "side": "L"}
+    with caplog.at_level(logging.INFO):
+        (row,) = sheet(tmp_path, f"path,label,{name}\na,x,{values[fact]}\n").rows
+    assert row.facts[fact] not in ("", None)
+    assert row.facts[fact] == row.facts[fact]
+    assert name.isupper() or f"the column '{name}' is read as" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        *((name, "patient") for name in ("patients", "Patient name", "patient_hash", "paciente")),
+        *((name, "t_score") for name in ("T-score L1-L4", "T-scores", "hip_t_score", "score")),
+        *((name, "sex") for name in ("sexe", "Sex at birth", "gender_code")),
+        *((name, "age") for name in ("age at scan", "Ages", "Age group")),
+        *((name, "side") for name in ("knee side", "Sides", "laterality_code")),
+        *((name, "origin") for name in ("origins", "Origin of film")),
+    ],
+)
+def test_a_column_with_nearly_a_name_of_ours_stops_unless_ours_is_there(
+    tmp_path: Path, name: str, column: str
+) -> None:
+    with pytest.raises(SheetError, match=f"the column '{name}': rename it to {column} if it is"):
+        sheet(tmp_path, f"path,label,{name}\na,x,1\n")
+    assert sheet(tmp_path, f"path,label,{name},{column}\na,x,1,\n").rows
+
+
+@pytest.mark.parametrize("name", ["class", "Diagnosis", "KL grade", "labels", "Label 2023"])
+def test_labels_by_another_name_are_never_passed_over_for_the_folders(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(SheetError, match="rename it to label if it is that"):
+        sheet(tmp_path, f"path,{name}\na,x\n")
+
+
+@pytest.mark.parametrize("name", ["image", "stage", "dosage", "BMI", "ward", "original"])
+def test_other_columns_are_only_said(tmp_path: Path, name: str) -> None:
+    assert sheet(tmp_path, f"path,{name}\na,x\n").rows
+
+
+@pytest.mark.parametrize("fault", ["#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"])
+def test_the_result_of_a_broken_formula_is_no_value_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    (row,) = sheet(tmp_path, f"path,label,patient,t_score\na,{fault},{fault},{fault}\n").rows
+    assert (row.label, row.facts["patient"]) == ("", "")
+    for column in ("label", "patient", "t_score"):
+        assert f"{column} cannot be read in row 2" in caplog.text
+
+
+def test_labels_and_t_scores_that_disagree_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sheet(tmp_path, "path,label,t_score\na,Normal,-3\nb,normal,-1\nc,,-3\nd,Osteopenia,0\n", WHO)
+    assert "label and t_score disagree by the cut-offs of the WHO in rows 2, 5" in caplog.text

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from knee.intake.archives import DataFolder
+from knee.intake.class_names import ClassNameError
 from knee.intake.label_sheet import read_sheet
 from knee.intake.labels import ABSENT, AMBIGUOUS, Listing, list_labelled
 from knee.intake.spreadsheet import SheetError
@@ -14,7 +15,7 @@ def listed(
     folder: Path, names: list[str], text: str, classes: tuple[str, ...] = (), top: str = ""
 ) -> Listing:
     images = fill(folder / "images", dict.fromkeys(names, b"x"))
-    sheet = folder / "sheet.csv"
+    sheet = folder / ("sheet.csv" if "\n" in text.strip() else "no_sheet.csv")
     sheet.write_text(text, encoding="utf-8")
     opened = DataFolder(images, Path("films.zip") if top else images, top)
     return list_labelled(opened, read_sheet(sheet, classes, b"key"), classes)
@@ -71,6 +72,83 @@ def test_a_path_without_extension_that_means_two_files_means_none(tmp_path: Path
 def test_paths_may_name_the_archives_top_folder_or_not(tmp_path: Path) -> None:
     listing = listed(tmp_path, ["a/1", "a/2.png"], "path,label\ntop/a/1,x\na/2,y\n", top="top")
     assert labels(listing) == {"a/1": "x", "a/2.png": "y"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a/Film 1.png", "A/FILM 1.PNG"),
+        ("a/film 1.png", "a\\film\u00a01.png"),
+        ("\u00e9.png", "e\u0301.png"),  # NFC on the disk, NFD in the sheet
+        ("e\u0301.png", "\u00e9"),
+        ("a/1.png", "a/1.dcm"),
+        ("a/1", "a/1.DCM"),
+        ("IM 1", "IM  1"),
+    ],
+)
+def test_a_path_in_another_spelling_finds_its_file_and_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, path: str
+) -> None:
+    listing = listed(tmp_path, [name, "b.png"], f"path,label\nb.png,y\n{path},x\n")
+    assert labels(listing) == {name: "x", "b.png": "y"}
+    assert "extension than their file: 1, such as" in caplog.text
+
+
+def test_a_file_that_a_row_names_exactly_is_never_another_rows(tmp_path: Path) -> None:
+    listing = listed(
+        tmp_path, ["a.png", "A.png"], "path,label\na.png,x\nA.PNG,y\na.dcm,z\n", ("x", "y", "z")
+    )
+    assert labels(listing) == {"a.png": "x", "A.png": "y", "a.dcm": ABSENT}
+
+
+def test_a_path_in_another_case_that_means_two_files_means_none(tmp_path: Path) -> None:
+    listing = listed(tmp_path, ["a.png", "A.png", "b"], "path,label\nA.PNG,x\nb,x\n")
+    assert labels(listing)["A.PNG"] == AMBIGUOUS
+
+
+def test_the_last_part_of_a_number_is_no_extension(tmp_path: Path) -> None:
+    listing = listed(tmp_path, ["1.2.840", "b"], "path,label\n1.2.841,x\n1.2,x\nb,y\n")
+    assert labels(listing) == {"1.2": ABSENT, "1.2.840": "no row in the sheet", "1.2.841": ABSENT,
+                               "b": "y"}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["other/1.png", "1.png", "/films/a/1.png", "C:\\a\\1.png"])
+def test_a_file_of_the_same_name_in_another_folder_is_another_file(
+    tmp_path: Path, path: str
+) -> None:
+    listing = listed(tmp_path, ["a/1.png", "b"], f"path,label\n{path},x\nb,y\n")
+    assert labels(listing)["a/1.png"] == "no row in the sheet"
+
+
+def test_only_files_with_a_row_are_listed_where_the_sheet_has_labels(tmp_path: Path) -> None:
+    names = ["a/1", "b/1"]
+    for text, expected in (
+        ("path,label\na/1,x\n", [True, False]),
+        ("path,age\na/1,5\n", [True] * 2),
+    ):
+        listing = listed(tmp_path, names, text)
+        assert [source.listed for source in listing.sources] == expected
+
+
+def test_one_label_in_several_spellings_is_one_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "path,label\na,Normal\nb,NORMAL\nc,Normal\nd,\uff2eormal\nd,normal\ne,OA\n"
+    listing = listed(tmp_path, [*"abcde"], text)
+    assert listing.classes == ["Normal", "OA"]
+    assert labels(listing) == {**dict.fromkeys("abcd", "Normal"), "e": "OA"}
+    assert "'NORMAL' (1) as 'Normal'" in caplog.text
+
+
+def test_two_knees_in_one_file_are_told_to_be_cut(tmp_path: Path) -> None:
+    with pytest.raises(SheetError, match=r"rows 2 and 3 say .*: cut the image into one file for"):
+        listed(tmp_path, ["a"], "path,label,side\na,x,L\na,y,R\n")
+
+
+@pytest.mark.parametrize("other", ["normal", "NORMAL", "Normal ", "\uff2eormal"])
+def test_two_folders_with_one_name_for_a_reader_are_refused(tmp_path: Path, other: str) -> None:
+    with pytest.raises(ClassNameError, match="give them one name, or names that differ in more"):
+        listed(tmp_path, ["Normal/1", f"{other}/1", "x/1"], "path\n")
 
 
 def test_a_path_out_of_the_folder_is_never_looked_at(tmp_path: Path) -> None:

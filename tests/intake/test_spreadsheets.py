@@ -9,9 +9,16 @@ import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl.chart import BarChart
 
 from knee.intake import spreadsheet
-from knee.intake.spreadsheet import PackageError, SheetError, check_package, read_rows
+from knee.intake.spreadsheet import (
+    UNSAVED,
+    PackageError,
+    SheetError,
+    check_package,
+    read_rows,
+)
 
 ROWS = [["path", "label"], ["a/1.png", "Normal"], ["b, c.png", "\u00d6dem"]]
 
@@ -60,8 +67,99 @@ def test_grades_in_excel_are_whole_numbers_and_empty_cells_empty(tmp_path: Path)
     assert rows[1:] == [["a", "2", "67.5"], ["b", "", "1"]]
 
 
-def test_formulas_are_never_evaluated(tmp_path: Path) -> None:
-    assert read_rows(written(tmp_path, excel([["path"], ["=1+1"]]))) == [["path"], [""]]
+def with_saved(cell: bytes) -> bytes:
+    """A whole Excel file whose A2 is `cell`, as a spreadsheet program writes it."""
+    source = zipfile.ZipFile(io.BytesIO(excel([["path"], ["=1+1"]]))).read(SHEET)
+    start, end = source.index(b'<c r="A2"'), source.rindex(b"</c>") + 4
+    return hostile_excel(source[:start] + cell + source[end:])
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (b'<c r="A2"><f>1+1</f><v>3</v></c>', "3"),  # never evaluated
+        (b'<c r="A2" t="str"><f>"a"</f><v>a</v></c>', "a"),
+        (b'<c r="A2" t="str"><f>""</f><v></v></c>', ""),  # its value is an empty text
+        (b'<c r="A2" t="b"><f>1=1</f><v>1</v></c>', "TRUE"),
+        (b'<c r="A2" t="e"><f>1/0</f><v>#DIV/0!</v></c>', "#DIV/0!"),
+        (b'<c r="A2"><f>1+1</f><v></v></c>', UNSAVED),
+        (b'<c r="A2"><f>1+1</f></c>', UNSAVED),
+    ],
+)
+def test_of_a_formula_the_saved_value_is_read(tmp_path: Path, cell: bytes, text: str) -> None:
+    assert read_rows(written(tmp_path, with_saved(cell))) == [["path"], [text]]
+
+
+def test_a_formula_that_a_program_wrote_has_no_value(tmp_path: Path) -> None:
+    assert read_rows(written(tmp_path, excel([["path"], ["=1+1"]])))[1] == [UNSAVED]
+
+
+def workbook(*sheets: tuple[str, str, str]) -> bytes:
+    """Worksheets by title, state and text of their first cell; one without text is a chart's."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, state, text in sheets:
+        made = book.create_sheet(title) if text else book.create_chartsheet(title)
+        made.sheet_state = state
+        if text:
+            made.append([text])
+        else:
+            made.add_chart(BarChart())
+    book.active = next((n for n, one in enumerate(sheets) if one[1] == "visible"), 0)
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("state", ["hidden", "veryHidden"])
+@pytest.mark.parametrize("before", ["2024", ""])
+def test_the_first_visible_worksheet_is_read_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, state: str, before: str
+) -> None:
+    content = workbook(
+        ("old", state, before), ("new", "visible", "2025"), ("more", "visible", "2023")
+    )
+    with caplog.at_level("INFO"):
+        assert read_rows(written(tmp_path, content)) == [["2025"]]
+    others = "'old', 'more'" if before else "'more'"
+    assert f"worksheet 'new' is read, and of {others} nothing" in caplog.text
+
+
+def test_hidden_rows_are_read_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    book = openpyxl.Workbook()
+    for row in ROWS:
+        book.active.append(row)
+    book.active.row_dimensions[2].hidden = True
+    book.save(tmp_path / "sheet")
+    assert read_rows(tmp_path / "sheet") == ROWS
+    assert "hidden rows, which are read as others: 1" in caplog.text
+
+
+def test_a_workbook_without_a_visible_worksheet_is_refused(tmp_path: Path) -> None:
+    content = workbook(("old", "hidden", "2024"), ("chart", "visible", ""))
+    with pytest.raises(SheetError, match="has no visible worksheet: unhide the one with"):
+        read_rows(written(tmp_path, content))
+
+
+def test_two_visible_worksheets_with_paths_are_refused_and_one_hidden_is_none(
+    tmp_path: Path,
+) -> None:
+    train, test, note = (
+        ("train", "visible", "path"),
+        ("test", "visible", "Path"),
+        ("1", "visible", "x"),
+    )
+    with pytest.raises(SheetError, match="several worksheets with a column path, 'train', 'test'"):
+        read_rows(written(tmp_path, workbook(note, train, test)))
+    content = workbook(train, ("test", "hidden", "path"), note)
+    assert read_rows(written(tmp_path, content)) == [["path"]]
+
+
+@pytest.mark.parametrize("around", [" ", "\u00a0", "\u3000", "\ufeff", "\u200b", "\u2060 ", "\t"])
+def test_no_blank_or_invisible_character_stays_around_a_cell(tmp_path: Path, around: str) -> None:
+    assert read_rows(written(tmp_path, excel([[f"{around}a b{around}"]]))) == [["a b"]]
+    content = f'"{around}a b{around}"\n'.encode()
+    assert read_rows(written(tmp_path, content)) == [["a b"]]
 
 
 def test_a_row_keeps_its_number_behind_blank_ones(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,18 @@ def dataset(stored: npt.NDArray[Any] = RAMP, **elements: Any) -> FileDataset:
     made.PixelData = stored.tobytes()
     for keyword, value in elements.items():
         setattr(made, keyword, value)
-    made.HighBit = made.BitsStored - 1
+    made.HighBit = elements.get("HighBit", made.BitsStored - 1)
+    return made
+
+
+def header(**elements: Any) -> Dataset:
+    """A data set of these elements."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom about what is wrong on purpose
+        for keyword, value in elements.items():
+            setattr(made, keyword, value)
     return made
 
 
@@ -80,10 +92,12 @@ def transcoded(content: bytes, syntax: str, folder: Path) -> bytes:
     return target.read_bytes()
 
 
-def table(entries: npt.NDArray[np.uint16], first: int, bits: int = 16) -> list[Dataset]:
-    """A sequence with one lookup table."""
+def table(
+    entries: npt.NDArray[np.uint16], first: int, bits: int = 16, vr: str = "US"
+) -> list[Dataset]:
+    """A sequence with one lookup table, its descriptor in the representation `vr`."""
     item = Dataset()
-    item.add_new("LUTDescriptor", "US", [len(entries), first, bits])
+    item.add_new("LUTDescriptor", vr, [len(entries) % 65536, first, bits])
     item.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
     return [item]
 

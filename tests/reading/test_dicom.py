@@ -1,3 +1,4 @@
+import io
 import logging
 import struct
 import warnings
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from PIL import Image
 from pydicom import uid
@@ -106,12 +108,6 @@ def test_a_modality_table_comes_before_the_voi_table() -> None:
     np.testing.assert_array_equal(pixels, np.rint((RAMP // 2) * 2 * (255 / 4094)))
 
 
-def test_values_outside_a_table_take_its_ends() -> None:
-    pixels = shown(VOILUTSequence=table(np.array([0, 100, 255], np.uint16), 2000, 8))
-    assert set(pixels[RAMP < 2000]) == {0}
-    assert set(pixels[RAMP > 2001]) == {255}
-
-
 @pytest.mark.parametrize(
     "elements", [{"WindowWidth": 0}, {"WindowWidth": ""}, {"WindowCenter": ""}]
 )
@@ -195,6 +191,179 @@ def test_compressed_pixels_are_those_of_the_uncompressed_file(
     assert (decoded.compression, decoded.bits) == (keyword, 12)
 
 
+# Values in the cells that hold them: bits stored, High Bit, and what stands beside the value.
+LAYOUTS: dict[str, tuple[int, int, int]] = {
+    "an overlay above": (12, 11, 0x1000),
+    "all above set": (12, 11, 0xF000),
+    "left-aligned": (12, 15, 0),
+    "left-aligned above an overlay": (12, 15, 0x0005),
+    "in the middle": (10, 12, 0xE005),
+    "whole cells": (16, 15, 0),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize(
+    "gdcm_name",
+    [
+        *("", "JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEGLSLossless"),
+        *("JPEG2000Lossless", "RLELossless", "DeflatedExplicitVRLittleEndian"),
+    ],
+)
+def test_values_are_the_bits_up_to_high_bit_in_every_codec(
+    tmp_path: Path, gdcm_name: str, signed: int, layout: str
+) -> None:
+    stored, high, beside = LAYOUTS[layout]
+    below = high + 1 - stored
+    numbers = np.linspace(0, 2**stored - 1, 24 * 32).round().astype(np.int64).reshape(24, 32)
+    values = numbers - signed * 2 ** (stored - 1)
+    cells = (values & (2**stored - 1)) << below
+    cells[-5:] |= beside  # on values above 0: below, all bits set above continue the sign
+    content = content_of(cells.astype(np.uint16), BitsStored=16)
+    if gdcm_name:
+        content = transcoded(content, gdcm_name, tmp_path)
+    made = pydicom.dcmread(io.BytesIO(content))
+    made.BitsStored, made.HighBit, made.PixelRepresentation = stored, high, signed
+    expected = np.rint(numbers * (255 / (2**stored - 1)))
+    decoded = image_formats.decode(written(made), 1)
+    np.testing.assert_array_equal(decoded.pixels, expected)
+    assert decoded.note == (
+        "bits above High Bit: left out, as an overlay" if beside >> (high + 1) else ""
+    )
+
+
+@pytest.mark.parametrize("precision", [12, 16])
+def test_a_codestream_of_values_without_cells_is_not_shifted(
+    tmp_path: Path, precision: int
+) -> None:
+    stored = RAMP if precision == 12 else RAMP << 4
+    content = content_of(stored, BitsStored=precision)
+    made = pydicom.dcmread(io.BytesIO(transcoded(content, "JPEGLosslessProcess14_1", tmp_path)))
+    made.BitsStored, made.HighBit = 12, 15
+    np.testing.assert_array_equal(image_formats.decode(written(made), 1).pixels, shown())
+
+
+def item(**elements: Any) -> list[Dataset]:
+    made = Dataset()
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return [made]
+
+
+RESCALE = {"RescaleSlope": -1, "RescaleIntercept": 4095, "RescaleType": "US"}
+MACROS: dict[str, Any] = {
+    "PixelValueTransformationSequence": item(**RESCALE),
+    "FrameVOILUTSequence": item(WindowCenter=1800, WindowWidth=3000),
+    "PixelMeasuresSequence": item(PixelSpacing=[0.15, 0.15]),
+    "FrameAnatomySequence": item(FrameLaterality="R"),
+}
+
+
+@pytest.mark.parametrize("group", ["Shared", "PerFrame"])
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+def test_functional_groups_say_what_other_files_say_at_their_top_level(
+    group: str, syntax: uid.UID
+) -> None:
+    made = dataset(4095 - RAMP, NumberOfFrames=1)
+    made.file_meta.TransferSyntaxUID = syntax
+    setattr(made, f"{group}FunctionalGroupsSequence", item(**MACROS))
+    if group == "PerFrame":  # what is of the frame wins
+        made.SharedFunctionalGroupsSequence = item(FrameVOILUTSequence=item(WindowCenter=9))
+    decoded = image_formats.decode(written(made), 1)
+    expected = np.rint(np.clip((RAMP - 1799.5) / 2999 + 0.5, 0, 1) * 255)
+    np.testing.assert_array_equal(decoded.pixels, expected)
+    assert (decoded.pixel_spacing_mm, decoded.side) == (0.15, "right")
+
+
+def test_functional_groups_of_more_than_one_image_are_refused() -> None:
+    made = dataset(NumberOfFrames=1)
+    made.PerFrameFunctionalGroupsSequence = item(**MACROS) * 200
+    assert reason(written(made)) == "an enhanced DICOM object: export it as DX"
+
+
+@pytest.mark.parametrize(
+    ("elements", "shape", "spacing"),
+    [
+        ({"PixelSpacing": [0.4, 0.2]}, (12, 8), 0.2),
+        ({"ImagerPixelSpacing": [0.2, 0.3]}, (6, 12), 0.2),
+        ({"PixelAspectRatio": [3, 1]}, (18, 8), np.nan),
+        ({"PixelSpacing": [0.2, 0.2]}, (6, 8), 0.2),
+    ],
+)
+def test_oblong_pixels_become_square(
+    elements: dict[str, Any], shape: tuple[int, int], spacing: float
+) -> None:
+    decoded = image_formats.decode(content_of(**elements), 1)
+    assert decoded.pixels.shape == shape
+    np.testing.assert_equal(decoded.pixel_spacing_mm, spacing)
+    corners = decoded.pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
+    np.testing.assert_array_equal(corners, shown()[[0, 0, -1, -1], [0, -1, 0, -1]])
+
+
+def test_an_image_with_square_pixels_has_an_allowed_size_too() -> None:
+    large = np.zeros((600, 1000), np.uint16)
+    assert reason(content_of(large, PixelAspectRatio=[2, 1])).startswith("1000 x 1200 px is above")
+
+
+def test_gray_with_a_wrong_label_of_its_colours_is_shown_as_gray() -> None:
+    luminance = np.full((6, 8, 3), 128, np.uint8)
+    luminance[..., 0] = GRAY
+    decoded = image_formats.decode(content_of(luminance, BitsStored=8), 1)
+    np.testing.assert_array_equal(decoded.pixels, GRAY)
+    assert decoded.note == "photometric interpretation: RGB, shown as YBR_FULL"
+    same = np.repeat(GRAY[..., None], 3, axis=2)
+    for label in ("YBR_FULL", "YBR_RCT", "MONOCHROME2"):
+        decoded = image_formats.decode(
+            content_of(same, BitsStored=8, PhotometricInterpretation=label), 1
+        )
+        np.testing.assert_array_equal(decoded.pixels, GRAY)
+    decoded = image_formats.decode(
+        content_of(GRAY, BitsStored=8, PhotometricInterpretation="RGB"), 1
+    )
+    np.testing.assert_array_equal(decoded.pixels, GRAY)
+    assert decoded.note == "photometric interpretation: RGB with 1 samples a pixel"
+
+
+def test_three_planes_are_the_same_picture_as_three_samples_a_pixel() -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    made = dataset(colour, BitsStored=8, PlanarConfiguration=1)
+    made.PixelData = np.moveaxis(colour, 2, 0).tobytes()
+    planes = image_formats.decode(written(made), 1).pixels
+    np.testing.assert_array_equal(planes, shown(colour, BitsStored=8))
+
+
+@pytest.mark.parametrize("gdcm_name", ["", "JPEGLosslessProcess14_1"])  # in a process of its own
+def test_a_contradictory_polarity_is_noted_and_low_values_are_white(
+    tmp_path: Path, gdcm_name: str
+) -> None:
+    content = content_of(PresentationLUTShape="INVERSE", WindowCenter=2000, WindowWidth=4000)
+    content = transcoded(content, gdcm_name, tmp_path) if gdcm_name else content
+    decoded = image_formats.decode(content, 1)
+    expected = 255 - shown(WindowCenter=2000, WindowWidth=4000)
+    np.testing.assert_array_equal(decoded.pixels, expected)
+    assert decoded.note == "polarity: MONOCHROME2 with INVERSE, shown with low values white"
+
+
+def test_a_rescale_of_slope_0_is_none() -> None:
+    np.testing.assert_array_equal(shown(RescaleSlope="0", RescaleIntercept="5"), shown())
+
+
+@pytest.mark.parametrize("keyword", ["FloatPixelData", "DoubleFloatPixelData"])
+def test_pixels_of_floating_point_fill_the_range(keyword: str) -> None:
+    made = dataset(RAMP)
+    del made.PixelData
+    values = RAMP.astype("f4" if keyword == "FloatPixelData" else "f8") / 7 - 100
+    setattr(made, keyword, values.tobytes())
+    made.BitsAllocated = 8 * values.itemsize
+    for missing in ("BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(made, missing)
+    np.testing.assert_array_equal(image_formats.decode(written(made), 1).pixels, shown())
+    values[2, 2] = np.nan
+    setattr(made, keyword, values.tobytes())
+    assert reason(written(made)) == "holds values that are not numbers"
+
+
 def test_baseline_jpeg_is_what_it_is_outside_of_dicom() -> None:
     frame = jpeg(GRAY, quality=95)
     content = encapsulated(frame, uid.JPEGBaseline8Bit, dataset(GRAY, BitsStored=8))
@@ -241,6 +410,14 @@ def mismatched(frame: bytes, syntax: uid.UID) -> bytes:
 LARGE = np.zeros((300, 400), np.uint8)
 NO_IMAGE = "a DICOM file without an image, or one that is cut short"
 refused: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a raw image": (
+        lambda: content_of(PresentationIntentType="FOR PROCESSING"),
+        "a raw image (FOR PROCESSING): export the one FOR PRESENTATION",
+    ),
+    "another modality": (
+        lambda: content_of(SOPClassUID=uid.CTImageStorage),
+        "CT Image is no radiograph",
+    ),
     "several frames": (
         lambda: content_of(np.vstack([RAMP, RAMP]), Rows=6, NumberOfFrames=2),
         "holds several images: export one a file",

@@ -1,6 +1,5 @@
 import ast
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +7,9 @@ import pytest
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from knee.reading import dicom, dicom_header
-
-
-def header(**elements: Any) -> Dataset:
-    made = Dataset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom about what is wrong on purpose
-        for keyword, value in elements.items():
-            setattr(made, keyword, value)
-    return made
+from knee.reading import dicom, dicom_cells, dicom_header, dicom_kind
+from knee.reading.decoded import UnreadableImage
+from tests.reading.dicom_files import header
 
 
 @pytest.mark.parametrize(
@@ -49,6 +41,7 @@ def test_ages_are_in_years_and_none_is_above_90(text: str, years: float) -> None
         ({"ImageLaterality": "L", "Laterality": "R"}, "left"),
         ({"ImageLaterality": "U", "Laterality": "R"}, "right"),
         ({"ImageLaterality": "B"}, ""),
+        ({"FrameLaterality": "L", "Laterality": "R"}, "left"),
         ({}, ""),
     ],
 )
@@ -135,7 +128,104 @@ def test_a_damaged_table_is_left_out() -> None:
 
 
 def test_every_element_that_the_header_functions_ask_for_is_read() -> None:
-    tree = ast.parse(Path(dicom_header.__file__).read_text(encoding="utf-8"))
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    modules = (dicom_cells, dicom_header, dicom_kind)
+    trees = [ast.parse(Path(str(one.__file__)).read_text(encoding="utf-8")) for one in modules]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
     asked = {text for text in texts if isinstance(text, str) and text and tag_for_keyword(text)}
-    assert asked - {"LUTDescriptor", "LUTData"} <= set(dicom.KEYWORDS)
+    others = {"LUTDescriptor", "LUTData", "MediaStorageSOPClassUID"}  # of items, of the file
+    assert asked - others <= set(dicom.KEYWORDS)
+
+
+@pytest.mark.parametrize(
+    ("elements", "aspect", "spacing"),
+    [
+        ({"PixelSpacing": ["0.4", "0.2"]}, 2, 0.2),
+        ({"PixelSpacing": ["0.2", "0.4"]}, 0.5, 0.2),
+        ({"ImagerPixelSpacing": ["0.3", "0.2"]}, 1.5, 0.2),
+        ({"NominalScannedPixelSpacing": ["0.3", "0.2"]}, 1.5, 0.2),
+        ({"PixelSpacing": ["0.2", "0.201"]}, 1, 0.2),
+        ({"PixelAspectRatio": ["2", "1"]}, 2, math.nan),
+        ({"PixelAspectRatio": ["3", "4"]}, 0.75, math.nan),
+        ({"PixelAspectRatio": ["0", "4"]}, 1, math.nan),
+        ({"PixelAspectRatio": "2"}, 1, math.nan),
+        ({"PixelSpacing": ["0.2", "0.2"], "PixelAspectRatio": ["2", "1"]}, 1, 0.2),
+        ({}, 1, math.nan),
+    ],
+)
+def test_the_shape_of_pixels_is_by_the_first_spacing_else_the_ratio(
+    elements: dict[str, Any], aspect: float, spacing: float
+) -> None:
+    made = header(**elements)
+    assert dicom_header.pixel_aspect(made) == pytest.approx(aspect)
+    assert dicom_header.pixel_spacing_mm(made) == pytest.approx(spacing, nan_ok=True)
+
+
+@pytest.mark.parametrize("ratio", [["5", "1"], ["1", "100"]])
+def test_pixels_of_no_film_are_refused(ratio: list[str]) -> None:
+    with pytest.raises(UnreadableImage, match=r"times as high as wide"):
+        dicom_header.pixel_aspect(header(PixelAspectRatio=ratio))
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted", "noted"),
+    [
+        ("MONOCHROME1", "", True, False),
+        ("MONOCHROME1", "INVERSE", True, False),
+        ("MONOCHROME1", "IDENTITY", True, True),
+        ("MONOCHROME2", "", False, False),
+        ("MONOCHROME2", "IDENTITY", False, False),
+        ("MONOCHROME2", "INVERSE", True, True),
+        ("MONOCHROME2", "inverse ", True, True),
+        ("MONOCHROME2", "OTHER", False, False),
+    ],
+)
+def test_low_values_are_white_if_either_element_says_so(
+    photometric: str, shape: str, inverted: bool, noted: bool
+) -> None:
+    made = header(
+        PhotometricInterpretation=photometric,
+        PresentationLUTShape=shape,
+        BitsAllocated=16,
+        SamplesPerPixel=1,
+    )
+    assert dicom_header.display(made).inverted == inverted
+    notes = dicom_header.contradictions(made)
+    assert [note.partition(":")[0] for note in notes] == ["polarity"] * noted
+
+
+@pytest.mark.parametrize(
+    ("samples", "photometric", "noted"),
+    [(1, "RGB", True), (1, "MONOCHROME2", False), (3, "MONOCHROME2", True), (3, "RGB", False)],
+)
+def test_a_photometric_interpretation_of_other_samples_is_noted(
+    samples: int, photometric: str, noted: bool
+) -> None:
+    made = header(PhotometricInterpretation=photometric, BitsAllocated=8, SamplesPerPixel=samples)
+    assert bool(dicom_header.contradictions(made)) == noted
+
+
+@pytest.mark.parametrize(
+    ("centers", "widths", "expected"),
+    [
+        (["100", "200"], ["50", "60"], (100, 50)),
+        (["100", "200"], ["0", "60"], (200, 60)),
+        (["", "200"], ["50", "60"], (200, 60)),
+        (["100", "200"], ["50"], (100, 50)),
+        (["100"], ["0.5"], None),
+        ([], ["5"], None),
+    ],
+)
+def test_the_first_usable_window_is_taken(
+    centers: list[str], widths: list[str], expected: tuple[float, float] | None
+) -> None:
+    made = header(
+        PhotometricInterpretation="MONOCHROME2",
+        BitsAllocated=16,
+        WindowCenter=centers,
+        WindowWidth=widths,
+    )
+    found = dicom_header.display(made)
+    assert found.wants_window
+    window = found.interest
+    assert (window and (window.center, window.width)) == expected  # type: ignore[union-attr]

@@ -29,19 +29,19 @@ def no_child() -> None:
 
 @pytest.mark.usefixtures("no_child")
 def test_one_child_serves_file_after_file(lossless: bytes) -> None:
-    first = dicom_worker.gray(lossless, 1)
+    first = dicom_worker.shown(lossless, 1).pixels
     (child,) = dicom_worker.IDLE
-    np.testing.assert_array_equal(dicom_worker.gray(lossless, 1), first)
+    np.testing.assert_array_equal(dicom_worker.shown(lossless, 1).pixels, first)
     np.testing.assert_array_equal(first, image_formats.decode(dicom(RAMP), 1).pixels)
     assert [child] == dicom_worker.IDLE
 
 
 def test_a_child_that_is_gone_is_replaced(lossless: bytes) -> None:
-    expected = dicom_worker.gray(lossless, 1)
+    expected = dicom_worker.shown(lossless, 1).pixels
     for child in dicom_worker.IDLE:
         os.kill(child.process.pid, signal.SIGKILL)
         child.process.wait()
-    np.testing.assert_array_equal(dicom_worker.gray(lossless, 1), expected)
+    np.testing.assert_array_equal(dicom_worker.shown(lossless, 1).pixels, expected)
 
 
 @pytest.mark.usefixtures("no_child")
@@ -54,20 +54,20 @@ def test_a_decoder_that_breaks_down_or_hangs_costs_one_file(
         patched.setattr(dicom_worker, "COMMAND", command)
         patched.setattr(dicom_worker, "LONGEST_SECONDS", 2.0)
         with pytest.raises(UnreadableImage, match="the decoder broke down"):
-            dicom_worker.gray(lossless, 1)
+            dicom_worker.shown(lossless, 1)
     assert dicom_worker.IDLE == []
-    assert dicom_worker.gray(lossless, 1).shape == RAMP.shape
+    assert dicom_worker.shown(lossless, 1).pixels.shape == RAMP.shape
 
 
 def test_reasons_come_back_as_they_are(lossless: bytes) -> None:
     with pytest.raises(UnreadableImage, match=r"above ingest\.maximum_megapixels = 1e-06"):
-        dicom_worker.gray(lossless, 1e-6)
+        dicom_worker.shown(lossless, 1e-6)
 
 
 def test_files_at_the_same_time_have_children_of_their_own(lossless: bytes) -> None:
     results: list[Pixels] = []
     threads = [
-        threading.Thread(target=lambda: results.append(dicom_worker.gray(lossless, 1)))
+        threading.Thread(target=lambda: results.append(dicom_worker.shown(lossless, 1).pixels))
         for _ in range(2)
     ]
     for thread in threads:

@@ -27,6 +27,7 @@ def records(
             "class_index": labels,
             "status": statuses,
             "reason": ["" if status == "used" else "because" for status in statuses],
+            "note": "",
             "pixel_row": [-1 if status == "rejected" else n for n, status in enumerate(statuses)],
             "sha256": [f"{n:064x}" for n in range(count)],
             "pixel_sha256": [f"{n:064x}" for n in range(count)],

@@ -17,7 +17,10 @@ from knee.records.records_table import (
 # Whatever may stand in a file name: separators, quotes, line ends, words that look like NaN.
 names = st.one_of(
     st.sampled_from(
-        ["", "NA", "nan", "null", "1", "01", "1.0", " x ", 'a"b', "a,b", "a\r\nb", "\r"]
+        [
+            *("", "NA", "nan", "null", "1", "01", "1.0", " x ", 'a"b', "a,b", "a\r\nb", "\r"),
+            *("=cmd()", "'=cmd()", "''=a", "'", "'a", "-1", " =a", "\t=a", "\uff1da"),
+        ]
     ),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
 )

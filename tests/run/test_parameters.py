@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -100,8 +101,8 @@ WRONG = [
     ("train.epochs", 10**12, "1000000000000 is not"),
     ("train.epochs", True, "train.epochs: True is not a whole number"),
     ("train.epochs", None, "train.epochs: None is not a whole number"),
-    ("train.learning_rate", "1e-3", "'1e-3' is not a number (at least"),
-    ("train.learning_rate", "1e-3", "at most 1): write 0.001"),
+    ("train.learning_rate", "fast", "'fast' is not a number (at least"),
+    ("train.learning_rate", "0.001", "at most 1): write 0.001"),
     ("train.learning_rate", math.nan, "train.learning_rate: nan is not a number"),
     ("train.learning_rate", math.inf, "train.learning_rate: inf is not a number"),
     ("train.warmup_epochs", -1, "train.warmup_epochs: -1 is not"),
@@ -196,6 +197,55 @@ def test_what_is_no_mapping_of_sections_is_one_error(text: str, tmp_path: Path) 
     file = tmp_path / "params.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(parameters.ParamsError):
+        parameters.load(file)
+
+
+NUMERIC = [
+    (key, schema["type"])
+    for key, schema in parameters.known_keys().items()
+    if schema.get("type") in ("integer", "number") and "NAME" not in key
+]
+
+
+def written(values: dict[str, Any], key: str, text: str) -> str:
+    """A params.yaml in which `text` is written for the value of `key`."""
+    return yaml.safe_dump(changed(values, key, "VALUE")).replace("VALUE", text)
+
+
+@pytest.mark.parametrize(("key", "kind"), NUMERIC)
+def test_an_exponent_is_a_number_in_every_numeric_field(
+    values: dict[str, Any], tmp_path: Path, key: str, kind: str
+) -> None:
+    file = tmp_path / "params.yaml"
+    for text, number in (("1e1", 10), ("5e-1", 0.5), ("1E+1", 10), ("2.5e+1", 25), ("1e-3", 1e-3)):
+        file.write_text(written(values, key, text), encoding="utf-8")
+        try:
+            read: Any = parameters.load(file)
+        except parameters.ParamsError as error:
+            refused = parameters.ParamsError
+            with pytest.raises(refused) as plain:  # the same number without an exponent
+                parameters.check(changed(values, key, number))
+            assert str(plain.value) == str(error)  # noqa: PT017
+        else:
+            for name in key.split("."):
+                read = getattr(read, name)
+            assert read == number
+            assert isinstance(read, int if kind == "integer" else float)
+
+
+@pytest.mark.parametrize(("text", "seed"), [("012", 12), ("0o14", 12), ("1e3", 1000), ("0x1f", 31)])
+def test_whole_numbers_are_read_as_dvc_reads_them(
+    values: dict[str, Any], tmp_path: Path, text: str, seed: int
+) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(written(values, "split.seed", text), encoding="utf-8")
+    assert parameters.load(file).split.seed == seed == parse_yaml(f"a: {text}", "")["a"]
+
+
+def test_a_key_that_stands_there_twice_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(values) + "weights: imagenet\n", encoding="utf-8")
+    with pytest.raises(parameters.ParamsError, match="found duplicate key"):
         parameters.load(file)
 
 

@@ -7,6 +7,7 @@ import io
 import openpyxl
 import pytest
 
+from knee.validation import records_suite
 from tests.films import CLASSES, GOOD, encoded, fill, film, png
 from tests.intake.packing import zipped
 from tests.trials import Trial
@@ -45,18 +46,31 @@ def test_any_tree_and_a_sheet_will_do(trial: Trial, packed: bool, make: object) 
 def test_every_file_and_every_row_is_in_the_table(trial: Trial) -> None:
     extra = {"no row.png": png(80), "empty.png": png(81), "nan.png": png(82), "other.png": png(83)}
     fill(trial.folder / "images", GOOD | extra | {"text.png": b"x"})
-    rows = [*ROWS, ["empty.png", ""], ["nan.png", "NaN"], ["other.png", "normal"]]
+    rows = [*ROWS, ["empty.png", ""], ["nan.png", "NaN"], ["other.png", "Healthy"]]
     rows += [["text.png", "Normal"], ["missing.png", "Normal"], ROWS[0]]
     fill(trial.folder, {"sheet.csv": sheet(*rows)})
     assert trial.reasons(sheet="sheet.csv") == {
-        "no row.png": "no row in the sheet",
         "empty.png": "the sheet gives no label",
         "nan.png": "the sheet gives no label",
-        "other.png": "label 'normal' is none of data.classes",
+        "other.png": "label 'Healthy' is none of data.classes",
         "text.png": "not a JPEG, PNG, TIFF, BMP or DICOM image",
         "missing.png": "the sheet's file does not exist",
     }
     assert len(trial.records) == len(GOOD) + 6
+    unlisted = trial.records[trial.records["status"] == "unlisted"]
+    assert unlisted[["source", "reason"]].to_numpy().tolist() == [
+        ["no row.png", "no row in the sheet"]
+    ]
+
+
+def test_files_beside_those_of_the_sheet_are_no_share_of_the_rejected(trial: Trial) -> None:
+    beside = {f"VIEWER/lib{number}.dll": b"MZ" for number in range(30)} | {"DICOMDIR": b"x"}
+    fill(trial.folder / "images", GOOD | beside)
+    fill(trial.folder, {"sheet.csv": sheet(*ROWS)})
+    assert trial.reasons(sheet="sheet.csv") == {}
+    assert trial.records["status"].value_counts().to_dict() == {"unlisted": 31, "used": len(GOOD)}
+    limits = records_suite.Thresholds(1, 0.0, 0.0, 0.0)
+    assert all(suite["success"] for suite in records_suite.check(trial.records, limits, None))
 
 
 def test_a_sheet_outvotes_the_folders(trial: Trial) -> None:
@@ -99,7 +113,7 @@ BAD_SHEETS: dict[str, tuple[bytes, str]] = {
     "contradiction": (sheet(*ROWS, [ROWS[0][0], "Osteopenia"]), "rows 2 and 11 say different"),
     "ragged": (sheet([*ROWS[0], "more"]), "row 2: more cells than the header"),
     "one class": (sheet(*([name, "Normal"] for name, _ in ROWS)), "has only one class, Normal"),
-    "label with a slash": (sheet([ROWS[0][0], "../x"]), "label '../x' cannot be the name"),
+    "label with a slash": (sheet([ROWS[0][0], "../x"]), "'../x' cannot be the name"),
     "long label": (sheet([ROWS[0][0], "x" * 99]), "cannot be the name of a class"),
     "row without path": (sheet(["", "Normal"]), "row 2: no path"),
     "other folder": (sheet(["films/x.png", "Normal"]), "no path fits a file"),
@@ -107,8 +121,19 @@ BAD_SHEETS: dict[str, tuple[bytes, str]] = {
         sheet(*([name, "2"] for name, _ in ROWS)),
         "has no usable image in Normal, Osteopenia, Osteoporosis (rejected: label '2' is none of",
     ),
+    "no row": (sheet(), "has no row below its header: fill it, or set data.sheet to conf/no_sheet"),
+    "empty": (b"", "has no column path in its first row"),
+    "title above": (b"Knee study\n\n" + sheet(*ROWS), "row 3 is the header: remove the rows above"),
+    "label by another name": (sheet(*ROWS, header="path,Diagnosis"), "rename it to label if it is"),
+    "formulas": (workbook(["a", '=IF(1>0,"Normal","x")']), "row 2: label is a formula without a"),
+    "separator": (sheet([ROWS[0][0], "A|B"]), "'A|B' cannot be the name of a class"),
+    "no order": (
+        sheet(*([name, "ABC"[number % 3]] for number, (name, _) in enumerate(ROWS))),
+        "has the classes A, B, C, whose order is not known: give it, from least to most severe",
+    ),
     "a class is missing": (sheet(*ROWS[:6]), "has no usable image in Osteoporosis"),
 }
+OPEN_SCALE = ("one class", "label with a slash", "long label", "separator", "no order")
 
 
 @pytest.mark.parametrize("case", BAD_SHEETS)
@@ -116,7 +141,7 @@ def test_a_sheet_that_cannot_be_used_is_one_line(trial: Trial, case: str) -> Non
     content, message = BAD_SHEETS[case]
     fill(trial.folder / "images", GOOD)
     fill(trial.folder, {"sheet.csv": content})
-    open_scale = case in ("one class", "label with a slash", "long label")
+    open_scale = case in OPEN_SCALE
     assert message in trial.refused(sheet="sheet.csv", classes=() if open_scale else CLASSES)
 
 

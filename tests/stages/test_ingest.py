@@ -13,7 +13,9 @@ from PIL import Image
 
 from knee.intake import patients
 from knee.records.records_table import COLUMNS, read_records
+from knee.run.errors import UserError
 from tests.films import ROOT, encoded, fill, film, settings, taken_in
+from tests.reading import dicom_files
 
 
 def contents() -> dict[str, bytes]:
@@ -117,6 +119,25 @@ def test_conflicts_can_be_kept(tmp_path: Path) -> None:
     assert kept.loc["Osteopenia/P0004_L_1.png", "reason"] == ""
 
 
+@pytest.mark.filterwarnings("ignore")  # of pydicom about the sample header
+def test_doubtful_images_are_used_noted_and_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {
+        f"{label}/{seed}.dcm": dicom_files.dicom(
+            np.asarray(film(100 * number + seed)), BitsStored=8, PresentationLUTShape="INVERSE"
+        )
+        for number, label in enumerate(("Normal", "Osteopenia", "Osteoporosis"))
+        for seed in range(2)
+    }
+    with caplog.at_level(logging.INFO):
+        table = taken_in(fill(tmp_path / "images", files), tmp_path, settings())
+    note = "polarity: MONOCHROME2 with INVERSE, shown with low values white"
+    assert set(table["status"]) == {"used"}
+    assert set(table["note"]) == {note}
+    assert f"6 images have a doubtful {note} (column note of the records)" in caplog.messages
+
+
 def test_facts_of_a_file_are_in_its_row(records: pd.DataFrame) -> None:
     row = records.loc["Osteoporosis/P0008_L_1.png"]
     content = contents()["Osteoporosis/P0008_L_1.png"]
@@ -162,10 +183,21 @@ def test_same_images_at_two_sizes_are_one_picture(tmp_path: Path) -> None:
     assert records["picture"].tolist() == [0, 1, 0]
 
 
-def test_without_a_scale_classes_are_the_folders_by_name(tmp_path: Path) -> None:
-    files = {f"{name}/1.png": encoded(film(0), "PNG") for name in ("b", "c", "a")}
-    records = taken_in(fill(tmp_path / "images", files), tmp_path, settings(classes=()))
-    assert records["class_index"].to_dict() == {"a/1.png": 0, "b/1.png": 1, "c/1.png": 2}
+def test_without_a_scale_classes_are_the_folders_by_number_or_name(tmp_path: Path) -> None:
+    for names in (["a", "b"], ["0", "2", "10"], ["Grade 0", "Grade 1", "Grade 2"]):
+        files = {f"{name}/1.png": encoded(film(0), "PNG") for name in names}
+        records = taken_in(fill(tmp_path / names[0], files), tmp_path, settings(classes=()))
+        found = {row["label"]: row["class_index"] for row in records.to_dict("records")}
+        assert found == {name: index for index, name in enumerate(names)}
+
+
+def test_a_scale_that_no_name_tells_is_asked_for(tmp_path: Path) -> None:
+    names = ("Normal", "Doubtful", "Mild", "Moderate", "Severe")
+    images = fill(tmp_path / "images", {f"{name}/1.png": encoded(film(0)) for name in names})
+    with pytest.raises(UserError, match=r"order is not known: give it, .* -S 'data\.classes="):
+        taken_in(images, tmp_path, settings(classes=()))
+    records = taken_in(images, tmp_path, settings(classes=names))
+    assert records.sort_values("class_index")["label"].tolist() == list(names)
 
 
 def test_an_image_above_the_limit_is_rejected_unread(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from knee.storage import artifacts, provenance, row_files
 
@@ -82,3 +87,23 @@ def test_a_key_changes_with_any_nested_value_and_not_with_their_order() -> None:
 
 def test_nested_values_become_dotted_ones() -> None:
     assert provenance.flatten({"a": {"b": {"c": 1}}, "d": 2}) == {"a.b.c": 1, "d": 2}
+
+
+@pytest.mark.parametrize(
+    "mark", [*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", " =", " @"]
+)
+def test_no_text_in_a_table_is_a_formula_and_each_comes_back(mark: str) -> None:
+    texts = [f"{mark}cmd()", f"'{mark}1", f"''{mark}", "plain", "'plain", "a=b", ""]
+    table = pd.DataFrame({"path": texts, "number": -1.5, "unknown": None})
+    written = list(csv.reader(io.StringIO(artifacts.as_csv(table), newline="")))[1:]
+    begins = (mark.strip(" "), mark)
+    assert not any(row[0].lstrip(" ").startswith(begins) for row in written)
+    assert {row[1] for row in written} == {"-1.5"}
+    again = pd.read_csv(io.StringIO(artifacts.as_csv(table)), keep_default_na=False)
+    assert artifacts.with_all_texts(again)["path"].tolist() == texts
+
+
+@given(st.lists(st.text("'=+-@ \t\ra", max_size=4), min_size=1, max_size=4))
+def test_every_text_comes_back(texts: list[str]) -> None:
+    table = pd.DataFrame({"path": texts})
+    assert artifacts.with_all_texts(artifacts.without_formulas(table))["path"].tolist() == texts

@@ -26,7 +26,7 @@ def test_publishing_writes_everything_and_repeating_it_changes_nothing(
     assert first.info.run_id == run_id
     assert first.info.status == "FINISHED"
     assert first.data.metrics["test/accuracy"] == 0.75
-    assert first.data.metrics["test/per_class/Grade 2_/f1"] == 0.5
+    assert first.data.metrics["test/per_class/Grade 2_2b_/f1"] == 0.5
     assert "test/flag" not in first.data.metrics
     assert steps(first, "validation/loss") == [(0, 0.8)]
     assert steps(first, "train/loss") == [(0, 0.9), (1, 0.7)]
@@ -140,3 +140,10 @@ def test_only_explanations_of_this_model_go_with_a_training(tmp_path: Path) -> N
 def test_history_columns_are_grouped_by_subset() -> None:
     assert evidences.epoch_metric("val_loss") == "validation/loss"
     assert evidences.epoch_metric("loss") == "train/loss"
+
+
+def test_classes_that_differ_in_a_sign_have_metrics_of_their_own() -> None:
+    figures = {"A+": {"f1": 0.5}, "A*": {"f1": 0.25}, "A_": {"f1": 0.125}, "A b.c-d": {"f1": 1}}
+    flat = evidences.flatten(figures, "test")
+    assert sorted(flat.values()) == [0.125, 0.25, 0.5, 1.0]
+    assert flat["test/A b.c-d/f1"] == 1.0  # what MLflow takes stays as it is

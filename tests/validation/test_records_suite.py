@@ -63,7 +63,7 @@ def test_good_records_meet_every_expectation() -> None:
 ROWS: list[tuple[str, float | str, str]] = [
     ("source", "class1/0001.png", "each file has its own source"),
     ("record", 3, "each file has its own record"),
-    ("status", "lost", "each file is used, quarantined or rejected"),
+    ("status", "lost", "each file is used, quarantined, rejected or unlisted"),
     ("status", "quarantined", "each file set aside has a reason"),
     ("sha256", "none", "sha256 is 64 hex digits"),
     ("pixel_row", 1, "each film has pixels of its own"),

@@ -12,7 +12,7 @@ import pandas as pd
 from knee.statistics import scores
 from knee.statistics.scores import Outcomes
 from knee.storage.arrays import Floats, Probabilities
-from knee.storage.artifacts import ArtifactError
+from knee.storage.artifacts import ArtifactError, with_all_texts
 
 HELD_OUT: Final = ("val", "test")
 # Columns of predictions.csv, before those of `with_probabilities`.
@@ -91,6 +91,7 @@ def read_predictions(content: bytes) -> pd.DataFrame:
     """
     text = {"label": str, "predicted": str, "pixel_sha256": str, "subset": str}
     try:
-        return pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False)
+        table = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False)
     except ValueError as error:
         raise ArtifactError(f"predictions.csv is no table ({error}): run `dvc repro`") from error
+    return with_all_texts(table)

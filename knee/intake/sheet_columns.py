@@ -1,0 +1,95 @@
+"""The header of a label sheet: which column is which, whatever its exact name."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from knee.intake.spreadsheet import SheetError
+from knee.run.messages import quoted
+
+COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "origin")
+SYNONYMS: Final = {  # without case, blanks and punctuation
+    **dict.fromkeys(("patientid", "patientnumber", "patientno", "patientnr"), "patient"),
+    **dict.fromkeys(("subject", "subjectid", "participant", "participantid"), "patient"),
+    **dict.fromkeys(("mrn", "pid"), "patient"),
+    **dict.fromkeys(("gender", "patientsex"), "sex"),
+    **dict.fromkeys(("ageyears", "patientage"), "age"),
+    "laterality": "side",
+}
+KNOWN: Final = {name.replace("_", ""): name for name in COLUMNS} | SYNONYMS
+# Labels by another name: the folders would give the classes, if these were passed over.
+OTHER_LABELS: Final = dict.fromkeys(
+    ("class", "classes", "classe", "klasse", "diagnosis", "diagnose", "category", "grade", "kl"),
+    "label",
+)
+SEARCHED_ROWS: Final = 20  # for a header below lines of a title
+INSIDE: Final = ("patient", "subject", "participant", "tscore", "gender", "laterality", "label")
+LIKENESS: Final = 0.8  # of two names, by difflib: a letter more, less or changed
+log = logging.getLogger(__name__)
+
+
+def places(lines: Sequence[Sequence[str]], path: Path) -> dict[str, int]:
+    """Return the place of each of COLUMNS that the first of `lines`, the header, has.
+
+    Other names of a column are taken where they are unmistakable. Cells of a row that has no
+    column path are not quoted: it may be no header at all.
+
+    Raises:
+        SheetError: no column path, a column twice, or one that has nearly the name of a column
+            that is not there: what it says would be lost.
+    """
+    names = [KNOWN.get(_letters(cell), "") for cell in (lines[0] if lines else ())]
+    if "path" not in names:
+        raise SheetError(_without_path(lines, path))
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        which = [quoted(cell) for cell, name in zip(lines[0], names, strict=True) if name in twice]
+        raise SheetError(f"{path} has the column {twice[0]} twice ({', '.join(which)}): remove one")
+    unused = [cell for cell, name in zip(lines[0], names, strict=True) if cell and not name]
+    for cell in unused:
+        near = _resembled(cell)
+        if near and near not in names:
+            raise SheetError(
+                f"{path}: nothing reads the column {quoted(cell)}: rename it to {near} if it is "
+                "that, else remove it or give it another name"
+            )
+    for cell, name in zip(lines[0], names, strict=True):
+        if name and cell.lower() != name:
+            log.info("%s: the column %s is read as %s", path, quoted(cell), name)
+    if unused:
+        log.info("%s: columns not used: %s", path, ", ".join(map(quoted, unused)))
+    return {name: place for place, name in enumerate(names) if name}
+
+
+def _letters(text: str) -> str:
+    """Letters and digits, without case and accents: "T-Score" and "t_score" are tscore."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+def _resembled(cell: str) -> str:
+    """The column whose name is nearly `cell`, a word or a part of it; "" if there is none."""
+    name, sought = _letters(cell), KNOWN | OTHER_LABELS
+    for word in re.split(r"[\W_]+", cell):
+        if _letters(word) in sought and _letters(word) != "path":
+            return sought[_letters(word)]
+    as_long = [known for known in sought if abs(len(known) - len(name)) <= 1]
+    close = difflib.get_close_matches(name, as_long, 1, LIKENESS)
+    near = next((known for known in INSIDE if known in name), "".join(close))
+    return sought.get(near, "")
+
+
+def _without_path(lines: Sequence[Sequence[str]], path: Path) -> str:
+    for number, line in enumerate(lines[:SEARCHED_ROWS], start=1):
+        if any(_letters(cell) == "path" for cell in line):
+            return f"{path}: row {number} is the header: remove the rows above it"
+    return (
+        f"{path} has no column path in its first row: the columns are {', '.join(COLUMNS)}; "
+        "only path is required"
+    )
