@@ -40,8 +40,8 @@ test: setup ## linters, types and all tests, side by side
 	test $$lint -eq 0 || echo "make test: the linters failed" >&2; \
 	test $$tests -eq 0 -a $$lint -eq 0
 
-# Two files at a time, in their order: most of the time goes into starts of Python, which use one core,
-# and the few long tests must not come last. What a run makes once is shared by both (tests/shared.py).
+# Two files at a time, the long ones first (tests/conftest.py): most of the time goes into starts of
+# Python, which use one core. What a run makes once is shared by both (tests/shared.py).
 unit: setup ## all tests alone
 	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 

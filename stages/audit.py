@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from knee.audit import audit_facts, audit_report, shortcut_scores
-from knee.records import file_names, records_table
+from knee.records import file_names, known_patients, records_table
 from knee.run import command, parameters
 from knee.splits import split_table
 from knee.statistics.bootstrap import Bootstrap
@@ -84,6 +84,8 @@ def _log(facts: Mapping[str, Any], report: Path) -> None:
     random, in_use = facts["leakage"]["random"], facts["leakage"]["in_use"]
     if random is not None:
         log.info("leakage: random split %.1f %%, split in use %.1f %%", 100 * random, 100 * in_use)
+    if caveat := known_patients.caveat(facts["patients"]):
+        log.warning("leakage is only of what is known: %s", caveat)
     for name, figures in facts["shortcuts"].items():
         if figures["balanced_accuracy"] is not None:
             verdict = "ABOVE CHANCE" if figures["alarm"] else ""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from knee.audit import shortcuts
 from knee.classifier.features import feature_source
@@ -56,7 +57,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Compare the backbones of `settings.model.backbones`; write the folder `comparison_out`."""
     chosen, names = settings.compare, settings.model.backbones
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
-    baselines = _baselines(paths, names)
+    table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
+    baselines = _baselines(table, paths, names)
     out_of_fold = models_and_baselines.read_out_of_fold(paths.metrics, names, dict(paths.also))
     tested = {
         name: predictions.read_predictions(read_bytes(paths.metrics / name / "predictions.csv"))
@@ -66,14 +68,13 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         "cross_validation": out_of_fold
         if isinstance(out_of_fold, str)
         else models_and_baselines.cross_validated(out_of_fold, baselines),
-        "test": models_and_baselines.held_out(
-            tested, baselines, split_table.read_split(paths.split)
-        ),
+        "test": models_and_baselines.held_out(tested, baselines, split),
     }
     report: ComparisonReport = {
         "synthetic": settings.data.synthetic,
         "split_protocol": settings.split.protocol,
         "leaky": settings.split.protocol == "random",
+        "patients": split_table.patient_counts(table, split),
         "metric": chosen.metric,
         "evidence": {
             name: {"reason": evidence}
@@ -89,8 +90,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     _log(report)
 
 
-def _baselines(paths: Paths, names: Sequence[str]) -> models_and_baselines.Baselines:
-    table = records_table.read_records(paths.records)
+def _baselines(
+    table: pd.DataFrame, paths: Paths, names: Sequence[str]
+) -> models_and_baselines.Baselines:
     used = table[table["status"] == records_table.USED].reset_index(drop=True)
     rows = used["pixel_row"].to_numpy(np.int64)
     averaged = {}

@@ -25,7 +25,7 @@ from knee.classifier.training import fold_training
 from knee.drawing import charts
 from knee.evidence.evaluation import evaluation_report, out_of_fold, predictions
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
-from knee.records import file_names, records_table
+from knee.records import file_names, known_patients, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
 from knee.splits.cross_validation import Fold
@@ -139,6 +139,7 @@ def _facts(
         "split_protocol": "grouped",
         "leaky": leakage > 0,
         "leakage": round(leakage, 6),
+        "patients": known_patients.patient_counts(kept),
         "folds": 1 + max(fold.fold for fold in folds),
         **protocol,
         "interval_level": chosen.interval_level,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from knee.health import machine, runs, space, storage, weights
+from knee.health import machine, patient_key, runs, space, storage, weights
 from knee.health.project import Output, Project
 from knee.health.result import HealthError, Result, guarded, summary, text
 from knee.run import parameters
@@ -37,9 +37,11 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
         **asked,
         "remotes": partial(storage.check_remotes, project),
         "DVC's site cache": partial(storage.check_site_cache, project),
+        "unpacked archives": storage.check_unpacked,
         "store of runs": runs.check_store,
         "runs left open": runs.check_runs,
         "trainings in MLflow": runs.check_missing,
+        "registered models": runs.check_registered,
         "Python": partial(machine.check_python, project.root / "pyproject.toml"),
         "packages": partial(machine.check_packages, locks),
         "machine": machine.check_machine,
@@ -75,6 +77,7 @@ def _of_settings(project: Project, settings: parameters.Params, outputs: Sequenc
         "disk space": partial(space.check_space, needed, plan, disks),
         "weights": partial(weights.check_weights, *asked),
         "engine": partial(machine.check_engine, *engine),
+        "patient key": partial(patient_key.check_patient_key, outputs),
     }
 
 

@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 
 from knee.copies import copy_check, copy_groups
-from knee.intake import archives, label_sheet, labels, patients, record_builder
+from knee.intake import archives, label_sheet, labels, patient_remarks, patients, record_builder
 from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
 from knee.records.records_table import notes, write_records
@@ -29,24 +29,35 @@ class Paths:
     sheet: Path = command.flag("label sheet, CSV or .xlsx; conf/no_sheet.csv: none")
     records_out: Path = command.flag("records table, CSV, one row a file")
     pixels_out: Path = command.flag("canonical pixels, .npy")
+    patient_key: tuple[Path, ...] = command.repeated_flag(
+        "output of check: stop where KNEE_PATIENT_KEY is another", Path
+    )
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Take in every file of `images`."""
     data, ingest = settings.data, settings.ingest
     key = patients.key_from_environment()
+    for file in paths.patient_key:
+        patients.check_key(file, key)
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
     lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
-    with archives.opened(paths.images, limits, data.classes, flat=sheet.labelled) as opened:
+    named = (*data.classes, *data.parts)
+    with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
         frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
     frame = record_builder.add_facts(
-        frame, listing.facts, data.patient_pattern, data.origin_pattern, key
+        frame,
+        listing.facts,
+        data.patient_pattern,
+        data.origin_pattern,
+        key,
+        {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
     )
     frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage)
     frame = conflicts.resolve(frame, ingest.conflicts)
@@ -54,6 +65,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
     for note, count in notes(frame).items():
         log.warning("%d images have a doubtful %s (column note of the records)", count, note)
+    for remark in patient_remarks.remarks(frame[frame["pixel_row"] >= 0], data.patient_pattern):
+        log.warning("%s", remark)
     log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)
 
 

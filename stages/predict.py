@@ -27,7 +27,7 @@ import pandas as pd
 
 from knee.classifier.features import engines
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import batch_prediction
+from knee.prediction import batch_prediction, model_notes
 from knee.reading import prepare, source_files
 from knee.run import command, parameters
 from knee.serving import loading
@@ -65,6 +65,8 @@ def run(chosen: Options) -> int:
         figures = batch_prediction.figures(usable, trained.training, bootstrap)
         sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     logging.info("%d of %d files classified", len(usable), len(table))
+    for note in model_notes.notes(trained.training):
+        logging.warning("%s", note)
     warned = int((table["warning"] != "").sum())
     if warned:
         logging.warning("%d of them: %s", warned, prediction_limits.WARNING)

@@ -20,7 +20,16 @@ from knee.run import command, parameters
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
+from knee.tracking.registry import PROMOTION_TAG, Version
 
+ATTEMPTS = 5  # at a decision about a champion that other clones change meanwhile
+PROMOTED = "%(model_name)s %(version)s (%(backbone)s) is champion: %(reason)s"
+NOT_PROMOTED = (
+    "%(model_name)s %(version)s (%(backbone)s) was not promoted. Failed gates: %(reason)s. To use "
+    "it anyway: --model models:/%(model_name)s/%(version)s, or "
+    'python -m stages.promote %(version)s --reason "..."'
+)
+BY_HAND = "somebody in MLflow"
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
 
 SHOWN = ("accuracy", "macro_f1")  # test figures of the closing table
@@ -88,11 +97,13 @@ def run(settings: parameters.Params, paths: Paths) -> None:
             cast(ComparisonReport | None, comparison), best.backbone, chosen.minimum_probability
         ),
         gates.calibration(best.judged, chosen.maximum_calibration_error),
+        gates.out_of_distribution(best.test, chosen.minimum_out_of_distribution_auc),
     ]
     registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection, seen)
     baselines = candidates.read_baselines(paths.metrics)
     _log_table(read, selection, chosen.selection_metric, baselines)
-    logger.info("%(model_name)s %(version)s (%(backbone)s) is %(alias)s: %(reason)s", registered)
+    said = NOT_PROMOTED if registered["alias"] == tracking.CHALLENGER else PROMOTED
+    logger.info(said, registered)
     artifacts.write_json(paths.registration_out, dict(sorted(registered.items())))
 
 
@@ -121,13 +132,19 @@ def _register(
 ) -> dict[str, object]:
     registry = tracking.Registry(model_name)
     execution = best.training["execution"]
-    decision = _decide(registry, best, rules, seen)
     labels = tracking.labels(best.training)
     facts = {**best.training, "metric": rules.metric}
-    text = description.description(best.test, selection, facts, decision)
-    version = registry.add(run_id, execution, labels.own_tags, text)
-    registry.set_alias(version, decision.alias, decision.reason)
-    registry.set_tags(version, description.tags(decision.gates))
+    for _ in range(ATTEMPTS):
+        champion = _champion(registry)
+        decision = _decide(registry, champion, best, rules, seen)
+        text = description.description(best.test, selection, facts, decision)
+        version = registry.add(run_id, execution, labels.own_tags, text)
+        registry.set_tags(version, description.tags(decision.gates))
+        if registry.champion() == champion:  # else another clone has registered meanwhile
+            break
+    registry.set_alias(version, decision.alias, decision.reason)  # last: a kill leaves no alias
+    if decision.alias == tracking.CHAMPION and (failed := champion_decision.failures(seen)):
+        logger.warning("version %s stays champion, but fails now: %s", version.version, failed)
     return {
         "model_name": model_name,
         "backbone": best.backbone,
@@ -146,18 +163,32 @@ def _register(
     }
 
 
+def _champion(registry: tracking.Registry) -> Version | None:
+    """The champion; where its alias was moved by hand past the gates, that is written on it."""
+    champion = registry.champion()
+    if champion is None:
+        return None
+    found = registry.tags(champion)
+    failed = champion_decision.failures(description.recorded_gates(found))
+    if failed and not found.get(PROMOTION_TAG, "").startswith(f"{tracking.CHAMPION}: "):
+        logger.warning("the alias champion was moved by hand to a version that failed %s", failed)
+        registry.override(champion.version, f"the alias was moved; failed gates: {failed}", BY_HAND)
+    return champion
+
+
 def _decide(
     registry: tracking.Registry,
+    champion: Version | None,
     best: candidates.Candidate,
     rules: champion_decision.Rules,
     seen: list[gates.Gate],
 ) -> champion_decision.Decision:
-    champion = registry.champion()
     if champion is None:
         return champion_decision.decide(best.predictions, None, rules, seen)
     if champion.execution == best.training["execution"]:
-        reason = "it is the champion already"
-        return champion_decision.Decision(champion_decision.CHAMPION, reason, tuple(seen))
+        found = registry.tags(champion)
+        recorded = description.recorded_gates(found)
+        return champion_decision.confirm(seen, recorded, found.get(PROMOTION_TAG, ""))
     content = registry.predictions(champion)
     if content is None:
         reason = f"not comparable: the predictions of champion {champion.version} are gone"

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from knee.records import file_names, records_table
+from knee.records import file_names, known_patients, records_table
 from knee.run import command, parameters
 from knee.splits import protocols, split_table
 from knee.storage import artifacts
@@ -47,6 +47,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     for name, counts in facts["subsets"].items():
         log.info("%-6s %s", name, ", ".join(f"{key} {value}" for key, value in counts.items()))
     note = " (LEAKY: for comparison only)" if facts["leaky"] else ""
+    note += f"; {caveat}" if (caveat := known_patients.caveat(facts["patients"])) else ""
     text = "%s split: %.1f %% of test has a relative in train%s"
     log.info(text, chosen.protocol, 100 * facts["leakage"], note)
 

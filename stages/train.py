@@ -14,6 +14,7 @@ import dataclasses
 import logging
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,19 @@ from knee.classifier.net import design, saved
 from knee.classifier.training import fit, fold_training, members, observe, training
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.evidence.evaluation import out_of_fold
-from knee.evidence.uncertainty import prediction_limits
+from knee.evidence.uncertainty import novelty, prediction_limits
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
 from knee.storage import artifacts, provenance
+from knee.synthetic import non_radiographs
 
 if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger(__name__)
+
+DRAWN_PER_KIND, DRAWN_SEED = 20, 42  # non-radiographs on which the score is tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     facts = _facts(settings, classes, paths)
     key = provenance.key(facts)
     facts["execution"] = uuid.uuid4().hex
+    facts["patients"] = split_table.patient_counts(table, split_table.read_split(paths.split))
     train = _ensemble if settings.is_ensemble else _one_net
     with tracking.training_run(tracking.labels(facts)) as tracked:
         trained = train(settings, paths, table, source, key, tracked.log_epoch)
@@ -80,10 +85,13 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         log.info("temperature %.3f", trained.learned.temperature)
         with artifacts.staged_folder(paths.model_out) as folder:
             facts |= prediction_limits.write(trained.learned, classes, folder)
+            if trained.learned.novelty:
+                facts["novelty"]["non_radiographs"] = _tried(trained, facts["preprocessing"])
             facts["model_sha256"] = saved.save_model(trained.model, folder / "model.keras")
             facts["best_epoch"] = trained.best_epoch
             facts["weights"] = int(trained.model.count_params())
-            artifacts.write_json(folder / "training.json", dict(sorted(facts.items())))
+            record = dict(sorted(provenance.sealed(facts).items()))
+            artifacts.write_json(folder / "training.json", record)
         artifacts.write_text(paths.history_out, trained.history.round(6).to_csv(index=False))
         artifacts.write_text(paths.out_of_fold_out, artifacts.as_csv(trained.out_of_fold))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
@@ -201,6 +209,17 @@ def _learn(
         level=chosen.set_level,
         quantile=chosen.familiar_quantile,
     )
+
+
+def _tried(trained: Trained, preprocessing: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """How well the out-of-distribution score tells drawn non-radiographs from held-out images."""
+    learned, classes = trained.learned, trained.model.output.shape[-1]
+    limits = prediction_limits.PredictionLimits((), learned.thresholds, learned.novelty)
+    drawn = non_radiographs.draw_all(preprocessing["side_pixels"], DRAWN_PER_KIND, DRAWN_SEED)
+    joint = saved.with_features(trained.model)
+    rows = saved.predict(joint, np.concatenate([*drawn.values()]))
+    features = prediction_limits.split_outputs(rows, classes, limits.folds).features
+    return novelty.separation(learned.held_out_scores, limits.scores(features))
 
 
 def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:

@@ -38,6 +38,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         maximum_rejected_share=asked.maximum_rejected_share,
         maximum_quarantined_share=asked.maximum_quarantined_share,
         maximum_conflicting_share=asked.maximum_conflicting_share,
+        maximum_patient_share=asked.maximum_patient_share,
     )
     with artifacts.staged_folder(paths.docs_out) as docs:
         outcomes = records_suite.check(table, limits, docs)

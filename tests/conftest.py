@@ -25,6 +25,25 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("steady")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: no worker is left with one at the end, while the other has nothing to do.
+
+    Of the long files those come first that do not begin with the finished project: while a worker
+    makes it, the other has something else to do.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        beside = files[item.path]
+        slow, tf = (any(one.get_closest_marker(name) for one in beside) for name in ("slow", "tf"))
+        waits = "finished" in getattr(beside[0], "fixturenames", ())
+        return not slow, slow and waits, not tf
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -14,12 +14,21 @@ from pathlib import Path
 import yaml
 
 from benchmarks.reliability.victim import TINY
+from tests.planted import PLANTED_FOLDER, write_films
 from tests.shared import made_once
 from tests.tracking.runs import empty_store
 
 ROOT = Path(__file__).parents[1]
 CODE = ("stages", "knee", "conf", "dvc.yaml", "pyproject.toml", ".dvcignore", ".gitignore")
+SETTINGS = (*TINY, f"data.path={PLANTED_FOLDER}")
+OUTPUT = "output.txt"  # in the finished project: what its stages printed
 FIGURES = ("metrics/mobilenet/test.json", "metrics/mobilenet/history.csv", "data/records.csv")
+
+
+def ran(said: str) -> list[str]:
+    """The stages that dvc says it ran, without the one that runs every time."""
+    lines = [line for line in said.splitlines() if line.startswith("Running stage")]
+    return [name for line in lines if (name := line.split("'")[1]) != "check"]
 
 
 class Project:
@@ -73,6 +82,11 @@ class Project:
         """A DVC command in the project."""
         return self.run(sys.executable, "-m", "dvc", *arguments)
 
+    def python(self, program: str, *arguments: str) -> str:
+        """A Python program in the project, which can import the tests."""
+        code = f"import sys; sys.path.append({str(ROOT)!r})\n{program}"
+        return self.run(sys.executable, "-c", code, *arguments)
+
     def commit(self) -> None:
         """Everything, to git."""
         self.run("git", "add", "-A")
@@ -83,7 +97,7 @@ class Project:
 
         It ends with the stage `target` where one is named.
         """
-        flags = [word for override in (*TINY, *overrides) for word in ("-S", override)]
+        flags = [word for override in (*SETTINGS, *overrides) for word in ("-S", override)]
         return self.dvc("exp", "run", *filter(None, (where, *flags, target)))
 
     def parameters(self, *overrides: str) -> None:
@@ -92,13 +106,16 @@ class Project:
         from omegaconf import OmegaConf
 
         with initialize_config_dir(str(self.folder / "conf"), version_base=None):
-            text = OmegaConf.to_yaml(compose("config", overrides=[*TINY, *overrides]), resolve=True)
+            text = OmegaConf.to_yaml(
+                compose("config", overrides=[*SETTINGS, *overrides]), resolve=True
+            )
         (self.folder / "params.yaml").write_text(text, encoding="utf-8")
 
-    def run_in_one_process(self, *overrides: str) -> str:
+    def run_in_one_process(self) -> str:
         """All stages with the tiny settings, without a process for each; what they print."""
-        self.parameters(*overrides)
-        return self.run(sys.executable, str(ROOT / "tests" / "in_one_process.py"))
+        self.parameters()
+        program = ROOT / "benchmarks" / "reliability" / "in_one_process.py"
+        return self.run(sys.executable, str(program))
 
     def forget(self, *targets: str) -> None:
         """Remove the outputs of stages, so that DVC can restore none of them: they have to run."""
@@ -142,6 +159,7 @@ def new_project(folder: Path, base: Path) -> Project:
     shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
     shutil.copy2(ROOT / "params.yaml", folder / "params.yaml")
     shutil.copy2(empty_store(base), folder / "mlflow.db")
+    write_films(folder / PLANTED_FOLDER)
     made.commit()
     return made
 
@@ -151,7 +169,8 @@ def finished_project(base: Path) -> Project:
 
     def make(folder: Path) -> None:
         made = new_project(folder, base)
-        made.run_in_one_process()
+        said = made.run_in_one_process()
+        (folder / OUTPUT).write_text(said, encoding="utf-8")
         made.commit()
 
     return Project(made_once(base, "finished_project", make))

@@ -16,7 +16,7 @@ from knee.run import parameters
 from knee.storage.arrays import Integers, Pixels
 from knee.synthetic import cohort
 from stages import ingest
-from tests.copies.pictures import KINDS, changed
+from tests.copies.pictures import ALTERED, KINDS, changed
 
 MORE = ("turned 2", "turned 12", "cropped 0.04", "cropped 0.15", "shifted 0.04", "shifted 0.12")
 
@@ -34,7 +34,7 @@ def main() -> None:
         plain = [one["source"] for one in listed if not one["fault"]]
         films = [image_formats.decode((images / name).read_bytes(), 64).pixels for name in plain]
     films = films[: 2 * count]  # the second half has no copy
-    for kind in (*KINDS, *MORE):
+    for kind in (*KINDS, *ALTERED, *MORE):
         copies = [changed(film, kind) for film in films[:count]]
         found = _groups([*films, *copies], search)
         joined = int((found[: len(copies)] == found[len(films) :]).sum())
@@ -46,7 +46,7 @@ def main() -> None:
 
 def _groups(pictures: list[Pixels], search: copy_groups.CopySearch) -> Integers:
     fingerprints = [copy_groups.Fingerprints.of(picture) for picture in pictures]
-    return copy_groups.copy_groups(fingerprints, search)
+    return copy_groups.copy_groups(fingerprints, search)[0]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PATTERNS = ("metrics/**/*", "data/*.csv", "data/*.npy")
-NAMES_OF_RUNS = {"execution", "model_sha256", "run_id"}  # as JSON keys: other ones each time
+NAMES_OF_RUNS = {
+    "execution",
+    "model_sha256",
+    "record_sha256",
+    "run_id",
+}  # as JSON keys: other ones each time
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 

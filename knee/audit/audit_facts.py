@@ -28,7 +28,7 @@ PUBLISHED: Final[dict[str, Any]] = {"validation_share": 0.1, "test_share": 0.1, 
 
 
 def facts(records: pd.DataFrame, split: pd.DataFrame, patterns: Patterns) -> dict[str, Any]:
-    """Return counts, relations, leakage and origins of records and a split of them.
+    """Return counts, relations, leakage, patients and origins of records and a split of them.
 
     Raises:
         ArtifactError: the split is of other records.
@@ -52,6 +52,7 @@ def facts(records: pd.DataFrame, split: pd.DataFrame, patterns: Patterns) -> dic
             "random": random_leakage(records),
             "in_use": round(split_table.leakage(records, split), 6),
         },
+        "patients": split_table.patient_counts(records, split),
         "origins": origins(images),
     }
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from knee.audit import audit_charts, audit_pictures
 from knee.drawing.html import render
+from knee.records import known_patients
 from knee.records.records_table import USED, reasons
 from knee.storage.arrays import Pixels
 
@@ -86,6 +87,7 @@ def pages(subject: Subject, limits: Limits) -> tuple[str, str]:
         "facts": facts,
         "synthetic": facts["synthetic"],
         "leaky": facts["split_protocol"] == "random",
+        "caveat": known_patients.caveat(facts["patients"]),
         "conflicts": audit_pictures.conflicts(images, thumbnails, limits.conflicts, most),
         "unfolded": UNFOLDED,
         "largest": audit_pictures.largest(images, thumbnails, limits.groups, most),

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from knee.copies import affine_registration, copy_check, hash_search, look_alikes
+from knee.copies import affine_registration, altered_copies, copy_check, hash_search, look_alikes
 from knee.copies.affine_registration import AffineMaps
 from knee.reading.canonical_image import resize
 from knee.records import file_names
@@ -34,12 +34,14 @@ class Fingerprints(NamedTuple):
     upright: Pixels  # perceptual hash, uint8 (32,)
     mirrored: Pixels  # that of the mirror image
     reduced: Pixels  # the image, uint8 (96, 96)
+    views: Pixels  # without margins, and its halves if it is wide, uint8 (1 or 3, 96, 96)
 
     @classmethod
     def of(cls, pixels: Pixels) -> Fingerprints:
         """Return those of an image, uint8 (height, width)."""
         side = copy_check.REDUCED_SIDE_PIXELS
-        return cls(*hash_search.perceptual_hashes(pixels), resize(pixels, side, side))
+        reduced, views = resize(pixels, side, side), altered_copies.views_of(pixels, side)
+        return cls(*hash_search.perceptual_hashes(pixels), reduced, views)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +64,38 @@ class Links:
     maps: AffineMaps
 
 
-def copy_groups(fingerprints: Sequence[Fingerprints], search: CopySearch) -> Integers:
-    """Return the copy group of each image, int64 (n,), numbered by their first images."""
-    hashes, mirrored_hashes, reduced = map(np.stack, zip(*fingerprints, strict=True))
+def copy_groups(
+    fingerprints: Sequence[Fingerprints], search: CopySearch
+) -> tuple[Integers, list[Pair]]:
+    """Return the copy group of each image, int64 (n,), numbered by their first images.
+
+    Of each group found among the images as they are, the first image is looked for among altered
+    copies. The second value are pairs of images of which one shows what a half of the other does.
+    """
+    columns = zip(*((one.upright, one.mirrored, one.reduced) for one in fingerprints), strict=True)
+    hashes, mirrored_hashes, reduced = map(np.stack, columns)
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
     links = verify(reduced, candidates, search.copy)
-    return consistent_groups(reduced, links, search)
+    groups = consistent_groups(reduced, links, search)
+    first = np.unique(groups, return_index=True)[1]
+    views = _views([fingerprints[image] for image in first], first)
+    altered = altered_copies.relatives(views, search.similarity, search.copy)
+    together = equal_pairs([str(group) for group in groups])
+    return components(len(groups), [*together, *altered.copies]), altered.parts
+
+
+def _views(fingerprints: Sequence[Fingerprints], images: Integers) -> altered_copies.Views:
+    """The views of the images, whole ones first."""
+    whole = [one.views[:1] for one in fingerprints]
+    halves = [one.views[1:] for one in fingerprints]
+    count = np.array([len(one) for one in halves])
+    cut = [not np.array_equal(one.views[0], one.reduced) for one in fingerprints]
+    return altered_copies.Views(
+        np.concatenate([*whole, *halves]),
+        np.concatenate([images, images.repeat(count)]),
+        np.arange(len(images) + count.sum()) >= len(images),
+        np.array(cut + [True] * int(count.sum())),
+    )
 
 
 def find_candidates(
@@ -185,13 +213,14 @@ def add_groups(
     pairs += equal_pairs(file_names.lineage_keys(sources, lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, lineage)
-    copies = copy_groups([fingerprints[index] for index in chosen], search)
+    copies, parts = copy_groups([fingerprints[index] for index in chosen], search)
     pictures = by_first(copies[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures
     patients = equal_pairs(usable["patient"].tolist())
     known = equal_pairs([str(picture) for picture in pictures])
-    result.loc[usable.index, "group"] = components(len(usable), [*known, *patients])
+    halves = [(chosen[one], chosen[two]) for one, two in parts]
+    result.loc[usable.index, "group"] = components(len(usable), [*known, *patients, *halves])
     return result
 
 

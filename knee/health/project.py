@@ -17,6 +17,9 @@ LOCK_FILES = ("lock", "stages/*.lock")  # of DVC, and of a stage at work
 PLACES = (".", "exps/tmp*/.dvc/tmp", "exps/standalone/tmp*/.dvc/tmp")  # copies for experiments
 
 
+OWN_SITE_CACHE = Path(".dvc/tmp/site_cache")  # as `make setup` sets it
+
+
 @dataclass(frozen=True)
 class Output:
     """An output of a stage, in the workspace."""
@@ -36,9 +39,14 @@ class Project:
             HealthError: there is none, or its configuration cannot be read.
         """
         with _errors_of_dvc(f"{root} is no DVC project that can be opened"):
+            from dvc.config import Config
             from dvc.repo import Repo
 
-            self.repository: Any = Repo(str(root))
+            core = Config(str(root / ".dvc")).get("core", {})
+            self.foreign_site_cache = _of_another_place(core.get("site_cache_dir", ""), root)
+            if self.foreign_site_cache is not None:  # nothing is written there
+                core = {"site_cache_dir": str(root / OWN_SITE_CACHE)}
+            self.repository: Any = Repo(str(root), config={"core": core})
             self.root = Path(self.repository.root_dir)
             self.temporary = Path(self.repository.tmp_dir)  # .dvc/tmp
             self.cache = Path(self.repository.cache.local.path)  # wherever cache.dir says
@@ -68,6 +76,13 @@ class Project:
                 if (pid := locks.holder(file)) is not None:
                     return f"process {pid or '?'} holds {self.shown(file)}"
         return ""
+
+
+def _of_another_place(configured: str, root: Path) -> Path | None:
+    """The configured site cache, if it is that of a project elsewhere: of this one's original."""
+    used = Path(configured)
+    is_a_projects = used.parts[-len(OWN_SITE_CACHE.parts) :] == OWN_SITE_CACHE.parts
+    return used if is_a_projects and used != root.resolve() / OWN_SITE_CACHE else None
 
 
 @contextlib.contextmanager

@@ -10,13 +10,21 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
 from knee.health.result import HealthError, Result, plural
 from knee.tracking.live import close_stale_runs, stale_runs
 from knee.tracking.publishing import finished, missing, replay
-from knee.tracking.store import TrackingError, connect, shown_uri, tracking_uri
+from knee.tracking.registry import TO_RESTORE, fetch_model
+from knee.tracking.store import (
+    EXECUTION_TAG,
+    TrackingError,
+    connect,
+    shown_uri,
+    tracking_uri,
+)
 
 SQLITE = "sqlite:///"
 LOCKED_SECONDS = 5.0
@@ -62,6 +70,28 @@ def check_runs() -> Result:
         tuple(f"{run.info.run_name} (process {run.data.tags['pid']})" for run in stale),
         lambda: f"{close_stale_runs(client)} closed as KILLED",
     )
+
+
+def check_registered() -> Result:
+    """Check that the files of every registered version are there, as they were registered.
+
+    A server's versions are left to their loading, which checks them, too.
+    """
+    file = _file()
+    if file is None:
+        return Result("ok", f"kept by {shown_uri()}, checked when they are loaded")
+    versions = connect().search_model_versions() if file.exists() else []
+    own = [entry for entry in versions if EXECUTION_TAG in entry.tags]
+    faults = []
+    for entry in own:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                fetch_model(f"models:/{entry.name}/{entry.version}", Path(folder))
+            except TrackingError as error:
+                faults.append(str(error).partition("; ")[0])
+    if not faults:
+        return Result("ok", f"{plural(len(own), 'version')}, whole")
+    return Result("fault", f"{len(faults)} of {len(own)} damaged", TO_RESTORE, tuple(faults))
 
 
 def check_missing() -> Result:

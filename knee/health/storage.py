@@ -1,4 +1,4 @@
-"""Checks of DVC's cache, remotes and site cache."""
+"""Checks of DVC's cache, remotes and site cache, and of what ingest unpacked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from knee.health.project import Project
+from knee.health.project import OWN_SITE_CACHE, Project
 from knee.health.result import Result, plural, size
+from knee.intake import archives
 
 OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 READERS = min(8, os.cpu_count() or 1)  # hashing lets other threads run
@@ -95,12 +96,30 @@ def check_remotes(project: Project) -> Result:
     )
 
 
+def check_unpacked() -> Result:
+    """Check for archives that a killed ingest has left unpacked; mending removes them."""
+    found = archives.leftovers()
+    if not found:
+        return Result("ok", "no archive was left unpacked")
+
+    def remove() -> str:
+        for folder in found:
+            archives.remove(folder)
+        return "removed"
+
+    saying = f"{plural(len(found), 'archive')} left unpacked by a killed ingest"
+    names = tuple(str(folder) for folder in found)
+    return Result("fault", saying, "make doctor MEND=1 removes them", names, remove)
+
+
 def check_site_cache(project: Project) -> Result:
     """Check that nobody else may write to DVC's site cache: DVC unpickles what lies there.
 
     A folder in the path that only its owner may enter protects what is below.
     """
     folder = Path(project.repository.site_cache_dir)
+    if project.foreign_site_cache is not None:
+        return _of_another_project(project, project.foreign_site_cache)
     open_to = _open_to_others(folder)
     if open_to is None:
         return Result("ok", f"{project.shown(folder.parents[1])}, writable by us alone")
@@ -115,6 +134,26 @@ def check_site_cache(project: Project) -> Result:
         return "now we alone may"
 
     return Result("fault", saying, f"chmod 700 {shown}", mending=close)
+
+
+def _of_another_project(project: Project, used: Path) -> Result:
+    """The fault that the project was moved or copied: DVC's setting names the place before."""
+    config, own = project.repository.config, project.root / OWN_SITE_CACHE
+
+    def use_own() -> str:
+        own.mkdir(parents=True, exist_ok=True)
+        own.chmod(0o700)
+        with config.edit("local") as values:
+            values["core"]["site_cache_dir"] = str(own)
+        return f"now {project.shown(own)}"
+
+    is_local = config.load_one("local").get("core", {}).get("site_cache_dir") == str(used)
+    return Result(
+        "fault",
+        f"{used} is another project's: this one has moved, or is a copy",
+        "make setup, before the next dvc command",
+        mending=use_own if is_local else None,
+    )
 
 
 def _open_to_others(folder: Path) -> Path | None:

@@ -2,7 +2,8 @@
 
 Nothing in an archive is trusted: names, links, declared sizes. One unsafe member and all of it is
 refused. Members are written one by one below a fresh folder; the unpacking of zipfile and tarfile
-themselves is never called. An archive inside the archive stays one.
+themselves is never called. An archive inside the archive stays one. What a killed process has
+unpacked is found by its lock, which nobody holds, and removed by the next that unpacks.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ import errno
 import gzip
 import logging
 import lzma
+import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from knee.reading import image_formats
+from knee.run import locks
 from knee.run.errors import UserError
-from knee.run.messages import quoted
+from knee.run.messages import folded, listed, quoted
 
 MAXIMUM_HEADER_BYTES: Final = 1 << 20  # of a tar's extended header, which is read as a whole
 CHUNK_BYTES: Final = 1 << 20
@@ -35,8 +41,16 @@ GIGABYTE: Final = 10**9
 MAXIMUM_RATIO: Final = 200
 RATIO_GRACE_BYTES: Final = 100 * 10**6
 RESOURCE_FORKS: Final = "__MACOSX"  # what macOS adds to its zips: no file of the user's
+UTF8_FLAG: Final = 0x800  # of a member of a zip
+UNICODE_PATH: Final = 0x7075  # extra field of a zip with the name in UTF-8
+TEMPORARY_PREFIX: Final = "knee-archive-"
 EXTENDED_HEADERS: Final = (b"x", b"g", b"X", b"L", b"K")
-OTHER_ARCHIVES: Final = (b"7z\xbc\xaf\x27\x1c", b"Rar!")
+OTHER_ARCHIVES: Final = {
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "RAR",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"MSCF": "CAB",
+}
 log = logging.getLogger(__name__)
 
 
@@ -58,32 +72,63 @@ class DataFolder:
 
     folder: Path  # where the files are
     shown: Path  # the folder or archive that the user named
-    top: str = ""  # the archive's single top folder, which `folder` then is; "" if there is none
+    top: str = ""  # folders around the data in an archive, which were looked through: "a/b"
 
 
 @contextlib.contextmanager
 def opened(
-    path: Path, limits: ArchiveLimits, classes: Sequence[str], *, flat: bool = False
+    path: Path, limits: ArchiveLimits, kept: Sequence[str], *, flat: bool = False
 ) -> Iterator[DataFolder]:
     """Yield the folder `path` itself, or the archive `path` in a folder that is gone afterwards.
 
-    A single top folder in an archive is looked through, unless it is one of the `classes`, or has
-    no folder in it: then it is a class. With `flat` no folder is a class.
+    A single folder in an archive is looked through, and a single folder in that one, unless it is
+    one of `kept`, or has no folder in it: then it is a class. Files beside it that are no images
+    (a README, a licence) do not hide it. With `flat` no folder is a class, and one is looked
+    through.
 
     Raises:
-        ArchiveError: no archive, or one that is unsafe, too large, encrypted or damaged.
+        ArchiveError: no archive, or one that is unsafe, too large, encrypted or damaged, or has
+            images beside its single folder.
     """
     if not path.is_file():
         yield DataFolder(path, path)
         return
-    with tempfile.TemporaryDirectory(prefix="knee-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        unpack(path, folder, limits)
-        top = _top_folder(folder)
-        if top and top.name not in classes and (flat or any(p.is_dir() for p in top.iterdir())):
-            yield DataFolder(top, path, top.name)
-        else:
-            yield DataFolder(folder, path)
+    for leftover in leftovers():
+        remove(leftover)
+        log.info("%s: left by a killed ingest, removed", leftover)
+    with (
+        tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, ignore_cleanup_errors=True) as name,
+        locks.held(_lock(Path(name)), name, keep=True),
+    ):
+        root = Path(name) / "files"
+        root.mkdir()
+        unpack(path, root, limits)
+        top = _looked_through(path, root, kept, flat=flat)
+        yield DataFolder(root / top, path, top)
+
+
+def leftovers() -> list[Path]:
+    """Return the folders of archives that killed processes of this user have left unpacked."""
+    folders = sorted(Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"))
+    return [folder for folder in folders if _is_left(folder)]
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether `folder` is this user's and nobody holds its lock."""
+    with contextlib.suppress(OSError):  # it is removed just now
+        own = not folder.is_symlink() and folder.stat().st_uid == os.getuid()
+        return own and _lock(folder).is_file() and locks.holder(_lock(folder)) is None
+    return False
+
+
+def remove(leftover: Path) -> None:
+    """Remove one of the `leftovers`, unless somebody has begun to use it."""
+    with contextlib.suppress(locks.BusyError), locks.held(_lock(leftover), "", 0, keep=True):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _lock(folder: Path) -> Path:
+    return folder / "lock"
 
 
 def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
@@ -106,6 +151,10 @@ def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
         if isinstance(error, OSError) and error.errno is not None:  # bz2's has no number
             raise target.failed(error) from error
         cause = " ".join(str(error).split())[:100] or type(error).__name__
+        if isinstance(error, NotImplementedError):  # Deflate64, which Windows uses for large zips
+            raise ArchiveError(
+                f"{path} is packed in a way that is not read here ({cause}): unpack it yourself"
+            ) from error
         raise ArchiveError(
             f"{path} is damaged, cut off or no archive ({cause}): fetch or pack it again"
         ) from error
@@ -113,17 +162,52 @@ def unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
         log.info("%s: %d resource forks of macOS left out", path, target.left_out)
 
 
-def _top_folder(folder: Path) -> Path | None:
-    """The only thing in `folder`, if it is a folder that is not hidden."""
-    entries = list(folder.iterdir())
-    only = entries[0] if len(entries) == 1 else None
-    return only if only and only.is_dir() and not only.name.startswith(".") else None
+def _looked_through(path: Path, root: Path, kept: Sequence[str], *, flat: bool) -> str:
+    """The single folders around the data, as `DataFolder.top`, from the outside in."""
+    top = root
+    while inner := _single_folder(top, kept, flat=flat):
+        beside = sorted(p.name for p in top.iterdir() if p != inner)
+        images = [name for name in beside if _begins_as_image(top / name)]
+        if images:
+            raise ArchiveError(
+                f"{path} has images beside its only folder, {quoted(inner.name)}: "
+                f"{listed([quoted(name) for name in images], 3)}: pack it again without them, or "
+                "unpack it and set data.path"
+            )
+        if beside:
+            shown = listed([quoted(name) for name in beside], 3)
+            log.info("%s: beside %s, left out: %s", path, quoted(inner.name), shown)
+        top = inner
+        if flat:
+            break
+    return top.relative_to(root).as_posix() if top != root else ""
+
+
+def _single_folder(top: Path, kept: Sequence[str], *, flat: bool) -> Path | None:
+    """The only visible folder in `top`, if it is no class."""
+    folders = _visible_folders(top)
+    if len(folders) != 1 or folded(folders[0].name) in map(folded, kept):
+        return None
+    return folders[0] if flat or _visible_folders(folders[0]) else None
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+
+
+def _begins_as_image(path: Path) -> bool:
+    if not path.is_file() or path.name.startswith("."):
+        return False
+    with path.open("rb") as stream:
+        return image_formats.begins_as_image(stream.read(132))
 
 
 def _unpack_zip(path: Path, target: _Target) -> None:
     with zipfile.ZipFile(path) as archive:
         # Some programs for Windows write the backslash.
-        members = [(member.filename.replace("\\", "/"), member) for member in archive.infolist()]
+        members = [
+            (_zip_name(path, member).replace("\\", "/"), member) for member in archive.infolist()
+        ]
         for name, member in members:  # nothing is written before all have been looked at
             target.place(name)
             if member.flag_bits & 1:
@@ -141,6 +225,36 @@ def _unpack_zip(path: Path, target: _Target) -> None:
                 continue
             with archive.open(member) as content:
                 target.write(name, _Counted(content.read, target).read)
+
+
+def _zip_name(path: Path, member: zipfile.ZipInfo) -> str:
+    """The name of a member, which is UTF-8 whether its flag says so or not.
+
+    macOS does not set the flag. zipfile would read such names, and those in a code page of
+    Windows, as the letters of MS-DOS.
+    """
+    if member.flag_bits & UTF8_FLAG:
+        return member.orig_filename
+    raw = member.orig_filename.encode("cp437")
+    try:
+        return (_unicode_path(member.extra, raw) or raw).decode("utf-8")
+    except UnicodeDecodeError:
+        shown = quoted(raw.decode("ascii", "backslashreplace"))
+        raise ArchiveError(
+            f"{path} has names in an unknown code page, such as {shown}: pack it again with UTF-8 "
+            "names (7-Zip: parameter cu=on), or unpack it where it was packed"
+        ) from None
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> bytes:
+    """The name in the extra field for it, where that belongs to the name `raw`; else empty."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        # A version, the CRC-32 of the other name, the name.
+        if kind == UNICODE_PATH and field[:5] == b"\1" + struct.pack("<I", zlib.crc32(raw)):
+            return field[5:]
+    return b""
 
 
 def _unpack_tar(path: Path, head: bytes, target: _Target) -> None:
@@ -172,7 +286,8 @@ def _decompressed(path: Path, head: bytes) -> BinaryIO:
         return cast(BinaryIO, lzma.open(path, "rb"))
     if head[257:262] == b"ustar":
         return path.open("rb")
-    advice = "unpack it yourself" if head.startswith(OTHER_ARCHIVES) else "check data.path"
+    other = next((name for start, name in OTHER_ARCHIVES.items() if head.startswith(start)), "")
+    advice = f"unpack this {other} archive yourself" if other else "check data.path"
     raise ArchiveError(f"{path} is no folder and no zip, tar, tar.gz, tar.bz2 or tar.xz: {advice}")
 
 
@@ -211,6 +326,8 @@ class _Target:
     def place(self, name: str) -> Path | None:
         """Return where a member goes, None if nowhere; `ArchiveError` if out of the folder."""
         self._current = name
+        if "\0" in name:
+            raise self.unsafe("has a zero byte in its name")
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
             raise self.unsafe("has an absolute path")
         if ".." in re.split(r"[\\/]", name):
@@ -249,8 +366,9 @@ class _Target:
         free = shutil.disk_usage(self._folder).free
         if needed_bytes > free:
             raise ArchiveError(
-                f"{self.archive} needs {needed_bytes / GIGABYTE:.1f} GB in {self._folder.parent}, "
-                f"where {free / GIGABYTE:.1f} GB are free: set TMPDIR to a folder with more room"
+                f"{self.archive} needs {needed_bytes / GIGABYTE:.1f} GB in the folder of temporary "
+                f"files, {tempfile.gettempdir()}, where {free / GIGABYTE:.1f} GB are free: set "
+                "TMPDIR to a folder with more room"
             )
 
     def check_size(self, unpacked_bytes: int) -> None:

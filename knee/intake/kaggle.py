@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knee.run.errors import UserError
+from knee.run.messages import escaped
 from knee.storage.artifacts import staged_folder, write_json
 from knee.storage.provenance import fingerprint
 
@@ -31,7 +32,7 @@ def download(handle: str, files_out: Path, record_out: Path) -> int:
 
     Raises:
         DownloadError: no version in `handle`, no kagglehub, no network, no such data set, or one
-            that holds no file.
+            that holds no file, or one that DVC cannot keep.
     """
     if not HANDLE.fullmatch(handle):
         raise DownloadError(
@@ -91,16 +92,21 @@ def _message(handle: str, error: Exception) -> str:
 
 
 def _regular_files(folder: Path) -> Iterator[str]:
-    """Names of files below `folder`; a link, which may lead out of it, is an error."""
+    """Names of files below `folder`; `DownloadError` for a link, and for what DVC cannot keep."""
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise DownloadError(f"{str(path)!r} is a link: the data set is not used")
         if path.is_file():
-            yield path.relative_to(folder).as_posix()
+            name = path.relative_to(folder).as_posix()
+            if path.name == ".dvcignore" or escaped(name) != name:
+                raise DownloadError(
+                    f"DVC cannot keep the file {escaped(name)!r} of the data set: download it by "
+                    "hand, rename the file, and use data=folder with data.path"
+                )
+            yield name
 
 
 def _copied(source: Path, target: Path, name: str) -> dict[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return {"path": shown, "bytes": target.stat().st_size, "sha256": fingerprint(target)}
+    return {"path": name, "bytes": target.stat().st_size, "sha256": fingerprint(target)}

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from knee.intake import cell_values, class_names, patients, sheet_columns
+from knee.intake import cell_values, class_names, patient_numbers, patients, sheet_columns
 from knee.intake.spreadsheet import UNSAVED, SheetError, read_rows
-from knee.reading.dicom_header import NO_PATIENT
 from knee.records.records_table import who_class
 from knee.run import messages
 
@@ -70,10 +69,14 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
             "[Normal, Osteopenia, Osteoporosis] to derive it"
         )
     unreadable: dict[str, list[int]] = {}
+    cells_of_rows = list(_cells(lines, places, path))
     rows = [
         _row(number, cells, classes, key, unreadable, derived=derived)
-        for number, cells in _cells(lines, places, path)
+        for number, cells in cells_of_rows
     ]
+    told = [(number, cells.get("patient", "")) for number, cells in cells_of_rows]
+    for remark in patient_numbers.remarks((row, text) for row, text in told if text):
+        log.warning("%s: %s", path, remark)
     for column, numbers in unreadable.items():
         log.warning("%s: %s cannot be read in %s: left out", path, column, _rows_text(numbers))
     if of_who and (others := [row.number for row in rows if _contradicts(row, classes)]):
@@ -142,7 +145,7 @@ def _row(
         return unknown if converted is None else converted
 
     facts = {
-        "patient": value("patient", lambda text: _patient(text, key), ""),
+        "patient": value("patient", lambda text: patients.hashed(text, key, from_zero=True), ""),
         "side": value("side", lambda text: patients.SIDES.get(text.lower()), ""),
         "sex": value("sex", lambda text: cell_values.SEXES.get(text.lower()), ""),
         "age_years": value("age", cell_values.age_years, math.nan),
@@ -155,9 +158,3 @@ def _row(
     if derived and not math.isnan(facts["t_score"]):
         label = who_class(facts["t_score"], classes)
     return Row(number, cells["path"], label, facts)
-
-
-def _patient(text: str, key: bytes) -> str:
-    """Keyed hash of the number; "" for placeholders, so that they do not become one patient."""
-    nobody = text != "0" and NO_PATIENT.fullmatch(text)  # studies do count from 0
-    return "" if nobody else patients.hashed(text, key)

@@ -187,9 +187,10 @@ def _folded_stem(name: str) -> str:
 
 
 def _forms(path: str, top: str) -> list[str]:
-    """`path` as it is written, normal, and without the archive's folder `top`."""
+    """`path` as it is written, normal, and without the folders `top` around the files."""
     normal = _normal(path)
-    return [path, normal, normal.removeprefix(f"{top}/") if top else normal]
+    inner = [top.split("/", number)[-1] for number in range(top.count("/") + 1)]
+    return [path, normal, *(normal.removeprefix(f"{folders}/") for folders in inner if folders)]
 
 
 def _normal(path: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -15,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from knee.copies.copy_groups import Fingerprints
-from knee.intake import patients
+from knee.intake import patient_remarks, patients
 from knee.intake.labels import Listing
 from knee.reading import borders, canonical_image, image_formats, source_files
 from knee.reading.canonical_image import Canonical
@@ -29,6 +30,7 @@ BATCH_FILES: Final = 256  # decoded images held at once
 UNKNOWN: Final[dict[str, Any]] = {"str": "", "int64": 0, "float64": np.nan}  # by type
 # What a sheet, a DICOM header or a file's name may tell.
 FACTS: Final = ("patient", "side", "origin", "sex", "age_years", "t_score")
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,7 @@ def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFil
     try:
         content = source_files.read(source)
         row |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        image = image_formats.decode(content, canonical.maximum_megapixels)
+        image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
     except UnreadableImage as reason:
         status = REJECTED if source.listed else UNLISTED
         return ExaminedFile({**row, "status": status, "reason": str(reason)})
@@ -103,13 +105,16 @@ def add_facts(
     pattern: str,
     origin_pattern: str,
     key: bytes,
+    placeholders: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return `frame` with what is known beside the pixels.
 
     The sheet's `facts`, by source, come first, then those of the file's header, which `frame`
-    has already, then what the patterns find in the file's name.
+    has already, then what the patterns find in the file's name. `placeholders` are hashes that are
+    no patients. A warning says where these disagree about patients.
     """
     added: dict[str, list[Any]] = {name: [] for name in FACTS}
+    told: list[patients.Told] = []
     for row in frame[["source", *FACTS]].to_dict("records"):
         stem = PurePosixPath(row["source"]).stem
         patient, side = patients.patient_and_side(stem, pattern, key)
@@ -117,8 +122,13 @@ def add_facts(
         sheet = facts.get(row["source"], {})
         for name in FACTS:
             unknown = UNKNOWN[COLUMNS[name]]
-            values = (facts_of.get(name, unknown) for facts_of in (sheet, row, named))
+            values = [facts_of.get(name, unknown) for facts_of in (sheet, row, named)]
+            if name == "patient":
+                told.append(patients.Told(*("" if v in placeholders else v for v in values)))
             added[name].append(next((v for v in values if not _is_unknown(v)), unknown))
+    added["patient"] = patients.resolved(told)
+    for said in patient_remarks.disagreements(told):
+        log.warning("%s", said)
     return frame.assign(**added).astype({name: COLUMNS[name] for name in FACTS})
 
 

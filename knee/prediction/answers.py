@@ -6,11 +6,11 @@ import base64
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,9 @@ from knee.classifier.features import engines
 from knee.classifier.inference.gradient_worker import GradientProcess
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import request_images
+from knee.prediction import model_notes, request_images
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
-
-SYNTHETIC: Final = "the model was trained on synthetic images: its answers say nothing of patients"
-LEAKY: Final = "the model's figures are of a split with copies on both sides"
 
 
 @dataclass(frozen=True)
@@ -138,15 +135,9 @@ class Answers:
             "out_of_distribution": float(score) if is_known else None,
             "is_out_of_distribution": bool(score > 1) if is_known else None,
             "warning": prediction_limits.WARNING if is_known and score > 1 else "",
-            "notes": notes(self.training),
+            "notes": model_notes.notes(self.training),
             "model": self.model,
         }
         return Answered(
             values, pixels, self._gradients.overlay(pixels, answered) if explain else None
         )
-
-
-def notes(training: Mapping[str, Any]) -> list[str]:
-    """Return what holds for every answer of a model, by its training.json."""
-    synthetic = [SYNTHETIC] if training["synthetic"] else []
-    return synthetic + ([LEAKY] if training["split_protocol"] == "random" else [])

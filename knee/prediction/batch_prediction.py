@@ -18,6 +18,7 @@ from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import Observed
+from knee.prediction import model_notes
 from knee.reading import decoded, prepare, source_files
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
@@ -82,7 +83,8 @@ class Model:
             reason. Columns: path, label, predicted, probability_<class> of each, median_class
             (where classes are a scale: at which half of the probability is reached),
             prediction_set (names joined by "|"), out_of_distribution (score, above 1 is too much),
-            is_out_of_distribution, warning, reason, model and version.
+            is_out_of_distribution, warning, reason, model, version, and notes (what holds for all
+            answers of the model).
         """
         trained = self.trained
         classes = len(trained.classes)
@@ -109,7 +111,8 @@ class Model:
         rounded = scores.rounded(probabilities)
         sets = trained.limits.sets(rounded, folds)
         table = _table(sources, rounded, sets, ood_scores, reasons, trained.limits)
-        return table.assign(model=trained.name, version=trained.version)
+        notes = "; ".join(model_notes.notes(trained.training))
+        return table.assign(model=trained.name, version=trained.version, notes=notes)
 
 
 def figures(

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.reading import prepare
+from knee.reading import content_check, prepare
 from knee.reading.canonical_image import Canonical
 from knee.reading.decoded import UnreadableImage, check_size
 from knee.run.errors import UserError
@@ -49,7 +49,9 @@ def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
         if isinstance(image, bytes):
             _check_length(image, FILE_BYTES)
             return prepare.from_bytes(image, canonical)
-        return prepare.from_gray(_gray(image, canonical.maximum_megapixels), canonical)
+        gray = _gray(image, canonical.maximum_megapixels)
+        content_check.check(gray)  # as of a file's pixels
+        return prepare.from_gray(gray, canonical)
     except UnreadableImage as reason:
         raise RefusedError(str(reason)) from None
 

@@ -93,10 +93,26 @@ def decide(
 
 def decision(gates: Sequence[Gate]) -> Decision:
     """Decide by `gates`; the reason names what failed, or what was passed last."""
-    failed = [f"{gate.name}: {gate.reason}" for gate in gates if not gate.passed]
-    if failed:
-        return Decision(CHALLENGER, "; ".join(failed), tuple(gates))
+    if failed := failures(gates):
+        return Decision(CHALLENGER, failed, tuple(gates))
     return Decision(CHAMPION, gates[-1].reason, tuple(gates))
+
+
+def confirm(gates: Sequence[Gate], recorded: Sequence[Gate], promotion: str) -> Decision:
+    """Decide about the present champion, registered again: it stays, for the reason it once had.
+
+    `recorded` are the gates on its version, `promotion` is its tag. It is not compared with
+    itself: the comparison that it won, or lost, stays as it was.
+    """
+    kept = [gate for gate in recorded if gate.name == CHAMPION]
+    alias, _, reason = promotion.partition(": ")
+    given = reason if alias == CHAMPION else "it is the champion already"
+    return Decision(CHAMPION, given, (*gates, *kept))
+
+
+def failures(gates: Sequence[Gate]) -> str:
+    """Return the gates that failed and why, "" if none did."""
+    return "; ".join(f"{gate.name}: {gate.reason}" for gate in gates if not gate.passed)
 
 
 def _champion_gate(candidate: pd.DataFrame, champion: pd.DataFrame | None, rules: Rules) -> Gate:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from knee.evidence.evaluation.json_contents import EvaluationReport
 from knee.promotion import champion_decision, gates
+from knee.records import known_patients
+
+GATE: Final = "gate."  # how the key of a gate's tag begins
+PASSED, FAILED = "passed: ", "FAILED: "
 
 
 def description(
@@ -25,6 +29,8 @@ def description(
         marks.append("LEAKY: for comparison only, no result")
     if facts["synthetic"]:
         marks.append("SYNTHETIC DATA: the figures say nothing about patients")
+    if "patients" in test and (caveat := known_patients.caveat(test["patients"])):
+        marks.append(caveat)
     figures = [
         f"- {name} {with_interval(test, name)}"
         for name, value in sorted(test.items())
@@ -60,6 +66,14 @@ def with_interval(test: Mapping[str, Any], name: str) -> str:
 def tags(seen: Sequence[gates.Gate]) -> dict[str, str]:
     """Return one tag a gate, so that MLflow's list of versions shows what failed."""
     return {
-        f"gate.{gate.name}": f"{'passed' if gate.passed else 'FAILED'}: {gate.reason}"
-        for gate in seen
+        f"{GATE}{gate.name}": f"{PASSED if gate.passed else FAILED}{gate.reason}" for gate in seen
     }
+
+
+def recorded_gates(found: Mapping[str, str]) -> list[gates.Gate]:
+    """Return the gates that `tags` wrote among the tags of a version."""
+    return [
+        gates.Gate(key.removeprefix(GATE), value.startswith(PASSED), value.partition(": ")[2])
+        for key, value in sorted(found.items())
+        if key.startswith(GATE) and value.startswith((PASSED, FAILED))
+    ]

@@ -10,6 +10,7 @@ import dataclasses
 from typing import Final
 
 from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport, EvaluationReport
+from knee.records import known_patients
 
 EVIDENCE: Final = ("cross_validation", "test")  # the first that was judged counts
 
@@ -35,7 +36,9 @@ def audit(facts: AuditFacts | None) -> Gate:
     if facts is None or "leakage" not in facts:
         return Gate("audit", passed=False, reason="the data were not audited")
     leakage = facts["leakage"]["in_use"]
+    caveat = known_patients.caveat(facts.get("patients"))
     text = f"{leakage:.1%} of the test images have a relative in training"
+    text += f"; {caveat}" if caveat else ""
     return Gate("audit", passed=leakage == 0, reason=text)
 
 
@@ -61,6 +64,25 @@ def shortcuts(
         f"{judged.replace('_', ' ')}); {minimum_probability:g} is needed"
     )
     return Gate("shortcuts", passed=least >= minimum_probability, reason=text)
+
+
+def out_of_distribution(test: EvaluationReport, minimum_auc: float) -> Gate:
+    """Check that the out-of-distribution score tells drawn non-radiographs from test images.
+
+    A model without such a score passes: each of its answers says that it cannot tell.
+    """
+    name, found = "out_of_distribution", test.get("out_of_distribution")
+    if not found:
+        return Gate(name, passed=True, reason="it has no out-of-distribution score")
+    auc = found.get("synthetic_non_radiographs", {}).get("auc")
+    if auc is None:
+        why = "its out-of-distribution score was not tried: evaluate.strangers_per_kind is 0"
+        return Gate(name, passed=False, reason=why)
+    text = (
+        f"the out-of-distribution score tells drawn non-radiographs from test images with an AUC "
+        f"of {auc:.3f}; {minimum_auc:g} is needed"
+    )
+    return Gate(name, passed=auc >= minimum_auc, reason=text)
 
 
 def calibration(test: EvaluationReport, maximum_error: float) -> Gate:

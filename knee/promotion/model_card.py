@@ -14,6 +14,7 @@ import pandas as pd
 
 from knee.drawing.html import environment, render
 from knee.evidence.evaluation import predictions
+from knee.records import known_patients
 from knee.statistics.bootstrap import Bootstrap, only
 
 FIGURES: Final = (
@@ -42,6 +43,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
     escaping = environment().overlay(autoescape=False, finalize=_escaped)  # Markdown, not HTML
     text = escaping.get_template("promotion/model_card.md.j2").render(
         **facts,
+        caveat=known_patients.caveat(facts["audit"].get("patients")),
         parameters=parameters,
         weights=WEIGHTS.get(str(parameters["backbone.weights"]), "from a folder"),  # no path
         figures=FIGURES,

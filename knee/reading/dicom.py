@@ -22,7 +22,7 @@ from pydicom.pixels.utils import get_expected_length
 
 from knee.reading import canonical_image, dicom_cells, dicom_header, dicom_limits, dicom_lut
 from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name
-from knee.reading.raster import check_scans
+from knee.reading.parts import check_scans
 from knee.storage.arrays import Pixels
 
 PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")

@@ -31,10 +31,6 @@ SIDES: Final = {"L": "left", "R": "right"}
 OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 TEXT_CHARACTERS: Final = 64  # the longest text of the value representation LO
-# What anonymisers write in place of a number: it is no patient, and certainly not always the same.
-NO_PATIENT: Final = re.compile(
-    r"(anon\w*|unknown|none|n/?a|patient|removed|de-?identified|[0x*. _-]+)", re.IGNORECASE
-)
 
 
 def photometric(dataset: Any) -> str:
@@ -115,9 +111,8 @@ def pixel_aspect(dataset: Any) -> float:
 
 
 def patient(dataset: Any) -> str:
-    """Return the patient's number in the clear; "" where an anonymiser left a filler."""
-    value = text(dataset, "PatientID")
-    return "" if NO_PATIENT.fullmatch(value) else value
+    """Return the patient's number in the clear, or what an anonymiser left in its place."""
+    return text(dataset, "PatientID")
 
 
 def side(dataset: Any) -> str:

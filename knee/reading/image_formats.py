@@ -13,11 +13,18 @@ from typing import Final
 
 from PIL import UnidentifiedImageError
 
-from knee.reading import raster
+from knee.reading import content_check, raster
 from knee.reading.decoded import Decoded, UnreadableImage
 
 # A DICOM data set without preamble begins with an element of group 2 or 8, in either byte order.
 DICOM_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
+
+
+def decode_radiograph(content: bytes, maximum_megapixels: float) -> Decoded:
+    """Return what `decode` does; `UnreadableImage` also for what is no radiograph, as a blank."""
+    decoded = decode(content, maximum_megapixels)
+    content_check.check(decoded.pixels)
+    return decoded
 
 
 def decode(content: bytes, maximum_megapixels: float) -> Decoded:
@@ -41,6 +48,11 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             if content.startswith(DICOM_STARTS):
                 return _dicom(content, maximum_megapixels)
             raise UnreadableImage(raster.unidentified(content)) from None
+
+
+def begins_as_image(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file are those of an image of a known format."""
+    return head[128:132] == b"DICM" or head.startswith(tuple(raster.STARTS))
 
 
 class _Quiet:

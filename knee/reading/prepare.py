@@ -47,7 +47,8 @@ def prepare(source: source_files.SourceFile, canonical: Canonical) -> Prepared:
 
 def from_bytes(content: bytes, canonical: Canonical) -> Pixels:
     """Return canonical pixels, uint8 (side, side), of a file's bytes, or raise UnreadableImage."""
-    return from_gray(image_formats.decode(content, canonical.maximum_megapixels).pixels, canonical)
+    image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
+    return from_gray(image.pixels, canonical)
 
 
 def from_gray(image: Pixels, canonical: Canonical) -> Pixels:

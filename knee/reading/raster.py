@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from knee.reading import parts
 from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name, stretched
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
@@ -26,10 +27,6 @@ STARTS: Final = {
     b"MM\0*": "TIFF",
     b"BM": "BMP",
 }
-MAXIMUM_SCANS: Final = 100  # of a JPEG: each costs seconds, and a few bytes of the file
-START, SCAN, END = 0xD8, 0xDA, 0xD9
-ALONE: Final = frozenset((0x01, START, *range(0xD0, 0xD8)))  # markers without a segment
-MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 WITH_ALPHA: Final = ("LA", "PA", "RGBA", "RGBa", "La")
 # Decoders quote what they stumble over, and that may be a name: only these texts get out.
 SAFE_MESSAGE: Final = re.compile(
@@ -44,17 +41,17 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
         UnidentifiedImageError: it knows no such format.
         UnreadableImage: all other faults.
     """
+    parts.check(content)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             name = str(image.format)
             check_size(*image.size, maximum_megapixels)
             if getattr(image, "is_animated", False):
                 raise UnreadableImage("holds several images: export one a file")
-            if name in ("JPEG", "MPO"):
-                check_scans(content)
             mode, (bits, compression, inverted) = image.mode, _storage(image, content)
             image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
             image.load()
+            parts.check_tags(bytes(image.info.get("exif", b"")).removeprefix(b"Exif\0\0"))
             with contextlib.suppress(Exception):  # damaged EXIF is ignored
                 ImageOps.exif_transpose(image, in_place=True)
             gray = _gray(image, bits)
@@ -71,23 +68,6 @@ def unidentified(content: bytes) -> str:
     if name:
         return f"damaged {name}, or a kind of it that is not supported"
     return f"not a {', '.join(FORMATS)} or DICOM image"
-
-
-def check_scans(content: bytes) -> None:
-    """Raise `UnreadableImage` for a JPEG codestream with more scans than any image needs."""
-    scans = 0
-    match = MARKER.search(content)
-    while match:
-        at, marker = match.end(), content[match.end() - 1]
-        if marker == END:
-            return
-        if marker == SCAN:
-            scans += 1
-            if scans > MAXIMUM_SCANS:
-                raise UnreadableImage(f"a JPEG of more than {MAXIMUM_SCANS} scans")
-        if marker not in ALONE:
-            at += max(int.from_bytes(content[at : at + 2], "big"), 2)
-        match = MARKER.search(content, at)
 
 
 def _reason(error: Exception, name: str) -> str:

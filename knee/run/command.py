@@ -90,10 +90,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def exit_status(name: str, work: Callable[[], int]) -> int:
-    """Return the status of `work`, which logs; 1 after a user's mistake, told in one line."""
+    """Return the status of `work`, which logs; 1 after a user's mistake, told in one line.
+
+    SIGTERM ends it as an exception, so that temporary files go.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        return work()
+        with termination.raised():
+            return work()
     except (UserError, OSError) as error:
         message = _plain(error) if isinstance(error, OSError) else error
         sys.stderr.write(f"{name}: {message}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import unicodedata
 from collections.abc import Sequence
 
@@ -15,6 +16,11 @@ def shortened(text: str, longest: int) -> str:
 def printable(text: str, instead: str = "?") -> str:
     """Return `text` with `instead` for every control character."""
     return "".join(letter if letter.isprintable() else instead for letter in text)
+
+
+def escaped(name: str) -> str:
+    """Return the name of a file with escapes for bytes that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def quoted(text: str, longest: int = 80) -> str:

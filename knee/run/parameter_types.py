@@ -7,9 +7,10 @@ key and the value.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from knee.run import messages
 
@@ -72,8 +73,11 @@ def expression(text: str) -> str:
 
 def patient_expression(text: str) -> str:
     """Check an expression that tells patients."""
-    if text and "patient" not in re.compile(text).groupindex:
+    names = set(re.compile(text).groupindex)
+    if text and "patient" not in names:
         raise ValueError("has no group (?P<patient>...)")
+    if unread := sorted(names - {"patient", "side"}):
+        raise ValueError(f"has a group {unread[0]!r}: only patient and side are read")
     return text
 
 
@@ -95,6 +99,12 @@ def distinct(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     return entries
 
 
+def as_name(entry: Any) -> Any:
+    """Return a text in Unicode's form NFC, and a whole number, as YAML reads a class 0, as text."""
+    entry = str(entry) if type(entry) is int else entry
+    return unicodedata.normalize("NFC", entry) if isinstance(entry, str) else entry
+
+
 Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
 Distinct = AfterValidator(distinct)
 Expression = Annotated[str, AfterValidator(expression)]
@@ -108,7 +118,9 @@ Layers = Annotated[
     ),
 ]
 Name = Annotated[
-    str, matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank")
+    str,
+    BeforeValidator(as_name),
+    matching(NAME, "is no name: it is empty, or has quotes, |, /, \\ or ends blank"),
 ]
 PathText = Annotated[
     str,

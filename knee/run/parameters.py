@@ -93,6 +93,7 @@ class Data:
     classes: Names = about("scale, least to most severe; empty: of two classes, grades or WHO")
     parts: Names = about("folders above the class folders: official subsets; empty: none")
     patient_pattern: PatientPattern = about('of the stem: groups "patient" and "side"; or ""')
+    patient_placeholders: Names = about("texts in place of a patient number, beside the known ones")
     origin_pattern: OriginPattern = about('group "origin", or the name of the group; or ""')
 
     @model_validator(mode="after")
@@ -146,6 +147,7 @@ class Validate:
     maximum_rejected_share: Share = about("of all files")
     maximum_quarantined_share: Share = about("of all files")
     maximum_conflicting_share: Share = about("of all copy groups: those under several labels")
+    maximum_patient_share: Share = about("of all images: those of one patient")
     minimum_subset_images_per_class: Count = about("in each subset")
     maximum_share_error: Share = about("of a subset's records, from the share that split asks for")
 
@@ -361,6 +363,7 @@ class Register:
     minimum_probability: Share = about("of being better than the champion, and than each shortcut")
     maximum_calibration_error: Share = about("lower end of its interval, at most")
     cheaper_within: Share = about("of the best's figure: the smaller net is registered")
+    minimum_out_of_distribution_auc: Share = about("of drawn non-radiographs; 0.5 is chance")
     bootstrap_draws: Draws = about("for intervals")
     seed: Seed
 

@@ -26,8 +26,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knee.drawing import html
-from knee.prediction import request_images
-from knee.prediction.answers import Answered, Answers, notes
+from knee.prediction import model_notes, request_images
+from knee.prediction.answers import Answered, Answers
 from knee.prediction.request_images import RefusedError
 from knee.serving import request_bodies
 from knee.storage.arrays import Pixels
@@ -165,7 +165,7 @@ def _page(answers: Answers) -> str:
     return html.render(
         "serving/page/index.html",
         **answers.model,
-        notes=notes(answers.training),
+        notes=model_notes.notes(answers.training),
         level=f"{100 * level:g}" if level else "",
         largest_bytes=request_images.FILE_BYTES,
     )

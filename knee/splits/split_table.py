@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knee.records import known_patients
 from knee.records.records_table import USED
 from knee.run.errors import UserError
 
@@ -73,10 +74,16 @@ def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
     return float(related.mean()) if len(test) else 0.0
 
 
+def patient_counts(records: pd.DataFrame, split: pd.DataFrame) -> dict[str, int]:
+    """Return the counts of `known_patients` over the records that are in a subset."""
+    members = split.loc[split["subset"] != UNUSED, "record"]
+    return known_patients.patient_counts(records[records["record"].isin(members)])
+
+
 def split_metrics(
     records: pd.DataFrame, split: pd.DataFrame, protocol: str, *, synthetic: bool
 ) -> dict[str, Any]:
-    """Return counts and leakage of a split, the content of metrics/split.json."""
+    """Return counts, leakage and known patients of a split, the content of metrics/split.json."""
     joined = records[["record", "label"]].merge(split, on="record")
     counts: dict[str, Mapping[str, int]] = {}
     for name in (*SUBSETS, UNUSED):
@@ -90,6 +97,7 @@ def split_metrics(
         "protocol": protocol,
         "leaky": protocol == "random",
         "leakage": round(leakage(records, split), 6),
+        "patients": patient_counts(records, split),
         "synthetic": synthetic,
         "subsets": counts,
     }

@@ -13,9 +13,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from knee.run import termination
 from knee.run.errors import UserError
 from knee.tracking.publishing import replay
-from knee.tracking.store import connect, prepare_environment, shown_uri, tracking_uri
+from knee.tracking.store import connect, shown_uri, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "replay":
-            return 0 if replay() else 1
+            with termination.raised():
+                return 0 if replay() else 1
         if arguments.command == "prepare":
             log.info("preparing the store of runs, once: %s", shown_uri())
             connect()
@@ -47,7 +49,7 @@ def show(port: int) -> None:
     if uri.startswith(("http://", "https://")):
         log.info("the tracking server has its own pages: %s", shown_uri())
         return
-    prepare_environment()
+    connect()
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # starts 4 processes
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

@@ -11,7 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from knee.records import known_patients
 from knee.storage.artifacts import ArtifactError, read_json, read_json_if_present
+from knee.storage.provenance import SEAL
+from knee.tracking.store import EXPERIMENT_PREFIX
 
 PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in the project
 EXPLANATION = "explanation"  # how the names of the files of the stage explain begin
@@ -66,11 +69,14 @@ def labels(facts: Mapping[str, Any]) -> RunLabels:
     try:
         leaky = facts["split_protocol"] == "random"
         notes = [LEAKY_NOTE] * leaky + [SYNTHETIC_NOTE] * bool(facts["synthetic"])
+        if "patients" in facts and (caveat := known_patients.caveat(facts["patients"])):
+            notes.append(f"{caveat.capitalize()}.")
         called = os.environ.get("DVC_EXP_NAME") or str(facts["execution"])[:8]
-        copied = ("backbone", "split_protocol", "data_fingerprint", "split_fingerprint")
+        copied = ["backbone", "split_protocol", "data_fingerprint", "split_fingerprint"]
+        copied += [SEAL] * (SEAL in facts)  # not while it trains
         return RunLabels(
             execution=str(facts["execution"]),
-            experiment=f"knee-bone-health-{facts['data']}",
+            experiment=f"{EXPERIMENT_PREFIX}{facts['data']}",
             name=f"{facts['backbone']} {called}{' (leaky split)' if leaky else ''}",
             parameters={key: _without_folder(v) for key, v in facts["parameters"].items()},
             tags={

@@ -7,12 +7,14 @@ moment, and the training goes on.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from knee.run import termination
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # another at each start of the machine
+NAMESPACE = Path("/proc/self/ns/pid")
+MACHINE = Path("/etc/machine-id")  # the same for good; not to be published, by its own rules
+FIRST_NAMESPACE = "pid:[4026531836]"  # of processes in no container, by Linux' PROC_PID_INIT_INO
 CODE = ("*.py", "*.toml", "requirements*.txt", "dvc.yaml")  # results of a pipeline are not code
 CLOCK_TOLERANCE_SECONDS = 2.0  # a clock that is set right shifts what a start time reads as
 
@@ -134,11 +140,12 @@ def log_labels(client: MlflowClient, run: Run, labels: RunLabels) -> None:
 
 
 def _origin_tags() -> dict[str, str]:
-    """Return tags of this process: host, pid, start time, code revision, DVC experiment."""
+    """Return tags of this process: where it runs, code revision, DVC experiment."""
     revision = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", *CODE) if revision else ""
     tags = {
         "host": socket.gethostname(),
+        **machine(),
         "pid": str(os.getpid()),
         "process_started": f"{process_start(os.getpid()) or 0:.2f}",
         "git_revision": revision or "unknown",
@@ -150,6 +157,20 @@ def _origin_tags() -> dict[str, str]:
         tags["mlflow.source.git.commit"] = revision
     if os.environ.get("DVC_EXP_NAME"):
         tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]
+    return tags
+
+
+def machine() -> dict[str, str]:
+    """Return tags within which a process number means one process.
+
+    Containers may share a host name; each counts its processes for itself. Empty where the system
+    does not tell.
+    """
+    tags = {}
+    with contextlib.suppress(OSError):
+        tags["boot"] = BOOT.read_text(encoding="ascii").strip()
+        tags["pid_namespace"] = str(NAMESPACE.readlink())
+        tags["machine"] = hashlib.sha256(MACHINE.read_bytes()).hexdigest()[:16]
     return tags
 
 
@@ -197,9 +218,19 @@ def stale_runs(client: MlflowClient) -> list[Run]:
 
 
 def _is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process of a run's tags lives; True where they name none: not ours to judge."""
+    """Whether the process of a run's tags lives; True where that is not ours to judge.
+
+    Which is so for processes of another container, and where the tags name no process. What ran
+    on this machine before it was started again, and in no container, has ended.
+    """
+    here = machine()
     if not tags.get("pid", "").isdigit():
         return True
+    if "pid_namespace" in tags and tags["pid_namespace"] != here.get("pid_namespace"):
+        return True
+    if "boot" in tags and tags["boot"] != here.get("boot"):
+        same = tags.get("machine") == here.get("machine") is not None
+        return not same or tags.get("pid_namespace") != FIRST_NAMESPACE
     started = process_start(int(tags["pid"]))
     recorded = float(tags.get("process_started") or 0)
     return started is not None and abs(started - recorded) < CLOCK_TOLERANCE_SECONDS

@@ -23,7 +23,7 @@ import numpy as np
 from knee.storage import provenance
 from knee.storage.artifacts import read_json, write_json
 from knee.tracking.evidence import Evidence
-from knee.tracking.store import patient_upload
+from knee.tracking.store import patient_upload, tolerated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,13 +58,8 @@ REQUIREMENTS = (
 
 def log_model(client: MlflowClient, run: Run, evidence: Evidence) -> None:
     """Log the evidence's model under its run, unless it is there, complete."""
-    sha256 = provenance.fingerprint(evidence.model)
-    outputs = run.outputs.model_outputs if run.outputs else []
-    found = (client.get_logged_model(output.model_id) for output in outputs)
-    logged = next((model for model in found if model.tags.get("model_sha256") == sha256), None)
-    if logged is None:
-        logged = _create(client, run, evidence, sha256)
-    if str(logged.status) != "READY":
+    logged = _logged(client, run, evidence)
+    if str(logged.status) != "READY" or not client.list_logged_model_artifacts(logged.model_id):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"
             with warnings.catch_warnings(action="ignore"):  # no user can act on MLflow's
@@ -96,18 +91,43 @@ def served_modules() -> list[str]:
     return sorted(file.relative_to(ROOT).as_posix() for file in files)
 
 
-def _create(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> LoggedModel:
+def _logged(client: MlflowClient, run: Run, evidence: Evidence) -> LoggedModel:
+    """The model of the run, created where there is none.
+
+    One that a killed process left is used. Of several that clones of the project created at once,
+    all keep the earliest.
+    """
     from mlflow.entities import LoggedModelOutput
 
-    model = client.create_logged_model(
+    sha256 = provenance.fingerprint(evidence.model)
+    if not _same(client, run, sha256):
+        _create(client, run, evidence, sha256)
+    logged, *later = _same(client, run, sha256)
+    for surplus in later:
+        with tolerated("RESOURCE_DOES_NOT_EXIST"):
+            client.delete_logged_model(surplus.model_id)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if logged.model_id not in [output.model_id for output in outputs]:
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return logged
+
+
+def _same(client: MlflowClient, run: Run, sha256: str) -> list[LoggedModel]:
+    """The models of the run that have this file, the earliest first."""
+    query = f"source_run_id = '{run.info.run_id}'"
+    found = client.search_logged_models([run.info.experiment_id], query)
+    same = [model for model in found if model.tags.get("model_sha256") == sha256]
+    return sorted(same, key=lambda model: (model.creation_timestamp, model.model_id))
+
+
+def _create(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> None:
+    client.create_logged_model(
         run.info.experiment_id,
         name=evidence.tags["backbone"],
         source_run_id=run.info.run_id,
         tags={**evidence.own_tags, "execution": evidence.execution, "model_sha256": sha256},
         params={key: str(value) for key, value in evidence.parameters.items()},
     )
-    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
-    return model
 
 
 def _save(evidence: Evidence, path: Path, logged: LoggedModel) -> None:
@@ -168,7 +188,7 @@ def _files(evidence: Evidence, folder: Path) -> dict[str, str]:
     facts = folder / "training.json"
     training = read_json(evidence.artifacts["training.json"])
     served = {key: training[key] for key in SERVED_FACTS if key in training}
-    write_json(facts, dict(sorted(served.items())))
+    write_json(facts, dict(sorted(provenance.sealed(served).items())))
     files = {"model": evidence.model, "training": facts}
     if evidence.novelty is not None:
         files["novelty"] = evidence.novelty

@@ -24,6 +24,8 @@ from knee.tracking.evidence import Evidence, collect, epoch_metric, public_bytes
 from knee.tracking.live import close_stale_runs, create_run, log_labels
 from knee.tracking.models import log_model
 from knee.tracking.store import (
+    ATTEMPTS,
+    CONFLICTS,
     TrackingError,
     brief,
     connect,
@@ -31,6 +33,7 @@ from knee.tracking.store import (
     patient_upload,
     project_root,
     runs_of,
+    tolerated,
 )
 
 if TYPE_CHECKING:
@@ -160,14 +163,47 @@ def _collected(models: Path, metrics: Path) -> Evidence:
 
 
 def _write(client: MlflowClient, evidence: Evidence, history: pd.DataFrame) -> str:
-    """Complete the run of an execution, or create it; return its id."""
-    run, *surplus = runs_of(client, evidence.execution) or [
+    """Complete the run of an execution, or create it; return its id.
+
+    Clones of a project may do this at once at one server. Each looks again after it has created a
+    run, and all keep the same one; whose run was deleted meanwhile goes on with the kept one.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(ATTEMPTS):
+        run = None
+        try:
+            run = _chosen(client, evidence)
+            _complete(client, run, evidence, history)
+        except MlflowException as error:
+            if error.error_code not in CONFLICTS and not _is_deleted(client, run):
+                raise
+        else:
+            if not _is_deleted(client, run):
+                return str(run.info.run_id)
+    raise TrackingError(f"other processes write run {evidence.execution}, too: run it again")
+
+
+def _chosen(client: MlflowClient, evidence: Evidence) -> Run:
+    """The run of the execution, created where there is none; further ones and models of theirs go.
+
+    Of several that a slow server made of one request, or clones of the project, one is kept.
+    """
+    if not runs_of(client, evidence.execution):
         create_run(client, evidence, replayed="true")
-    ]
+    kept, *surplus = runs_of(client, evidence.execution)
+    for run in surplus:
+        with tolerated("INVALID_PARAMETER_VALUE"):  # another process has deleted it already
+            client.set_tag(run.info.run_id, "duplicate_of", kept.info.run_id)
+        for output in run.outputs.model_outputs if run.outputs else []:
+            with tolerated("RESOURCE_DOES_NOT_EXIST"):
+                client.delete_logged_model(output.model_id)
+        client.delete_run(run.info.run_id)
+    return kept
+
+
+def _complete(client: MlflowClient, run: Run, evidence: Evidence, history: pd.DataFrame) -> None:
     run_id = str(run.info.run_id)
-    for further in surplus:
-        client.set_tag(further.info.run_id, "duplicate_of", run_id)
-        client.delete_run(further.info.run_id)
     log_labels(client, run, evidence)
     _log_figures(client, run, evidence, history)
     _log_artifacts(client, run_id, evidence)
@@ -176,7 +212,10 @@ def _write(client: MlflowClient, evidence: Evidence, history: pd.DataFrame) -> s
         if "end_reason" in run.data.tags:
             client.delete_tag(run_id, "end_reason")
         client.set_terminated(run_id, "FINISHED")
-    return run_id
+
+
+def _is_deleted(client: MlflowClient, run: Run | None) -> bool:
+    return run is not None and client.get_run(run.info.run_id).info.lifecycle_stage == "deleted"
 
 
 def _read_history(path: Path) -> pd.DataFrame:

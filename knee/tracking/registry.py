@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import functools
 import re
-import shutil
+import resource
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from knee.run import messages
+from knee.storage import provenance
+from knee.storage.artifacts import ArtifactError, read_json
+from knee.storage.provenance import SEAL
 from knee.tracking.evidence import NOVELTY_FILE
 from knee.tracking.store import (
     EXECUTION_TAG,
@@ -17,15 +24,31 @@ from knee.tracking.store import (
     connect,
     errors_translated,
     patient_upload,
+    repeated,
+    shown_uri,
+    tolerated,
+    tracking_uri,
     uri_in_environment,
 )
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 T = TypeVar("T")
 CHAMPION, CHALLENGER = "champion", "challenger"
-OVERRIDE_TAG, PROMOTION_TAG = "override.by", "promotion"
+OVERRIDE_TAG, PROMOTION_TAG, REPLACED_TAG = "override.by", "promotion", "override.replaced"
+LARGEST_BYTES = 2 << 30  # of a file that is fetched; the largest model here has 0.6 GB
+LARGEST_RECORD_BYTES = 16 << 20  # of training.json
+NOT_FOUND: Final = 404
+TO_REGISTER: Final = (
+    "`make repro` trains and registers; where its outputs are here already (dvc pull), "
+    "`dvc repro -f -s register` is enough. Or give --model FOLDER, such as models/mobilenet"
+)
+TO_RESTORE: Final = (
+    "put mlartifacts back from a backup; or remove what is left of the version's files, and "
+    "`make replay` writes those of the project's present models again"
+)
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 
 
@@ -36,6 +59,10 @@ class Version:
     version: str
     run_id: str
     execution: str
+
+
+class MissingError(TrackingError):
+    """A file of a version is not among its artifacts."""
 
 
 class Registry:
@@ -57,69 +84,109 @@ class Registry:
     def predictions(self, version: Version) -> bytes | None:
         """Return predictions.csv of a version's run; None if the run or the file is gone."""
         with tempfile.TemporaryDirectory() as folder, errors_translated("reading predictions"):
-            files = _if_there(lambda: self._client.list_artifacts(version.run_id)) or []
-            if "predictions.csv" not in [file.path for file in files]:
+            run = _if_there(lambda: self._client.get_run(version.run_id))
+            if run is None:
                 return None
-            path = self._client.download_artifacts(version.run_id, "predictions.csv", folder)
-            return Path(path).read_bytes()
+            try:
+                address = run.info.artifact_uri
+                return _download(
+                    address, "predictions.csv", Path(folder), f"version {version.version}"
+                ).read_bytes()
+            except MissingError:
+                return None
+
+    def tags(self, version: Version) -> dict[str, str]:
+        """Return the tags of a version."""
+        with errors_translated("reading tags"):
+            return dict(self._entry(version.version).tags)
 
     def add(self, run_id: str, execution: str, tags: Mapping[str, str], text: str) -> Version:
-        """Return the version of an execution, made if there is none; `text` describes it."""
+        """Return the version of an execution, made if there is none; `text` describes it.
+
+        Clones of a project may do this at once. A server counts versions up: the earliest one of
+        the execution is the same for all of them, later ones are deleted.
+        """
         client, name = self._client, self.model_name
         with errors_translated("creating a model version"), patient_upload():
-            if self._model() is None:
-                client.create_registered_model(name)
-            found = client.search_model_versions(f"name = '{name}'")
-            same = [entry for entry in found if entry.tags.get(EXECUTION_TAG) == execution]
-            earliest = min(same, key=lambda entry: int(entry.version), default=None)
-            entry = earliest or self._create(run_id, execution, tags)
+            entry = repeated(lambda: self._only(run_id, execution, tags))
             # What a person wrote on it stays.
             if entry.description != text and OVERRIDE_TAG not in entry.tags:
                 client.update_model_version(name, entry.version, text)
             return _version(entry)
 
     def set_alias(self, version: Version, alias: str, reason: str) -> None:
-        """Make `version` champion or challenger; it loses the other of the two."""
+        """Make `version` champion or challenger; it loses the other of the two.
+
+        The alias comes last: whoever has it has its reason, and what is written before it.
+        """
         other = CHALLENGER if alias == CHAMPION else CHAMPION
         client, name = self._client, self.model_name
+        self.set_tags(version, {PROMOTION_TAG: f"{alias}: {reason}"})
         with errors_translated("setting an alias"):
             aliases = client.get_registered_model(name).aliases
-            if str(aliases.get(alias)) == version.version:
-                return  # and the reason of the first time stays
-            client.set_registered_model_alias(name, alias, version.version)
             if str(aliases.get(other)) == version.version:
                 client.delete_registered_model_alias(name, other)
-        self.set_tags(version, {PROMOTION_TAG: f"{alias}: {reason}"})
+            if str(aliases.get(alias)) != version.version:
+                repeated(lambda: client.set_registered_model_alias(name, alias, version.version))
 
     def set_tags(self, version: Version, tags: Mapping[str, str]) -> None:
         """Give `version` these tags beside those it has."""
         with errors_translated("writing tags"):
-            for key, value in tags.items():
-                self._client.set_model_version_tag(self.model_name, version.version, key, value)
+            for tag in tags.items():
+                named = (self.model_name, version.version, *tag)
+                repeated(functools.partial(self._client.set_model_version_tag, *named))
 
     def override(self, number: str, reason: str, by: str) -> None:
-        """Make version `number` champion because a person says so, and write that on it."""
+        """Make version `number` champion because a person says so, and write that on it.
+
+        Raises:
+            TrackingError: there is no such version; the message lists those that there are.
+        """
         before = self.champion()
         with errors_translated(f"reading version {number} of {self.model_name}"):
-            entry = self._client.get_model_version(self.model_name, number)
-        with errors_translated("promoting a version"):
-            note = f"**Promoted by {by}, past the gates**: {reason}"
-            text = f"{note}\n\n{entry.description or ''}".strip()
-            self._client.update_model_version(self.model_name, number, text)
-        version = _version(entry)
-        promotion = f"promoted by {by}: {reason}"
-        self.set_alias(version, CHAMPION, promotion)
-        tags = {
-            OVERRIDE_TAG: by,
-            "override.reason": reason,
-            "override.replaced": before.version if before else "none",
-            # Also where the version was champion already: `set_alias` has left its first reason.
-            PROMOTION_TAG: f"{CHAMPION}: {promotion}",
-        }
+            entry = _if_there(lambda: self._entry(number))
+            if entry is None:
+                there = _listed(self._client, self.model_name)
+                raise TrackingError(f"{self.model_name} has no version {number}: {there}")
+        version, replaced = _version(entry), before.version if before else "none"
+        if before == version:  # a second time, or its alias was moved by hand
+            replaced = entry.tags.get(REPLACED_TAG, "unknown")
+        tags = {OVERRIDE_TAG: by, "override.reason": reason, REPLACED_TAG: replaced}
         self.set_tags(version, tags)
+        note, text = f"**Promoted by {by}, past the gates**: {reason}", entry.description or ""
+        if not text.startswith(note):
+            with errors_translated("promoting a version"):
+                text = f"{note}\n\n{text}".strip()
+                self._client.update_model_version(self.model_name, number, text)
+        self.set_alias(version, CHAMPION, f"promoted by {by}: {reason}")
 
     def _model(self) -> RegisteredModel | None:
         return _if_there(lambda: self._client.get_registered_model(self.model_name))
+
+    def _entry(self, number: str) -> ModelVersion:
+        return self._client.get_model_version(self.model_name, number)
+
+    def _only(self, run_id: str, execution: str, tags: Mapping[str, str]) -> ModelVersion:
+        """The version of an execution, created where there is none; further ones go."""
+        client, name = self._client, self.model_name
+        if self._model() is None:
+            with tolerated("RESOURCE_ALREADY_EXISTS"):
+                client.create_registered_model(name)
+        if not self._same(execution):
+            self._create(run_id, execution, tags)
+        entry, *later = self._same(execution)
+        aliased = {str(number) for number in client.get_registered_model(name).aliases.values()}
+        for surplus in later:
+            if str(surplus.version) not in aliased and OVERRIDE_TAG not in surplus.tags:
+                with tolerated("RESOURCE_DOES_NOT_EXIST"):
+                    client.delete_model_version(name, surplus.version)
+        return entry
+
+    def _same(self, execution: str) -> list[ModelVersion]:
+        """The versions of an execution, the earliest first."""
+        found = self._client.search_model_versions(f"name = '{self.model_name}'")
+        same = [entry for entry in found if entry.tags.get(EXECUTION_TAG) == execution]
+        return sorted(same, key=lambda entry: int(entry.version))
 
     def _create(self, run_id: str, execution: str, tags: Mapping[str, str]) -> ModelVersion:
         run = self._client.get_run(run_id)
@@ -152,34 +219,120 @@ def _version(entry: ModelVersion) -> Version:
 def fetch_model(uri: str, folder: Path) -> tuple[str, str]:
     """Copy the version that `uri` names, models:/NAME@ALIAS or models:/NAME/VERSION, to `folder`.
 
-    The folder then holds model.keras, training.json and, of a model that has one, novelty.npz.
+    The folder then holds model.keras, training.json and, of a model that has one, novelty.npz, as
+    they were registered. Only these files are asked for, and none may be larger than
+    `LARGEST_BYTES`: a server may send anything.
 
     Returns:
         The name of the registered model and the number of the version.
 
     Raises:
-        TrackingError: there is none, it is incomplete, or MLflow fails.
+        TrackingError: there is none, it is incomplete or damaged, or MLflow fails.
     """
     parts = URI.fullmatch(uri)
     if parts is None:
         raise TrackingError(f"{uri}: expected models:/NAME@champion or models:/NAME/VERSION")
-    name, client = parts["name"], connect()
-    import mlflow.artifacts
-
+    client = connect()
     with errors_translated(f"reading {uri}"):
-        if parts["alias"]:
-            entry = client.get_model_version_by_alias(name, parts["alias"])
-        else:
-            entry = client.get_model_version(name, parts["version"])
-        version = str(entry.version)
+        entry = _asked_for(client, parts["name"], parts["alias"], parts["version"])
+        version, model = f"version {entry.version} of {entry.name}", "model.keras"
         folder.mkdir(parents=True, exist_ok=True)
-        client.download_artifacts(entry.run_id, "training.json", str(folder))
-        with tempfile.TemporaryDirectory(dir=folder) as temporary, uri_in_environment():
-            uri = f"models:/{name}/{version}"
-            copied = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
-            files = sorted(copied.rglob("*.keras"))
-            if len(files) != 1:
-                raise TrackingError(f"version {version} of {name} holds {len(files)} .keras files")
-            for file in [*files, *copied.rglob(NOVELTY_FILE)]:
-                shutil.move(file, folder / file.name)
-    return name, version
+        address = client.get_run(entry.run_id).info.artifact_uri
+        training = _training(_download(address, "training.json", folder, version), version)
+        same = training.get(SEAL) == entry.tags.get(SEAL, training.get(SEAL))
+        if not same or provenance.seal_is_broken(training):
+            raise _damaged(version, "training.json is not the one that was registered")
+        address = client.get_model_version_download_uri(entry.name, entry.version)
+        recorded = {model: training.get("model_sha256")}
+        if training.get("novelty"):
+            recorded[NOVELTY_FILE] = training["novelty"].get("sha256")
+        for name, sha256 in recorded.items():
+            file = _download(address, f"artifacts/{name}", folder, version)
+            if provenance.fingerprint(file) != sha256:
+                raise _damaged(version, f"{name} is not the file that its training recorded")
+    return str(entry.name), str(entry.version)
+
+
+def _asked_for(
+    client: MlflowClient, name: str, alias: str | None, number: str | None
+) -> ModelVersion:
+    """The version with this alias or number; the error says what there is instead."""
+    model = _if_there(lambda: client.get_registered_model(name))
+    versions = client.search_model_versions(f"name = '{name}'") if model else []
+    if model is None or not versions:
+        raise TrackingError(f"{name} has no version at MLflow {shown_uri()} yet: {TO_REGISTER}")
+    wanted = str(model.aliases.get(alias)) if alias else number
+    for entry in versions:
+        if str(entry.version) == wanted:
+            return entry
+    if alias is None:
+        raise TrackingError(f"{name} has no version {number}: {_listed(client, name)}")
+    other = str(model.aliases.get(CHALLENGER) or max(int(entry.version) for entry in versions))
+    raise TrackingError(
+        f"{name} has no {alias} yet: {_listed(client, name)}. Use one, --model models:/{name}/"
+        f'{other}, or promote it: python -m stages.promote {other} --reason "..."'
+    )
+
+
+def _listed(client: MlflowClient, name: str) -> str:
+    """The versions of a registered model and their aliases, for a message."""
+    model = _if_there(lambda: client.get_registered_model(name))
+    found = client.search_model_versions(f"name = '{name}'") if model else []
+    if model is None or not found:
+        return f"there is none yet; {TO_REGISTER}"
+    aliases = {str(number): alias for alias, number in model.aliases.items()}
+    numbers = [str(entry.version) for entry in sorted(found, key=lambda one: -int(one.version))]
+    named = [f"{one} ({aliases[one]})" if one in aliases else one for one in numbers]
+    return f"it has {messages.listed(named)}"
+
+
+def _training(file: Path, version: str) -> dict[str, Any]:
+    if file.stat().st_size > LARGEST_RECORD_BYTES:
+        raise _damaged(version, f"training.json has more than {LARGEST_RECORD_BYTES} bytes")
+    try:
+        return read_json(file)
+    except ArtifactError as error:
+        raise _damaged(version, "training.json is no JSON object") from error
+
+
+def _damaged(version: str, what: str) -> TrackingError:
+    return TrackingError(f"{version} cannot be used: {what}; {TO_RESTORE}")
+
+
+def _missing(version: str, name: str, address: str) -> str:
+    return f"{version} cannot be used: {name} is missing at {address}; {TO_RESTORE}"
+
+
+def _download(address: str, name: str, folder: Path, version: str) -> Path:
+    """Copy the file `name` below `address` into `folder`, nothing else and at most so much."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    target = folder / Path(name).name
+    repository = get_artifact_repository(address, tracking_uri())
+    try:
+        with _largest_file(LARGEST_BYTES):
+            repository._download_file(name, str(target))
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise MissingError(_missing(version, name, address)) from error
+        raise
+    except OSError as error:  # also those of the HTTP library
+        if error.errno == errno.EFBIG:
+            raise _damaged(version, f"{name} has more than {LARGEST_BYTES} bytes") from error
+        if getattr(getattr(error, "response", None), "status_code", None) == NOT_FOUND:
+            raise MissingError(_missing(version, name, shown_uri())) from error
+        raise
+    return target
+
+
+@contextlib.contextmanager
+def _largest_file(count: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `count` bytes: the system refuses to write more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    bounds = [bound for bound in (soft, count) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(bounds), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -37,6 +37,7 @@ class Thresholds:
     maximum_rejected_share: float
     maximum_quarantined_share: float
     maximum_conflicting_share: float  # copy groups under several labels
+    maximum_patient_share: float  # of all images, one patient's
 
 
 def check(records: pd.DataFrame, limits: Thresholds, docs: Path | None) -> list[dict[str, Any]]:
@@ -135,8 +136,14 @@ def _shares(records: pd.DataFrame) -> pd.DataFrame:
         REJECTED: listed["status"].eq(REJECTED).mean(),
         QUARANTINED: listed["status"].eq(QUARANTINED).mean(),
         "conflicting": float((labels > 1).mean()) if len(labels) else 0.0,
+        "of_one_patient": _largest_patient(records),
     }
     return pd.DataFrame([shares])
+
+
+def _largest_patient(records: pd.DataFrame) -> float:
+    images = records.loc[records["picture"] >= 0, "patient"]
+    return float(images[images != ""].value_counts().max() / len(images)) if any(images) else 0.0
 
 
 def _of_shares(limits: Thresholds) -> list[Expectation]:
@@ -145,9 +152,17 @@ def _of_shares(limits: Thresholds) -> list[Expectation]:
         (QUARANTINED, limits.maximum_quarantined_share, "files are quarantined"),
         ("conflicting", limits.maximum_conflicting_share, "pictures stand under several labels"),
     )
+    most = limits.maximum_patient_share
+    one_patient = (
+        f"at most {most:.6g} of all images have the same patient number (one that more have is a "
+        "placeholder: add its text to data.patient_placeholders, and the patient is unknown)"
+    )
     return [
-        between(f"at most {most:.6g} of all {what}", column, most=most)
-        for column, most, what in asked
+        *(
+            between(f"at most {share:.6g} of all {what}", column, most=share)
+            for column, share, what in asked
+        ),
+        between(one_patient, "of_one_patient", most=most),
     ]
 
 

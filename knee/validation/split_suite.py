@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from knee.records import known_patients
 from knee.records.records_table import USED
-from knee.splits.split_table import COLUMNS, SUBSETS, UNUSED
+from knee.splits.split_table import COLUMNS, SUBSETS, UNUSED, patient_counts
 from knee.validation.suites import Index, Suite, between, expect, one_of, run, unique
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def check(
             "LEAKY SPLIT: the random protocol puts copies of one image into several subsets. "
             "It is for comparison only, and what it breaks was not asked for."
         )
+    if caveat := known_patients.caveat(patient_counts(records, split)):
+        lines.append(f"{caveat.capitalize()}.")
     return run(_suites(split, records, wanted), docs, Index("Validation of the split", lines))
 
 

@@ -70,6 +70,20 @@ def made() -> tuple[str, str]:
     return audit_report.pages(subject(), LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [(40, "patient of no image is known"), (10, "of 10 of 40 images is unknown"), (0, "")],
+)
+def test_both_pages_say_of_how_many_images_no_patient_is_known(unknown: int, said: str) -> None:
+    frame = table()
+    frame.loc[frame.index < unknown, "patient"] = ""
+    for page in audit_report.pages(subject(frame), LIMITS):
+        text = " ".join(page.split())
+        assert ("PATIENTS UNKNOWN" in text) == bool(said)
+        assert text.count(said) >= 2
+        assert "figure good" not in text.split("of the test images")[0][-80:]
+
+
 class Tags(HTMLParser):
     """Every start tag with its attributes, and that tags close in order."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,60 @@ def tiny_net(input_shape: tuple[int, ...], include_top: bool, weights: str | Non
     return keras.Model(pixels, hidden)
 
 
+def put_in_table(patch: pytest.MonkeyPatch) -> None:
+    """The tiny backbone is in the table until `patch` is undone."""
+    from knee.classifier.net import backbones
+
+    row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
+    patch.setitem(backbones.BACKBONES, "tiny", row)
+
+
+def trace_once(patch: pytest.MonkeyPatch) -> None:
+    """Of plans that need the same net, the later ones train the first's, with their own weights.
+
+    To trace a training step takes seconds. The weights, the optimizer's state and the seeds are
+    those of the net that was built: a training finds nothing of another one. The number of rows
+    must be the same, which is traced too.
+    """
+    from knee.classifier.training import fit, training
+
+    build = training.build
+    traced: dict[training.Plan, tuple[Any, Any]] = {}
+
+    def rebuilt(plan: training.Plan) -> tuple[Any, Any]:
+        parts, learner = build(plan)
+        used = plan.optimisation
+        net = dataclasses.replace(
+            plan,
+            optimisation=fit.Optimisation(
+                1,
+                used.batch_size,
+                1,
+                weight_decay=used.weight_decay,
+                label_smoothing=used.label_smoothing,
+            ),
+            probe=None,
+        )
+        kept_parts, kept = traced.setdefault(net, (parts, learner))
+        for old, new in (
+            (kept_parts.whole.variables, parts.whole.variables),
+            (kept.optimizer.variables, learner.optimizer.variables),
+        ):
+            for variable, value in zip(old, new, strict=True):
+                variable.assign(value)
+        return kept_parts, kept
+
+    patch.setattr(training, "build", rebuilt)
+
+
+@pytest.fixture(scope="module")
+def traced_once() -> Iterator[None]:
+    """The module's tests train few nets again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        trace_once(patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def tidy_keras() -> Iterator[None]:
     """No test leaves a precision policy or names behind."""
@@ -44,11 +99,9 @@ def tidy_keras() -> Iterator[None]:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> BackboneDesign:
     """The design of the tiny backbone, which is in the table while a test runs."""
-    from knee.classifier.net import backbones
     from knee.classifier.net.design import BackboneDesign
 
-    row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
-    monkeypatch.setitem(backbones.BACKBONES, "tiny", row)
+    put_in_table(monkeypatch)
     return BackboneDesign("tiny", SIDE)
 
 

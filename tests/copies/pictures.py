@@ -63,8 +63,23 @@ def _changed(pixels: Pixels, how: str) -> Pixels:
     elif word == "bordered":
         image = ImageOps.expand(image.resize((int(width * 0.9), int(height * 0.9)), bicubic), 8)
     else:
-        raise ValueError(how)
+        image = _altered(image, word, number)
     return np.ascontiguousarray(image)
+
+
+def _altered(image: Image.Image, word: str, number: float) -> Image.Image:
+    width, height = image.size
+    if word == "negative":
+        return ImageOps.invert(image)
+    if word == "equalised":
+        return ImageOps.equalize(image)
+    if word == "gamma":
+        return image.point([round(255 * (level / 255) ** number) for level in range(256)])
+    if word == "padded":  # with this gray level, a tenth more on each side
+        return ImageOps.expand(image, (width // 10, height // 10), int(number))
+    if word == "letterboxed":  # with this gray level to twice the width
+        return ImageOps.expand(image, (width // 2, 0), int(number))
+    raise ValueError(word)
 
 
 KINDS = (
@@ -83,4 +98,21 @@ KINDS = (
     "mirrored and turned 25",
     "cropped 0.04 and turned -5 and brighter 1.1 and jpeg 70",
     "mirrored and cropped 0.05 and shifted 0.05 and contrast 0.85 and jpeg 75",
+)
+
+ALTERED = (
+    "negative",
+    "negative and gamma 0.6",
+    "negative and gamma 1.7",
+    "negative and mirrored",
+    "negative and equalised",
+    "equalised",
+    "gamma 0.5",
+    "gamma 2",
+    "padded 255",
+    "padded 128",
+    "letterboxed 255",
+    "letterboxed 0",
+    "negative and padded 0",
+    "negative and letterboxed 255",
 )

@@ -67,7 +67,7 @@ def reduced(pictures: Sequence[Pixels]) -> Pixels:
 
 
 def groups(pictures: Sequence[Pixels], search: copy_groups.CopySearch = SEARCH) -> Integers:
-    return copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], search)
+    return copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], search)[0]
 
 
 def test_the_thresholds_tested_here_are_the_projects() -> None:

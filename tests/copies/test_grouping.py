@@ -74,3 +74,18 @@ def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings()
     )
     grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, lineage)
     assert grouped["picture"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_film_of_both_knees_and_its_halves_are_one_group_of_three_copy_groups() -> None:
+    right, left = picture(0), picture(1)
+    frame, fingerprints = table(
+        [
+            ("a/right.png", "", right),
+            ("a/other.png", "", picture(2)),
+            ("b/both.png", "", np.hstack([right, left])),
+            ("b/left.png", "", left),
+        ]
+    )
+    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE)
+    assert grouped["picture"].tolist() == [0, 1, 2, 3]
+    assert grouped["group"].tolist() == [0, 1, 0, 0]

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -18,7 +20,7 @@ from knee.health import runs as stored_runs
 from knee.health.result import HealthError, guarded
 from knee.tracking import live, store
 from tests.tracking.conftest import away, root  # noqa: F401
-from tests.tracking.runs import only_run, runs, write_project
+from tests.tracking.runs import only_run, runs, write_project, write_training
 
 
 def test_an_empty_store_is_healthy() -> None:
@@ -187,3 +189,37 @@ def test_a_server_that_does_not_answer_is_a_fault_without_its_password() -> None
     assert "secret" not in found.found
     with pytest.raises(tracking.TrackingError):
         stored_runs.check_runs()
+
+
+def test_damaged_and_missing_files_of_registered_versions_are_named(
+    root: Path, tmp_path: Path
+) -> None:
+    assert stored_runs.check_registered().found == "0 versions, whole"
+    registry = tracking.Registry("knee")
+    for execution in ("a", "b", "c", "d"):
+        evidence = tracking.collect(*write_training(tmp_path / execution, execution=execution))
+        run_id = tracking.require_published(evidence)
+        registry.add(run_id, execution, evidence.own_tags, "text")
+    assert stored_runs.check_registered().found == "4 versions, whole"
+    models = {}
+    for number in "1234":
+        uri = store.connect().get_model_version_download_uri("knee", number)
+        models[number] = Path(uri.removeprefix("file://"))
+    damage(models["1"] / "artifacts" / "model.keras")
+    shutil.rmtree(models["2"])
+    (record,) = (
+        file
+        for file in root.rglob("artifacts/training.json")
+        if json.loads(file.read_text()).get("execution") == "c"
+    )
+    record.write_text(record.read_text().replace("Osteoporosis", "Osteopenia"))
+    found = stored_runs.check_registered()
+    assert (found.status, found.found) == ("fault", "3 of 4 damaged")
+    assert {name[:17] for name in found.names} == {f"version {n} of knee" for n in "123"}
+
+
+def damage(file: Path) -> None:
+    """Flip a bit."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)

@@ -12,6 +12,8 @@ from dvc.repo import Repo
 from knee.health import storage
 from knee.health.project import Project
 from knee.health.result import guarded
+from knee.run import locks
+from tests.films import fill
 from tests.health.faults import dvc_is_content, flip_a_bit
 
 
@@ -104,6 +106,25 @@ def test_a_site_cache_that_others_may_write_to_is_found_and_closed(
     assert storage.check_site_cache(project).status == "ok"
 
 
+def test_a_copied_projects_site_cache_is_found_and_becomes_its_own(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR")
+    original = tmp_path / "original" / ".dvc" / "tmp" / "site_cache"
+    (root / ".dvc" / "config.local").write_text(f"[core]\n    site_cache_dir = {original}\n")
+    project = Project(root)
+    found = storage.check_site_cache(project)
+    assert found.status == "fault"
+    assert f"{original} is another project's" in found.found
+    assert guarded(partial(storage.check_site_cache, project), mend=True).status == "mended"
+    project.repository.close()
+    assert not original.exists()
+    mended = Project(root)
+    assert Path(mended.repository.site_cache_dir).is_relative_to(root / ".dvc/tmp/site_cache")
+    assert storage.check_site_cache(mended).status == "ok"
+    mended.repository.close()
+
+
 def test_a_site_cache_elsewhere_is_for_a_person_to_move(entered: Project, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     (shared / "repo" / "0").mkdir(parents=True)
@@ -121,3 +142,18 @@ def test_a_folder_that_only_we_enter_protects_what_is_below(entered: Project) ->
     assert storage.check_site_cache(entered).status == "fault"
     entered.root.chmod(0o700)
     assert storage.check_site_cache(entered).status == "ok"
+
+
+def test_what_a_killed_ingest_unpacked_is_found_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert storage.check_unpacked().status == "ok"
+    left = tmp_path / "knee-archive-left"
+    fill(left, {"lock": b"", "files/a/1.png": b"x"})
+    with locks.held(left / "lock", "the archive", keep=True):
+        assert storage.check_unpacked().status == "ok"  # somebody reads it
+    found = storage.check_unpacked()
+    assert (found.status, found.names) == ("fault", (str(left),))
+    assert guarded(storage.check_unpacked, mend=True).status == "mended"
+    assert list(tmp_path.iterdir()) == []

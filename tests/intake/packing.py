@@ -27,6 +27,22 @@ def zipped(members: Members, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     return stream.getvalue()
 
 
+def zipped_raw(members: Mapping[bytes, bytes], extra: bytes = b"") -> bytes:
+    """A zip whose names are these bytes, without the flag that tells UTF-8."""
+
+    class Raw(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802
+            return self.filename.encode("latin-1"), 0
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            member = Raw("name")
+            member.filename, member.extra = name.decode("latin-1"), extra
+            archive.writestr(member, content)
+    return stream.getvalue()
+
+
 def tarred(members: Members) -> bytes:
     """A tar, not compressed."""
     stream = io.BytesIO()

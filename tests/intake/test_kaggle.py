@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -140,6 +141,21 @@ def test_a_data_set_without_a_file_is_refused(tmp_path: Path, kagglehub: types.M
     gives(kagglehub, lambda _: str(tmp_path / "empty"))
     with pytest.raises(DownloadError, match="holds no file"):
         download(PINNED, tmp_path / "files", tmp_path / "record.json")
+
+
+@pytest.mark.parametrize("name", [b".dvcignore", b"kn\xe9e.png"])
+def test_a_file_that_dvc_cannot_keep_is_named(
+    tmp_path: Path, kagglehub: types.ModuleType, name: bytes
+) -> None:
+    gives(kagglehub, lambda _: str(fill(cache(tmp_path), FILES)))
+    fill(cache(tmp_path), FILES)
+    try:
+        Path(os.fsdecode(os.fsencode(cache(tmp_path)) + b"/" + name)).touch()
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    with pytest.raises(DownloadError, match="DVC cannot keep the file '"):
+        download(PINNED, tmp_path / "files", tmp_path / "record.json")
+    assert not (tmp_path / "files").exists()
 
 
 def test_a_link_in_a_data_set_is_refused(tmp_path: Path, kagglehub: types.ModuleType) -> None:

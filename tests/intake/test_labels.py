@@ -168,6 +168,13 @@ def test_rows_that_contradict_each_other_are_refused_by_number(tmp_path: Path, s
         listed(tmp_path, ["a.png", "b"], f"path,label,age\na.png,x,\nb,x,\n{second}\n")
 
 
+@pytest.mark.parametrize("sides", [("L", "R"), ("right", "Left"), ("links", "rechts")])
+def test_two_knees_in_one_image_are_to_be_cut_apart(tmp_path: Path, sides: tuple[str, str]) -> None:
+    rows = "".join(f"a/1.png,x,{side}\n" for side in sides)
+    with pytest.raises(SheetError, match=r"rows 2 and 3 .*: cut the image into one file for each"):
+        listed(tmp_path, ["a/1.png", "a/2.png"], f"path,label,side\n{rows}a/2.png,y,L\n")
+
+
 def test_facts_alone_leave_the_label_to_the_folder(tmp_path: Path) -> None:
     listing = listed(tmp_path, ["a/1", "b/1"], "path,age\na/1,50\n")
     assert labels(listing) == {"a/1": "a", "b/1": "b"}

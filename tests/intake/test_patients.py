@@ -1,13 +1,21 @@
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from knee.intake.patients import (
     KEY_VARIABLE,
+    KeyCheckError,
+    Told,
+    check_key,
     hashed,
+    key_check,
     key_from_environment,
     origin,
     patient_and_side,
+    resolved,
 )
 
 PATTERN = r"^(?P<patient>P?\d+)_?(?P<side>[LR])"
@@ -27,6 +35,26 @@ def test_patient_and_side_come_from_the_stem(stem: str, patient: str, side: str)
     assert patient_and_side(stem, PATTERN, b"key") == (expected, side)
 
 
+def test_files_are_counted_from_zero_and_a_placeholder_in_a_name_is_nobody() -> None:
+    pattern = r"^(?P<patient>[^_]+)_(?P<side>\w+)"
+    assert patient_and_side("000_L", pattern, b"key")[0] == hashed("0", b"key", from_zero=True)
+    assert patient_and_side("anonymous_L", pattern, b"key") == ("", "left")
+
+
+def test_a_pattern_that_takes_the_side_for_the_patients_keeps_the_knees_together() -> None:
+    for left, right in (
+        ("0007_L", "0007_R"),
+        ("7 left", "7 right"),
+        ("L7", "R7"),
+        ("7_L_2", "7_R_2"),
+    ):
+        of_left, of_right = (
+            patient_and_side(stem, "^(?P<patient>.+)$", b"key") for stem in (left, right)
+        )
+        assert of_left == of_right != ("", "")
+    assert patient_and_side("0007_L", "(?P<patient>[LR])$", b"key")[0] == ""
+
+
 def test_without_a_pattern_nobody_is_known() -> None:
     assert patient_and_side("P0123_L_1", "", b"key") == ("", "")
 
@@ -42,7 +70,7 @@ def test_a_side_may_be_a_word(text: str, side: str) -> None:
     assert patient_and_side(f"7_{text}", pattern, b"key")[1] == side
 
 
-@given(st.text(min_size=5))
+@given(st.from_regex("[a-z]{2}[1-9][0-9]{0,9}", fullmatch=True))
 def test_the_hash_is_short_hexadecimal_and_depends_on_the_key(patient: str) -> None:
     found = hashed(patient, b"key")
     assert len(found) == 16
@@ -72,3 +100,26 @@ def test_the_origin_is_what_a_group_of_that_name_matches() -> None:
     pattern = r"(?P<origin>site\w)_(?P<number>\d+)"
     assert origin("siteA_3", pattern) == "siteA"
     assert origin("siteA_3", "") == ""
+
+
+def test_the_check_value_tells_keys_apart_and_no_patient(tmp_path: Path) -> None:
+    file = tmp_path / "checked.json"
+    file.write_text(json.dumps({"patient_key": key_check(b"one")}))
+    check_key(file, b"one")
+    with pytest.raises(KeyCheckError, match="is of another KNEE_PATIENT_KEY"):
+        check_key(file, b"two")
+    assert key_check(b"one") != hashed("check value of KNEE_PATIENT_KEY", b"one")
+
+
+@given(st.permutations(range(5)))
+def test_a_patient_has_one_name_whichever_source_tells_of_a_file(order: list[int]) -> None:
+    told = [
+        Told("S1", "4711", ""),
+        Told("", "4711", "P7"),
+        Told("", "", "P7"),
+        Told("S2", "", ""),
+        Told("", "", ""),
+    ]
+    found = resolved([told[index] for index in order])
+    named = dict(zip(order, found, strict=True))
+    assert [named[index] for index in range(5)] == ["S1", "S1", "S1", "S2", ""]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from knee.intake import patients, record_builder
 from knee.intake.labels import Listing
+from knee.reading import canonical_image
 from knee.reading.canonical_image import Canonical
 from knee.reading.source_files import FolderError, SourceFile, list_sources
 from knee.records.records_table import COLUMNS
@@ -43,8 +44,8 @@ def test_an_unread_file_has_neither_hash_nor_size() -> None:
 
 
 def test_fingerprints_have_one_size_whatever_the_image(tmp_path: Path) -> None:
-    for size in ((1, 1), (300, 2), (50, 70)):
-        file = source(tmp_path, encoded(Image.new("L", size)))
+    for size in ((32, 32), (300, 33), (50, 70)):
+        file = source(tmp_path, encoded(film(0).resize(size)))
         fingerprints = record_builder.examine(file, CANONICAL, b"key").fingerprints
         assert fingerprints is not None
         assert fingerprints.upright.shape == fingerprints.mirrored.shape == (32,)
@@ -76,6 +77,7 @@ def test_a_dicom_header_fills_the_columns_and_identifies_nobody(tmp_path: Path) 
         "StudyDescription": "Planted^Knee",
     }
     content = dicom(
+        np.asarray(film(0), np.uint16) * 16,
         **planted,
         PatientSex="F",
         PatientAge="095Y",
@@ -141,7 +143,7 @@ def taken_in(folder: Path, files: dict[str, bytes]) -> tuple[pd.DataFrame, int]:
 
 
 def test_a_warning_of_the_decoder_does_not_cost_an_image(tmp_path: Path) -> None:
-    palette = Image.new("P", (300, 300))
+    palette = film(0).convert("P")
     palette.info["transparency"] = bytes(range(256))  # Pillow warns about such a palette
     frame, fingerprints = taken_in(tmp_path, {"a/1.png": encoded(palette)})
     assert frame["status"].tolist() == ["used"]
@@ -152,10 +154,15 @@ def test_more_files_than_one_batch_stay_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_builder, "BATCH_FILES", 3)
-    films = {f"a/{value}.png": encoded(Image.new("L", (16, 16), value)) for value in range(8)}
+    pictures = [
+        np.asarray(film(seed).resize((CANONICAL.side_pixels * 2,) * 2)) for seed in range(8)
+    ]
+    films = {f"a/{seed}.png": encoded(Image.fromarray(one)) for seed, one in enumerate(pictures)}
     frame, _ = taken_in(tmp_path, films)
     assert frame["source"].tolist() == list(films)
-    assert np.load(tmp_path / "pixels.npy")[:, 0, 0].tolist() == list(range(8))
+    side = CANONICAL.side_pixels
+    expected = [canonical_image.fit(one, side, "letterbox") for one in pictures]
+    np.testing.assert_array_equal(np.load(tmp_path / "pixels.npy"), expected)
 
 
 def test_a_class_without_usable_image_leaves_no_pixels_behind(tmp_path: Path) -> None:
@@ -165,7 +172,7 @@ def test_a_class_without_usable_image_leaves_no_pixels_behind(tmp_path: Path) ->
 
 
 def test_the_table_has_the_types_of_its_columns(tmp_path: Path) -> None:
-    frame, _ = taken_in(tmp_path, {"a/1.png": encoded(Image.new("L", (4, 4))), "b": b"x"})
+    frame, _ = taken_in(tmp_path, {"a/1.png": encoded(film(0)), "b": b"x"})
     assert list(frame.columns) == list(COLUMNS)
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == COLUMNS
     assert frame["class_index"].tolist() == [0, -1]
@@ -231,6 +238,17 @@ def test_the_sheet_comes_before_the_header_and_the_header_before_the_name() -> N
     assert known(records(), {}) == named
     assert known(records(**HEADER), {}) == HEADER
     assert known(records(**HEADER), SHEET) == SHEET
+
+
+def test_a_placeholder_of_the_users_own_gives_way_to_the_next_source() -> None:
+    frame, sheet = records(**HEADER), {"a/P7_L_N1.png": SHEET}
+    for own, patient in (("sheet", "dicom"), ("dicom", "sheet")):
+        hashes = {HASHED[own]}
+        found = record_builder.add_facts(frame, sheet, PATTERN, ORIGIN, b"key", hashes)
+        assert found["patient"].tolist() == [HASHED[patient]]
+    nobody = {HASHED[name] for name in HASHED}
+    found = record_builder.add_facts(frame, sheet, PATTERN, ORIGIN, b"key", nobody)
+    assert found["patient"].tolist() == [""]
 
 
 def test_what_one_does_not_tell_the_next_may() -> None:

@@ -180,7 +180,7 @@ def test_parameters_of_a_stage_exist_in_their_file(stage: str) -> None:
         for file, keys in (entry if isinstance(entry, dict) else {"params.yaml": [entry]}).items():
             text = (ROOT / file).read_text(encoding="utf-8")
             values = tomllib.loads(text) if file.endswith(".toml") else yaml.safe_load(text)
-            for key in keys:
+            for key in keys or ():  # without keys it is the whole file
                 found = values
                 for part in key.split("."):
                     assert part in found, key

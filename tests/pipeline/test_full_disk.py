@@ -13,11 +13,26 @@ import pytest
 from tests.project import Project, copied
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
-POINTS = {  # kilobytes that are left for what a stage writes
-    "evaluate@mobilenet": 400,
-    "train@mobilenet": 4 * 1024,
-    "sample@sample": 400,
-}
+WITH_DVC = ("sample@sample", 400)  # kilobytes that are left for what the stage writes
+IN_ONE_PROCESS = {"train@mobilenet": 4 * 1024, "evaluate@mobilenet": 400}
+PROGRAM = """
+import os, sys
+from pathlib import Path
+os.environ["DVC_ROOT"] = os.getcwd()  # as DVC sets it
+from dvc.repo import Repo
+from benchmarks.reliability.in_one_process import run
+from tests.pipeline.test_full_disk import IN_ONE_PROCESS, half_written, leave
+with Repo() as repository:
+    for target, kilobytes in IN_ONE_PROCESS.items():
+        (stage,) = repository.stage.collect(target)
+        for out in stage.outs:  # as DVC does before it runs a stage
+            out.remove()
+        ballast = leave(Path(sys.argv[1]), kilobytes)
+        assert run(stage.cmd) == 1
+        ballast.unlink()
+        assert half_written(Path.cwd()) == []
+        assert run(stage.cmd) == 0
+"""
 
 
 @pytest.fixture
@@ -46,22 +61,33 @@ def test_a_disk_that_is_full_at_three_points_costs_time_alone(
     small_disk: Path, finished: Project
 ) -> None:
     project = copied(finished, small_disk / "project")
-    for target, kilobytes in POINTS.items():
-        project.forget(target)
-        ballast = leave(small_disk, kilobytes)
-        code, output = project.attempt("repro", "--force", "--single-item", target)
-        ballast.unlink()
-        assert code != 0
-        stage = target.split("@")[0]
-        said = [line for line in output.splitlines() if line.startswith(f"{stage}: ")]
-        assert len(said) == 1, output
-        assert "No space left on device" in said[0]
-        assert "Traceback" not in output
-        left = [path for path in project.folder.rglob(".*.staged*") if ".dvc" not in path.parts]
-        assert left == []
-    ran = project.dvc("repro", "evaluate@mobilenet")
-    assert all(f"Running stage '{target}'" in ran for target in POINTS)
+    target, kilobytes = WITH_DVC
+    project.forget(target)
+    ballast = leave(small_disk, kilobytes)
+    code, output = project.attempt("repro", "--force", "--single-item", target)
+    ballast.unlink()
+    assert code != 0
+    assert half_written(project.folder) == []
+    check(target, output)
+    assert f"Running stage '{target}'" in project.dvc("repro", target)
+    output = project.python(PROGRAM, str(small_disk))
+    for target in IN_ONE_PROCESS:
+        check(target, output)
     assert project.figures() == finished.figures()
     assert {status for status, _ in project.runs()} <= {"FINISHED", "FAILED"}
     executions = [execution for _, execution in project.runs()]
     assert len(executions) == len(set(executions))
+
+
+def half_written(project: Path) -> list[Path]:
+    """What stages have left beside their outputs."""
+    return [path for path in project.rglob(".*.staged*") if ".dvc" not in path.parts]
+
+
+def check(target: str, output: str) -> None:
+    """One line says why the stage ended."""
+    stage = target.split("@")[0]
+    said = [line for line in output.splitlines() if line.startswith(f"{stage}: ")]
+    assert len(said) == 1, output
+    assert "No space left on device" in said[0]
+    assert "Traceback" not in output

@@ -2,64 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
+import pandas as pd
 import pytest
 
 from knee.records.records_table import read_records
-from tests.films import film
-from tests.project import new_project
-from tests.reading.dicom_files import dicom
-
-CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
-PLANTED = (b"QXPATIENT", b"QXNAME", b"QXHOSPITAL", b"QXACCESSION", b"QXDOCTOR", b"19310203")
+from knee.splits.split_table import read_split
+from tests.planted import DAMAGED, PATIENTS, PLANTED, PLANTED_FOLDER
+from tests.project import OUTPUT, Project
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
 
-def header(number: int) -> dict[str, Any]:
-    return {
-        "PatientID": f"QXPATIENT{number:04}",
-        "PatientName": f"QXNAME^{number}",
-        "PatientBirthDate": "19310203",
-        "InstitutionName": "QXHOSPITAL",
-        "AccessionNumber": f"QXACCESSION{number}",
-        "ReferringPhysicianName": "QXDOCTOR^A",
-        "ImageComments": f"QXNAME {number} QXHOSPITAL",
-    }
+@pytest.fixture(scope="module")
+def planted(finished: Project) -> pd.DataFrame:
+    """The rows of the records table that are planted files."""
+    table = read_records(finished.folder / "data" / "records.csv")
+    return table[table["source"].str.endswith(".dcm")]
 
 
-def write_films(folder: Path) -> None:
-    """45 patients, two knees each, and three damaged files, one a class."""
-    for number in range(90):
-        pixels = np.asarray(film(number), np.uint16) * 16
-        content = dicom(pixels, **header(number // 2))
-        path = folder / CLASSES[number // 2 % 3] / f"{number:04}.dcm"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        if number < 6 and number % 2:
-            path.with_name(f"cut {number}.dcm").write_bytes(content[: len(content) // 2])
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom about what is planted
 def test_planted_identifiers_are_in_no_output_log_or_run(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    finished: Project, planted: pd.DataFrame
 ) -> None:
-    write_films(tmp_path / "films")
-    project = new_project(tmp_path / "project", tmp_path_factory.getbasetemp())
-    said = project.run_in_one_process(
-        "data=folder", f"data.path={tmp_path / 'films'}", "train=from_scratch"
-    )
-    registered = project.json("reports/registration.json")
-    assert registered["version"] == "1"
-    assert project.json("metrics/validation.json")["rejected"] == 3
-    assert project.json("metrics/split.json")["leakage"] == 0
-    table = read_records(project.folder / "data" / "records.csv")
-    assert table.loc[table["status"] == "used", "patient"].nunique() == 45
-    written = [path for path in project.folder.rglob("*") if path.is_file()]
-    assert {"mlflow.db", "audit.html", "records.csv"} <= {path.name for path in written}
+    used = planted[planted["status"] == "used"]
+    assert used["patient"].nunique() == PATIENTS
+    assert len(planted) == len(used) + DAMAGED
+    split = read_split(finished.folder / "data" / "split.csv")
+    subsets = split.loc[split["record"].isin(used["record"]), "subset"]
+    assert set(subsets) == {"train", "val", "test"}  # every stage has met them
+    assert finished.json("metrics/split.json")["leakage"] == 0
+    assert finished.json("reports/registration.json")["version"] == "1"
+    written = [path for path in finished.folder.rglob("*") if path.is_file()]
+    written = [path for path in written if finished.folder / PLANTED_FOLDER not in path.parents]
+    assert {"mlflow.db", "audit.html", "records.csv", OUTPUT} <= {path.name for path in written}
     found = [
         (path.name, word)
         for path in written
@@ -67,4 +41,3 @@ def test_planted_identifiers_are_in_no_output_log_or_run(
         if word in path.read_bytes().upper() or word.decode() in str(path).upper()
     ]
     assert not found
-    assert not [word for word in PLANTED if word.decode() in said.upper()]

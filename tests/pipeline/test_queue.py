@@ -12,27 +12,36 @@ import psutil
 import pytest
 import yaml
 
-from tests.project import Project
+from tests.project import Project, ran
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 TARGET = "evaluate@mobilenet"  # an experiment trains, and what it has trained is measured
 
 
-def test_a_queue_loses_only_the_experiment_whose_worker_is_killed(project: Project) -> None:
+def test_a_queue_loses_only_the_experiment_whose_worker_is_killed(
+    project: Project, finished: Project
+) -> None:
+    """What an experiment in a copy of the project trains is tracked in the project."""
     for rate in (0.002, 0.003):  # what they have in common with the finished one is restored
         project.experiment(f"train.learning_rate={rate}", where="--queue", target=TARGET)
     assert project.start("queue", "start", "-j", "2").wait() == 0  # workers keep pipes open
     lost = kill_the_worker_of_a_training(project)
     wait_for_queue(project, finished=1)
     project.dvc("queue", "stop", "--kill")
+    assert finished_runs(project) >= finished_runs(finished) + 1
+    assert not list((project.folder / ".dvc" / "tmp" / "exps").rglob("mlflow.db"))
     project.dvc("queue", "remove", "--all")
     project.experiment(f"train.learning_rate={lost}", target=TARGET)
-    assert "Running stage" not in project.dvc("repro", TARGET)
+    assert not ran(project.dvc("repro", TARGET))
     statuses = [status for status, _ in project.runs()]
     assert "RUNNING" not in statuses
-    assert statuses.count("FINISHED") >= 3
+    assert finished_runs(project) >= finished_runs(finished) + 2
     executions = [execution for _, execution in project.runs()]
     assert len(executions) == len(set(executions))
+
+
+def finished_runs(project: Project) -> int:
+    return [status for status, _ in project.runs()].count("FINISHED")
 
 
 def kill_the_worker_of_a_training(project: Project) -> float:

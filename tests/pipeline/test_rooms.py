@@ -41,6 +41,7 @@ ROOMS = (  # of knee, each may import those before it
     "health",
 )
 LIGHT = (
+    "check",
     "sample",
     "fetch",
     "ingest",

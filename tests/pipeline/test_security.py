@@ -139,7 +139,10 @@ assert len(test_predict.rows(root / "o.csv")) > 2
 assert not found, found
 """
 TRAINING = """
+import pytest
+from tests.classifier.conftest import put_in_table
 from tests.stages import test_train
+put_in_table(pytest.MonkeyPatch())
 root = Path(sys.argv[1]) / "training"
 root.mkdir()
 test_train.write_data(root)

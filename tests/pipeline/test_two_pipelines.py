@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from tests.project import Project
+from tests.project import Project, ran
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
@@ -16,9 +16,8 @@ pytestmark = [pytest.mark.tf, pytest.mark.slow]
 def test_of_two_pipelines_at_once_one_stops_at_once_and_the_other_is_right(
     project: Project, finished: Project
 ) -> None:
-    project.forget("train@mobilenet", "evaluate@mobilenet")
-    before = project.runs()
-    first = project.start("repro", "evaluate@mobilenet")
+    project.forget("ingest", "validate")
+    first = project.start("repro", "validate")
     wait_for_stage(first)
     started = time.monotonic()
     code, output = project.attempt("repro")
@@ -27,9 +26,7 @@ def test_of_two_pipelines_at_once_one_stops_at_once_and_the_other_is_right(
     assert "busy" in output or "lock" in output
     assert first.wait() == 0
     assert project.figures() == finished.figures()
-    assert "Running stage" not in project.dvc("repro", "evaluate@mobilenet")
-    assert {status for status, _ in project.runs()} == {"FINISHED"}
-    assert len(project.runs()) == len(before) + 1
+    assert not ran(project.dvc("repro"))
 
 
 def wait_for_stage(dvc: subprocess.Popen[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from knee.prediction import request_images
 from knee.reading import prepare
@@ -15,7 +16,7 @@ from tests import films as drawn
 from tests.reading import dicom_files
 
 CANONICAL = Canonical(24, "letterbox", 1.0, crop_borders=True)
-GRAY = np.random.default_rng(0).integers(0, 255, (30, 40)).astype(np.uint8)
+GRAY = np.random.default_rng(0).integers(0, 255, (36, 40)).astype(np.uint8)
 
 
 def text(content: bytes) -> str:
@@ -24,7 +25,9 @@ def text(content: bytes) -> str:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "DICOM"])
 def test_text_and_bytes_of_a_file_are_the_files_pixels(kind: str) -> None:
-    content = dicom_files.dicom() if kind == "DICOM" else drawn.encoded(drawn.film(1), kind)
+    film = drawn.film(1)
+    wide = np.asarray(film, np.uint16) * 16
+    content = dicom_files.dicom(wide) if kind == "DICOM" else drawn.encoded(film, kind)
     expected = prepare.from_bytes(content, CANONICAL)
     for image in (content, text(content), base64.encodebytes(content).decode("ascii")):
         np.testing.assert_array_equal(request_images.canonical_pixels(image, CANONICAL), expected)
@@ -86,6 +89,16 @@ def test_what_is_no_image_is_refused_without_being_quoted(image: Any) -> None:
         request_images.canonical_pixels(image, CANONICAL)
     assert "JANE" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+BLANK = np.full((40, 50), 7, np.uint8)
+BLANK_FILE = drawn.encoded(Image.fromarray(BLANK))
+
+
+@pytest.mark.parametrize("image", [BLANK, BLANK.tolist(), BLANK_FILE, text(BLANK_FILE)])
+def test_a_blank_is_refused_in_every_form(image: Any) -> None:
+    with pytest.raises(request_images.RefusedError, match="blank"):
+        request_images.canonical_pixels(image, CANONICAL)
 
 
 def test_a_file_above_the_limit_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,19 @@ def test_the_description_shows_intervals_gates_and_what_is_not_to_be_believed() 
     assert "- passed split: a grouped split" in text
 
 
+def test_the_description_says_of_how_many_images_no_patient_is_known() -> None:
+    facts = {"backbone": "x", "synthetic": False, "split_protocol": "grouped", "metric": "m"}
+    decided = champion_decision.decision([gates.split("grouped")])
+    for unknown, said in ((9, "of no image is known"), (2, "of 2 of 9 images"), (0, "")):
+        patients = {"images": 9, "unknown": unknown}
+        text = description.description({"patients": patients}, {}, facts, decided)
+        assert (f"the patient {said}" in text) == bool(said)
+        assert ("images of one person may be" in text) == bool(said)
+        gate = gates.audit({"leakage": {"random": None, "in_use": 0.0}, "patients": patients})
+        assert gate.passed
+        assert said in gate.reason
+
+
 def test_tags_say_what_failed() -> None:
     tags = description.tags([gates.audit(None), gates.split("grouped")])
     assert tags == {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from knee.evidence.evaluation.json_contents import EvaluationReport
 from knee.promotion import gates
 
 
@@ -54,6 +55,7 @@ def test_what_was_not_compared_is_not_passed(comparison: Any) -> None:
         ({}, False),
         ({"leakage": {"in_use": 0.0}}, True),
         ({"leakage": {"in_use": 0.01}}, False),
+        ({"leakage": {"in_use": 0.0}, "patients": {"images": 9, "unknown": 9}}, True),
     ],
 )
 def test_no_relative_of_a_test_film_may_be_in_training(facts: Any, passed: bool) -> None:
@@ -67,3 +69,17 @@ def test_a_calibration_error_counts_by_its_lower_end() -> None:
     assert not gates.calibration(test, 0.05).passed
     test[name] = None
     assert not gates.calibration(test, 0.5).passed
+
+
+def tried(auc: float | None) -> EvaluationReport:
+    kinds = {} if auc is None else {"synthetic_non_radiographs": {"auc": auc}}
+    return {"out_of_distribution": {"flagged": 0.02, **kinds}}
+
+
+def test_a_score_that_does_not_tell_non_radiographs_from_films_is_no_champions() -> None:
+    assert gates.out_of_distribution(tried(0.993), 0.6).passed
+    gate = gates.out_of_distribution(tried(0.283), 0.6)
+    assert not gate.passed
+    assert "AUC of 0.283; 0.6 is needed" in gate.reason
+    assert not gates.out_of_distribution(tried(None), 0.6).passed
+    assert gates.out_of_distribution({"out_of_distribution": None}, 0.6).passed

@@ -59,6 +59,7 @@ def facts(**changes: Any) -> dict[str, Any]:
             "rejected": 0,
             "conflicting_pictures": 1,
             "leakage": {"random": 0.9, "in_use": 0.0},
+            "patients": {"images": 15, "unknown": 0},
             "copies": {"same_bytes": 1, "same_name": 2, "near_copy": 3},
         },
         "folds": None,
@@ -90,6 +91,19 @@ def test_a_card_of_synthetic_or_leaky_data_says_so_first() -> None:
     head = model_card.markdown(known)[:500]
     assert "SYNTHETIC DATA" in head
     assert "LEAKY SPLIT" in head
+
+
+@pytest.mark.parametrize(
+    ("unknown", "said"), [(15, "no image is known"), (4, "4 of 15 images is unknown"), (0, "")]
+)
+def test_a_card_says_beside_the_leakage_of_how_many_images_no_patient_is_known(
+    unknown: int, said: str
+) -> None:
+    known = copy.deepcopy(facts())
+    known["audit"]["patients"]["unknown"] = unknown
+    text = " ".join(model_card.markdown(known).split())
+    assert (f"**the patient of {said}: images of one person" in text) == bool(said)
+    assert ("images of one person" in text) == bool(said)
 
 
 def test_cross_validation_stands_beside_test() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 from pydicom import uid
 
-from knee.reading import image_formats, raster
+from knee.reading import image_formats, parts, raster
 from knee.reading.decoded import UnreadableImage
 from tests.films import encoded
 from tests.reading.dicom_files import dataset, encapsulated
@@ -250,7 +250,7 @@ def progressive(more_scans: int) -> bytes:
 
 
 def test_pictures_of_some_scans_are_read() -> None:
-    for content in (progressive(0), progressive(raster.MAXIMUM_SCANS - 20)):
+    for content in (progressive(0), progressive(parts.MAXIMUM_SCANS - 20)):
         assert image_formats.decode(content, 1).pixels.shape == GRAY.shape
 
 
@@ -268,11 +268,11 @@ def test_the_same_in_dicom_is_refused() -> None:
 def test_what_only_looks_like_scans_is_none() -> None:
     """In a comment, and behind the end of the picture, as in films of a phone's motion."""
     whole = encoded(Image.fromarray(GRAY), "JPEG", comment=b"\xff\xda" * 500)
-    raster.check_scans(whole + b"\xff\xda\0\x02" * 500)
+    parts.check_scans(whole + b"\xff\xda\0\x02" * 500)
 
 
 def test_a_scan_between_restarts_is_one() -> None:
     stream = io.BytesIO()
     Image.fromarray(np.tile(GRAY, (8, 8))).save(stream, "JPEG", restart_marker_blocks=1)
     assert stream.getvalue().count(b"\xff\xd0") > 100
-    raster.check_scans(stream.getvalue())
+    parts.check_scans(stream.getvalue())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
+import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from knee.run import command, locks, parameters
+from knee.run import command, locks, parameters, termination
 from knee.run.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +149,18 @@ def test_the_lock_lies_in_the_private_folder_of_the_project_or_its_copy(
     assert command.stage("split", "x", Paths, run)(words(outputs)) == 0
     assert found == [project / ".dvc" / "tmp" / "stages" / "split.lock"]
     assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_sigterm_removes_the_temporary_files_of_any_command() -> None:
+    made: list[Path] = []
+
+    def work() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            made.append(Path(folder))
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        return 0
+
+    with pytest.raises(termination.Terminated):
+        command.exit_status("predict", work)
+    assert not made[0].exists()

@@ -1,6 +1,6 @@
 import pytest
 
-from knee.run.messages import listed, printable, quoted, shortened
+from knee.run.messages import escaped, listed, printable, quoted, shortened
 
 
 @pytest.mark.parametrize("text", ["", "abc", "abcde"])
@@ -21,3 +21,7 @@ def test_of_many_names_the_first_are_listed_and_the_others_counted() -> None:
     assert listed("abc") == "a, b, c"
     assert listed(range(5), most=2) == "0, 1 and 3 more"
     assert listed(["a", "b"], total=7) == "a, b and 5 more"
+
+
+def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
+    assert escaped("kn\udce9e\u6b63.png") == "kn\\xe9e\u6b63.png"

@@ -124,6 +124,11 @@ WRONG = [
     ("ingest.lineage_patterns", ["("], "ingest.lineage_patterns: '(' is no regular expression"),
     ("ingest.copy_patterns", ["a", "a"], "has 'a' twice"),
     ("data.patient_pattern", "[", "data.patient_pattern: '[' is no regular expression"),
+    (
+        "data.patient_pattern",
+        r"(?P<site>\d)-(?P<patient>\d+)",
+        "has a group 'site': only patient and side are read",
+    ),
     ("data.patient_pattern", "P(.)", "data.patient_pattern: 'P(.)' has no group (?P<patient>...)"),
     ("data.origin_pattern", "P(.)", "data.origin_pattern: 'P(.)' has no named group"),
     ("data.path", "", "data.path: '' is no path"),
@@ -132,7 +137,9 @@ WRONG = [
     ("data.path", "~/films", "is no path"),
     ("data.classes", ["Normal"], "data.classes: 'Normal' alone is nothing to choose from"),
     ("data.classes", ["Normal", "normal"], "data.classes: ['Normal', 'normal'] has 'normal' twice"),
-    ("data.classes", [0, 1], "data.classes: 0 is not text"),
+    ("data.classes", [0.0, 1.0], "data.classes: 0.0 is not text"),
+    ("data.classes", [False, True], "data.classes: False is not text"),
+    ("data.classes", [0, "0"], "data.classes: [0, '0'] has '0' twice"),
     ("data.downloads", ["kaggle"], "data.dataset: '' is no owner/name/versions/number"),
     ("split.test_share", 1.5, "split.test_share: 1.5 is not a number (above 0, below 1)"),
     ("split.test_share", 0.85, "validation_share + test_share leave nothing to train on"),
@@ -369,3 +376,16 @@ def test_the_recipe_of_grades_goes_with_its_data(tmp_path: Path) -> None:
     assert (read.split.protocol, read.data.parts) == ("official", ("train", "val", "test"))
     assert (read.model.backbones, read.train.soft_label_deviation) == (("mobilenet",), 0.5)
     assert read.register.selection_metric == "quadratic_kappa"
+
+
+def test_classes_and_parts_that_are_whole_numbers_are_their_digits(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["data"] |= {"classes": [0, 1, "2a"], "parts": [2023, 2024]}
+    data = load(values, tmp_path).data
+    assert (data.classes, data.parts) == (("0", "1", "2a"), ("2023", "2024"))
+
+
+def test_classes_are_in_one_unicode_form(values: dict[str, Any], tmp_path: Path) -> None:
+    values["data"]["classes"] = ["Oste\u0301o", "b"]
+    assert load(values, tmp_path).data.classes == ("Ost\u00e9o", "b")

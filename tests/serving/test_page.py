@@ -112,7 +112,7 @@ def test_a_browser_shows_answers_warnings_and_reasons(
 ) -> None:
     plain, bright, broken = (tmp_path / name for name in ("JANE.png", "b.png", "c.png"))
     plain.write_bytes(drawn.png(1))
-    Image.new("L", (64, 64), 250).save(bright)
+    drawn.film(1).resize((64, 64)).point(lambda value: 200 + value // 5).save(bright)
     broken.write_bytes(drawn.png(1)[:300])
     with browser.Browser(width, 800, phone=width < 500) as shown:
         shown.open(address)

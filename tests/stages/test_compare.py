@@ -90,6 +90,8 @@ def test_models_shortcuts_and_probes_are_judged_on_both_kinds_of_evidence(
     differences = pd.read_csv(tmp_path / "out" / "differences.csv")
     assert (differences["model"] == "mobilenet").all()
     assert (tmp_path / "out" / "test.png").read_bytes().startswith(b"\x89PNG")
+    counts, page = found["patients"], (tmp_path / "out" / "comparison.html").read_text()
+    assert ("PATIENTS UNKNOWN" in page) == bool(counts["unknown"])
     (verdict,) = found["evidence"]["test"]["overall"]["best_shortcut"]
     word = "is\nsignificantly" if verdict["significant"] else "is\nnot significantly"
     assert (

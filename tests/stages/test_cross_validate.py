@@ -87,13 +87,12 @@ def told() -> npt.NDArray[np.int64]:
 
 @pytest.fixture(scope="module")
 def tiny_backbone() -> Iterator[None]:
-    """The tiny backbone is in the table."""
-    from knee.classifier.net import backbones
-    from tests.classifier.conftest import tiny_net
+    """The tiny backbone is in the table, and each net of these tests is traced once."""
+    from tests.classifier.conftest import put_in_table, trace_once
 
     with pytest.MonkeyPatch.context() as patch:
-        row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
-        patch.setitem(backbones.BACKBONES, "tiny", row)
+        put_in_table(patch)
+        trace_once(patch)
         yield
 
 
@@ -161,11 +160,13 @@ def test_other_heads_are_trained_in_the_same_folds_and_change_nothing_of_the_cho
 ) -> None:
     head = dataclasses.asdict(parameters.load(done / "params.yaml").head)
     linear = {**head, "squeeze_excitation": False, "projection_channels": 0, "attention": False}
-    write_data(tmp_path, told(), heads={"linear": linear, "again": head})
+    write_data(tmp_path, told(), repeats=1, heads={"linear": linear, "again": head})
     assert main(tmp_path) == 0
     assert (done / "heads.csv").read_text().count("\n") == 1
     table, heads = (pd.read_csv(tmp_path / name) for name in ("out_of_fold.csv", "heads.csv"))
-    assert (tmp_path / "out_of_fold.csv").read_bytes() == (done / "out_of_fold.csv").read_bytes()
+    text = (tmp_path / "out_of_fold.csv").read_text()
+    assert len(table) == ROWS
+    assert (done / "out_of_fold.csv").read_text().startswith(text)
     parts = {name: part.drop(columns="head") for name, part in heads.groupby("head")}
     assert set(parts) == {"linear", "again"}
     pd.testing.assert_frame_equal(parts["again"].reset_index(drop=True), table)

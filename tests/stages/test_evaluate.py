@@ -59,7 +59,7 @@ def write_data(root: Path) -> None:
     subset = np.array(["train", "val", "test", "test"])[number // 2 % 4]
     split = {"record": number, "subset": subset, "fold": 0, "group": number // 2}
     pd.DataFrame(split).to_csv(root / "split.csv", index=False)
-    figures = {"protocol": "grouped", "leaky": False, "leakage": 0.0}
+    figures = {"protocol": "grouped", "leaky": False, "leakage": 0.0, "patients": {"unknown": 0}}
     (root / "split.json").write_text(json.dumps(figures))
 
 

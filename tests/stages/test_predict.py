@@ -21,6 +21,7 @@ from knee.intake import record_builder
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
+from knee.storage import provenance
 from knee.synthetic import non_radiographs
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +84,7 @@ def write_model(folder: Path) -> None:
         "split_protocol": "grouped",
         "synthetic": True,
     }
-    (folder / "training.json").write_text(json.dumps(facts))
+    (folder / "training.json").write_text(json.dumps(provenance.sealed(facts)))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_sets_and_unlikeness_are_those_of_the_models_own_features(
     folder = shutil.copytree(trained / "model", tmp_path / "model")
     facts = json.loads((folder / "training.json").read_text())
     facts["preprocessing"]["crop_borders"] = False  # the black beside a bone is part of the film
-    (folder / "training.json").write_text(json.dumps(facts))
+    (folder / "training.json").write_text(json.dumps(provenance.sealed(facts)))
     limits = prediction_limits.read(folder, facts)
     model = saved.with_features(saved.load_model(folder / "model.keras"))
     expected = prediction_limits.split_outputs(saved.predict(model, pictures), len(NAMES))

@@ -246,7 +246,7 @@ def test_a_persons_promotion_is_recorded_and_outlasts_a_second_registration(
     version = store.connect().get_model_version("knee", "1")
     assert version.tags["promotion"] == "champion: promoted by A. Reader: read again"
     assert promote.main(["7", "--reason", "x", *flags]) == 1
-    assert "reading version 7 of knee failed" in capsys.readouterr().err
+    assert "knee has no version 7: it has 1 (champion)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["x", "--reason", "y"], ["1", "--reason", " "], ["1"]])

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import knee
 from knee import tracking
 from knee.prediction import request_images
 from knee.serving import local
+from knee.storage import provenance
 from tests import films as drawn
 from tests.reading import dicom_files
 from tests.serving import asgi
@@ -295,10 +296,52 @@ def test_a_folder_that_lacks_something_is_one_message(
     folder = shutil.copytree(root / "model", tmp_path / "model")
     training = json.loads((folder / "training.json").read_text())
     changed = {} if change is None else training | change
-    (folder / "training.json").write_text(json.dumps(changed))
+    (folder / "training.json").write_text(json.dumps(provenance.sealed(changed)))
     assert importlib.import_module("stages.serve").main(["--model", str(folder)]) == 1
     error = capfd.readouterr().err
     assert error.startswith("serve: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def rename_a_class(file: Path) -> None:
+    record = json.loads(file.read_text())
+    record["classes"][0] = "Healthy"
+    file.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("stage", ["serve", "demo", "predict"])
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("training.json", rename_a_class, "changed or damaged after training"),
+        ("training.json", lambda file: file.write_bytes(b"{"), "is not JSON"),
+        ("model.keras", flip_a_bit, "not the model that its training recorded"),
+        ("model.keras", lambda file: file.write_bytes(b""), "not the model that its training"),
+        ("novelty.npz", flip_a_bit, "novelty.npz"),
+    ],
+)
+def test_a_damaged_folder_is_one_message_of_every_command(
+    root: Path,
+    tmp_path: Path,
+    stage: str,
+    name: str,
+    damage: Callable[[Path], object],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = shutil.copytree(root / "model", tmp_path / "model")
+    damage(folder / name)
+    words = ["--model", str(folder), *([str(root)] if stage == "predict" else [])]
+    assert importlib.import_module(f"stages.{stage}").main(words) == 1
+    error = capfd.readouterr().err
+    assert error.startswith(f"{stage}: ")
     assert message in error
     assert error.count("\n") == 1
 

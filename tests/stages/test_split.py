@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -59,6 +60,24 @@ def test_without_the_grouping_planted_copies_leak(project: Path) -> None:
         leakage[protocol] = json.loads((project / "split.json").read_text())["leakage"]
     assert leakage["grouped"] == 0
     assert leakage["random"] > 0
+
+
+@pytest.mark.parametrize("unknown", [0, 30, 90])
+def test_no_relatives_are_never_reported_of_unknown_patients_without_saying_so(
+    project: Path, caplog: pytest.LogCaptureFixture, unknown: int
+) -> None:
+    table = read_records(project / "records.csv")
+    table["patient"] = [f"{picture:016x}" for picture in table["picture"]]
+    table.loc[table.index >= 90 - unknown, "patient"] = ""
+    write_records(table, project / "records.csv")
+    with caplog.at_level(logging.INFO):
+        assert run(project, protocol="grouped") == 0
+    (line,) = (line for line in caplog.messages if "has a relative in train" in line)
+    said = {0: "", 30: "the patient of 30 of 60 images", 90: "the patient of no image is known"}
+    assert said[unknown] in line
+    assert ("person" in line) == bool(unknown)
+    facts = json.loads((project / "split.json").read_text())
+    assert facts["patients"]["unknown"] == min(unknown, 60)
 
 
 def test_the_official_split_needs_official_parts(

@@ -19,6 +19,7 @@ from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
 from knee.tracking.live import TrainingRun
+from tests.classifier.conftest import put_in_table
 from tests.tracking.runs import empty_store
 
 pytestmark = [
@@ -27,7 +28,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 NAMES = ["Normal", "Osteoporosis"]
-SIDE, ROWS = 32, 24
+SIDE, ROWS = 16, 24
 
 
 def write_data(root: Path) -> None:
@@ -56,9 +57,10 @@ def write_data(root: Path) -> None:
     table = pd.DataFrame({"record": rows, "class_index": rows % 2, "pixel_row": rows})
     table.to_csv(root / "rows.csv", index=False)
     (root / "features").mkdir()
-    write_design(BackboneDesign("mobilenet", SIDE), root / "features")
+    write_design(BackboneDesign("tiny", SIDE), root / "features")
     settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
     settings["train"] |= {"epochs": 2, "batch_size": 4}
+    settings["head"] |= {"projection_channels": 8, "attention_heads": 2, "dense_units": 8}
     plain = json.loads(json.dumps(settings))
     (root / "params.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")
 
@@ -77,7 +79,7 @@ def arguments(root: Path) -> list[str]:
         "out-of-fold-out": "members.csv",
     }
     pairs = [(f"--{flag}", str(root / name)) for flag, name in files.items()]
-    return ["--backbone", "mobilenet", *(word for pair in pairs for word in pair)]
+    return ["--backbone", "tiny", *(word for pair in pairs for word in pair)]
 
 
 def main(root: Path) -> int:
@@ -90,6 +92,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which the stage has run once."""
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
+        put_in_table(patch)
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         shutil.copy(empty_store(tmp_path_factory.getbasetemp()), root / "mlflow.db")
@@ -172,7 +175,7 @@ def test_a_killed_training_ends_with_the_files_it_would_have_had(
     one, two = (
         json.loads((root / "model" / "training.json").read_text()) for root in (trained, tmp_path)
     )
-    own = {"execution", "model_sha256", "novelty"}  # files hold the times of their making
+    own = {"execution", "model_sha256", "novelty", "record_sha256"}  # hold times
     assert {k: v for k, v in one.items() if k not in own} == {
         k: v for k, v in two.items() if k not in own
     }
@@ -188,7 +191,7 @@ def test_damaged_features_are_one_message(
     for name in ("records.csv", "pixels.npy", "split.csv", "rows.csv", "params.yaml"):
         shutil.copy(trained / name, tmp_path)
     (tmp_path / "features").mkdir()
-    design = BackboneDesign("mobilenet", SIDE)
+    design = BackboneDesign("tiny", SIDE)
     write_design(dataclasses.replace(design, train_from="head"), tmp_path / "features")
     (tmp_path / "features" / "features.npy").write_bytes(b"none")
     assert main(tmp_path) == 1

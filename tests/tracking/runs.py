@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from knee import tracking
+from knee.storage import provenance
 from knee.tracking import store
 from tests.shared import made_once
 
@@ -26,7 +27,6 @@ FACTS = {
     "split_protocol": "grouped",
     "data_fingerprint": "d" * 64,
     "split_fingerprint": "5" * 64,
-    "model_sha256": "0" * 64,
     "best_epoch": 1,
     "parameters": {"train.epochs": 2, "backbone.side_pixels": 16, "backbone.weights": "/home/x/w"},
 }
@@ -62,9 +62,11 @@ def write_training(folder: Path, **changes: Any) -> tuple[Path, Path]:
     models_folder, metrics = folder / "models", folder / "metrics"
     (metrics / "plots").mkdir(parents=True, exist_ok=True)
     models_folder.mkdir(exist_ok=True)
-    (models_folder / "training.json").write_text(json.dumps({**FACTS, **changes}))
     with zipfile.ZipFile(models_folder / "model.keras", "w") as archive:
         archive.writestr("config.json", "{}")
+    digest = {"model_sha256": provenance.fingerprint(models_folder / "model.keras")}
+    record = provenance.sealed({**FACTS, **digest, **changes})
+    (models_folder / "training.json").write_text(json.dumps(record))
     (metrics / "test.json").write_text(
         json.dumps(
             {"accuracy": 0.75, "per_class": {"Grade 2+": {"f1": 0.5}}, "note": "x", "flag": True}

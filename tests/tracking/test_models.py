@@ -47,7 +47,8 @@ def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> N
     assert "knee/reading/dicom.py" in found
     assert not any(name.startswith("knee/tracking") for name in found)
     facts = json.loads((code.parent / "artifacts" / "training.json").read_text())
-    assert set(facts) <= set(models.SERVED_FACTS)
+    assert set(facts) <= {*models.SERVED_FACTS, "record_sha256"}
+    assert not provenance.seal_is_broken(facts)
 
 
 def test_an_interrupted_upload_of_the_model_is_completed(
@@ -58,7 +59,8 @@ def test_an_interrupted_upload_of_the_model_is_completed(
         patch.setattr(publishing, "log_model", lambda *_: None)
         tracking.publish(evidence)
     sha256 = provenance.fingerprint(evidence.model)
-    begun = models._create(store.connect(), only_run(), evidence, sha256)
+    models._create(store.connect(), only_run(), evidence, sha256)
+    (begun,) = models._same(client, only_run(), sha256)
     tracking.publish(evidence)
     outputs = only_run().outputs.model_outputs
     assert [output.model_id for output in outputs] == [begun.model_id]

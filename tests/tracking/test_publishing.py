@@ -66,7 +66,11 @@ def test_file_names_never_reach_mlflow(root: Path, evidence: Evidence) -> None:
 
 
 def test_a_leaky_split_is_named_in_tags_name_and_figures(tmp_path: Path) -> None:
-    leaky = tracking.collect(*write_training(tmp_path / "leaky", split_protocol="random"))
+    unknown = {"images": 9, "unknown": 9}
+    leaky = tracking.collect(
+        *write_training(tmp_path / "leaky", split_protocol="random", patients=unknown)
+    )
+    assert "The patient of no image is known" in leaky.tags["mlflow.note.content"]
     tracking.publish(leaky)
     run = only_run()
     assert run.data.tags["leaky"] == "true"

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import hashlib
+import http.server
 import json
+import resource
+import shutil
+import tempfile
+import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from knee import tracking
-from knee.storage import artifacts
-from knee.tracking import store
+from knee.storage import artifacts, provenance
+from knee.tracking import registry, store
 from knee.tracking.evidence import Evidence
 from knee.tracking.registry import Version
 from tests.tracking.runs import write_training
@@ -83,8 +92,12 @@ def test_without_a_champion_the_message_names_what_was_asked_for(
     evidence: Evidence, tmp_path: Path
 ) -> None:
     register(evidence)
-    with pytest.raises(tracking.TrackingError, match=r"reading models:/knee@champion"):
-        tracking.fetch_model("models:/knee@champion", tmp_path)
+    for uri in ("models:/knee@champion", "models:/knee/99"):
+        with pytest.raises(tracking.TrackingError, match=r"knee has no .*: it has 1") as caught:
+            tracking.fetch_model(uri, tmp_path)
+        assert ("stages.promote 1 --reason" in str(caught.value)) == uri.endswith("champion")
+    with pytest.raises(tracking.TrackingError, match=r"dvc repro -f -s register.*--model FOLDER"):
+        tracking.fetch_model("models:/nobody@champion", tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["knee", "models:/knee", "models:/../x/1/2", "models:/a@b@c"])
@@ -94,7 +107,9 @@ def test_what_is_no_address_of_a_model_is_refused(tmp_path: Path, uri: str) -> N
 
 
 def test_what_tells_unlike_images_comes_back_with_the_model(tmp_path: Path) -> None:
-    models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
+    models, metrics = write_training(
+        tmp_path / "work", novelty={"sha256": hashlib.sha256(b"arrays").hexdigest()}
+    )
     (models / "novelty.npz").write_bytes(b"arrays")
     register(tracking.collect(models, metrics))
     folder = tmp_path / "fetched"
@@ -109,3 +124,86 @@ def test_a_recorded_file_that_is_missing_is_named(tmp_path: Path) -> None:
     models, metrics = write_training(tmp_path / "work", novelty={"sha256": "0" * 64})
     with pytest.raises(artifacts.ArtifactError, match=r"novelty\.npz does not exist"):
         tracking.require_published(tracking.collect(models, metrics))
+
+
+CHANGES = {
+    "a class renamed": lambda record: record["classes"].reverse(),
+    "a threshold": lambda record: record["parameters"].update({"train.epochs": 3}),
+    "a key more": lambda record: record.update(temperature=1.0),
+    "a key less": lambda record: record.pop("synthetic"),
+    "no digest": lambda record: record.pop("record_sha256"),
+    "changed and sealed again": lambda record: record.update(
+        provenance.sealed({**record, "classes": ["x", "y"]})
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_record_of_a_version_is_refused(
+    root: Path, evidence: Evidence, tmp_path: Path, change: str
+) -> None:
+    run_id = publish_as(evidence, evidence.execution)
+    tracking.Registry("knee").add(run_id, evidence.execution, evidence.own_tags, "")
+    (file,) = root.glob("mlartifacts/*/*/artifacts/training.json")
+    record = json.loads(file.read_text())
+    CHANGES[change](record)
+    file.write_text(json.dumps(record))
+    with pytest.raises(tracking.TrackingError, match=r"training\.json is not the one"):
+        tracking.fetch_model("models:/knee/1", tmp_path / "fetched")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "training.json"])
+@given(data=st.data())
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_no_flipped_bit_of_a_version_passes(
+    root: Path, evidence: Evidence, name: str, data: st.DataObject
+) -> None:
+    run_id = publish_as(evidence, evidence.execution)
+    tracking.Registry("knee").add(run_id, evidence.execution, evidence.own_tags, "")
+    pattern = "models/*/artifacts/artifacts" if name == "model.keras" else "*/artifacts"
+    (file,) = root.glob(f"mlartifacts/*/{pattern}/{name}")
+    whole = bytearray(file.read_bytes())
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= 1 << data.draw(st.integers(0, 7))
+    blank = whole[place : place + 1].isspace() or file.read_bytes()[place : place + 1].isspace()
+    file.write_bytes(whole)
+    try:
+        if not (name == "training.json" and blank):  # a blank between values changes nothing
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                pytest.raises(tracking.TrackingError, match=r"version 1 of knee cannot be used"),
+            ):
+                tracking.fetch_model("models:/knee/1", Path(folder))
+    finally:
+        shutil.copy(evidence.model if name == "model.keras" else evidence.artifacts[name], file)
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Sends for as long as somebody reads."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(bytes(1 << 16))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_endless_artifact_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "LARGEST_BYTES", 1 << 20)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(tracking.TrackingError, match=r"x\.json has more than 1048576 bytes"):
+            registry._download(address, "x.json", tmp_path, "version 1")
+        server.shutdown()
+    assert (tmp_path / "x.json").stat().st_size <= 1 << 20
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == before

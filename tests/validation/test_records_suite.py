@@ -15,7 +15,7 @@ from knee.records import records_table
 from knee.validation import records_suite
 from tests.records.tables import records
 
-LIMITS = records_suite.Thresholds(5, 0.1, 0.2, 0.1)
+LIMITS = records_suite.Thresholds(5, 0.1, 0.2, 0.1, 0.3)
 
 
 def good() -> pd.DataFrame:
@@ -131,6 +131,18 @@ def test_a_fault_of_the_whole_fails_the_expectation_that_names_it(
     fault: Callable[[pd.DataFrame], pd.DataFrame], sentence: str
 ) -> None:
     assert sentence in failed(fault(good()))
+
+
+@pytest.mark.parametrize(("images", "fails"), [(12, False), (13, True), (40, True)])
+def test_a_number_that_too_many_images_share_is_called_a_placeholder(
+    images: int, fails: bool
+) -> None:
+    table = good()
+    table["patient"] = [f"{n:016x}" for n in table["record"]]
+    table.loc[: images - 1, "patient"] = "f" * 16
+    said = " ".join(failed(table))
+    assert ("have the same patient number" in said) == fails
+    assert ("data.patient_placeholders" in said) == fails
 
 
 def test_a_failure_names_the_files() -> None:

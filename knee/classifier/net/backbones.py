@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from knee.classifier.net.design import DesignError
+from knee.classifier.net.design import DesignError, check_weights
 from knee.storage import provenance
 
 
@@ -56,13 +56,8 @@ def weights_source(weights: str, name: str) -> str | None:
         return None
     if weights == "imagenet":
         return "imagenet"
-    file = Path(weights) / f"{name}.h5"
-    if not file.is_file():
-        raise DesignError(
-            f"weights: {file} does not exist; give none, imagenet, or a folder that holds "
-            f"{name}.h5 (ImageNet weights without the top, in Keras' format)"
-        )
-    return str(file)
+    check_weights(weights, name)
+    return str(Path(weights) / f"{name}.h5")
 
 
 def weights_fingerprint(weights: str, name: str) -> str:

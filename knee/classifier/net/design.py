@@ -15,6 +15,16 @@ class DesignError(UserError):
     """A design that cannot be built: an unknown backbone or layer, or missing weights."""
 
 
+def check_weights(weights: str, name: str) -> None:
+    """Raise `DesignError` if `weights` names a folder without a file for the backbone `name`."""
+    file = Path(weights) / f"{name}.h5"
+    if weights not in ("none", "imagenet") and not file.is_file():
+        raise DesignError(
+            f"weights: {file} does not exist; give none, imagenet, or a folder that holds "
+            f"{name}.h5 (ImageNet weights without the top, in Keras' format)"
+        )
+
+
 @dataclass(frozen=True)
 class BackboneDesign:
     """All that decides what a frozen backbone computes.

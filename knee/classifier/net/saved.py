@@ -31,7 +31,7 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
     """Load the model in `path` (.keras), without compilation; no code in the file is run.
 
     Raises:
-        ArtifactError: the file is missing or has another SHA-256.
+        ArtifactError: the file is missing, has another SHA-256, or is no model for this Keras.
     """
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist: run `dvc repro` to train it")
@@ -39,7 +39,13 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
         raise ArtifactError(
             f"{path} is not the model that its training recorded: run `dvc repro` to rebuild it"
         )
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras, zipfile, h5py, JSON: each has its own
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise ArtifactError(
+            f"{path} cannot be loaded ({type(error).__name__}: {said[:200]}): run `dvc repro`"
+        ) from error
 
 
 def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:

@@ -1,10 +1,12 @@
 """A trained model's folder, read and checked, for every command that uses a model.
 
-Keras is imported where the net is loaded: a record can be read without it.
+training.json has the digests of all other files of the folder, and one of itself. Keras is imported
+where the net is loaded: a record can be read without it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from knee.storage.artifacts import ArtifactError, read_json
 
 if TYPE_CHECKING:
     import keras
+
+log = logging.getLogger(__name__)
 
 NEEDED: Final = (
     "backbone",
@@ -63,6 +67,7 @@ class TrainedModel:
         """
         file = folder / "training.json"
         training = cast(TrainingRecord, read_json(file, NEEDED))
+        _check_record(training, file)
         try:
             canonical = Canonical(
                 **training["preprocessing"], maximum_megapixels=maximum_megapixels
@@ -112,3 +117,17 @@ class TrainedModel:
         from knee.classifier.net import saved  # Keras
 
         return saved.load_model(self.net, self.training["model_sha256"])
+
+
+def _check_record(training: TrainingRecord, file: Path) -> None:
+    """Check that the record is what training wrote: its classes name the answers."""
+    if provenance.seal_is_broken(training):
+        raise ArtifactError(
+            f"{file} was changed or damaged after training: put the file back as it was, or run "
+            "`dvc repro` to train the model again"
+        )
+    if provenance.SEAL not in training:
+        log.warning("%s has no digest (an earlier version wrote it): changes go unnoticed", file)
+    classes = training["classes"]
+    if not isinstance(classes, list) or len(classes) < 2 or set(map(type, classes)) != {str}:
+        raise ArtifactError(f"{file}: classes: expected two names or more; run `dvc repro`")

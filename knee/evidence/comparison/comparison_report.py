@@ -11,6 +11,7 @@ import pandas as pd
 from knee.drawing.charts import new_figure, plain_label, save_figure
 from knee.drawing.html import data_uri, render
 from knee.drawing.palette import BLUE, GRAY
+from knee.records import known_patients
 from knee.statistics import paired_comparison
 from knee.storage import artifacts
 
@@ -28,6 +29,7 @@ def write(facts: Mapping[str, Any], folder: Path) -> None:
         "evidence/comparison/comparison.html.j2",
         synthetic=facts["synthetic"],
         leaky=facts["leaky"],
+        caveat=known_patients.caveat(facts["patients"]),
         facts=facts,
         charts=charts,
     )

@@ -29,7 +29,7 @@ def read_split_metrics(path: Path, training: TrainingRecord) -> SplitMetrics:
 
     `ArtifactError` says that they are missing or damaged, or of another protocol.
     """
-    found = cast(SplitMetrics, read_json(path, ("protocol", "leaky", "leakage")))
+    found = cast(SplitMetrics, read_json(path, ("protocol", "leaky", "leakage", "patients")))
     if found["protocol"] != training["split_protocol"]:
         raise ArtifactError(
             f"{path} is of a {found['protocol']} split, the training saw a "
@@ -60,6 +60,7 @@ def report(
         "split_protocol": training["split_protocol"],
         "leaky": split_metrics["leaky"],
         "leakage": split_metrics["leakage"],
+        "patients": split_metrics["patients"],
         "records": len(test),
         "groups": int(test["group"].nunique()),
         **bootstrap.figures(predictions.outcomes(test, training["classes"])),

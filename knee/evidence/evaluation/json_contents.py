@@ -30,7 +30,9 @@ class TrainingRecord(TypedDict, total=False):
     execution: str
     model_sha256: str
     parameters: dict[str, Any]  # flat, dotted keys
+    patients: dict[str, int]  # of known_patients.patient_counts
     preprocessing: Preprocessing
+    record_sha256: str  # of all other values
     split_fingerprint: str  # SHA-256 of the split table
     split_protocol: str  # grouped | official | random
     synthetic: bool
@@ -47,6 +49,7 @@ class SplitMetrics(TypedDict):
     protocol: str
     leaky: bool
     leakage: float
+    patients: dict[str, int]  # of known_patients.patient_counts
 
 
 class EvaluationReport(TypedDict, total=False):
@@ -57,6 +60,7 @@ class EvaluationReport(TypedDict, total=False):
     split_protocol: str
     leaky: bool
     leakage: float
+    patients: dict[str, int]
     records: int
     groups: int
     accuracy: float | None
@@ -75,6 +79,7 @@ class ComparisonReport(TypedDict):
     synthetic: bool
     split_protocol: str
     leaky: bool
+    patients: dict[str, int]
     metric: str
     evidence: dict[str, dict[str, Any]]
 
@@ -90,3 +95,4 @@ class AuditFacts(TypedDict, total=False):
     """The keys of audit.json that a gate reads."""
 
     leakage: Leakage
+    patients: dict[str, int]

@@ -56,6 +56,7 @@ class Learned:
     validation_records: Integers  # (classes,) how many each threshold comes from
     level: float  # of the prediction sets
     novelty: Novelty | None  # None with too few images
+    held_out_scores: Floats  # (images,) out-of-distribution scores of held-out images
     quantile: float  # of the limit of the out-of-distribution score
 
     @property
@@ -112,12 +113,14 @@ def learn(
     if method == "temperature":
         fit = calibration.fit(truth, validation.probabilities, groups)
     calibrated = calibration.scaled(validation.probabilities, fit.temperature if fit else 1.0)
+    known = novelty.fit(training, validation.features, quantile)
     return Learned(
         fit,
         thresholds(truth, calibrated, level),
         np.bincount(truth, minlength=calibrated.shape[1]),
         level,
-        novelty.fit(training, validation.features, quantile),
+        known,
+        known.scores(validation.features) if known else np.empty(0),
         quantile,
     )
 
@@ -146,12 +149,13 @@ def learn_from_folds(
         fit = calibration.fit(truth, out_of_fold, groups)
     calibrated = calibration.scaled(out_of_fold, fit.temperature if fit else 1.0)
     sets = cross_conformal.learn(truth, calibrated, fold, int(fold.max()) + 1, level)
+    own, unseen = features[:, :channels], fold == 0
+    known, held_out = novelty.fit(own[~unseen], own[unseen], quantile), np.empty(0)
     if features.shape[1] == channels:
-        known = novelty.cross_fit(features, fold, quantile)
-    else:
-        own, unseen = features[:, :channels], fold == 0
-        known = novelty.fit(own[~unseen], own[unseen], quantile)
-    return Learned(fit, sets, sets.counts, level, known, quantile)
+        known, held_out = novelty.cross_fit(features, fold, quantile) or (None, held_out)
+    elif known:
+        held_out = known.scores(own[unseen])
+    return Learned(fit, sets, sets.counts, level, known, held_out, quantile)
 
 
 def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from knee.evidence.evaluation import predictions
 from knee.evidence.evaluation.json_contents import TrainingRecord
-from knee.evidence.uncertainty import calibration
+from knee.evidence.uncertainty import calibration, novelty
 from knee.evidence.uncertainty.prediction_limits import BETWEEN
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap, Interval, only, share, share_interval
@@ -136,22 +136,15 @@ def _out_of_distribution(
     if non_radiographs:
         found["synthetic_non_radiographs"] = {
             "note": NOTE,
-            **_separation(of_test, np.concatenate(list(non_radiographs.values()))),
-            "per_kind": {kind: _separation(of_test, s) for kind, s in non_radiographs.items()},
+            **novelty.separation(of_test, np.concatenate(list(non_radiographs.values()))),
+            "per_kind": {
+                kind: novelty.separation(of_test, s) for kind, s in non_radiographs.items()
+            },
         }
-        found["disturbed_films"] = {k: _separation(of_test, s) for k, s in corrupted.items()}
+        found["disturbed_films"] = {
+            kind: novelty.separation(of_test, s) for kind, s in corrupted.items()
+        }
     return found
-
-
-def _separation(of_test: Floats, of_others: Floats) -> dict[str, float | int | None]:
-    """AUC of other images' scores against those of the test images, and the share flagged."""
-    ordered = np.sort(of_test)
-    left, right = (np.searchsorted(ordered, of_others, side) for side in ("left", "right"))
-    return {
-        "images": len(of_others),
-        "auc": scores.known(float((left + right).mean() / (2 * len(of_test)))),
-        "flagged": share(of_others > 1),
-    }
 
 
 def _membership(sets: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -58,29 +58,50 @@ def test_tensorflow_fills_what_the_model_gives(tiny: BackboneDesign, films: Film
     np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
+def both_precisions() -> list[tuple[engines.Engine, float, float]]:
+    """Of OpenVINO: the engine, how alike features must be, how far apart probabilities may be."""
+    return [
+        (engines.choose("openvino", "float32"), FLOAT32_COSINE, FLOAT32_PROBABILITY),
+        # float32 again where there is no bfloat16
+        (engines.choose("openvino", "auto"), BFLOAT16_COSINE, BFLOAT16_PROBABILITY),
+    ]
+
+
+def coarse_films(side: int) -> npt.NDArray[np.uint8]:
+    """Not noise: films have shapes."""
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 9, 9), np.uint8)
+    return np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)[:, :side, :side]
+
+
 @pytest.mark.tf
 @pytest.mark.usefixtures("has_openvino")
 @pytest.mark.parametrize("name", ["mobilenet", "xception"])
 def test_openvino_gives_the_features_and_predictions_of_tensorflow(name: str) -> None:
+    """What Keras computes step by step is TensorFlow's: nothing is traced."""
     from knee.classifier.net import assembly, heads
 
-    random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (9, 9, 9), np.uint8)
-    films = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)  # not noise: films have shapes
+    films = coarse_films(72)
     parts = assembly.build(
         BackboneDesign(name, 72, train_from="head"), heads.HeadDesign(dense_units=16), 3
     )
-    exact = engines.Engine("tensorflow", "float32")
-    features, whole = outputs(parts.frozen, exact, films), outputs(parts.whole, exact, films)
-    for precision, alike, apart in (
-        ("float32", FLOAT32_COSINE, FLOAT32_PROBABILITY),
-        ("bfloat16", BFLOAT16_COSINE, BFLOAT16_PROBABILITY),
-    ):
-        engine = engines.choose("openvino", "float32")
-        if precision == "bfloat16":
-            engine = engines.choose("openvino", "auto")  # float32 again where there is none
-        assert cosine(outputs(parts.frozen, engine, films), features) > alike
-        np.testing.assert_allclose(outputs(parts.whole, engine, films), whole, atol=apart)
+    expected = parts.frozen(films[..., None].astype(np.float32))
+    probabilities = parts.trained(expected)
+    for engine, alike, apart in both_precisions():
+        features = outputs(parts.frozen, engine, films)
+        assert cosine(features, np.asarray(expected)) > alike
+        np.testing.assert_allclose(parts.trained(features), probabilities, atol=apart)
+
+
+@pytest.mark.tf
+@pytest.mark.usefixtures("has_openvino")
+def test_openvino_gives_the_predictions_of_a_whole_classifier(tiny: BackboneDesign) -> None:
+    from knee.classifier.net import assembly, heads
+
+    films = coarse_films(tiny.side_pixels)
+    whole = assembly.build(tiny, heads.HeadDesign(projection_channels=8, dense_units=16), 3).whole
+    expected = outputs(whole, engines.Engine("tensorflow", "float32"), films)
+    for engine, _, apart in both_precisions():
+        np.testing.assert_allclose(outputs(whole, engine, films), expected, atol=apart)
 
 
 @pytest.mark.tf

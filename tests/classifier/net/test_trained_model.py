@@ -50,6 +50,32 @@ def test_a_training_on_this_data_is_accepted(files: dict[str, Path]) -> None:
     assert trained.net.name == "model.keras"
 
 
+def test_a_record_with_any_value_changed_is_refused(files: dict[str, Path]) -> None:
+    file = files["training.json"]
+    sealed = provenance.sealed(json.loads(file.read_text()))
+    file.write_text(json.dumps(sealed, indent=2))
+    assert read(files).classes == tuple(NAMES)
+    for name in sealed:
+        file.write_text(json.dumps({**sealed, name: "another"}))
+        with pytest.raises(artifacts.ArtifactError, match="changed or damaged after training"):
+            read(files)
+
+
+@pytest.mark.parametrize("classes", [[], ["one"], "Normal", None, [1, 2], {"Normal": 1, "b": 2}])
+def test_a_record_without_classes_is_one_message(files: dict[str, Path], classes: object) -> None:
+    record = provenance.sealed({**TRAINING, "classes": classes})
+    files["training.json"].write_text(json.dumps(record))
+    with pytest.raises(artifacts.ArtifactError, match="classes: expected two names or more"):
+        read(files)
+
+
+def test_a_record_from_before_there_were_digests_is_used_with_a_warning(
+    files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read(files).classes == tuple(NAMES)
+    assert "has no digest" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

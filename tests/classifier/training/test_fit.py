@@ -13,7 +13,7 @@ from knee.classifier.net.design import BackboneDesign
 from knee.run.errors import UserError
 from tests.classifier.conftest import Films
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("traced_once")]
 
 
 class KilledError(RuntimeError):
@@ -23,7 +23,7 @@ class KilledError(RuntimeError):
 def train(
     tiny: BackboneDesign, films: Films, folder: Path, on_epoch: Any = None, **options: Any
 ) -> tuple[Any, Any]:
-    """The whole model and the progress of a short training."""
+    """The whole model and the progress of a short training; the next one uses the same model."""
     from knee.classifier.features import feature_source
     from knee.classifier.net import heads
     from knee.classifier.training import fit, inputs, training
@@ -63,6 +63,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(
     tiny: BackboneDesign, films: Films, tmp_path: Path
 ) -> None:
     whole, expected = train(tiny, films, tmp_path / "whole")
+    weights = whole.get_weights()
 
     def kill(epoch: int, row: dict[str, float]) -> None:
         del row
@@ -75,14 +76,14 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(
     resumed, progress = train(tiny, films, tmp_path / "killed", lambda epoch, _: seen.append(epoch))
     assert seen == [2, 3]
     assert progress.history == expected.history
-    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+    for one, two in zip(weights, resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("last", [1, 3, 4], ids=["falling", "waiting", "done"])
 def test_early_stopping_goes_on_counting_where_the_kill_came(
-    last: int, tiny: BackboneDesign, films: Films, tmp_path: Path
+    tiny: BackboneDesign, films: Films, tmp_path: Path
 ) -> None:
+    """While the loss falls, while it waits for a better one, and when it is done."""
     options = {
         "epochs": 30,
         "learning_rate": 0.3,
@@ -90,20 +91,21 @@ def test_early_stopping_goes_on_counting_where_the_kill_came(
         "schedule": "constant",
     }
     whole, expected = train(tiny, films, tmp_path / "whole", **options)
+    weights = whole.get_weights()
     assert expected.epochs_done == expected.best_epoch + 3 < 30
-    epoch_of_kill = min(last, expected.epochs_done - 1)
+    for last in {1, expected.epochs_done - 2, expected.epochs_done - 1}:
 
-    def kill(epoch: int, row: dict[str, float]) -> None:
-        del row
-        if epoch == epoch_of_kill:
-            raise KilledError
+        def kill(epoch: int, row: dict[str, float], last: int = last) -> None:
+            del row
+            if epoch == last:
+                raise KilledError
 
-    with pytest.raises(KilledError):
-        train(tiny, films, tmp_path / "killed", kill, **options)
-    resumed, progress = train(tiny, films, tmp_path / "killed", **options)
-    assert progress == expected
-    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+        with pytest.raises(KilledError):
+            train(tiny, films, tmp_path / str(last), kill, **options)
+        resumed, progress = train(tiny, films, tmp_path / str(last), **options)
+        assert progress == expected
+        for one, two in zip(weights, resumed.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("renames", [0, 1])

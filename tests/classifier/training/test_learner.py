@@ -31,7 +31,7 @@ def make(tiny: BackboneDesign, films: Films) -> Make:
     def made(**options: Any) -> Learner:
         plan = training.Plan(
             backbone=dataclasses.replace(tiny, **options),
-            head=heads.HeadDesign(projection_channels=8, attention_heads=2),
+            head=heads.HeadDesign(projection_channels=8, attention=False),
             classes=3,
             optimisation=fit.Optimisation(3, 8, 0.01, schedule="cosine", weight_decay=0.01),
             augmentation=inputs.Augmentation(),

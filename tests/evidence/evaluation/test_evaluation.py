@@ -31,7 +31,12 @@ TRAINING = {
     "split_protocol": "grouped",
     "synthetic": False,
 }
-SPLIT_METRICS = {"protocol": "grouped", "leaky": False, "leakage": 0.0}
+SPLIT_METRICS: dict[str, Any] = {
+    "protocol": "grouped",
+    "leaky": False,
+    "leakage": 0.0,
+    "patients": {"images": 9, "unknown": 9},
+}
 
 
 def held(rows: int = 60, seed: int = 0) -> pd.DataFrame:

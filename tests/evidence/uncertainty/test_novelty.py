@@ -142,9 +142,11 @@ def test_strangers_are_the_same_for_a_seed_and_differ_within_a_kind() -> None:
 
 def test_out_of_fold_limits_are_passed_by_the_share_that_was_asked_for() -> None:
     random = np.random.default_rng(5)
-    features = random.normal(size=(400, 12)) + 3
-    model = novelty.cross_fit(features, np.arange(400) % 5, 0.9)
-    assert model is not None
+    images = random.normal(size=(400, 12)) + 3
+    found = novelty.cross_fit(images, np.arange(400) % 5, 0.9)
+    assert found is not None
+    model, held_out = found
+    assert (held_out <= 1).mean() == pytest.approx(0.9, abs=0.01)
     new = random.normal(size=(2000, 12)) + 3
     assert 0.85 < (model.scores(new) <= 1).mean() < 0.95
     assert (model.scores(-new) > 1).mean() > 0.99
@@ -152,3 +154,26 @@ def test_out_of_fold_limits_are_passed_by_the_share_that_was_asked_for() -> None
 
 def test_too_few_images_of_the_other_folds_have_no_score() -> None:
     assert novelty.cross_fit(np.eye(8), np.arange(8) % 2, 0.9) is None
+
+
+def test_features_of_an_unusual_length_alone_are_flagged() -> None:
+    """As those of a printed page of a net that was trained from random weights."""
+    model = novelty.fit(features(120, 0), features(60, 1), 0.95)
+    assert model is not None
+    fresh = features(60, 2)
+    for factor in (4.0, 0.25):
+        np.testing.assert_allclose(model.distances(fresh * factor), model.distances(fresh))
+        assert (model.scores(fresh * factor) > 1).all()
+
+
+def test_a_file_of_an_earlier_version_gives_distances_only(
+    fitted: novelty.Novelty, tmp_path: Path
+) -> None:
+    arrays = {name: np.asarray(getattr(fitted, name), np.float32) for name in novelty.ARRAYS}
+    content = packed(**arrays)
+    (tmp_path / "old.npz").write_bytes(content)
+    old = novelty.read(tmp_path / "old.npz", hashlib.sha256(content).hexdigest())
+    fresh = features(30, 5)
+    expected = fitted.distances(fresh) / fitted.limit
+    np.testing.assert_allclose(old.scores(fresh), expected, rtol=1e-4)
+    np.testing.assert_allclose(old.scores(fresh * 4), expected, rtol=1e-4)

@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def run(command: str) -> int:
-    """The exit status of a stage."""
+    """The exit status of a stage's command."""
     python, option, module, *arguments = shlex.split(command)
     assert (python, option) == ("python", "-m")
     if module in ALONE:

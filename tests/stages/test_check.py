@@ -1,0 +1,71 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knee.run import parameters
+from stages import check
+from tests.films import fill, settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images, a sheet, masks and weights of one backbone."""
+    names = ("images/a/1.png", "sheet.csv", "masks/a/1.png", "weights/mobilenet.h5")
+    return fill(tmp_path, dict.fromkeys(names, b"x"))
+
+
+def checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, weights: str = "none", **data: Any
+) -> int:
+    """The exit status of the stage."""
+    paths = {"path": "images", "sheet": "sheet.csv", "bone_masks": "masks"}
+    given = {key: str(folder / name) for key, name in paths.items()}
+    made = settings(**{"generators": (), **given, **data})
+    model = dataclasses.replace(made.model, backbones=("mobilenet",))
+    made = dataclasses.replace(made, weights=weights, model=model)
+    monkeypatch.setattr(parameters, "load", lambda _: made)
+    return check.main([f"--checked-out={folder / 'checked.json'}"])
+
+
+def test_the_output_is_the_same_whatever_was_checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = set()
+    for weights in ("none", "imagenet", str(folder / "weights")):
+        assert checked(folder, monkeypatch, weights) == 0
+        contents.add((folder / "checked.json").read_bytes())
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize("key", ["path", "sheet", "bone_masks"])
+def test_a_missing_path_is_one_line_that_names_its_key(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    assert checked(folder, monkeypatch, **{key: "/nowhere"}) == 1
+    error = capsys.readouterr().err
+    assert error == f"check: data.{key}: '/nowhere' does not exist\n"
+    assert not (folder / "checked.json").exists()
+
+
+def test_a_folder_without_the_weights_is_found_before_anything_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(folder, monkeypatch, str(folder)) == 1
+    assert capsys.readouterr().err.startswith(f"check: weights: {folder}/mobilenet.h5 does not")
+
+
+@pytest.mark.parametrize("made", [{"generators": ("sample",)}, {"downloads": ("kaggle",)}])
+def test_what_earlier_stages_make_need_not_be_there_yet(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Any]
+) -> None:
+    dataset = {"dataset": "owner/knees/versions/3"}
+    assert checked(folder, monkeypatch, path="data/nowhere", **dataset, **made) == 0
+
+
+def test_images_of_ones_own_are_never_taken_for_the_synthetic_sample(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(folder, monkeypatch, generators=("sample",)) == 1
+    assert "is not where the data set sample is made: " in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""A process that is killed while it publishes, and clones of a project at one store."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knee import tracking
+from knee.run import locks
+from knee.tracking import models, publishing, store
+from knee.tracking.evidence import Evidence
+from tests.tracking.fake_registry import Killed
+from tests.tracking.runs import own_store, runs
+
+WRITES = (
+    "create_experiment",
+    "create_run",
+    "log_batch",
+    "log_inputs",
+    "log_artifacts",
+    "create_logged_model",
+    "log_outputs",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "set_terminated",
+)
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logged model of one file: MLflow's own way to write one takes a second."""
+
+    def save(_: Evidence, path: Path, __: object) -> None:
+        path.mkdir()
+        (path / "MLmodel").write_text("model")
+
+    monkeypatch.setattr(models, "_save", save)
+
+
+@contextlib.contextmanager
+def killed_after(writes: int) -> Any:
+    """Kill the process after so many writes to MLflow."""
+    from mlflow import MlflowClient
+
+    left = writes
+
+    def mortal(write: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal left
+            done = write(*arguments, **named)
+            left -= 1
+            if left == 0:
+                raise Killed
+            return done
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in WRITES:
+            patch.setattr(MlflowClient, name, mortal(getattr(MlflowClient, name)))
+        yield
+
+
+def state() -> Any:
+    """All of the store, without identifiers and times."""
+    client = store.connect()
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    logged = client.search_logged_models(experiments)
+    return [
+        sorted((str(model.status), model.tags["model_sha256"]) for model in logged),
+        [
+            (
+                run.info.status,
+                {key: run.data.tags[key] for key in run.data.tags if not key.startswith("mlflow")},
+                run.data.params,
+                run.data.metrics,
+                len(run.inputs.dataset_inputs),
+                len(run.outputs.model_outputs),
+                sorted(one.path for one in client.list_artifacts(run.info.run_id)),
+            )
+            for run in runs()
+        ],
+    ]
+
+
+def test_killed_after_any_write_the_next_replay_ends_as_an_unkilled_one(
+    root: Path, evidence: Evidence, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    kills, states = 0, []
+    while True:
+        with pytest.MonkeyPatch.context() as patch:
+            own_store(root, tmp_path_factory.getbasetemp(), patch)
+            try:
+                with killed_after(kills + 1):
+                    tracking.require_published(evidence)
+            except Killed:
+                kills += 1
+                tracking.require_published(evidence)
+                states.append(state())
+            else:
+                expected = state()
+                break
+    assert kills == len(WRITES) + 1  # log_batch twice
+    assert all(found == expected for found in states)
+    assert [status for status, _ in expected[0]] == ["READY"]
+    assert len(expected[1]) == 1
+
+
+@pytest.mark.parametrize("clones", [2, 3])
+def test_clones_that_publish_and_register_at_once_end_with_one_run_and_one_version(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch, clones: int
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri())  # as a server: no file lock
+    monkeypatch.setattr(locks, "held", lambda *_: contextlib.nullcontext())
+
+    def register(_: int) -> str:
+        run_id = tracking.require_published(evidence)
+        registry = tracking.Registry("knee")
+        version = registry.add(run_id, evidence.execution, {}, "text")
+        registry.set_alias(version, tracking.CHAMPION, "first")
+        return version.version
+
+    with ThreadPoolExecutor(clones) as pool:
+        assert list(pool.map(register, range(clones))) == ["1"] * clones
+    client = store.connect()
+    (version,) = client.search_model_versions("name = 'knee'")
+    (run,) = runs()
+    assert version.run_id == run.info.run_id
+    assert run.info.status == "FINISHED"
+    (output,) = run.outputs.model_outputs
+    assert version.source == f"models:/{output.model_id}"
+    (logged,) = client.search_logged_models([run.info.experiment_id])
+    assert str(logged.status) == "READY"
+    assert client.get_registered_model("knee").aliases == {"champion": 1}
+
+
+def test_a_run_that_another_clone_deletes_meanwhile_is_given_up_for_the_kept_one(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[str] = []
+    real = publishing._log_artifacts
+
+    def meanwhile(client: Any, run_id: str, given: Evidence) -> None:
+        if not deleted:
+            deleted.append(run_id)
+            client.delete_run(run_id)
+        real(client, run_id, given)
+
+    monkeypatch.setattr(publishing, "_log_artifacts", meanwhile)
+    kept = tracking.publish(evidence)
+    assert kept is not None
+    assert [kept] == [run.info.run_id for run in runs()] != deleted
+
+
+def test_lost_files_of_a_logged_model_are_written_again(root: Path, evidence: Evidence) -> None:
+    tracking.publish(evidence)
+    (file,) = root.rglob("MLmodel")
+    file.unlink()
+    tracking.publish(evidence)
+    assert file.is_file()
