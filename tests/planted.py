@@ -12,7 +12,7 @@ from knee.synthetic.cohort import write_sample
 from tests.films import CLASSES, PARAMS, film
 from tests.reading.dicom_files import dicom
 
-PLANTED_FOLDER = "films"  # in the project
+PLANTED_FOLDER = "data/films"  # in the project
 PLANTED = (b"QXPATIENT", b"QXNAME", b"QXHOSPITAL", b"QXACCESSION", b"QXDOCTOR", b"19310203")
 PATIENTS = 15  # each with two films of one class
 DAMAGED = 3

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from knee.reading.content_check import SMALLEST_SIDE_PIXELS
 from knee.storage import provenance
 from knee.storage.artifacts import read_json, write_json
 from knee.tracking.evidence import Evidence
@@ -73,9 +74,10 @@ def example(side_pixels: int) -> dict[str, list[str]]:
     """Return the columns of a request: a gray ramp, as no patient's radiograph may be published."""
     from PIL import Image
 
-    ramp = np.linspace(0, 255, side_pixels).round().astype(np.uint8)
+    side = max(side_pixels, SMALLEST_SIDE_PIXELS)
+    ramp = np.linspace(0, 255, side).round().astype(np.uint8)
     content = io.BytesIO()
-    Image.fromarray(np.tile(ramp[:, np.newaxis], (1, side_pixels))).save(content, format="PNG")
+    Image.fromarray(np.tile(ramp[:, np.newaxis], (1, side))).save(content, format="PNG")
     return {"image": [base64.b64encode(content.getvalue()).decode("ascii")]}
 
 

@@ -35,7 +35,8 @@ def project(tmp_path: Path) -> Project:
 
 def write_params(folder: Path, side_pixels: int) -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["data"] |= {"path": "films", "classes": []}
+    values["data"] |= {"path": "films", "classes": [], "generators": []}
+    values["data"]["bone_masks"] = "films"
     values["ingest"]["image_size_pixels"] = side_pixels
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
 

@@ -74,7 +74,8 @@ loaded = mlflow.pyfunc.load_model(sys.argv[1])
 import knee
 example = loaded.input_example
 answers = loaded.predict(example, params={"explain": True})
-rows = loaded.predict(pandas.DataFrame({"image": [[[0, 255], [255, 0]]]}))
+grays = [[5 * (x + y) for x in range(24)] for y in range(24)]
+rows = loaded.predict(pandas.DataFrame({"image": [grays]}))
 try:
     loaded.predict(pandas.DataFrame({"image": ["JANE DOE"]}))
 except mlflow.MlflowException as error:
