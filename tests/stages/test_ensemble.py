@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
 
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.classifier.net.trained_model import TrainedModel
@@ -140,15 +139,15 @@ def test_models_are_chosen_by_out_of_fold_predictions(project: Path) -> None:
     assert made.judged == {"accuracy": 0.5}
 
 
-def test_image_files_are_answered_as_the_stages_judged_them(project: Path, tmp_path: Path) -> None:
+def test_a_loaded_model_answers_as_the_stages_judged_it(project: Path) -> None:
     import knee
 
     test = predicted(project).query("subset == 'test'")
-    pixels = np.load(project / "pixels.npy")
-    paths = [tmp_path / f"{number}.png" for number in test["record"]]
-    for path, number in zip(paths, test["record"], strict=True):
-        Image.fromarray(pixels[number]).save(path)
-    table = knee.load(project / "model").predict(paths)
-    columns = [f"{predictions.PREFIX}{name}" for name in NAMES]
-    np.testing.assert_allclose(table[columns], test[columns], atol=2e-5)
-    assert table["prediction_set"].tolist() == test["prediction_set"].tolist()
+    loaded = knee.load(project / "model")
+    observed = loaded.observe(np.load(project / "pixels.npy")[test["record"]])
+    expected = test[[f"{predictions.PREFIX}{name}" for name in NAMES]]
+    np.testing.assert_allclose(observed.probabilities, expected, atol=2e-5)
+    limits = loaded.trained.limits
+    assert limits.sets(expected.to_numpy(), observed.folds).tolist() == (
+        test["prediction_set"].tolist()
+    )
