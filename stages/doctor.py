@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from knee.health import machine, patient_key, runs, space, storage, weights
+from knee.health import leftovers, machine, patient_key, runs, space, storage, weights
 from knee.health.project import Output, Project
 from knee.health.result import HealthError, Result, guarded, summary, text
 from knee.run import parameters
@@ -33,6 +33,9 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
     except HealthError as error:
         asked = {"pipeline": partial(Result, "fault", str(error))}
     return {
+        "DVC's notes": partial(leftovers.check_notes, project),
+        "git": partial(leftovers.check_git, project),
+        "unfinished work": partial(leftovers.check_checkpoints, project),
         "cache objects": partial(storage.check_cache, project),
         **asked,
         "remotes": partial(storage.check_remotes, project),

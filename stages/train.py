@@ -106,7 +106,7 @@ def _one_net(
     on_epoch: fit.EpochReport,
 ) -> Trained:
     """One net of the train subset, whose limits are learned from the val subset."""
-    rows, held = pd.read_csv(paths.rows), _validation(table, paths.split)
+    rows, held = split_table.read_rows(paths.rows), _validation(table, paths.split)
     classes = records_table.class_names(table)
     head, train = (dataclasses.asdict(section) for section in (settings.head, settings.train))
     plan = training.planned(design.read_design(paths.features), head, train, len(classes))

@@ -1,1 +1,11 @@
-"""Everything that needs TensorFlow or OpenVINO: nets, features, training, inference."""
+"""Everything that needs TensorFlow or OpenVINO: nets, features, training, inference.
+
+The first import of anything here settles what these libraries read of the user's surroundings when
+they are imported themselves: no call of a function could come before that.
+"""
+
+import os
+
+from knee.run import surroundings
+
+surroundings.settle(os.environ)

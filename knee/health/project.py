@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from knee.health.result import HealthError
-from knee.run import locks
+from knee.run import dvc_notes, locks
 from knee.tracking.store import brief
 
-LOCK_FILES = ("lock", "stages/*.lock")  # of DVC, and of a stage at work
-PLACES = (".", "exps/tmp*/.dvc/tmp", "exps/standalone/tmp*/.dvc/tmp")  # copies for experiments
+CHECKPOINTS = re.compile(r"--checkpoints\s+(\S+)")  # a stage's folder of unfinished work
 
 
 OWN_SITE_CACHE = Path(".dvc/tmp/site_cache")  # as `make setup` sets it
@@ -69,12 +68,21 @@ class Project:
                 if out.use_cache and out.is_in_repo
             ]
 
+    def checkpoints(self) -> list[Path]:
+        """Return the folders in which stages keep unfinished work.
+
+        Raises:
+            HealthError: dvc.yaml or dvc.lock cannot be read.
+        """
+        with _errors_of_dvc("the pipeline cannot be read (`make repro` mends dvc.lock)"):
+            found = (CHECKPOINTS.findall(stage.cmd or "") for stage in self.repository.index.stages)
+            return [self.root / name for names in found for name in names]
+
     def at_work(self) -> str:
         """Return who works on the project now, for a message; "" if nobody does."""
-        for place, name in itertools.product(PLACES, LOCK_FILES):
-            for file in self.temporary.glob(f"{place}/{name}"):
-                if (pid := locks.holder(file)) is not None:
-                    return f"process {pid or '?'} holds {self.shown(file)}"
+        for pid, file in dvc_notes.at_work(self.temporary):
+            stopped = ", but is stopped (Ctrl-Z)" if locks.is_stopped(pid) else ""
+            return f"process {pid or '?'} holds {self.shown(file)}{stopped}"
         return ""
 
 

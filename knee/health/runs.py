@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from knee.health.result import HealthError, Result, plural
+from knee.tracking import store
 from knee.tracking.live import close_stale_runs, stale_runs
 from knee.tracking.publishing import finished, missing, replay
 from knee.tracking.registry import TO_RESTORE, fetch_model
@@ -41,6 +42,9 @@ def check_store() -> Result:
             return Result("fault", str(error), f"{start}; `make replay` then writes the runs")
         return Result("ok", f"{shown_uri()} answers")
     if not file.exists():
+        if left := [journal.name for journal in store.journals(file)]:
+            saying = f"{' and '.join(left)} without {file.name}: the rest of a store moved away"
+            return Result("fault", saying, f"move it to where {file.name} is now")
         return Result("ok", "none yet: the first run makes it (or `make setup`)")
     revision = _revision(file)
     newest, known = _migrations()
@@ -120,8 +124,8 @@ def _revision(file: Path) -> str:
     """The revision of MLflow's tables in the SQLite file, which has to be whole."""
     address = f"{file.resolve().as_uri()}?mode=rw"  # a crash's journal is rolled back first
     restore = (
-        f"restore a backup; or move {file.name} away, `make setup`, and `dvc repro --force "
-        "register` writes the present models' runs again from their files"
+        f"restore a backup; or move {file.name} away with {_beside(file)}, `make setup`, and "
+        "`dvc repro --force register` writes the present models' runs again from their files"
     )
     try:
         with contextlib.closing(
@@ -139,6 +143,12 @@ def _revision(file: Path) -> str:
         raise HealthError(f"{file.name} cannot be opened ({error}): {remedy}") from error
     except sqlite3.DatabaseError as error:
         raise HealthError(f"{file.name} is damaged ({error}): {restore}") from error
+
+
+def _beside(file: Path) -> str:
+    """The journals of an SQLite file, by name: it plays them into whatever takes its place."""
+    found = [journal.name for journal in store.journals(file)]
+    return " and ".join(found or [f"{file.name}-journal, -wal and -shm (none is there now)"])
 
 
 def _migrations() -> tuple[str, set[str]]:
@@ -161,10 +171,12 @@ def _upgrade(file: Path) -> str:
     """Copy the file beside itself, then have MLflow upgrade it; say where the copy is."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     copy = file.with_name(f"{file.name}.before-{now}")
-    shutil.copy2(file, copy)
+    shutil.copy2(file, copy)  # whole: `_revision` has rolled a crash's journal back
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", tracking_uri()]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
+        for journal in store.journals(file):  # of the upgrade that failed
+            journal.unlink()
         shutil.copy2(copy, file)
         last = (done.stderr.strip().splitlines() or [""])[-1]
         raise HealthError(f"{file.name} could not be upgraded and is as before: {last[:200]}")

@@ -1,1 +1,1 @@
-"""Shared parts of every command: parameters, locks, termination."""
+"""Shared parts of every command: parameters, locks, termination, environment."""

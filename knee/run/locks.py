@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from knee.run.errors import UserError
 
 GRACE_SECONDS: Final = 10.0  # for a process that was told to end and is cleaning up
@@ -44,10 +46,7 @@ def held(
     deadline = time.monotonic() + grace_seconds
     while (descriptor := _try(path)) is None:
         if time.monotonic() > deadline:
-            number = holder(path) or _noted(path) or "(number not known)"
-            raise BusyError(
-                f"{what} is in use by process {number}: wait for it, or end it (lock {path})"
-            )
+            raise BusyError(f"{what} {in_use(holder(path) or _noted(path))} (lock {path})")
         time.sleep(PAUSE_SECONDS)
     try:
         os.ftruncate(descriptor, 0)
@@ -77,6 +76,35 @@ def holder(path: Path) -> int | None:
         except OSError:
             return _noted(path)
     return None
+
+
+def in_use(number: int) -> str:
+    """Return who is at work and what to do about it, for a message; 0 is a number not known.
+
+    A process that is stopped (Ctrl-Z, SIGSTOP) holds its locks until it is resumed or ended.
+    """
+    if not number:
+        return (
+            "is in use by a process (number not known, perhaps in another container): wait for it, "
+            "or end it"
+        )
+    if is_stopped(number):
+        return (
+            f"is in use by process {number}, which is stopped: resume it (fg, or kill -CONT "
+            f"{number}), or end it (kill -KILL {number})"
+        )
+    return f"is in use by process {number}: wait for it, or end it"
+
+
+def is_stopped(number: int) -> bool:
+    """Whether the process `number` is there and stopped."""
+    try:
+        return psutil.Process(number).status() in (
+            psutil.STATUS_STOPPED,
+            psutil.STATUS_TRACING_STOP,
+        )
+    except psutil.Error:
+        return False
 
 
 def _try(path: Path) -> int | None:

@@ -17,6 +17,7 @@ from knee.run.errors import UserError
 SUBSETS: Final = ("train", "val", "test")
 UNUSED: Final = "unused"
 COLUMNS: Final = {"record": "int64", "subset": "str", "fold": "int64", "group": "int64"}
+ROWS: Final = ("record", "class_index", "pixel_row")  # columns of training rows, int64
 
 
 class SplitError(UserError):
@@ -40,6 +41,23 @@ def read_split(path: Path) -> pd.DataFrame:
     unknown = sorted(set(frame["subset"].fillna("")) - {*SUBSETS, UNUSED})
     if unknown:
         raise SplitError(f"{path} is not a split table: it has a subset {unknown[0]!r}")
+    return frame
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Return the table of training rows that oversample wrote.
+
+    Raises:
+        SplitError: it is missing or damaged.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(ROWS, "int64"))
+    except (OSError, ValueError, TypeError) as error:
+        raise SplitError(
+            f"{path} is no table of training rows ({error}): run `dvc repro`"
+        ) from error
+    if tuple(frame.columns) != ROWS or frame.empty:
+        raise SplitError(f"{path} is no table of training rows: run `dvc repro`")
     return frame
 
 
@@ -112,7 +130,7 @@ def training_rows(
     as the largest; "none" repeats nothing. Of `split` the columns record and subset are read.
 
     Returns:
-        Columns record, class_index, pixel_row, int64. No row of val or test is ever in it.
+        Columns `ROWS`. No row of val or test is ever in it.
 
     Raises:
         SplitError: the split is of other records, or has no train rows.
@@ -120,7 +138,7 @@ def training_rows(
     if sorted(records["record"]) != sorted(split["record"]):
         raise SplitError("the split is of other records: run the split stage again")
     joined = records.merge(split[["record", "subset"]], on="record")
-    rows = joined.loc[joined["subset"] == "train", ["record", "class_index", "pixel_row"]]
+    rows = joined.loc[joined["subset"] == "train", list(ROWS)]
     rows = rows.reset_index(drop=True)
     if rows.empty:
         raise SplitError("the split has no train rows: run the split stage again")

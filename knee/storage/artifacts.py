@@ -1,9 +1,15 @@
-"""Outputs on disk: written beside, then moved into place, so that none is ever half there."""
+"""Outputs on disk: written beside, then moved into place, so that none is ever half there.
+
+What is moved is on the disk before: a power cut leaves the old file or the new one, never an empty
+one.
+"""
 
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +25,7 @@ from knee.run.errors import UserError
 FORMULA: Final = r"(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])"
 MAY_RUN: Final = re.compile(rf"'*{FORMULA}")
 MADE_TEXT: Final = re.compile(rf"'+{FORMULA}")
+UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}  # of file systems that cannot be told to write
 
 
 class ArtifactError(UserError):
@@ -62,7 +69,9 @@ def staged_file(destination: Path) -> Iterator[Path]:
     try:
         with naming(destination):
             yield staged
+            to_disk(staged)
             staged.replace(destination)
+            entry_to_disk(destination.parent)
     finally:
         staged.unlink(missing_ok=True)
 
@@ -77,13 +86,34 @@ def staged_folder(destination: Path) -> Iterator[Path]:
         with naming(destination):
             staged.mkdir(parents=True)
             yield staged
+            to_disk(staged)
             shutil.rmtree(old, ignore_errors=True)
             if destination.exists():
                 destination.replace(old)
             staged.replace(destination)
+            entry_to_disk(destination.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until the file or folder `path`, with all in it, is on the disk."""
+    for part in [path, *path.rglob("*")]:
+        if not part.is_symlink() and (part.is_file() or part.is_dir()):
+            entry_to_disk(part)
+
+
+def entry_to_disk(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

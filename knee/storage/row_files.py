@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import tokenize
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from knee.storage.arrays import Integers, Pixels
 from knee.storage.artifacts import ArtifactError
 
 Values = npt.NDArray[Any]
+UNREADABLE = (ValueError, EOFError, SyntaxError, tokenize.TokenError)  # NumPy's, of a bad header
 
 
 class RowWriter:
@@ -103,7 +105,7 @@ class RowFile:
         self._path = path
         try:
             mapped = np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, EOFError) as error:
+        except UNREADABLE as error:
             raise ArtifactError(f"{path} is no array file ({error}): run `dvc repro`") from error
         self.shape: tuple[int, ...] = mapped.shape if has_views else (1, *mapped.shape)
         self.dtype, self._offset = mapped.dtype, mapped.offset
@@ -144,7 +146,7 @@ def read_pixels(path: Path, rows: Integers) -> Pixels:
     """
     try:
         pixels: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ArtifactError(f"{path} is no pixel array ({error}): run the ingest stage") from error
     if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[1] != pixels.shape[2]:
         raise ArtifactError(f"{path} holds {pixels.dtype} {pixels.shape}: run the ingest stage")

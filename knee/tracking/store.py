@@ -118,10 +118,19 @@ def connect() -> MlflowClient:
             with locks.held(lock, "the store of runs", PREPARING_SECONDS):
                 if not path.exists():
                     fresh = path.with_name("mlflow.db.new")
-                    fresh.unlink(missing_ok=True)
+                    for left in (fresh, *journals(fresh)):
+                        left.unlink(missing_ok=True)
                     _open(f"sqlite:///{fresh}")
+                    for left in journals(path):  # of a store that was moved away
+                        left.replace(left.with_name(f"{left.name}.left"))
                     fresh.replace(path)
         return _open(tracking_uri())
+
+
+def journals(file: Path) -> list[Path]:
+    """Return what is there of SQLite's journals of `file`: it plays them into a new file there."""
+    beside = [file.with_name(f"{file.name}-{kind}") for kind in ("journal", "wal", "shm")]
+    return [journal for journal in beside if journal.exists()]
 
 
 def prepare_environment() -> None:

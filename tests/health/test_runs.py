@@ -36,6 +36,24 @@ def test_no_store_yet_is_no_fault(root: Path) -> None:
     assert not (root / "mlflow.db").exists()
 
 
+@pytest.mark.parametrize("kind", ["journal", "wal", "shm"])
+def test_the_journal_of_a_store_that_moved_away_is_named(root: Path, kind: str) -> None:
+    (root / f"mlflow.db-{kind}").write_bytes(b"x")
+    (root / "mlflow.db").unlink()
+    found = stored_runs.check_store()
+    assert found.status == "fault"
+    assert found.found.startswith(f"mlflow.db-{kind} without mlflow.db")
+
+
+def test_the_advice_to_move_a_damaged_store_names_its_journals(root: Path) -> None:
+    (root / "mlflow.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(HealthError, match=r"away with mlflow\.db-journal, -wal and -shm"):
+        stored_runs.check_store()
+    (root / "mlflow.db-wal").write_bytes(b"x")
+    with pytest.raises(HealthError, match=r"away with mlflow\.db-wal, "):
+        stored_runs.check_store()
+
+
 def test_the_newest_migration_is_the_one_that_mlflow_makes(root: Path) -> None:
     with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
         made = database.execute("select version_num from alembic_version").fetchone()[0]

@@ -127,8 +127,14 @@ def test_a_suspended_holder_is_named_after_a_bounded_wait(
     holder.send_signal(signal.SIGSTOP)
     started = time.monotonic()
     with (
-        pytest.raises(locks.BusyError, match=rf"process {holder.pid}: wait for it, or end it"),
+        pytest.raises(locks.BusyError, match=rf"process {holder.pid}, which is stopped: resume it"),
         locks.held(lock, "train@mobilenet", grace_seconds=0.3),
     ):
         pass
     assert 0.3 <= time.monotonic() - started < 20
+    holder.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("number", [0, 2**22 + 1])
+def test_a_holder_that_cannot_be_seen_is_not_called_stopped(number: int) -> None:
+    assert "stopped" not in locks.in_use(number)

@@ -68,7 +68,8 @@ def an_object(folder: Path) -> Path:
 def test_every_planted_fault_has_its_own_line_and_is_mended(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    planted = {"cache objects", "remotes"}
+    planted = {"DVC's notes", "cache objects", "remotes"}
+    (clone / ".dvc" / "tmp" / "rwlock").write_text("{")
     flip_a_bit(an_object(clone))
     with (clone / ".dvc" / "config").open("a") as file:
         file.write("['remote \"shared\"']\n    url = /tmp/shared\n")
@@ -137,6 +138,6 @@ def test_the_report_is_aligned_short_and_free_of_control_characters() -> None:
     assert all(line.startswith(" " * result.INDENT) for line in shown.splitlines()[1:])
 
 
-def test_there_are_fifteen_checks(clone: Path) -> None:
+def test_there_are_eighteen_checks(clone: Path) -> None:
     settings = parameters.load(clone / "params.yaml")
-    assert len(doctor.looks(Project(clone), settings)) == 15
+    assert len(doctor.looks(Project(clone), settings)) == 18

@@ -47,7 +47,7 @@ def run(folder: Path, method: str) -> int:
 
 
 def rows(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "rows.csv")
+    return split_table.read_rows(folder / "rows.csv")
 
 
 def test_rare_classes_are_repeated_up_to_the_largest_and_no_held_out_row_is(
@@ -84,3 +84,16 @@ def test_a_split_of_other_records_is_refused(
     assert run(project, "random") == 1
     assert "the split is of other records" in capsys.readouterr().err
     assert not (project / "rows.csv").exists()
+
+
+@pytest.mark.parametrize("length", [0, 10, 27, 28, 100])
+def test_a_cut_table_of_rows_is_one_message(length: int, project: Path) -> None:
+    assert run(project, "none") == 0
+    file = project / "rows.csv"
+    content = file.read_bytes()[:length].rpartition(b",")[0]  # within a row
+    file.write_bytes(content)
+    with pytest.raises(split_table.SplitError, match=r"rows\.csv is no table of training rows"):
+        split_table.read_rows(file)
+    file.write_bytes(bytes(300))
+    with pytest.raises(split_table.SplitError, match=r"rows\.csv is no table of training rows"):
+        split_table.read_rows(file)

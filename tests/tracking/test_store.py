@@ -57,6 +57,26 @@ def test_environment_of_the_user_is_respected(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
 
 
+def test_a_new_store_gets_no_journal_of_one_that_was_moved_away(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "mlflow.db").unlink()
+    names = ("mlflow.db-journal", "mlflow.db-wal", "mlflow.db-shm")
+    for name in (*names, "mlflow.db.new-journal"):
+        (root / name).write_bytes(b"old")
+
+    def whole(uri: str) -> None:
+        path = Path(uri.removeprefix("sqlite:///"))
+        assert not store.journals(path)
+        path.write_bytes(b"whole")
+
+    monkeypatch.setattr(store, "_open", whole)
+    store.connect()
+    assert sorted(file.name for file in root.glob("mlflow.db*")) == sorted(
+        ["mlflow.db", *(f"{name}.left" for name in names)]
+    )
+
+
 def test_importing_tracking_starts_neither_mlflow_nor_tensorflow() -> None:
     code = "import sys, knee.tracking; print({'mlflow', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import struct
 import sys
 import threading
@@ -83,7 +82,6 @@ class GradientProcess:
 
 def _prepare(model: Path, sha256: str, graph: Path) -> Callable[[bytes], bytes]:
     """Load the model, write the graph, and return the function from question to PNG."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     from knee.classifier.attribution import grad_cam
     from knee.classifier.features import engines
     from knee.classifier.net import saved

@@ -1,20 +1,32 @@
-"""The state of a training after an epoch, on disk, so that a killed training goes on from there."""
+"""The state of a training after an epoch, on disk, so that a killed training goes on from there.
+
+Its files are on the disk before they get their place; a state that is damaged all the same is found
+by its checksums, before a variable is touched.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import json
+import logging
 import shutil
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
-from knee.storage import artifacts
+from knee.storage import artifacts, provenance
+
+if TYPE_CHECKING:
+    import keras
+
+log = logging.getLogger(__name__)
 
 LAST, BEST = "last.npz", "best.npz"  # all variables in their order; a tenth of the time of HDF5
+PROGRESS = "progress.json"
+STATES, PREVIOUS = "training-*", ".previous"  # folders of any key; kept while one is replaced
 
 
 @dataclasses.dataclass
@@ -47,10 +59,24 @@ class Checkpoints:
         """Those of a preparatory training of the same key; they go when these are cleared."""
         return Checkpoints(self.folder / name, self._key)
 
-    @property
-    def found(self) -> bool:
-        """Whether there is a state to go on from."""
-        return self._current.exists() or self._previous.exists()
+    def find(self) -> bool:
+        """Return whether there is a state to go on from; a damaged one is set aside."""
+        for state in (self._current, self._previous):
+            if not state.exists():
+                continue
+            if not (fault := damage(state)):
+                # A kill between the two renames of `_replace` leaves only the previous state.
+                state.replace(self._current)
+                return True
+            shutil.rmtree(self._damaged, ignore_errors=True)
+            state.replace(self._damaged)
+            log.warning(
+                "%s is damaged (%s) and set aside as %s: an earlier state is taken, or none",
+                state,
+                fault,
+                self._damaged.name,
+            )
+        return False
 
     def save(self, model: keras.Model, progress: Progress) -> None:
         """Store weights with optimizer state, the best weights so far, and the progress."""
@@ -65,14 +91,11 @@ class Checkpoints:
 
     def restore(self, model: keras.Model) -> Progress:
         """Load the last state into `model`; an empty `Progress` where there is none."""
-        # A kill between the two renames of `_replace` leaves only the previous state.
-        if not self._current.exists() and (self._previous / "progress.json").exists():
-            self._previous.replace(self._current)
-        if not self._current.exists():
+        if not self.find():
             return Progress()
-        values: dict[str, Any] = json.loads((self._current / "progress.json").read_text())
+        progress = _progress(self._current)
         _load(self._current / LAST, _state(model))
-        return Progress(**values)
+        return progress
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the weights of the best epoch into `model`."""
@@ -84,7 +107,11 @@ class Checkpoints:
 
     @property
     def _previous(self) -> Path:
-        return self._current.with_name(f"{self._current.name}.previous")
+        return self._current.with_name(f"{self._current.name}{PREVIOUS}")
+
+    @property
+    def _damaged(self) -> Path:
+        return self.folder / ".damaged"
 
     def _write(self, staged: Path, model: keras.Model, progress: Progress) -> None:
         staged.mkdir(parents=True)
@@ -92,15 +119,18 @@ class Checkpoints:
         is_best = progress.best_epoch == progress.epochs_done - 1
         source = staged / LAST if is_best else self._current / BEST
         (staged / BEST).hardlink_to(source)
-        (staged / "progress.json").write_text(json.dumps(dataclasses.asdict(progress)))
+        values = provenance.sealed(dataclasses.asdict(progress))
+        (staged / PROGRESS).write_text(json.dumps(values), encoding="utf-8")
 
     def _replace(self, staged: Path) -> None:
+        artifacts.to_disk(staged)
         shutil.rmtree(self._previous, ignore_errors=True)
         if self._current.exists():
             self._current.replace(self._previous)
         staged.replace(self._current)
+        artifacts.entry_to_disk(self.folder)
         shutil.rmtree(self._previous, ignore_errors=True)
-        for stale in self.folder.glob("training-*"):
+        for stale in [*self.folder.glob(STATES), self._damaged]:
             if stale != self._current:
                 shutil.rmtree(stale, ignore_errors=True)
 
@@ -164,6 +194,34 @@ class EveryEpoch:
 
 
 TrainingState = Checkpoints | BestWeights | EveryEpoch  # what `fit` keeps after each epoch
+
+
+def states(folder: Path) -> list[Path]:
+    """Return the states below `folder` with which trainings of any key would go on."""
+    found = [state for state in folder.rglob(STATES) if state.is_dir()]
+    replaced = {state.with_name(f"{state.name}{PREVIOUS}") for state in found}
+    return [state for state in found if state not in replaced]
+
+
+def damage(state: Path) -> str:
+    """Return what is wrong with a state's folder, "" where all of it can be read."""
+    try:
+        _progress(state)
+        for name in (LAST, BEST):
+            with zipfile.ZipFile(state / name) as arrays:
+                if broken := arrays.testzip():
+                    return f"{name}: {broken} has another checksum"
+    except Exception as error:  # zipfile and zlib have many for a file of noise
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _progress(state: Path) -> Progress:
+    values: dict[str, Any] = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
+    if provenance.seal_is_broken(values):
+        raise ValueError(f"{PROGRESS} was changed")
+    values.pop(provenance.SEAL, None)  # a state of an earlier version has none
+    return Progress(**values)
 
 
 def _state(model: keras.Model) -> list[Any]:

@@ -182,7 +182,7 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
             "val_loss": cross_entropy(truth, probabilities),
             "val_accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
         }
-        if math.isnan(row["loss"]) or math.isnan(row["val_loss"]):
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
             raise UserError(
                 f"the training diverged at epoch {epoch + 1}: its loss is no number any more; "
                 "lower train.learning_rate (train.probe_learning_rate if it is the probe)"

@@ -82,7 +82,7 @@ def train(
     parts, learner = build(plan)
     weights = class_weights(training.class_indices, plan)
     data = TrainingData(source, training, validation, plan.classes, weights)
-    if plan.probes and not checkpoints.found:
+    if plan.probes and not checkpoints.find():
         nested = checkpoints.nested("probe")
         probe.train_head(parts.trained, data, plan.probes, plan.augmentation, nested)
     progress = fit.fit(

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from knee.storage import artifacts
+from knee.storage import artifacts, provenance
 from knee.storage.arrays import Floats
 
 log = logging.getLogger(__name__)
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+RESULTS = "folds-*/repeat*_fold*.json"  # of any key
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,13 @@ class FoldResults:
         """Return the result with probabilities of `shape`; None where none can be read."""
         path = self._path(repeat, fold)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            probabilities = np.array(values["probabilities"], np.float64)
-            found = FoldResult(probabilities, int(values["best_epoch"]), int(values["epochs"]))
+            found = _read(path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except UNREADABLE:
             log.warning("%s is damaged: the fold is trained again", path)
             return None
-        return found if probabilities.shape == shape else None
+        return found if found.probabilities.shape == shape else None
 
     def keep(self, repeat: int, fold: int, result: FoldResult) -> None:
         """Store the result of a finished fold."""
@@ -58,7 +59,24 @@ class FoldResults:
             "epochs": result.epochs,
             "probabilities": np.asarray(result.probabilities, np.float64).tolist(),
         }
-        artifacts.write_json(self._path(repeat, fold), values)
+        artifacts.write_json(self._path(repeat, fold), provenance.sealed(values))
 
     def _path(self, repeat: int, fold: int) -> Path:
         return self._current / f"repeat{repeat}_fold{fold}.json"
+
+
+def damage(path: Path) -> str:
+    """Return what is wrong with the file of a fold, "" if nothing."""
+    try:
+        _read(path)
+    except UNREADABLE as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _read(path: Path) -> FoldResult:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if provenance.seal_is_broken(values):
+        raise ValueError("a value was changed")
+    probabilities = np.array(values["probabilities"], np.float64)
+    return FoldResult(probabilities, int(values["best_epoch"]), int(values["epochs"]))

@@ -211,7 +211,7 @@ def test_a_training_that_diverges_ends_with_what_to_lower_and_keeps_no_state_of_
 
     with pytest.raises(UserError, match=r"diverged at epoch 1:.* lower train\.learning_rate"):
         train(tiny, films, folder, learning_rate=1e38, schedule="constant")
-    assert not Checkpoints(folder, "key").found
+    assert not Checkpoints(folder, "key").find()
 
 
 def test_the_task_is_learned(tiny: BackboneDesign, films: Films, folder: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from knee.evidence.evaluation import fold_results
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 
 CHANCES = np.random.default_rng(0).dirichlet([1, 1, 1], 7).astype(np.float32).astype(np.float64)
@@ -28,10 +30,18 @@ def test_another_fold_key_or_shape_is_not_found(tmp_path: Path) -> None:
     assert FoldResults(tmp_path, "key").find(0, 0, (7, 3)) is None  # the other key removed it
 
 
-def test_a_damaged_file_is_trained_again(tmp_path: Path) -> None:
+def test_a_damaged_file_is_trained_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = FoldResults(tmp_path, "key")
     kept.keep(0, 0, FoldResult(CHANCES, 0, 1))
     (file,) = tmp_path.rglob("*.json")
-    for content in ("", "[]", '{"probabilities": [[1]]}', file.read_text()[:-20]):
+    whole = file.read_text()
+    changed = [whole.replace(digit, other, 1) for digit, other in (("1", "2"), ("0.", "0.1"))]
+    contents = ["", "[]", "null", '{"probabilities": [[1]]}', whole[:-20], "\0" * 99, *changed]
+    for content in contents:
         file.write_text(content)
         assert kept.find(0, 0, (7, 3)) is None
+        assert "is damaged: the fold is trained again" in caplog.messages[-1]
+        assert fold_results.damage(file)
+    assert len(caplog.messages) == len(contents)
+    kept.keep(0, 0, FoldResult(CHANCES, 0, 1))
+    assert not fold_results.damage(file)
