@@ -146,7 +146,7 @@ def _row(
 
     facts = {
         "patient": value("patient", lambda text: patients.hashed(text, key, from_zero=True), ""),
-        "side": value("side", lambda text: patients.SIDES.get(text.lower()), ""),
+        "side": value("side", lambda text: patient_numbers.side(text) or None, ""),
         "sex": value("sex", lambda text: cell_values.SEXES.get(text.lower()), ""),
         "age_years": value("age", cell_values.age_years, math.nan),
         "t_score": value("t_score", cell_values.t_score, math.nan),

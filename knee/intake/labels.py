@@ -13,10 +13,12 @@ from knee.intake.archives import DataFolder
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.spreadsheet import SheetError
 from knee.reading import source_files
-from knee.run.messages import folded, quoted
+from knee.run.messages import folded, listed, quoted
 
 ABSENT: Final = "the sheet's file does not exist"
 AMBIGUOUS: Final = "several files have the name in the sheet: give it with its extension"
+THE_SHEET: Final = "the sheet itself"
+DOCUMENT_SUFFIXES: Final = frozenset((".pdf", ".xlsx", ".xls", ".ods", ".docx", ".doc", ".odt"))
 IMAGE_SUFFIXES: Final = frozenset(
     (
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib"),
@@ -52,12 +54,14 @@ def list_labelled(
         SheetError: two rows contradict each other, or no row fits any file.
     """
     sheet = _spelled(sheet, classes)
-    names = _class_names(opened, sheet, classes, parts)
     sources = source_files.list_sources(opened.folder, labelled=not sheet.labelled, parts=parts)
+    names = _class_names(opened, sheet, classes, parts, sources)
     rows, absent = _matched(sources, sheet, opened)
     labelled = [_labelled(source, rows.get(source.name), sheet, names) for source in sources]
     unlisted = [source.name for source in labelled if not source.listed]
-    if unlisted:
+    if unlisted and not sheet.labelled:
+        log.info("%s: beside the classes, not used: %s", opened.shown, listed(unlisted))
+    elif unlisted:
         log.warning(
             "%s has no row for %d of %d files, such as %s: they are not used",
             sheet.path,
@@ -89,21 +93,44 @@ def _spelled(sheet: Sheet, classes: Sequence[str]) -> Sheet:
 
 
 def _class_names(
-    opened: DataFolder, sheet: Sheet, classes: Sequence[str], parts: Sequence[str]
+    opened: DataFolder,
+    sheet: Sheet,
+    classes: Sequence[str],
+    parts: Sequence[str],
+    sources: Sequence[source_files.SourceFile],
 ) -> list[str]:
     """Classes in the order of the scale: `classes`, or those of the folders or the sheet."""
     shown: Path = sheet.path if sheet.labelled else opened.shown
     if not sheet.labelled:
         names = source_files.class_folders(opened.folder, classes, shown=opened.shown, parts=parts)
+        if not classes and not parts:
+            class_names.check_level(names, source_files.folders_in_all(opened.folder), shown)
     else:
         names = sorted({row.label for row in sheet.rows if row.label}, key=str.encode)
         if not names and not classes:
             raise SheetError(f"{shown} gives no label: fill the column label, or remove it")
     if classes:
+        class_names.check(classes, "data.classes")
         class_names.check_order(classes)
         return list(classes)
     class_names.check(names, shown)
+    if not sheet.labelled:
+        _check_images(names, sources, shown)
     return class_names.in_order(names, shown)
+
+
+def _check_images(
+    names: Sequence[str], sources: Sequence[source_files.SourceFile], shown: Path
+) -> None:
+    """Refuse folders without a file that may be an image: code, metadata, an empty class."""
+    filled: set[str] = set()
+    for source in sources:
+        if source.label not in filled and not _is_document(source.path):
+            filled.add(source.label)
+    if empty := [name for name in names if name not in filled]:
+        raise source_files.FolderError(
+            f"{shown} has no image in {listed(empty)}: add images, or move away what is no class"
+        )
 
 
 def _matched(
@@ -212,10 +239,12 @@ def _labelled(
     """`source` with the sheet's label, or with the reason why it has none."""
     obstacle = source.obstacle
     same_name = source.path.name == sheet.path.name
-    if not obstacle and same_name and source.path.samefile(sheet.path):
-        obstacle = "the sheet itself"
+    if same_name and source.path.exists() and source.path.samefile(sheet.path):
+        obstacle = THE_SHEET
     if not sheet.labelled:
-        return dataclasses.replace(source, obstacle=obstacle)
+        beside = obstacle.startswith(source_files.OUTSIDE) and _is_document(source.path)
+        meant = not beside and obstacle != THE_SHEET
+        return dataclasses.replace(source, obstacle=obstacle, listed=meant)
     label = row.label if row and row.label in names else ""
     if row is None:
         reason = "no row in the sheet"
@@ -225,3 +254,17 @@ def _labelled(
         reason = "" if label else f"label {quoted(row.label)} is none of data.classes"
     obstacle = obstacle or reason
     return dataclasses.replace(source, label=label, obstacle=obstacle, listed=row is not None)
+
+
+def _is_document(path: Path) -> bool:
+    """Whether a file is a text, a PDF or one of an office program, and so no image."""
+    suffix = path.suffix.lower()
+    if suffix in DOCUMENT_SUFFIXES or suffix in IMAGE_SUFFIXES | source_files.ARCHIVE_SUFFIXES:
+        return suffix in DOCUMENT_SUFFIXES
+    try:
+        if path.is_file():  # not a pipe
+            with path.open("rb") as stream:
+                return b"\0" not in stream.read(1024)
+    except OSError:
+        pass
+    return False

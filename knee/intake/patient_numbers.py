@@ -13,10 +13,17 @@ from typing import Final
 
 from knee.run import messages
 
+LEFT: Final = (
+    "l lt li left links gauche izq izquierda izquierdo sinistra sinistro sx esquerda esquerdo"
+)
+RIGHT: Final = (
+    "r rt re right rechts droit droite der derecha derecho destra destro dx direita direito"
+)
 SIDES: Final = {
-    **dict.fromkeys(("l", "lt", "li", "left", "links", "gauche", "左"), "left"),
-    **dict.fromkeys(("r", "rt", "re", "right", "rechts", "droit", "droite", "右"), "right"),
+    **dict.fromkeys((*LEFT.split(), "лев", "левая", "левое", "левый", "左", "좌"), "left"),
+    **dict.fromkeys((*RIGHT.split(), "прав", "правая", "правое", "правый", "右", "우"), "right"),
 }
+KNEES: Final = "knees?|knie|genou|rodilla|ginocchio|joelho|колено|膝|膝关节|膝蓋|무릎"
 # What is written in place of a number. With digits ("anon 7") they are pseudonyms: patients.
 WORDS: Final = """
 anon anonym anonyme anonymous anonymized anonymised anonymise anonymisee anonymisiert anonimo
@@ -34,24 +41,31 @@ phantom nobody niemand patient patientin paziente paciente subject proband name 
 TAILS: Final = "id name number nummer nr"  # of such a word: "patient id", "test name"
 # 1.23E+05: what a spreadsheet program shows of a long number in a narrow column, and may save.
 SCIENTIFIC: Final = re.compile(r"\d([.,]\d+)?e[+-]\d{1,3}")
+THOUSANDS: Final = re.compile(r"\d{1,3}([-.,]\d{3})+")  # 12,345: 12345 as programs show it
 LISTED_ROWS: Final = 5  # in one remark
 
 
 def unified(text: str) -> str:
-    """Return `text` in small letters and ASCII digits, without needless blanks and ".0"."""
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    text = "".join(str(unicodedata.decimal(letter, letter)) for letter in text)
+    """Return `text` in small letters, ASCII digits and hyphens, without extra blanks and ".0"."""
+    text = "".join(map(_plain, messages.folded(text)))
     return re.sub(r"^(\d+)[.,]0{1,2}$", r"\1", " ".join(messages.printable(text, " ").split()))
 
 
 def canonical(text: str) -> str:
     """Return the form that all ways to write one person's number have in common.
 
-    It has no side of a knee, no leading zeros, and no blanks or signs between letters and a number:
-    "p7" of P007, "P-7" and "p 0007_L"; "7" of 7.0 and 007.
+    It has no side of a knee, no leading zeros, no blanks or signs between letters and digits, and
+    "-" for those elsewhere: "p7" of P007, "P-7" and "p 0007_L"; "7" of 7.0 and 007; "7a" of 7-A;
+    "12-34" of 12_34; "12345" of 12,345.
     """
-    text = SIDE.sub(" ", unified(text)).strip(" _-.,;:/#()[]^")
-    text = re.sub(r"(?<=[^\W\d_])[\W_]+(?=\d)", "", " ".join(text.split()))
+    marked = "".join(
+        "-" if unicodedata.category(letter)[0] in "PSZC" and letter not in ".," else letter
+        for letter in unified(text)
+    )
+    text = re.sub("[.,]*-[-.,]*", "-", SIDE.sub("-", marked)).strip("-.,")
+    text = re.sub(r"(?<=[^\d.,-])[-.,]+(?=\d)|(?<=\d)[-.,]+(?=[^\d.,-])", "", text)
+    if THOUSANDS.fullmatch(text):
+        text = re.sub(r"\D", "", text)
     return re.sub(r"(?<![\d.,])0+(?=\d)", "", text)
 
 
@@ -66,6 +80,13 @@ def is_placeholder(text: str, *, from_zero: bool = False) -> bool:
     if re.fullmatch(r"-\d+", text) or SCIENTIFIC.fullmatch(text) or not canonical(text):
         return True
     return bool(PLACEHOLDER.fullmatch(_letters(text)))
+
+
+def side(text: str) -> str:
+    """Return left or right, of "L", "left knee" and "Knie: rechts"; "" for other text."""
+    plain = "".join(filter(str.isalnum, unified(text)))
+    match = SIDE.fullmatch(re.sub(rf"^({KNEES})(?=.)", "", plain))
+    return SIDES.get(match[2] or "", "") if match else ""
 
 
 def remarks(numbers: Iterable[tuple[int, str]]) -> list[str]:
@@ -102,6 +123,13 @@ def _in_rows(rows: Sequence[int]) -> str:
     return f"the patient number in row{'s' * (len(rows) > 1)} {messages.listed(rows, LISTED_ROWS)}"
 
 
+def _plain(letter: str) -> str:
+    """`letter`, or the ASCII digit or hyphen that a person takes it for."""
+    if unicodedata.category(letter) == "Pd" or letter == "\N{MINUS SIGN}":
+        return "-"
+    return str(unicodedata.decimal(letter, letter))
+
+
 def _letters(text: str) -> str:
     """Letters and digits of `text`, small and without accents."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -112,5 +140,7 @@ def _any_of(words: str) -> str:
     return f"({'|'.join(map(_letters, words.split()))})"
 
 
-SIDE: Final = re.compile(rf"(?<![^\W\d_])({'|'.join(SIDES)})(?![^\W\d_])")
+SIDE: Final = re.compile(  # of a knee: "left", "LK", "7_left_knee", "左膝"
+    rf"(?<![^\W\d_])(({'|'.join(SIDES)})(k|{KNEES})?|{KNEES})(?![^\W\d_])"
+)
 PLACEHOLDER: Final = re.compile(rf"[0x]*|9{{5,}}|({_any_of(WORDS)}{_any_of(TAILS)}*)+")

@@ -22,7 +22,6 @@ from knee.storage import artifacts
 
 KEY_VARIABLE: Final = "KNEE_PATIENT_KEY"
 PUBLIC_KEY: Final = "knee-bone-health: public key, not a secret"
-SIDES: Final = patient_numbers.SIDES
 HASH_CHARACTERS: Final = 16  # 64 bits: a million patients collide with probability 3e-8
 
 
@@ -52,7 +51,7 @@ def check_key(file: Path, key: bytes) -> None:
 def patient_and_side(stem: str, pattern: str, key: bytes) -> tuple[str, str]:
     """Return the keyed hash of the patient and left or right, each "" if unknown."""
     found = groups(stem, pattern)
-    side = SIDES.get(found.get("side", "").lower(), "")
+    side = patient_numbers.side(found.get("side", ""))
     number = found.get("patient", "")
     counted = number.lstrip("0") or number[:1]  # files are counted from 000
     return hashed(counted, key, from_zero=True), side

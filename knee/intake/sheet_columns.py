@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from knee.intake.spreadsheet import SheetError
+from knee.intake.spreadsheet import SheetError, name_letters
 from knee.run.messages import quoted
 
 COLUMNS: Final = ("path", "label", "patient", "side", "age", "sex", "t_score", "origin")
@@ -44,7 +43,7 @@ def places(lines: Sequence[Sequence[str]], path: Path) -> dict[str, int]:
         SheetError: no column path, a column twice, or one that has nearly the name of a column
             that is not there: what it says would be lost.
     """
-    names = [KNOWN.get(_letters(cell), "") for cell in (lines[0] if lines else ())]
+    names = [KNOWN.get(name_letters(cell), "") for cell in (lines[0] if lines else ())]
     if "path" not in names:
         raise SheetError(_without_path(lines, path))
     twice = [name for name in COLUMNS if names.count(name) > 1]
@@ -67,18 +66,14 @@ def places(lines: Sequence[Sequence[str]], path: Path) -> dict[str, int]:
     return {name: place for place, name in enumerate(names) if name}
 
 
-def _letters(text: str) -> str:
-    """Letters and digits, without case and accents: "T-Score" and "t_score" are tscore."""
-    plain = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(letter for letter in plain if letter.isalnum())
-
-
 def _resembled(cell: str) -> str:
     """The column whose name is nearly `cell`, a word or a part of it; "" if there is none."""
-    name, sought = _letters(cell), KNOWN | OTHER_LABELS
+    name, sought = name_letters(cell), KNOWN | OTHER_LABELS
+    if name == "zscore":  # one letter from tscore, and another measure
+        return ""
     for word in re.split(r"[\W_]+", cell):
-        if _letters(word) in sought and _letters(word) != "path":
-            return sought[_letters(word)]
+        if name_letters(word) in sought and name_letters(word) != "path":
+            return sought[name_letters(word)]
     as_long = [known for known in sought if abs(len(known) - len(name)) <= 1]
     close = difflib.get_close_matches(name, as_long, 1, LIKENESS)
     near = next((known for known in INSIDE if known in name), "".join(close))
@@ -87,9 +82,9 @@ def _resembled(cell: str) -> str:
 
 def _without_path(lines: Sequence[Sequence[str]], path: Path) -> str:
     for number, line in enumerate(lines[:SEARCHED_ROWS], start=1):
-        if any(_letters(cell) == "path" for cell in line):
+        if any(name_letters(cell) == "path" for cell in line):
             return f"{path}: row {number} is the header: remove the rows above it"
     return (
-        f"{path} has no column path in its first row: the columns are {', '.join(COLUMNS)}; "
-        "only path is required"
+        f"{path} has no column path in its first row: call the column of file names path; the "
+        f"columns are {', '.join(COLUMNS)}; only path is required"
     )

@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 import logging
+import unicodedata
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -54,7 +55,9 @@ class PackageError(UserError):
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """Return every row of the CSV file, or of the Excel file's first visible worksheet.
+    """Return every row of a CSV file, or of an Excel file's visible worksheet with a column path.
+
+    If no visible worksheet has one, the rows are those of the first.
 
     Cells are text without blanks around it, `UNSAVED` where a program wrote a formula without
     calculating it. A row's place in the list is its number in a spreadsheet program less one.
@@ -110,19 +113,20 @@ def _comma_separated(content: bytes, path: Path) -> Iterator[list[str]]:
 
 
 def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
-    """Rows of the first visible worksheet; of a formula the value that was saved with it."""
+    """Rows of the worksheet of files; of a formula the value that was saved with it."""
     try:
         package = check_package(content)
         if package.hidden_rows:
             log.warning("%s: hidden rows, which are read as others: %d", path, package.hidden_rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
-            sheet = _worksheet(content, path)
+            sheet = _worksheet(_book(content), path)
             if not package.formulas:
                 for row in sheet.iter_rows(values_only=True):
                     yield [_cell(value) for value in row]
                 return
-            formulas = _worksheet(content, path, values=False)
+            formulas = _book(content, values=False)[sheet.title]
+            formulas.reset_dimensions()
             for cells, written in zip(sheet.iter_rows(), formulas.iter_rows(), strict=True):
                 yield [
                     UNSAVED if _is_unsaved(cell, formula) else _cell(cell.value)
@@ -141,34 +145,45 @@ def _excel(content: bytes, path: Path) -> Iterator[list[str]]:
         ) from error
 
 
-def _worksheet(content: bytes, path: Path, *, values: bool = True) -> Any:
-    """The first worksheet that is not hidden, with the saved values, or else the formulas."""
+def _book(content: bytes, *, values: bool = True) -> Any:
+    """The workbook with the saved values, or else the formulas."""
     import openpyxl  # only an Excel file needs it
 
-    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
+    return openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=values)
+
+
+def _worksheet(book: Any, path: Path) -> Any:
+    """The visible worksheet with a column of paths, or the first visible one."""
     visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
     if not visible:
         raise SheetError(f"{path} has no visible worksheet: unhide the one with the labels")
-    if values:
-        tables = [sheet for sheet in visible if _lists_files(sheet)]
-        if len(tables) > 1:
-            titles = listed([quoted(sheet.title) for sheet in tables])
-            raise SheetError(
-                f"{path} has several worksheets with a column {PATH_COLUMN}, {titles}: put all "
-                "rows into one, or hide those that are not meant"
-            )
-        others = [quoted(sheet.title) for sheet in book.worksheets if sheet is not visible[0]]
-        unread = f", and of {listed(others)} nothing" if others else ""
-        log.info("%s: worksheet %s is read%s", path, quoted(visible[0].title), unread)
-    visible[0].reset_dimensions()
-    return visible[0]
+    tables = [sheet for sheet in visible if _lists_files(sheet)]
+    if len(tables) > 1:
+        titles = listed([quoted(sheet.title) for sheet in tables])
+        raise SheetError(
+            f"{path} has several worksheets with a column {PATH_COLUMN}, {titles}: put all "
+            "rows into one, or hide those that are not meant"
+        )
+    chosen = (tables or visible)[0]
+    others = [quoted(sheet.title) for sheet in book.worksheets if sheet is not chosen]
+    unread = f", and of {listed(others)} nothing" if others else ""
+    log.info("%s: worksheet %s is read%s", path, quoted(chosen.title), unread)
+    chosen.reset_dimensions()
+    return chosen
 
 
 def _lists_files(sheet: Any) -> bool:
-    """Whether the first row has a column of paths."""
+    """Whether the first row that is not blank has a column of paths."""
     sheet.reset_dimensions()  # what the file says about its size may be a lie
-    first = next(sheet.iter_rows(max_row=1, values_only=True), ())
-    return any(_cell(value).casefold() == PATH_COLUMN for value in first)
+    rows = ([_cell(v) for v in row] for row in sheet.iter_rows(max_row=20, values_only=True))
+    first = next(filter(any, rows), [])
+    return PATH_COLUMN in (name_letters(cell) for cell in first)
+
+
+def name_letters(text: str) -> str:
+    """Return letters and digits of a column's name: "T-Score" and "t_score" are tscore."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in plain if letter.isalnum())
 
 
 def _is_unsaved(cell: Any, formula: Any) -> bool:

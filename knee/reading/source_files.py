@@ -17,19 +17,22 @@ from typing import Final
 from knee.reading.decoded import UnreadableImage
 from knee.records.official_parts import part_of
 from knee.run.errors import UserError
-from knee.run.messages import escaped, folded, listed, quoted
+from knee.run.messages import escaped, folded, listed, override, quoted
 
 MAXIMUM_FILE_BYTES: Final = 1 << 30  # 64 megapixels of three 32-bit channels are 3/4 of it
 ARCHIVE_SUFFIXES: Final = frozenset(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar")
 )
 ABOVE: Final = "link to a folder that contains it"
+OUTSIDE: Final = ("in no class folder", "in none of the folders")  # how such reasons begin
 CLOSED: Final = "folder cannot be read"
-# What systems put beside the files of a user: macOS, Windows, and stations for network storage.
+# What systems and programs put beside the files of a user: macOS, Windows, network storage, Git,
+# Jupyter, editors, open spreadsheets.
 OF_THE_SYSTEM: Final = re.compile(
     r"\._.*|\.DS_Store|__MACOSX|\.Spotlight-V100|\.Trash(es|-\d+)|\.fseventsd|\.AppleDouble"
     r"|(?i:thumbs\.db|ehthumbs\.db|desktop\.ini)|\$RECYCLE\.BIN|System Volume Information"
-    r"|@eaDir|lost\+found"
+    r"|@eaDir|lost\+found|\.git(ignore|attributes|keep|hub|modules)?|\.ipynb_checkpoints"
+    r"|__pycache__|\.(cache|idea|vscode|huggingface)|~\$.*|\.~lock\..*"
 )
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class SourceFile:
     label: str  # its class, by its folder or the sheet; "" if neither tells
     obstacle: str = ""  # the reason why it is not opened; "" if it is
     part: str = ""  # official part (train, val, test) of its top folder; "" where there are none
-    listed: bool = True  # by a sheet of labels; a file that is not was never meant to be used
+    listed: bool = True  # False: not in the sheet of labels, or a document beside the class folders
 
 
 def class_folders(
@@ -73,7 +76,9 @@ def class_folders(
             f"{shown} has no sub-folder: give each class a folder with its images, or name a sheet "
             f"with the labels (data.sheet){_archives_in(folder)}"
         )
-    _refuse_parts([name for name in names if part_of(name) and name not in classes], names, shown)
+    if subsets := [name for name in names if part_of(name) and name not in classes]:
+        flat = not parts and not any(_sub_folders(folder / name, name) for name in found)
+        _refuse_parts(subsets, names, shown, flat=flat)
     absent = [name for name in classes if name not in names]
     if absent:
         raise FolderError(
@@ -88,6 +93,16 @@ def class_folders(
     if not parts:
         _look_for_inner_parts(folder, found, shown, refused=not classes)
     return list(classes) or names
+
+
+def folders_in_all(folder: Path) -> list[str]:
+    """Return the names, in Unicode's form NFC, that each folder in `folder` has for one in it."""
+    try:
+        outer = _sub_folders(folder, folder)
+        inner = [{_in_nfc(n, name) for n in _sub_folders(folder / name, name)} for name in outer]
+    except FolderError:  # the files in it have rows that say so
+        return []
+    return sorted(set.intersection(*inner), key=str.encode) if inner else []
 
 
 def list_sources(
@@ -202,18 +217,10 @@ def _below_parts(
         if name not in here and part_of(name) in {part_of(part) for part in parts} - subsets - {""}:
             raise FolderError(
                 f"data.parts names {listed(parts)}; {shown} has no {part_of(name)}, but {name}: "
-                f"give {_override([*here, name])}, or move the folder away"
+                f"give {override('data.parts', [*here, name])}, or move the folder away"
             )
     names = {name for part in here for name in _sub_folders(folder / part, f"{shown}/{part}")}
     return sorted(names, key=os.fsencode)
-
-
-def _override(parts: Sequence[str]) -> str:
-    """The words for the command line that set data.parts, in quotes that Hydra needs, too."""
-    if all(re.fullmatch(r"[\w.-]+", name, re.ASCII) for name in parts):
-        return f"-S 'data.parts=[{','.join(parts)}]'"
-    names = ",".join(f"'{name}'" for name in parts)
-    return f'-S "data.parts=[{names}]"'
 
 
 def _is_in(steps: Sequence[str], parts: Sequence[str]) -> bool:
@@ -223,28 +230,37 @@ def _is_in(steps: Sequence[str], parts: Sequence[str]) -> bool:
 
 def _in_nfc(name: str, shown: object) -> str:
     """The name of a class folder in Unicode's form NFC; `FolderError` if no class can have it."""
-    if not name.isprintable():  # nor are bytes that are not UTF-8
+    if not name.isprintable() or name != name.strip():  # nor are bytes that are not UTF-8
         raise FolderError(
             f"{shown} has the folder {quoted(escaped(name))}, which gives a class its name: "
-            "rename it, in UTF-8, with visible characters and ordinary spaces"
+            "rename it, in UTF-8, with visible characters and ordinary spaces, none at its ends"
         )
     return unicodedata.normalize("NFC", name)
 
 
-def _refuse_parts(subsets: Sequence[str], names: Sequence[str], shown: object) -> None:
-    """Raise `FolderError` if class folders `names` have `subsets`, folders such as train, test."""
-    if not subsets:
-        return
+def _refuse_parts(
+    subsets: Sequence[str], names: Sequence[str], shown: object, *, flat: bool
+) -> None:
+    """Raise `FolderError` for class folders `names` that have `subsets` such as train, test.
+
+    `flat`: there is no folder in any of them.
+    """
     if len(subsets) < len(names):
         raise FolderError(
             f"{shown} has {listed(subsets)} beside class folders, named like subsets of a data "
             "set: move them away, or name all classes in data.classes if they are classes"
         )
+    if flat:
+        raise FolderError(
+            f"{shown} has {listed(names)}, which are subsets, not classes, and there is no class "
+            "folder in them: name a sheet with the labels (data.sheet), or name all classes in "
+            "data.classes if they are classes"
+        )
     by_part: dict[str, str] = {}
     for name in sorted(subsets, key=len):  # "test" rather than "auto_test"
         by_part.setdefault(part_of(name), name)
     chosen = [by_part[part] for part in ("train", "val", "test") if part in by_part]
-    several = f"{_override(chosen)} -S split=official keeps them; or "
+    several = f"{override('data.parts', chosen)} -S split=official keeps them; or "
     such = f"one of them, such as {shown}/{chosen[0]}"
     raise FolderError(
         f"{shown} has {listed(names)}, which are subsets (data.parts), not classes: "
@@ -291,8 +307,8 @@ def _source(
     inner = steps[1:] if parts else steps
     faults = (
         (any(step.startswith(".") for step in steps), "hidden"),
-        (bool(parts) and not part, f"in none of the folders {', '.join(parts)}"),
-        (labelled and len(inner) == 1, "in no class folder"),
+        (bool(parts) and not part, f"{OUTSIDE[1]} {', '.join(parts)}"),
+        (labelled and len(inner) == 1, OUTSIDE[0]),
         (name != "/".join(steps), "name is not UTF-8: rename the file"),
         (path.suffix.lower() in ARCHIVE_SUFFIXES, "an archive inside the data: unpack it"),
     )

@@ -16,7 +16,7 @@ from knee.storage import artifacts
 USED: Final = "used"
 QUARANTINED: Final = "quarantined"
 REJECTED: Final = "rejected"
-UNLISTED: Final = "unlisted"  # not in the sheet of labels, so never meant to be used
+UNLISTED: Final = "unlisted"  # not in the sheet of labels, or a document beside the classes
 
 COLUMNS: Final[dict[str, str]] = {
     "record": "int64",  # 0 to n - 1, in the order of the source's bytes

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Final
+
+# Texts that Hydra takes as they are; others, such as null, it would take for something else.
+PLAIN: Final = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_][\w.-]*|\d+", re.ASCII)
 
 
 def shortened(text: str, longest: int) -> str:
@@ -35,6 +40,15 @@ def listed(names: Sequence[object], most: int = 8, total: int | None = None) -> 
     """
     more = (len(names) if total is None else total) - min(most, len(names))
     return ", ".join(map(str, names[:most])) + (f" and {more} more" if more > 0 else "")
+
+
+def override(key: str, names: Sequence[str]) -> str:
+    """Return words for the command line that set a list, in the quotes that Hydra needs, too."""
+    if all(PLAIN.fullmatch(name) for name in names):
+        return f"-S '{key}=[{','.join(names)}]'"
+    in_quotes = ",".join("'" + name.replace("'", "\\'") + "'" for name in names)
+    for_the_shell = re.sub('[`$"]', r"\\\g<0>", in_quotes)
+    return f'-S "{key}=[{for_the_shell}]"'
 
 
 @functools.lru_cache(1 << 12)

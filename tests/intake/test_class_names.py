@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.intake.class_names import ClassNameError, check, check_order, in_order, key, spellings
+from knee.intake.class_names import (
+    ClassNameError,
+    check,
+    check_level,
+    check_order,
+    in_order,
+    key,
+    spellings,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +28,11 @@ from knee.intake.class_names import ClassNameError, check, check_order, in_order
         ["Grade 0", "Grade 1", "Grade 2", "Grade 10"],
         ["kl_grade 1", "kl_grade 2", "kl_grade 3"],
         ["-1", "0", "1", "2"],
+        ["0 Normal", "1 Doubtful", "2 Mild", "10 Severe"],
+        ["0Normal", "1-doubtful", "2_mild", "3. moderate"],
+        ["Grade 0 (none)", "Grade 1", "grade 2: mild"],
+        ["Kellgren-Lawrence 0", "Kellgren-Lawrence 1", "Kellgren-Lawrence 2"],
+        ["G0", "G1", "G2"],
         ["2", "10"],
         ["healthy", "osteoporosis"],
         ["Normal"],
@@ -39,11 +52,15 @@ def test_a_scale_that_its_names_tell_is_in_its_order(scale: list[str]) -> None:
         ["ward0", "ward1", "ward2"],
         ["train", "val", "test"],
         ["I", "II", "III"],
+        ["0 a", "0 b", "1 c"],
+        ["1.5 a", "2 b", "3 c"],
+        ["0-1 none", "2 mild", "3-4 severe"],
+        ["Grade 0 none", "1 mild", "2 severe"],
         ["low", "mid", "high"],
     ],
 )
 def test_of_other_names_the_order_is_asked_for(names: list[str]) -> None:
-    with pytest.raises(ClassNameError, match=r"films has the classes .*-S 'data\.classes=\["):
+    with pytest.raises(ClassNameError, match=r"films has the classes .*-S .data\.classes=\["):
         in_order(names, "films")
 
 
@@ -72,6 +89,10 @@ def test_unicode_form_blanks_and_case_make_no_other_class(
         (["TRUE", "True"], [], ["TRUE"] * 2),
         (["Oste\u0301o", "Ost\u00e9o"], ["Ost\u00e9o"], ["Ost\u00e9o"] * 2),
         (["A+", "A*"], [], ["A+", "A*"]),
+        (["No OA", "No OA", "no_oa", "NO-OA"], [], ["No OA"] * 4),
+        (["KL0", "KL 0", "kl_00", "KL-0"], ["KL 0"], ["KL 0"] * 4),
+        (["kl_grade 1", "KL-Grade-1"], [], ["KL-Grade-1"] * 2),
+        (["Grade -1", "Grade 1", "1"], [], ["Grade -1", "Grade 1", "1"]),
     ],
 )
 def test_labels_have_one_spelling(
@@ -101,6 +122,55 @@ def test_a_known_scale_in_another_order_is_refused(classes: list[str]) -> None:
         check_order(classes)
 
 
-@pytest.mark.parametrize("classes", [["2", "1", "0"], ["0", "1", "2"], ["b", "a", "c"], ["b", "a"]])
+@pytest.mark.parametrize(
+    "classes", [["2", "1", "0"], ["0", "1", "2"], ["b", "a", "c"], ["1b", "0a", "2c"]]
+)
 def test_a_scale_may_be_told_from_either_end(classes: list[str]) -> None:
     check_order(classes)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (["internal", "external"], ["Normal", "Osteoporosis"]),
+        (["left", "right"], ["0", "1", "2"]),
+        (["AP", "LAT"], ["a", "b"]),
+        (["1", "2", "3"], ["Normal", "Osteoporosis"]),
+        (["fold_1", "fold_2"], ["OA", "No OA"]),
+        (["site A", "site B"], ["x", "y"]),
+        (["images", "masks"], ["KL0", "KL1"]),
+    ],
+)
+def test_folders_that_hold_the_classes_are_no_classes(outer: list[str], inner: list[str]) -> None:
+    with pytest.raises(ClassNameError, match=r"for classes .* give .*data\.parts=\["):
+        check_level(outer, inner, "films")
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (["Normal", "Osteoporosis"], ["left", "right"]),
+        (["Normal", "Osteoporosis"], ["0", "1"]),
+        (["Normal", "Osteoporosis"], ["site A", "site B"]),
+        (["0", "1", "2"], ["male", "female"]),
+        (["KL0", "KL1"], ["site A", "site B"]),
+        (["OA", "No OA"], ["1", "2", "3"]),
+        (["x", "y"], ["AP", "LAT"]),
+        (["x", "y"], [f"P{number}" for number in range(11)]),
+        (["x", "y"], ["z"]),
+        (["wrapper"], ["Normal", "OA"]),
+        (["x", "y"], []),
+    ],
+)
+def test_folders_in_class_folders_are_no_doubt(outer: list[str], inner: list[str]) -> None:
+    check_level(outer, inner, "films")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["left", "right"], ["AP", "LAT"], ["images", "masks"], ["fold1", "fold_2"], ["M", "F"]],
+)
+def test_names_that_are_no_findings_are_classes_only_if_the_user_says_so(names: list[str]) -> None:
+    with pytest.raises(ClassNameError, match=r"do not read like findings: .*-S 'data\.classes=\["):
+        in_order(names, "films")
+    check_order(names)

@@ -225,7 +225,7 @@ def test_labels_by_another_name_are_never_passed_over_for_the_folders(
         sheet(tmp_path, f"path,{name}\na,x\n")
 
 
-@pytest.mark.parametrize("name", ["image", "stage", "dosage", "BMI", "ward", "original"])
+@pytest.mark.parametrize("name", ["image", "stage", "dosage", "BMI", "ward", "original", "Z-score"])
 def test_other_columns_are_only_said(tmp_path: Path, name: str) -> None:
     assert sheet(tmp_path, f"path,{name}\na,x\n").rows
 

@@ -14,7 +14,7 @@ from tests.films import fill
 def listed(
     folder: Path, names: list[str], text: str, classes: tuple[str, ...] = (), top: str = ""
 ) -> Listing:
-    images = fill(folder / "images", dict.fromkeys(names, b"x"))
+    images = fill(folder / "images", dict.fromkeys(names, b"\0"))
     sheet = folder / ("sheet.csv" if "\n" in text.strip() else "no_sheet.csv")
     sheet.write_text(text, encoding="utf-8")
     opened = DataFolder(images, Path("films.zip") if top else images, top)
@@ -145,10 +145,29 @@ def test_two_knees_in_one_file_are_told_to_be_cut(tmp_path: Path) -> None:
         listed(tmp_path, ["a"], "path,label,side\na,x,L\na,y,R\n")
 
 
-@pytest.mark.parametrize("other", ["normal", "NORMAL", "Normal ", "\uff2eormal"])
+@pytest.mark.parametrize("other", ["normal", "NORMAL", "\uff2eormal"])
 def test_two_folders_with_one_name_for_a_reader_are_refused(tmp_path: Path, other: str) -> None:
     with pytest.raises(ClassNameError, match="give them one name, or names that differ in more"):
         listed(tmp_path, ["Normal/1", f"{other}/1", "x/1"], "path\n")
+
+
+def test_a_folder_without_an_image_is_no_class(tmp_path: Path) -> None:
+    fill(tmp_path / "images", {"code/train.py": b"import os", "code/a.pdf": b"\0"})
+    with pytest.raises(FolderError, match=r"has no image in code: add images, or move away"):
+        listed(tmp_path, ["a/1", "b/1"], "path\n")
+
+
+def test_an_archive_or_image_beside_the_classes_is_never_a_document(tmp_path: Path) -> None:
+    fill(tmp_path / "images", {"README": b"text", "notes.pdf": b"\0", "x.webp": b"RIFF\0"})
+    listing = listed(tmp_path, ["a/1", "b/1", "c.zip", "d.png", "e"], "path\n")
+    beside = {source.name: source.listed for source in listing.sources if not source.label}
+    assert [name for name, counted in beside.items() if not counted] == ["README", "notes.pdf"]
+    assert len(beside) == 6
+
+
+def test_two_of_data_classes_with_one_name_for_a_reader_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClassNameError, match=r"data\.classes has the classes 'No OA' and 'no_oa'"):
+        listed(tmp_path, ["No OA/1", "no_oa/1"], "path\n", ("No OA", "no_oa"))
 
 
 def test_a_path_out_of_the_folder_is_never_looked_at(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from knee.intake.patient_numbers import canonical, is_placeholder
 
 PLACEHOLDERS = [
     *("", " ", "-", "----", "?", "***", "0", "000000", "0x0", "x", "XXX", "999999", "-1", "-999"),
+    "−1",
     *("anon", "ANONYMOUS", "Anonymized", "anonymised", "ANONYMOUS^PATIENT", "[REDACTED]"),
     *("REDACTED", "removed", "de-identified", "unknown", "none", "NaN", "n/a", "null", "<none>"),
     *("test", "Test^Patient", "No Name", "Patient ID", "PATIENT X", "dummy", "TEST NAME"),
@@ -50,11 +51,18 @@ def test_a_lone_0_is_somebody_where_patients_are_counted_from_0(text: str) -> No
     "ways",
     [
         ("7", "7.0", "7,0", "7.00", "007", "007.0", "７", "٧", " 7 ", "7\x00", "7_L", "R7", "#7"),
-        ("p7", "P007", "p 007", "P-7", "P_0007", "Ｐ７", "P007_R", "P007-left", "p007 rechts"),
+        ("p7", "P007", "p 007", "P.7", "P_0007", "Ｐ７", "P007_R", "P007-left", "p007 rechts"),
         ("1234", "1234.0", "01234", "1234L", "1234 (R)", "1234左"),
         ("anon1", "ANON0001", "Anon 1", "anon^1"),
         ("007_ap_L", "007_AP_R"),
         ("007_L_ap", "007_right_AP"),
+        ("12345", "12,345", "12.345", "12 345", "12'345", "012.345"),
+        ("12-34", "12‑34", "12_34", "12 34", "12-\u200b34"),
+        ("12-345", "12‑345", "12–345", "12−345", "12_345", "12/345", "12 345", "12-\u200b345"),
+        ("7", "7_left_knee", "7 LK", "RK7", "7-knee-R", "7RIGHTKNEE", "7左膝", "7 izq.", "7_dx"),
+        ("p7", "P7_Knie_links", "P7 genou droit", "p7 правое", "P07 rodilla derecha"),
+        ("7-A", "7A", "7 a", "07_a", "7/A"),
+        ("Smith, John", "SMITH^JOHN", "smith john", "Smith  John"),
         ("Ärzte-1", "A\u0308rzte 1", "ÄRZTE01"),
     ],
 )
@@ -73,6 +81,10 @@ def test_all_ways_to_write_a_number_are_one(ways: tuple[str, ...]) -> None:
         ("A7", "B7"),
         ("7.1", "7"),
         ("12 3", "123"),
+        ("1-23", "12-3"),
+        ("KL7", "7"),
+        ("Leftwich 1", "1"),
+        ("कि", "की"),
         ("ANON0001", "ANON0010"),
         ("Miller", "Mile"),
     ],
@@ -104,3 +116,15 @@ def test_remarks_name_rows_and_no_number() -> None:
 
 def test_numbers_in_one_form_need_no_remark() -> None:
     assert patient_numbers.remarks(enumerate(["0", "7", "7", "P007", "P008", "ANON0001"])) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["L", "left", "Left knee", "LK", "knee: left", "links", "Izq.", "левый", "左膝", "좌"]
+)
+def test_a_side_is_read_with_the_knee_or_without(text: str) -> None:
+    assert patient_numbers.side(text) == "left"
+
+
+@pytest.mark.parametrize("text", ["", "both", "knee", "left right", "l7r", "leftover", "K"])
+def test_other_texts_tell_no_side(text: str) -> None:
+    assert patient_numbers.side(text) == ""

@@ -146,13 +146,22 @@ def test_two_visible_worksheets_with_paths_are_refused_and_one_hidden_is_none(
 ) -> None:
     train, test, note = (
         ("train", "visible", "path"),
-        ("test", "visible", "Path"),
+        ("test", "visible", "Path:"),
         ("1", "visible", "x"),
     )
     with pytest.raises(SheetError, match="several worksheets with a column path, 'train', 'test'"):
         read_rows(written(tmp_path, workbook(note, train, test)))
     content = workbook(train, ("test", "hidden", "path"), note)
     assert read_rows(written(tmp_path, content)) == [["path"]]
+
+
+def test_the_worksheet_with_paths_is_read_behind_visible_ones_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = workbook(("Read me", "visible", "Notes"), ("Labels", "visible", "path"))
+    with caplog.at_level("INFO"):
+        assert read_rows(written(tmp_path, content)) == [["path"]]
+    assert "worksheet 'Labels' is read, and of 'Read me' nothing" in caplog.text
 
 
 @pytest.mark.parametrize("around", [" ", "\u00a0", "\u3000", "\ufeff", "\u200b", "\u2060 ", "\t"])

@@ -8,7 +8,13 @@ import pytest
 
 from knee.reading import source_files
 from knee.reading.decoded import UnreadableImage
-from knee.reading.source_files import FolderError, class_folders, list_sources, read
+from knee.reading.source_files import (
+    FolderError,
+    class_folders,
+    folders_in_all,
+    list_sources,
+    read,
+)
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -39,14 +45,14 @@ def test_order_is_that_of_bytes_whatever_was_created_first(
 
 
 def test_every_file_is_listed_and_those_that_cannot_be_used_say_why(tmp_path: Path) -> None:
-    tree(tmp_path, "a/1.png", "a/deep/2.png", "stray.png", ".git/x", "a/.hidden")
+    tree(tmp_path, "a/1.png", "a/deep/2.png", "stray.png", ".git/x", "a/.hidden", ".x/y")
     (tmp_path / "a" / "broken").symlink_to("nowhere")
     (tmp_path / "a" / "self").symlink_to("self")
     (tmp_path / "a" / "up").symlink_to("..")
     (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "1.png")
     os.mkfifo(tmp_path / "a" / "pipe")
     assert obstacles(tmp_path) == {
-        ".git/x": "hidden",
+        ".x/y": "hidden",
         "a/.hidden": "hidden",
         "a/1.png": "",
         "a/broken": "broken link",
@@ -187,6 +193,11 @@ def test_names_that_hydra_cannot_read_are_quoted_in_the_override(tmp_path: Path)
         class_folders(tmp_path, [])
 
 
+def test_subsets_without_class_folders_need_a_sheet(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match=r"no class folder in them: name a sheet"):
+        class_folders(tree(tmp_path, "train/1", "test/2"), [])
+
+
 def test_a_single_subset_is_no_class_either(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"not classes: set data\.path to one of them"):
         class_folders(tree(tmp_path, "train/a/1", "train/b/1"), [])
@@ -250,6 +261,7 @@ SYSTEM_FILES = (
     *("a/.DS_Store", "a/Thumbs.db", "a/desktop.ini", "a/._1", "__MACOSX/a/._1", "__MACOSX/x"),
     *("@eaDir/1", "a/@eaDir/1/x.jpg", "$RECYCLE.BIN/1", "System Volume Information/x"),
     *(".Trash-1000/files/1", ".Trashes/1", "lost+found/1", ".Spotlight-V100/1", "b/THUMBS.DB"),
+    *(".git/objects/1", ".gitignore", "a/.gitkeep", "a/.ipynb_checkpoints/1.png", "~$labels.xlsx"),
 )
 
 
@@ -275,6 +287,15 @@ def test_a_class_is_the_same_whatever_the_unicode_form_of_its_folder(
     assert {source.label for source in list_sources(tmp_path)} == {composed, "b"}
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_folders_in_all_are_found_in_every_unicode_form(
+    tmp_path: Path, form: Literal["NFC", "NFD"]
+) -> None:
+    site, label = (unicodedata.normalize(form, name) for name in ("K\u00f6ln", "Ost\u00e9o"))
+    tree(tmp_path, f"{site}/{label}/1", f"{site}/a/1", "b/Ost\u00e9o/1", "b/c/1")
+    assert folders_in_all(tmp_path) == ["Ost\u00e9o"]
+
+
 def test_two_unicode_forms_of_a_folder_are_one_class(tmp_path: Path) -> None:
     names = [unicodedata.normalize(form, "Ost\u00e9o") for form in ("NFC", "NFD")]
     tree(tmp_path, *(f"{name}/{form}" for form, name in enumerate(names)), "b/1")
@@ -283,7 +304,9 @@ def test_two_unicode_forms_of_a_folder_are_one_class(tmp_path: Path) -> None:
     assert class_folders(tmp_path, []) == ["Ost\u00e9o", "b"]
 
 
-@pytest.mark.parametrize("name", [b"\xff", b"a\nb", b"\x82\xa0", b"a\tb", "a\u200bb".encode()])
+@pytest.mark.parametrize(
+    "name", [b"\xff", b"a\nb", b"\x82\xa0", b"a\tb", b"a ", "a\u200bb".encode()]
+)
 def test_a_class_folder_whose_name_cannot_be_shown_is_refused(tmp_path: Path, name: bytes) -> None:
     tree(tmp_path, "a/1")
     try:

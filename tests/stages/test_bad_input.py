@@ -37,7 +37,7 @@ def test_every_bad_file_has_a_row_with_its_reason(trial: Trial) -> None:
         "Normal/.hidden.png": png(1),
         "stray.png": png(1),
         "stray.dcm": bytes(128) + b"DICM",
-        "sheet.csv": b"path,label\n",
+        "stray": png(2),
     }
     fill(trial.folder / "images", GOOD | bad)
     reasons = trial.reasons()
@@ -51,9 +51,23 @@ def test_every_bad_file_has_a_row_with_its_reason(trial: Trial) -> None:
         "Normal/.hidden.png": "hidden",
         "stray.png": "in no class folder",
         "stray.dcm": "in no class folder",
-        "sheet.csv": "in no class folder",
+        "stray": "in no class folder",
     }
     assert "truncated" in reasons["Normal/cut.png"] + reasons["Normal/cut.jpg"]
+
+
+@pytest.mark.parametrize("above", ["", "train/"])
+def test_documents_beside_the_class_folders_are_no_share_of_the_rejected(
+    trial: Trial, above: str
+) -> None:
+    films = {f"{above}{name}": content for name, content in GOOD.items()}
+    names = ["LICENSE", "README.md", "metadata.csv", "sheet.csv", f"{above}notes.txt"]
+    fill(trial.folder / "images", films | dict.fromkeys(names, b"text"))
+    fill(trial.folder / "images", {"sheet.csv": f"path,side\n{min(films)},L\n".encode()})
+    assert trial.reasons(sheet="images/sheet.csv", parts=("train",) * bool(above)) == {}
+    unlisted = trial.records[trial.records["status"] == "unlisted"]
+    assert sorted(unlisted["source"]) == sorted(names)
+    assert "the sheet itself" in set(unlisted["reason"])
 
 
 def test_a_wrong_extension_costs_no_image(trial: Trial) -> None:
