@@ -1,7 +1,9 @@
-"""Cross-validate one backbone's recipe: repeated folds that keep groups whole.
+"""Cross-validate one backbone's recipe: folds that keep groups whole.
 
-Each fold trains afresh what train would train, with the parameters of train. Where that is the
-whole backbone, nothing runs unless cross_validate.whole_backbone is true, and the outputs say so.
+Of an ensemble the cross-validation is there already: each image's prediction by the members that
+have not seen it. Of one net repeated folds train afresh what train would train, with the
+parameters of train. Where that is the whole backbone, nothing runs unless
+cross_validate.whole_backbone is true, and the outputs say so.
 The heads of cross_validate.heads are trained in the same folds: compare sets them beside this one.
 A killed run goes on after its last finished fold when the same command is given again.
 """
@@ -21,7 +23,7 @@ from knee.classifier.features import feature_source
 from knee.classifier.net import design
 from knee.classifier.training import fold_training
 from knee.drawing import charts
-from knee.evidence.evaluation import evaluation_report, out_of_fold
+from knee.evidence.evaluation import evaluation_report, out_of_fold, predictions
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.records import file_names, known_patients, records_table
 from knee.run import command, parameters
@@ -48,6 +50,7 @@ class Paths:
     pixels: Path = command.flag("canonical pixels of ingest")
     records: Path = command.flag("records table of ingest")
     split: Path = command.flag("split table of split")
+    members: Path = command.flag("an ensemble's out-of-fold predictions, of train")
     checkpoints: Path = command.flag("folder for finished folds")
     cross_validation_out: Path = command.flag("JSON file of all figures")
     headline_out: Path = command.flag("JSON file of what fits DVC's table")
@@ -64,30 +67,45 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
     originals = file_names.originals(table["source"].tolist(), patterns)
-    kept = cross_validation.chosen_records(table, split, originals, chosen.subset)
-    protocol = cross_validation.CrossValidationProtocol(
-        chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
-    )
-    folds = cross_validation.plan_folds(kept, protocol)
+    is_ensemble = settings.is_ensemble
+    subset = "development" if is_ensemble else chosen.subset
+    kept = cross_validation.chosen_records(table, split, originals, subset)
+    folds = _folds(settings, kept)
     facts = _facts(settings, paths, records_table.class_names(table), kept, folds)
     source = feature_source.open_source(paths.features, paths.pixels)
-    if source.pixels and not chosen.whole_backbone:
+    if source.pixels and not (is_ensemble or chosen.whole_backbone):
         log.info("%s is not cross-validated: %s", paths.backbone, TOO_DEAR)
         none = out_of_fold.table(pd.DataFrame(), [], [], facts["classes"])
         report = out_of_fold.not_run(facts, TOO_DEAR)
         _write(paths, report, none, ())
         return
-    results = _results(settings, paths, settings.head, facts, source, kept, folds)
-    predicted = out_of_fold.table(kept, folds, results, facts["classes"])
+    judged = [fold for fold in folds if fold.repeat < facts["repeats"]]
+    results = []
+    if is_ensemble:
+        predicted = predictions.read_predictions(artifacts.read_bytes(paths.members))
+    else:
+        results = _results(settings, paths, settings.head, facts, source, kept, folds)
+        predicted = out_of_fold.table(kept, folds, results, facts["classes"])
     others = []
     for name, head in chosen.heads.items():
         found = _results(settings, paths, head, facts, source, kept, folds, name)
-        others.append(out_of_fold.table(kept, folds, found, facts["classes"]).assign(head=name))
+        others.append(out_of_fold.table(kept, judged, found, facts["classes"]).assign(head=name))
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
-    report = out_of_fold.report(predicted, folds, results, facts, bootstrap)
+    report = out_of_fold.report(predicted, judged, results, facts, bootstrap)
     _write(paths, report, predicted, others)
     log.info("%s", "\n".join([out_of_fold.subtitle(report), *scores.lines(report)]))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
+
+
+def _folds(settings: parameters.Params, kept: pd.DataFrame) -> list[Fold]:
+    """The members of an ensemble, or repeated folds of one net."""
+    chosen, train = settings.cross_validate, settings.train
+    if settings.is_ensemble:
+        return cross_validation.plan_members(kept, train.members, train.members_seeds, train.seed)
+    protocol = cross_validation.CrossValidationProtocol(
+        chosen.folds, chosen.repeats, chosen.validation_share, chosen.seed
+    )
+    return cross_validation.plan_folds(kept, protocol)
 
 
 def _facts(
@@ -98,8 +116,22 @@ def _facts(
     folds: Sequence[Fold],
 ) -> dict[str, Any]:
     """What was cross-validated and how; all that decides a fold but split and features."""
-    chosen = settings.cross_validate
+    chosen, train = settings.cross_validate, settings.train
     leakage = cross_validation.leakage(kept, folds)
+    protocol: dict[str, Any] = {
+        "subset": chosen.subset,
+        "repeats": 1 + max(fold.repeat for fold in folds),
+        "validation_share": chosen.validation_share,
+        "seed": chosen.seed,
+    }
+    if settings.is_ensemble:  # each image is predicted once, by the members of all seeds together
+        protocol = {
+            "subset": "development",
+            "repeats": 1,
+            "members_seeds": train.members_seeds,
+            "validation_share": 0.0,
+            "seed": train.seed,
+        }
     return {
         "backbone": paths.backbone,
         "classes": classes,
@@ -108,11 +140,8 @@ def _facts(
         "leaky": leakage > 0,
         "leakage": round(leakage, 6),
         "patients": known_patients.patient_counts(kept),
-        "subset": chosen.subset,
         "folds": 1 + max(fold.fold for fold in folds),
-        "repeats": 1 + max(fold.repeat for fold in folds),
-        "validation_share": chosen.validation_share,
-        "seed": chosen.seed,
+        **protocol,
         "interval_level": chosen.interval_level,
         "data_fingerprint": provenance.fingerprint(paths.records),
         "parameters": _parameters(settings, paths, settings.head),
@@ -137,7 +166,10 @@ def _results(
     folds: Sequence[Fold],
     name: str = "",
 ) -> list[FoldResult]:
-    """The results of all folds with `head`, called `name` where it is not the one of train."""
+    """The results of all folds with `head`, called `name` where it is not the one of train.
+
+    Those of an ensemble are of the folds alone, by the members of all seeds together.
+    """
     state = {
         **facts,
         "parameters": _parameters(settings, paths, head),
@@ -154,6 +186,11 @@ def _results(
         len(facts["classes"]),
     )
     folder = paths.checkpoints / (f"head-{name}" if name else "recipe")
+    if settings.is_ensemble:
+        from knee.classifier.training import members  # TensorFlow
+
+        made = members.train_members(recipe, source, kept, folds, folder, provenance.key(state))
+        return made.results([fold for fold in folds if fold.repeat == 0])
     done = FoldResults(folder, provenance.key(state))
     return fold_training.train_folds(recipe, source, kept, folds, done)
 

@@ -1,7 +1,8 @@
 """Judge one trained backbone on the test subset, which nothing has read before.
 
-Predictions are of val and test: val is what registration chooses by. Every figure, table and
-chart is of test alone. The training's MLflow run is completed with them.
+Predictions are of test, and of what registration chooses by: the val subset of one net, the
+out-of-fold predictions of an ensemble. Every figure, table and chart is of test alone. The
+training's MLflow run is completed with them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import charts, contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions
 from knee.evidence.evaluation.json_contents import TrainingRecord
-from knee.evidence.uncertainty import uncertainty_report
+from knee.evidence.uncertainty import prediction_limits, uncertainty_report
 from knee.evidence.uncertainty.prediction_limits import Observed, PredictionLimits
 from knee.records import records_table
 from knee.run import command, parameters
@@ -52,6 +53,7 @@ class Paths:
     history: Path = command.flag("history of train")
     test_out: Path = command.flag("JSON file of all figures")
     headline_out: Path = command.flag("JSON file of what fits DVC's table")
+    members: Path = command.flag("an ensemble's out-of-fold predictions, of train")
     predictions_out: Path = command.flag("predictions of val and test, CSV")
     plots_out: Path = command.flag("folder of charts and their tables")
 
@@ -65,13 +67,14 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     trained.check_origin(paths.backbone, classes, records=paths.records, split=paths.split)
     training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
-    held = predictions.held_out(table, split_table.read_split(paths.split))
+    subsets = predictions.HELD_OUT if trained.limits.folds == 0 else ("test",)
+    held = predictions.held_out(table, split_table.read_split(paths.split), subsets)
     rows = held["pixel_row"].to_numpy()
     pixels = row_files.read_pixels(paths.pixels, rows)[rows]
     history = evaluation_report.read_history(paths.history)
     devices.make_deterministic(chosen.seed)
     model = trained.load()
-    observe = _observer(model, len(classes))
+    observe = _observer(model, trained)
     predicted = _predictions(held, observe(pixels), trained)
     is_test = predicted["subset"] == "test"
     test = predicted[is_test].reset_index(drop=True)
@@ -85,6 +88,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         report["confidence_interval"]["off_by_two"] = interval
     ood_scores = _out_of_distribution_scores(chosen, observe, images, trained.limits)
     report |= uncertainty_report.report(test, training, *ood_scores, bootstrap)
+    if trained.limits.folds:
+        members = predictions.read_predictions(artifacts.read_bytes(paths.members))
+        described = members.merge(table[["record", "source"]], on="record")
+        predicted = pd.concat([described.assign(subset="development"), predicted])[[*predicted]]
     artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))
     subtitle = evaluation_report.subtitle(report)
     with artifacts.staged_folder(paths.plots_out) as folder:
@@ -97,17 +104,19 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
 
 
-def _observer(model: keras.Model, classes: int) -> Callable[[Pixels], Observed]:
+def _observer(model: keras.Model, trained: TrainedModel) -> Callable[[Pixels], Observed]:
     """Probabilities and features of pixels (images, side, side), by one pass each."""
     joint = saved.with_features(model)
-    return lambda pixels: saved.split_outputs(saved.predict(joint, pixels), classes)
+    sizes = (len(trained.classes), trained.limits.folds)
+    return lambda pixels: prediction_limits.split_outputs(saved.predict(joint, pixels), *sizes)
 
 
 def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) -> pd.DataFrame:
     """The table predictions.csv: probabilities, prediction sets and out-of-distribution scores."""
     classes = trained.training["classes"]
     table = predictions.with_probabilities(held[predictions.KEPT], observed.probabilities, classes)
-    table["prediction_set"] = trained.limits.sets(predictions.probabilities_of(table, classes))
+    probabilities = predictions.probabilities_of(table, classes)
+    table["prediction_set"] = trained.limits.sets(probabilities, observed.folds)
     table["out_of_distribution"] = trained.limits.scores(observed.features)
     return table
 

@@ -1,4 +1,4 @@
-"""Register the backbone that is best on validation; make it champion if it deserves it.
+"""Register the backbone that is best on images it has not seen; make it champion if it deserves it.
 
 The choice never looks at test figures. What a champion has to pass is written on the version,
 passed or failed; `python -m stages.promote` is a person's way past it. Without MLflow nothing is
@@ -72,10 +72,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         bootstrap=Bootstrap(chosen.bootstrap_draws, INTERVAL_LEVEL, chosen.seed),
     )
     selection = {
-        name: champion_decision.subset_score(candidate.predictions, "val", rules)
+        name: champion_decision.subset_score(candidate.predictions, candidate.chosen_by, rules)
         for name, candidate in read.items()
     }
-    best = read[champion_decision.best(selection)]
+    sizes = {name: candidate.training["weights"] for name, candidate in read.items()}
+    best = read[champion_decision.best(selection, sizes, chosen.cheaper_within)]
     reports = {
         f"{place}/{path.name}": path
         for place, folder in (("pipeline", paths.metrics), ("comparison", paths.comparison))
@@ -95,7 +96,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         gates.shortcuts(
             cast(ComparisonReport | None, comparison), best.backbone, chosen.minimum_probability
         ),
-        gates.calibration(best.test, chosen.maximum_calibration_error),
+        gates.calibration(best.judged, chosen.maximum_calibration_error),
         gates.out_of_distribution(best.test, chosen.minimum_out_of_distribution_auc),
     ]
     registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection, seen)
@@ -153,7 +154,7 @@ def _register(
         "run_id": run_id,
         "execution": execution,
         "selection": {
-            "subset": "val",
+            "subset": best.chosen_by,
             "metric": rules.metric,
             "scores": {name: round(value, 6) for name, value in selection.items()},
         },

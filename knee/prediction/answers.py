@@ -147,9 +147,10 @@ class Answers:
         if not np.isfinite(outputs).all():
             raise ArithmeticError("the model's output is not finite")
         classes, limits = self._trained.classes, self._trained.limits
-        probabilities = scores.rounded(outputs[np.newaxis, : len(classes)])  # as predictions.csv
-        (names,) = limits.sets(probabilities)
-        (score,) = limits.scores(outputs[np.newaxis, len(classes) :])
+        observed = prediction_limits.split_outputs(outputs[np.newaxis], len(classes), limits.folds)
+        probabilities = scores.rounded(observed.probabilities)  # as predictions.csv
+        (names,) = limits.sets(probabilities, observed.folds)
+        (score,) = limits.scores(observed.features)
         is_known = bool(np.isfinite(score))
         answered = int(probabilities[0].argmax())
         values = {

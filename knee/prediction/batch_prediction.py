@@ -53,13 +53,13 @@ class Model:
 
             self._forward = engines.TensorFlowForward(joint, devices.strategy(1))
         (self._classes,) = loaded.output.shape[1:]
-        self._split = saved.split_outputs
+        self._split = prediction_limits.split_outputs
 
     def observe(self, pixels: Pixels) -> Observed:
         """Return probabilities and features of `pixels`, uint8 (n, side, side)."""
         rows = np.empty((len(pixels), *self._forward.output_shape), np.float32)
         self._forward.fill(pixels, rows)
-        return self._split(rows, self._classes)
+        return self._split(rows, self._classes, self.trained.limits.folds)
 
     def predict(self, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         """Classify the files that `paths` name, and all files below the folders among them.
@@ -87,7 +87,9 @@ class Model:
             answers of the model).
         """
         trained = self.trained
-        probabilities = np.full((len(sources), len(trained.classes)), np.nan)
+        classes = len(trained.classes)
+        probabilities = np.full((len(sources), classes), np.nan)
+        folds = np.full((len(sources), trained.limits.folds, classes), np.nan, np.float32)
         ood_scores = np.full(len(sources), np.nan)
         reasons = [""] * len(sources)
         with tqdm(total=len(sources), desc="predict", unit="file", disable=None) as bar:
@@ -103,9 +105,12 @@ class Model:
                 if images:
                     observed = self.observe(np.stack([*images.values()]))
                     probabilities[[*images]] = observed.probabilities
+                    folds[[*images]] = observed.folds
                     ood_scores[[*images]] = trained.limits.scores(observed.features)
                 bar.update(len(chunk))
-        table = _table(sources, scores.rounded(probabilities), ood_scores, reasons, trained.limits)
+        rounded = scores.rounded(probabilities)
+        sets = trained.limits.sets(rounded, folds)
+        table = _table(sources, rounded, sets, ood_scores, reasons, trained.limits)
         notes = "; ".join(model_notes.notes(trained.training))
         return table.assign(model=trained.name, version=trained.version, notes=notes)
 
@@ -139,6 +144,7 @@ def as_json(table: pd.DataFrame) -> str:
 def _table(
     sources: Sequence[source_files.SourceFile],
     probabilities: npt.NDArray[np.float64],
+    sets: npt.NDArray[np.object_],
     ood_scores: npt.NDArray[np.float64],
     reasons: Sequence[str],
     limits: prediction_limits.PredictionLimits,
@@ -152,7 +158,7 @@ def _table(
         "predicted": _named(known.argmax(axis=1), reasons, classes),
         **{f"probability_{name}": probabilities[:, n] for n, name in enumerate(classes)},
         "median_class": _named(scores.median_class(known), reasons, classes),
-        "prediction_set": limits.sets(probabilities),  # NaN is in no set
+        "prediction_set": sets,  # NaN is in no set
         "out_of_distribution": ood_scores,
         "is_out_of_distribution": pd.Series(flags, dtype=object),
         "warning": prediction_limits.warnings(ood_scores),

@@ -11,23 +11,40 @@ import pandas as pd
 
 from knee.evidence.evaluation.json_contents import EvaluationReport, TrainingRecord
 from knee.evidence.evaluation.predictions import read_predictions
-from knee.storage.artifacts import ArtifactError, read_bytes, read_json
+from knee.storage.artifacts import ArtifactError, read_bytes, read_json, read_json_if_present
 
+DEVELOPMENT = "development"  # subset of an ensemble's out-of-fold predictions
 SHARED_FACTS = ("classes", "data_fingerprint", "split_fingerprint", "split_protocol", "synthetic")
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One backbone: its records, and its predictions of the val and test subsets."""
+    """One backbone: its records, and its predictions of images that it has not seen."""
 
     backbone: str
     training: TrainingRecord
     test: EvaluationReport
+    cross_validation: EvaluationReport | None
     predictions: pd.DataFrame
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether its members' out-of-fold predictions are there."""
+        return DEVELOPMENT in set(self.predictions["subset"])
+
+    @property
+    def chosen_by(self) -> str:
+        """The subset of `predictions` that models are chosen by."""
+        return DEVELOPMENT if self.is_ensemble else "val"
+
+    @property
+    def judged(self) -> EvaluationReport:
+        """The report on the most images: out of fold, or of one net the test subset."""
+        return (self.cross_validation if self.is_ensemble else None) or self.test
 
 
 def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
-    """Read `models/training.json`, `metrics/test.json` and `metrics/predictions.csv`.
+    """Read training.json of `models`, reports and predictions of `metrics`.
 
     Raises:
         ArtifactError: a file is missing or damaged, or is another backbone's.
@@ -42,6 +59,7 @@ def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
         backbone,
         cast(TrainingRecord, training),
         cast(EvaluationReport, read_json(metrics / "test.json")),
+        cast(EvaluationReport | None, read_json_if_present(metrics / "cross_validation.json")),
         read_predictions(read_bytes(metrics / "predictions.csv")),
     )
 

@@ -60,11 +60,16 @@ def subset_score(table: pd.DataFrame, subset: str, rules: Rules) -> float:
     return scores.metric(rules.metric)(outcomes.truth, outcomes.probabilities)
 
 
-def best(figures: Mapping[str, float]) -> str:
-    """Return the name with the largest figure; the first of equals. NaN never wins."""
+def best(figures: Mapping[str, float], sizes: Mapping[str, int], margin: float) -> str:
+    """Return the smallest net whose figure is at most `margin` below the largest one.
+
+    Of nets of one size the first best one. NaN never wins. `sizes` are numbers of weights.
+    """
     if not figures:
         raise ValueError("no backbone to choose from")
-    return max(figures, key=lambda name: -math.inf if math.isnan(figures[name]) else figures[name])
+    known = {name: -math.inf if math.isnan(value) else value for name, value in figures.items()}
+    near = [name for name in known if known[name] >= max(known.values()) - margin]
+    return min(near, key=lambda name: (sizes[name], -known[name]))
 
 
 def decide(

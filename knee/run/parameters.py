@@ -275,6 +275,8 @@ class Augmentation:
 class Train:
     """Optimisation."""
 
+    members: int = about("nets of an ensemble, one a fold; 1: val chooses", ge=1, le=20)
+    members_seeds: int = about("nets of each fold, of other seeds", ge=1, le=20)
     epochs: int = about("at most", ge=1, le=10_000)
     batch_size: int = about("global, over all devices", ge=1, le=4096)
     learning_rate: LearningRate = about("peak of the schedule")
@@ -298,6 +300,8 @@ class Train:
     def _check(self) -> Self:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs} of {self.epochs} epochs")
+        if self.members > 1 and self.early_stopping_patience:
+            raise ValueError("early_stopping_patience: members end at a common epoch: give 0")
         return self
 
 
@@ -354,10 +358,11 @@ class Register:
     """Choice and promotion."""
 
     model_name: RegisteredName = about("in MLflow's registry")
-    selection_metric: Metric = about("of the validation subset")
+    selection_metric: Metric = about("of out-of-fold predictions; of val for one net")
     minimum_common_groups: Count = about("test groups shared with the champion, to compare at all")
     minimum_probability: Share = about("of being better than the champion, and than each shortcut")
     maximum_calibration_error: Share = about("lower end of its interval, at most")
+    cheaper_within: Share = about("of the best's figure: the smaller net is registered")
     minimum_out_of_distribution_auc: Share = about("of drawn non-radiographs; 0.5 is chance")
     bootstrap_draws: Draws = about("for intervals")
     seed: Seed
@@ -390,7 +395,13 @@ class Params:
     def _check(self) -> Self:
         folds = self.cross_validate
         _check_seeds("train.seed", self.train.seed, folds.folds, folds.repeats)
+        _check_seeds("train.seed", self.train.seed, self.train.members, self.train.members_seeds)
         return self
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether several nets are trained: folds of a leaky split would not be leaky as it is."""
+        return self.train.members > 1 and self.split.protocol != "random"
 
 
 def load(path: Path) -> Params:

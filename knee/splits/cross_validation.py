@@ -19,6 +19,10 @@ from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers
 
 KEPT: Final = ["record", "pixel_sha256", "group", "origin"]
+TOO_FEW_GROUPS: Final = (
+    "folds need two classes, and of each two groups (a group is a patient, or an image with its "
+    "copies): add images, or look at what ingest quarantined"
+)
 
 
 class CrossValidationError(UserError):
@@ -83,16 +87,33 @@ def plan_folds(kept: pd.DataFrame, protocol: CrossValidationProtocol) -> list[Fo
         labels, groups, folds=protocol.folds, repeats=protocol.repeats, seed=protocol.seed
     )
     if not repeats:
-        raise CrossValidationError(
-            "cross-validation needs two classes, and of each two groups (a group is a patient, or "
-            "an image with its copies): add images, or look at what ingest quarantined"
-        )
+        raise CrossValidationError(TOO_FEW_GROUPS)
     planned: list[Fold] = []
     for repeat, folds in enumerate(repeats):
         for fold, (inside, held_out) in enumerate(folds):
             validates = _validates(kept.iloc[inside], protocol, protocol.seed + len(planned))
             planned.append(Fold(repeat, fold, inside[~validates], inside[validates], held_out))
     return planned
+
+
+def plan_members(kept: pd.DataFrame, folds: int, seeds: int, seed: int) -> list[Fold]:
+    """Plan the nets of an ensemble: the same folds for each of `seeds` repeats.
+
+    Nothing is held back to choose an epoch: `validation` is what is held out, for the record. So
+    each image of `kept` is predicted by `seeds` nets that have not seen its group.
+
+    Raises:
+        CrossValidationError: a class has too few groups.
+    """
+    labels, groups = (kept[name].to_numpy(np.int64) for name in ("class_index", "group"))
+    repeats = repeated_folds(labels, groups, folds=folds, repeats=1, seed=seed)
+    if not repeats:
+        raise CrossValidationError(TOO_FEW_GROUPS)
+    return [
+        Fold(repeat, fold, inside, held_out, held_out)
+        for repeat in range(seeds)
+        for fold, (inside, held_out) in enumerate(repeats[0])
+    ]
 
 
 def training_rows(

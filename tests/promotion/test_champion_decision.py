@@ -50,14 +50,28 @@ def test_the_choice_sees_validation_rows_alone() -> None:
         "poor": champion_decision.subset_score(poor, "val", RULES),
     }
     assert scores == {"good": 1.0, "poor": 0.0}
-    assert champion_decision.best(scores) == "good"
+    assert champion_decision.best(scores, {"good": 1, "poor": 1}, 0.01) == "good"
 
 
-def test_of_equals_the_first_is_chosen_and_nan_never() -> None:
-    assert champion_decision.best({"b": 0.5, "a": 0.5}) == "b"
-    assert champion_decision.best({"b": math.nan, "a": 0.1}) == "a"
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ({"b": 0.5, "a": 0.5}, "b"),
+        ({"b": math.nan, "a": 0.1}, "a"),
+        ({"a": 0.5, "large": 0.509}, "a"),
+        ({"a": 0.5, "large": 0.52}, "large"),
+        ({"a": math.nan, "large": math.nan}, "a"),
+    ],
+)
+def test_the_smallest_net_within_the_margin_is_chosen_and_nan_never(
+    scores: dict[str, float], chosen: str
+) -> None:
+    assert champion_decision.best(scores, {"a": 1, "b": 1, "large": 9}, 0.01) == chosen
+
+
+def test_without_a_backbone_nothing_can_be_chosen() -> None:
     with pytest.raises(ValueError, match="no backbone"):
-        champion_decision.best({})
+        champion_decision.best({}, {}, 0.01)
 
 
 def test_a_missing_subset_is_an_error() -> None:

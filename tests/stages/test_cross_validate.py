@@ -58,6 +58,7 @@ def main(root: Path) -> int:
         "pixels": "pixels.npy",
         "records": "records.csv",
         "split": "split.csv",
+        "members": "members.csv",
         "checkpoints": "checkpoints",
         "cross-validation-out": OUTPUTS[0],
         "headline-out": OUTPUTS[1],

@@ -71,7 +71,9 @@ def write_model(root: Path) -> None:
     model = classifier(SIDE_PIXELS)
     pixels, split = np.load(root / "pixels.npy"), pd.read_csv(root / "split.csv")
     val, train = (np.flatnonzero(split["subset"] == name) for name in ("val", "train"))
-    both = saved.split_outputs(saved.predict(saved.with_features(model), pixels), len(NAMES))
+    both = prediction_limits.split_outputs(
+        saved.predict(saved.with_features(model), pixels), len(NAMES)
+    )
     learned = prediction_limits.learn(
         prediction_limits.Observed(both.probabilities[val], both.features[val]),
         val % 3,
@@ -110,6 +112,7 @@ def arguments(root: Path) -> list[str]:
         "split-metrics": "split.json",
         "model": "model",
         "history": "metrics/history.csv",
+        "members": "metrics/members.csv",
         "test-out": "metrics/test.json",
         "headline-out": "metrics/headline.json",
         "predictions-out": "metrics/predictions.csv",

@@ -63,7 +63,7 @@ def write_model(folder: Path) -> None:
 
     model = classifier(SIDE)
     made = saved.predict(saved.with_features(model), shafts(120, 1))
-    both = saved.split_outputs(made, len(NAMES))
+    both = prediction_limits.split_outputs(made, len(NAMES))
     number = np.arange(len(made))
     learned = prediction_limits.learn(
         prediction_limits.Observed(both.probabilities[::2], both.features[::2]),
@@ -157,7 +157,7 @@ def test_sets_and_unlikeness_are_those_of_the_models_own_features(
     (folder / "training.json").write_text(json.dumps(provenance.sealed(facts)))
     limits = prediction_limits.read(folder, facts)
     model = saved.with_features(saved.load_model(folder / "model.keras"))
-    expected = saved.split_outputs(saved.predict(model, pictures), len(NAMES))
+    expected = prediction_limits.split_outputs(saved.predict(model, pictures), len(NAMES))
     out = tmp_path / "out.csv"
     given = [str(tmp_path / f"{number}.png") for number in range(len(pictures))]
     assert main(tmp_path, *given, "--engine", engine, "--out", str(out)) == 0

@@ -76,6 +76,7 @@ def arguments(root: Path) -> list[str]:
         "checkpoints": "checkpoints",
         "model-out": "model",
         "history-out": "history.csv",
+        "out-of-fold-out": "members.csv",
     }
     pairs = [(f"--{flag}", str(root / name)) for flag, name in files.items()]
     return ["--backbone", "tiny", *(word for pair in pairs for word in pair)]

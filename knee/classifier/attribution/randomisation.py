@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras.layers import BatchNormalization
 
 from knee.classifier.attribution.grad_cam import Halves
+from knee.classifier.net.saved import last_dense_layers
 
 
 def cascade(model: Halves, pixels: npt.NDArray[np.uint8], seed: int) -> dict[str, Halves]:
@@ -29,8 +30,10 @@ def cascade(model: Halves, pixels: npt.NDArray[np.uint8], seed: int) -> dict[str
     keras.utils.set_random_seed(seed)
     head = keras.models.clone_model(model.head)
     output = keras.models.clone_model(model.head)
-    for fresh, learned in zip(output.layers[:-1], model.head.layers[:-1], strict=True):
-        fresh.set_weights(learned.get_weights())
+    drawn = [[*layer.get_weights()] for layer in last_dense_layers(output)]
+    output.set_weights(model.head.get_weights())
+    for layer, weights in zip(last_dense_layers(output), drawn, strict=True):
+        layer.set_weights(weights)
     levels = {
         "output": Halves(model.frozen, model.upper, output),
         "head": Halves(model.frozen, model.upper, head),

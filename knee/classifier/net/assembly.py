@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy.typing as npt
 from keras import layers
 
 from knee.classifier.net import backbones, heads
 from knee.classifier.net.design import BackboneDesign
 from knee.classifier.net.fine_tuning import split_backbone
 
+Weights = Sequence[npt.NDArray[Any]]  # of one member's trained part, in the order of its layers
 FEATURE_MAP = "feature_map"  # layer whose output the head reads, and Grad-CAM explains
 
 
@@ -47,6 +51,67 @@ def build(
     pixels = keras.Input(frozen.input.shape[1:], name="pixels")
     whole = keras.Model(pixels, trained(frozen(pixels)), name=design.name)
     return Parts(frozen, trained, whole)
+
+
+def ensemble(parts: Parts, folds: Sequence[Sequence[Weights]]) -> keras.Model:
+    """Return one classifier that answers the mean of its members' log-probabilities.
+
+    The members share the frozen layers of `parts`; `folds` has the weights of the trained part of
+    each member, by fold and seed. A softmax of averaged logits is that mean: a member's own
+    normalisation is one number for all classes. What a fold's members say together can be read off
+    as `fold_logits`. Where members have backbone layers of their own, their feature maps lie behind
+    each other in one.
+    """
+    features = keras.Input(parts.trained.input.shape[1:], name="features")
+    members = [
+        _member(parts.trained, f"fold{fold}_seed{seed}", weights)
+        for fold, of_fold in enumerate(folds)
+        for seed, weights in enumerate(of_fold)
+    ]
+    if members[0].upper.trainable_weights:
+        maps = [member.upper(features) for member in members]
+        joined = layers.Concatenate(name=FEATURE_MAP)(maps)
+        width = joined.shape[-1] // len(members)
+        inputs = [joined[..., n * width : (n + 1) * width] for n in range(len(members))]
+    else:
+        shared = layers.Activation("linear", name=FEATURE_MAP)(features)
+        inputs = [shared] * len(members)
+    logits = [member.head(values) for member, values in zip(members, inputs, strict=True)]
+    averaged, start = [], 0
+    for number, of_fold in enumerate(folds):
+        own = logits[start : start + len(of_fold)]
+        averaged.append(_mean(own, heads.fold_logits(number)))
+        start += len(of_fold)
+    probabilities = layers.Softmax(dtype="float32", name=heads.PROBABILITIES)(
+        _mean(averaged, "logits")
+    )
+    trained = keras.Model(features, probabilities, name="trained")
+    pixels = keras.Input(parts.frozen.input.shape[1:], name="pixels")
+    return keras.Model(pixels, trained(parts.frozen(pixels)), name=parts.whole.name)
+
+
+@dataclass(frozen=True)
+class _Member:
+    upper: keras.Model  # without weights where the backbone is frozen
+    head: keras.Model  # feature map -> logits
+
+
+def _member(trained: keras.Model, name: str, weights: Weights) -> _Member:
+    """A copy of `trained` with `weights`, without its softmax."""
+    own = keras.models.clone_model(trained)
+    own.set_weights(weights)
+    feature_map = own.get_layer(FEATURE_MAP).output
+    last = own.get_layer(heads.PROBABILITIES)
+    linear = layers.Dense(last.units, dtype="float32", name=f"{heads.LOGITS}{name}")
+    head = keras.Model(feature_map, linear(last.input), name=name)
+    linear.set_weights(last.get_weights())
+    return _Member(keras.Model(own.input, feature_map, name=f"{name}_upper"), head)
+
+
+def _mean(values: Sequence[keras.KerasTensor], name: str) -> keras.KerasTensor:
+    if len(values) == 1:
+        return layers.Activation("linear", dtype="float32", name=name)(values[0])
+    return layers.Average(dtype="float32", name=name)(values)
 
 
 def split_at_feature_map(trained: keras.Model) -> tuple[keras.Model, keras.Model]:

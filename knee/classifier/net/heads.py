@@ -12,6 +12,13 @@ import keras
 from keras import layers
 
 PROBABILITIES = "probabilities"  # name of the last layer
+LOGITS = "logits_"  # what the last dense layer of each of an ensemble's members is called
+FOLD_LOGITS = "fold_logits_"  # the mean of those of a fold
+
+
+def fold_logits(fold: int) -> str:
+    """Return the name of the layer with the mean logits of the members of `fold`."""
+    return f"{FOLD_LOGITS}{fold}"
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers
 
 from knee.classifier.net.assembly import FEATURE_MAP
-from knee.classifier.net.heads import PROBABILITIES
-from knee.evidence.uncertainty.prediction_limits import Observed
+from knee.classifier.net.heads import FOLD_LOGITS, LOGITS, PROBABILITIES
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Images, Pixels
 from knee.storage.artifacts import ArtifactError
@@ -58,27 +56,40 @@ def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:
 
 
 def with_features(model: keras.Model) -> keras.Model:
-    """Raw pixels -> (batch, classes + channels), float32, sharing the variables of `model`."""
+    """Raw pixels -> (batch, outputs), float32, sharing the variables of `model`.
+
+    The outputs are the probabilities, those of each fold of an ensemble, and the features.
+    """
     frozen, trained = model.layers[-2:]
     rows = joint_outputs(trained)(frozen(model.input))
     return keras.Model(model.input, rows, name="with_features")
 
 
-def split_outputs(rows: npt.NDArray[np.float32], classes: int) -> Observed:
-    """Rows of `with_features` -> probabilities (n, classes) and features (n, channels)."""
-    return Observed(rows[:, :classes], rows[:, classes:])
-
-
 def apply_temperature(model: keras.Model, temperature: float) -> None:
-    """Divide the logits by `temperature`, > 0, within the last dense layer of `model`."""
-    last = model.layers[-1].get_layer(PROBABILITIES)
-    for variable in (last.kernel, last.bias):
-        variable.assign(np.asarray(variable) / np.float32(temperature))
+    """Divide the logits by `temperature`, > 0, within the last dense layers of `model`."""
+    for last in last_dense_layers(model.layers[-1]):
+        for variable in (last.kernel, last.bias):
+            variable.assign(np.asarray(variable) / np.float32(temperature))
+
+
+def last_dense_layers(trained: keras.Model) -> list[keras.layers.Dense]:
+    """Return the layers that give logits: one, or one of each member of an ensemble."""
+    last = trained.get_layer(PROBABILITIES)
+    if isinstance(last, layers.Dense):
+        return [last]
+    heads = [layer for layer in trained.layers if isinstance(layer, keras.Model)]
+    return [own for head in heads for own in head.layers if own.name.startswith(LOGITS)]
 
 
 def joint_outputs(trained: keras.Model) -> Any:
-    """Return the head with the averaged feature map beside its probabilities."""
+    """Return the head with, beside its probabilities, those of folds and the averaged map."""
     pool = layers.GlobalAveragePooling2D(dtype="float32", name="average")
     features = pool(trained.get_layer(FEATURE_MAP).output)
-    rows = layers.Concatenate(dtype="float32", name="rows")([trained.output, features])
+    folds = [
+        layers.Softmax(dtype="float32", name=f"fold_{number}")(layer.output)
+        for number, layer in enumerate(
+            layer for layer in trained.layers if layer.name.startswith(FOLD_LOGITS)
+        )
+    ]
+    rows = layers.Concatenate(dtype="float32", name="rows")([trained.output, *folds, features])
     return keras.Model(trained.input, rows, name="joint")

@@ -7,6 +7,7 @@ by its checksums, before a variable is touched.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import shutil
@@ -156,7 +157,43 @@ class BestWeights:
             variable.assign(value)
 
 
-TrainingState = Checkpoints | BestWeights  # what `fit` keeps after each epoch
+class EveryEpoch:
+    """The weights of every epoch in files, for trainings that choose a common epoch afterwards.
+
+    `last_only` keeps those of the last one.
+    """
+
+    def __init__(self, folder: Path, *, last_only: bool) -> None:
+        self._folder, self._last_only = folder, last_only
+
+    def save(self, model: keras.Model, progress: Progress) -> None:
+        """Store the weights of an epoch."""
+        epoch = progress.epochs_done - 1
+        content = io.BytesIO()
+        np.savez(content, *(np.asarray(value) for value in model.get_weights()))
+        artifacts.write_bytes(self.path(epoch), content.getvalue())
+        if self._last_only and epoch:
+            self.path(epoch - 1).unlink(missing_ok=True)
+
+    def restore(self, model: keras.Model) -> Progress:
+        """Return an empty `Progress`: nothing has been done before."""
+        del model
+        return Progress()
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Leave `model` as the last epoch left it."""
+
+    def path(self, epoch: int) -> Path:
+        """Return where the weights of `epoch`, from 0, are."""
+        return self._folder / f"epoch_{epoch:05d}.npz"
+
+    def weights(self, epoch: int) -> list[Any]:
+        """Return the arrays of `epoch`, in the order of `keras.Model.get_weights`."""
+        with np.load(self.path(epoch), allow_pickle=False) as arrays:
+            return [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
+
+
+TrainingState = Checkpoints | BestWeights | EveryEpoch  # what `fit` keeps after each epoch
 
 
 def states(folder: Path) -> list[Path]:

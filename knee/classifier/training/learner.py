@@ -8,10 +8,11 @@ import keras
 import numpy as np
 
 from knee.classifier.features.feature_source import Source, Subset, TrainingData
+from knee.classifier.net.assembly import Weights
 from knee.classifier.training import fit, inputs, training
-from knee.classifier.training.checkpoints import BestWeights
+from knee.classifier.training.checkpoints import BestWeights, Progress, TrainingState
 from knee.evidence.evaluation.fold_results import FoldResult
-from knee.storage.arrays import Integers
+from knee.storage.arrays import Floats, Integers
 
 
 class Learner:
@@ -40,25 +41,34 @@ class Learner:
         held_out: Integers,
         seed: int,
     ) -> FoldResult:
-        """Train afresh on `rows` and predict the rows `held_out`.
+        """Train afresh on `rows` and predict the rows `held_out`; as `fit`."""
+        progress = self.fit(rows, validation, seed, BestWeights())
+        probabilities = self.predict(held_out)
+        return FoldResult(probabilities, progress.best_epoch, progress.epochs_done)
 
-        `validation` chooses the epoch; `seed` is that of the weights, order, noise and
-        augmentation.
+    def fit(self, rows: Subset, validation: Subset, seed: int, state: TrainingState) -> Progress:
+        """Train afresh on `rows`; `validation` chooses the epoch, `state` keeps it.
+
+        `seed` is that of the weights, order, noise and augmentation.
         """
         plan = self._plan
         self._start_afresh(seed)
         weights = training.class_weights(rows.class_indices, plan)
-        progress = fit.fit(
+        return fit.fit(
             self._model,
             TrainingData(self._source, rows, validation, plan.classes, weights),
             dataclasses.replace(plan.optimisation, seed=seed),
             plan.augmentation,
-            BestWeights(),
+            state,
             one_by_one=True,
         )
-        batches = inputs.padded_batches(self._source, held_out, plan.optimisation.batch_size)
-        probabilities = self._model.predict(batches, verbose=0)[: len(held_out)]
-        return FoldResult(probabilities, progress.best_epoch, progress.epochs_done)
+
+    def predict(self, rows: Integers, weights: Weights | None = None) -> Floats:
+        """Return probabilities (rows, classes), with the `weights` of an earlier training."""
+        if weights is not None:
+            self._trained.set_weights(weights)
+        batches = inputs.padded_batches(self._source, rows, self._plan.optimisation.batch_size)
+        return np.asarray(self._model.predict(batches, verbose=0)[: len(rows)])
 
     def _start_afresh(self, seed: int) -> None:
         """Fresh random weights; those from a file as they were there."""

@@ -9,22 +9,22 @@ import numpy as np
 import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source
-from knee.classifier.net.saved import joint_outputs, split_outputs
+from knee.classifier.net.saved import joint_outputs
 from knee.classifier.training.inputs import padded_batches
-from knee.evidence.uncertainty.prediction_limits import Observed
+from knee.evidence.uncertainty.prediction_limits import Observed, split_outputs
 from knee.storage.arrays import Integers
 
 BATCH_SIZE: Final = 32
 MAXIMUM_IMAGES: Final = 4096  # whose features say where the training images lie
 
 
-def observe(model: keras.Model, source: Source, rows: Integers) -> Observed:
-    """Return probabilities and features of `rows` of the source that `model` was trained from."""
+def observe(model: keras.Model, source: Source, rows: Integers, folds: int = 0) -> Observed:
+    """Return what `model`, of so many `folds`, gives for `rows` of the source it learned from."""
     trained = model.layers[-1]
     joint = joint_outputs(trained)
     forward = tf.function(lambda batch: joint(batch, training=False))
     made = [np.asarray(forward(batch)) for batch in padded_batches(source, rows, BATCH_SIZE)]
-    return split_outputs(np.concatenate(made)[: len(rows)], trained.output.shape[-1])
+    return split_outputs(np.concatenate(made)[: len(rows)], trained.output.shape[-1], folds)
 
 
 def subsample_rows(rows: Integers) -> Integers:

@@ -188,14 +188,19 @@ def cross_validated(tables: Tables, baselines: Baselines) -> ComparisonData:
 
 
 def held_out(tables: Tables, baselines: Baselines, split: pd.DataFrame) -> ComparisonData:
-    """Set models' test predictions beside baselines fitted to the training subset of `split`.
+    """Set models' test predictions beside baselines fitted to what the models learned from.
+
+    That is the training subset of `split`, and of ensembles, whose tables have a subset
+    "development", the val subset, too.
 
     Raises:
         ArtifactError: a table lacks a column, or is of other records than the first.
     """
     tested = {name: table[table["subset"] == "test"] for name, table in tables.items()}
     ordered = _ordered(tested, ["record", "class_index"], ["group"], "test predictions")
-    training = split.loc[split["subset"] == "train", "record"]
+    ensembles = all("development" in set(table["subset"]) for table in tables.values())
+    learned = ("train", "val") if ensembles else ("train",)
+    training = split.loc[split["subset"].isin(learned), "record"]
     train = np.flatnonzero(baselines.records["record"].isin(training))
     rows = baselines.rows(next(iter(ordered.values()))["record"])
     origins = baselines.records["origin"].to_numpy(object)[rows]

@@ -37,6 +37,7 @@ class TrainingRecord(TypedDict, total=False):
     split_protocol: str  # grouped | official | random
     synthetic: bool
     temperature: float
+    weights: int  # numbers that the net consists of
     calibration: dict[str, Any]
     conformal: dict[str, Any]
     novelty: dict[str, Any]

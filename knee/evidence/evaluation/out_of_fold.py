@@ -62,14 +62,16 @@ def report(
 ) -> dict[str, Any]:
     """Return the content of cross_validation.json.
 
-    `predicted` is what `table` gave for the same folds and results. `facts` say what was
+    `predicted` is what `table` gave for the same folds and results; without results nothing is
+    said of epochs, which an ensemble's members have in common. `facts` say what was
     cross-validated and how, `classes` among them, and go in as they are.
     """
     names = facts["classes"]
     repeats = [predictions.outcomes(part, names) for _, part in predicted.groupby("repeat")]
     figures = [scores.score(one) for one in repeats]
     of_classes = [one["per_class"] for one in figures]
-    per_fold = [_of_fold(predicted, *one, names) for one in zip(folds, results, strict=True)]
+    ends: Sequence[FoldResult | None] = results or [None] * len(folds)
+    per_fold = [_of_fold(predicted, *one, names) for one in zip(folds, ends, strict=True)]
     return {
         "status": DONE,
         **facts,
@@ -99,7 +101,12 @@ def subtitle(facts: Mapping[str, Any]) -> str:
     parts = [str(facts["backbone"])]
     parts += ["LEAKY FOLDS - not a result"] * facts["leaky"]
     parts += ["SYNTHETIC DATA"] * facts["synthetic"]
-    parts.append(f"{facts['repeats']} x {facts['folds']} grouped folds")
+    seeds = facts.get("members_seeds")
+    parts.append(
+        f"{facts['folds']} grouped folds x {seeds} members"
+        if seeds
+        else f"{facts['repeats']} x {facts['folds']} grouped folds"
+    )
     parts += ["test subset left out"] * (facts["subset"] == "development")
     if facts["status"] == DONE:
         parts.append(f"{facts['records']} images in {facts['groups']} groups")
@@ -107,7 +114,7 @@ def subtitle(facts: Mapping[str, Any]) -> str:
 
 
 def _of_fold(
-    predicted: pd.DataFrame, fold: Fold, result: FoldResult, class_names: Sequence[str]
+    predicted: pd.DataFrame, fold: Fold, result: FoldResult | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
     part = predicted[(predicted["repeat"] == fold.repeat) & (predicted["fold"] == fold.fold)]
     figures = scores.score(predictions.outcomes(part, class_names))
@@ -116,8 +123,7 @@ def _of_fold(
         "fold": fold.fold,
         "rows": len(part),
         "groups": int(part["group"].nunique()),
-        "best_epoch": result.best_epoch,
-        "epochs": result.epochs,
+        **({"best_epoch": result.best_epoch, "epochs": result.epochs} if result else {}),
         **{name: figures[name] for name in OF_A_FOLD},
     }
 

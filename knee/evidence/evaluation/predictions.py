@@ -20,18 +20,20 @@ KEPT: Final = ["record", "source", "pixel_sha256", "group", "subset", "class_ind
 PREFIX: Final = "probability_"  # of the column of each class
 
 
-def held_out(records: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """Return records of val and test, by record number, with the split's subset and group.
+def held_out(
+    records: pd.DataFrame, split: pd.DataFrame, subsets: Sequence[str] = HELD_OUT
+) -> pd.DataFrame:
+    """Return records of `subsets`, by record number, with the split's subset and group.
 
     Raises:
         ArtifactError: one of the two has no records.
     """
     described = records.drop(columns="group")
     joined = described.merge(split[["record", "subset", "group"]], on="record")
-    for subset in HELD_OUT:
+    for subset in subsets:
         if subset not in set(joined["subset"]):
             raise ArtifactError(f"the split has no {subset} records: run the split stage")
-    return joined[joined["subset"].isin(HELD_OUT)].sort_values("record").reset_index(drop=True)
+    return joined[joined["subset"].isin(subsets)].sort_values("record").reset_index(drop=True)
 
 
 def with_probabilities(

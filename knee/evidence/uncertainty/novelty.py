@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from knee.statistics import scores
 from knee.statistics.bootstrap import share
@@ -60,8 +61,12 @@ class Novelty:
 
     def scores(self, features: Features) -> Floats:
         """Return (images,) the larger of both parts in units of its limit: above 1 is too much."""
-        lengths = np.abs(log_lengths(features) - self.log_length) / self.length_limit
+        lengths = self.length_differences(features) / self.length_limit
         return np.asarray(np.maximum(self.distances(features) / self.limit, lengths))
+
+    def length_differences(self, features: Features) -> Floats:
+        """Return (images,) differences of the length's logarithm from the training images' mean."""
+        return np.asarray(np.abs(log_lengths(features) - self.log_length))
 
 
 def fit(training: Features, held_out: Features, quantile: float) -> Novelty | None:
@@ -72,9 +77,17 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
         held_out: images that were not trained on, and are like those to come.
         quantile: 0-1, of their distances; with few of them the limit is the largest one.
     """
-    if min(len(training), len(held_out)) < FEWEST_IMAGES:
+    model = _distribution(training)
+    if model is None or len(held_out) < FEWEST_IMAGES:
         return None
-    values = unit_length(training)
+    return _limited(model, *_parts(model, held_out), quantile)
+
+
+def _distribution(images: Features) -> Novelty | None:
+    """The distribution of `images`, without a limit; None with fewer than `FEWEST_IMAGES`."""
+    if len(images) < FEWEST_IMAGES:
+        return None
+    values = unit_length(images)
     centre = values.mean(axis=0)
     centred = values - centre
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
@@ -84,13 +97,21 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
     kept = min(MOST_DIRECTIONS, len(plain))
     rest = np.concatenate([plain[kept:], np.zeros(values.shape[1] - len(plain))])
     other = (1 - share) * (rest.mean() if len(rest) else 0) + share * mean_variance
-    model = Novelty(centre, directions[:kept], shrunk[:kept], max(float(other), SMALLEST_VARIANCE))
-    log_length = float(log_lengths(training).mean())
-    limit = _at(quantile, model.distances(held_out))
-    length_limit = _at(quantile, np.abs(log_lengths(held_out) - log_length))
-    model = replace(model, limit=limit, log_length=log_length, length_limit=length_limit)
+    return Novelty(
+        centre,
+        directions[:kept],
+        shrunk[:kept],
+        max(float(other), SMALLEST_VARIANCE),
+        log_length=float(log_lengths(images).mean()),
+    )
+
+
+def _limited(model: Novelty, distances: Floats, lengths: Floats, quantile: float) -> Novelty:
+    """The model with its limits, by `distances` and `length_differences` of held-out images."""
+    limit, length_limit = _at(quantile, distances), _at(quantile, lengths)
+    scores_of_both = np.maximum(distances / limit, lengths / length_limit)
     # Each part has images of its own above 1; no rounding may lift the image at the limit above it.
-    both = _at(quantile, model.scores(held_out)) * (1 + 1e-9)
+    both = _at(quantile, scores_of_both) * (1 + 1e-9)
     return replace(model, limit=limit * both, length_limit=length_limit * both)
 
 
@@ -98,6 +119,40 @@ def log_lengths(features: Features) -> Floats:
     """Return (images,) the natural logarithms of the rows' lengths."""
     lengths = np.linalg.norm(np.asarray(features, np.float64), axis=1)
     return np.asarray(np.log(np.maximum(lengths, SMALLEST_VARIANCE)))
+
+
+def cross_fit(
+    features: Features, fold: npt.NDArray[np.int64], quantile: float
+) -> tuple[Novelty, Floats] | None:
+    """Fit the distribution of all images, with the limits from images held out fold by fold.
+
+    Args:
+        features: (images, channels).
+        fold: (images,) numbers; each fold is measured by the distribution of the others.
+        quantile: as in `fit`.
+
+    Returns:
+        The distribution and the score of each image, (images,), by the others' distribution; None
+        with too few images.
+    """
+    held_out = np.empty((2, len(features)))
+    for number in np.unique(fold):
+        of_fold = fold == number
+        others = _distribution(features[~of_fold])
+        if others is None:
+            return None
+        held_out[:, of_fold] = _parts(others, features[of_fold])
+    model = _distribution(features)
+    if model is None:
+        return None
+    limited = _limited(model, held_out[0], held_out[1], quantile)
+    scores_held_out = np.maximum(held_out[0] / limited.limit, held_out[1] / limited.length_limit)
+    return limited, scores_held_out
+
+
+def _parts(model: Novelty, features: Features) -> tuple[Floats, Floats]:
+    """Both parts of the score, before they are divided by their limits."""
+    return model.distances(features), model.length_differences(features)
 
 
 def unit_length(features: Features) -> Floats:

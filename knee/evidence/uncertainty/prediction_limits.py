@@ -16,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.evidence.uncertainty import calibration, novelty
+from knee.evidence.uncertainty import calibration, cross_conformal, novelty
+from knee.evidence.uncertainty.cross_conformal import CrossConformal
 from knee.evidence.uncertainty.novelty import Novelty
-from knee.storage.arrays import AnyFloats, Features, Floats, Integers, Probabilities, Truth
+from knee.storage.arrays import AnyFloats, Features, Floats, Images, Integers, Probabilities, Truth
 from knee.storage.artifacts import ArtifactError
 
 NOVELTY_FILE: Final = "novelty.npz"  # beside model.keras
 BETWEEN: Final = "|"  # of the names in a prediction set
 WARNING: Final = "unlike the radiographs that the model learned from: do not use this prediction"
 DECIMALS: Final = 6
+FEWEST_RECORDS: Final = 50  # that a temperature is fitted on
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,28 @@ class Observed:
 
     probabilities: Probabilities
     features: Features  # (records, channels): the map that the head reads, averaged over positions
+    folds: Images | None = None  # (records, folds, classes), by the members of each; of an ensemble
+
+
+def split_outputs(rows: npt.NDArray[np.float32], classes: int, folds: int = 0) -> Observed:
+    """Return what rows (n, outputs) of a net hold: of an ensemble of `folds` folds, or 0.
+
+    The outputs are the probabilities, those of each fold, and the features.
+    """
+    within = rows[:, classes : classes * (1 + folds)].reshape(len(rows), folds, classes)
+    return Observed(rows[:, :classes], rows[:, classes * (1 + folds) :], within)
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The uncertainty that `learn` found."""
+    """The uncertainty that `learn` or `learn_from_folds` found."""
 
     fit: calibration.Fit | None  # None where there was to be no temperature
-    thresholds: Floats  # (classes,) of the prediction sets
+    thresholds: Floats | CrossConformal  # (classes,) of the prediction sets of one net
     validation_records: Integers  # (classes,) how many each threshold comes from
     level: float  # of the prediction sets
     novelty: Novelty | None  # None with too few images
+    held_out_scores: Floats  # (images,) out-of-distribution scores of held-out images
     quantile: float  # of the limit of the out-of-distribution score
 
     @property
@@ -100,14 +113,49 @@ def learn(
     if method == "temperature":
         fit = calibration.fit(truth, validation.probabilities, groups)
     calibrated = calibration.scaled(validation.probabilities, fit.temperature if fit else 1.0)
+    known = novelty.fit(training, validation.features, quantile)
     return Learned(
         fit,
         thresholds(truth, calibrated, level),
         np.bincount(truth, minlength=calibrated.shape[1]),
         level,
-        novelty.fit(training, validation.features, quantile),
+        known,
+        known.scores(validation.features) if known else np.empty(0),
         quantile,
     )
+
+
+def learn_from_folds(
+    out_of_fold: Probabilities,
+    truth: Truth,
+    groups: npt.NDArray[Any],
+    fold: Integers,
+    features: Features,
+    channels: int,
+    *,
+    method: Literal["temperature", "none"],
+    level: float,
+    quantile: float,
+) -> Learned:
+    """Learn the uncertainty of an ensemble from all images that its nets held out once.
+
+    `out_of_fold` are probabilities by the nets of `fold`, (records,), from 0. `features` are those
+    of the whole ensemble: one map of `channels` that all members share, or as many maps as there
+    are members, of which the first is used, and the fold that its member has not seen. Fewer than
+    `FEWEST_RECORDS` records leave the temperature at 1.
+    """
+    fit = None
+    if method == "temperature" and len(truth) >= FEWEST_RECORDS:
+        fit = calibration.fit(truth, out_of_fold, groups)
+    calibrated = calibration.scaled(out_of_fold, fit.temperature if fit else 1.0)
+    sets = cross_conformal.learn(truth, calibrated, fold, int(fold.max()) + 1, level)
+    own, unseen = features[:, :channels], fold == 0
+    known, held_out = novelty.fit(own[~unseen], own[unseen], quantile), np.empty(0)
+    if features.shape[1] == channels:
+        known, held_out = novelty.cross_fit(features, fold, quantile) or (None, held_out)
+    elif known:
+        held_out = known.scores(own[unseen])
+    return Learned(fit, sets, sets.counts, level, known, held_out, quantile)
 
 
 def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -119,20 +167,13 @@ def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, A
             key: round(value, DECIMALS) if isinstance(value, float) else value
             for key, value in fitted
         }
-    per_class = {
-        name: {
-            "threshold": float(limit) if np.isfinite(limit) else None,
-            "always_in_set": not bool(np.isfinite(limit)),  # too few records for this level
-            "validation_records": int(count),
-        }
-        for name, limit, count in zip(
-            classes, learned.thresholds, learned.validation_records, strict=True
-        )
-    }
     found = {
         "temperature": learned.temperature,
         "calibration": calibrated,
-        "conformal": {"level": learned.level, "per_class": per_class},
+        "conformal": {
+            "level": learned.level,
+            "per_class": dict(zip(classes, _conformal(learned), strict=True)),
+        },
     }
     if learned.novelty is not None:
         found["novelty"] = {
@@ -144,19 +185,56 @@ def write(learned: Learned, classes: Sequence[str], folder: Path) -> dict[str, A
     return found
 
 
+def _conformal(learned: Learned) -> list[dict[str, Any]]:
+    """What is recorded of each class; `always_in_set`: it has too few records for the level."""
+    sets, counts = learned.thresholds, learned.validation_records.tolist()
+    if isinstance(sets, CrossConformal):
+        return [
+            {
+                "always_in_set": sets.needed(count) == 0,
+                "validation_records": count,
+                "scores_of_folds": [held.round(DECIMALS).tolist() for held in folds],
+            }
+            for folds, count in zip(sets.scores, counts, strict=True)
+        ]
+    return [
+        {
+            "threshold": limit if math.isfinite(limit) else None,
+            "always_in_set": not math.isfinite(limit),
+            "validation_records": count,
+        }
+        for limit, count in zip(sets.tolist(), counts, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class PredictionLimits:
     """A trained model's uncertainty, applied to new images."""
 
     classes: tuple[str, ...]  # in the order of the probabilities
-    thresholds: Floats | None  # (classes,) of the prediction sets; None for a model without
+    # (classes,) of the prediction sets of one net; None for a model without
+    thresholds: Floats | CrossConformal | None
     novelty: Novelty | None  # of the out-of-distribution score; None for a model without
 
-    def sets(self, probabilities: Probabilities) -> npt.NDArray[np.object_]:
-        """Return (records,) names of each record's set, such as "Normal|Osteopenia", or ""."""
+    @property
+    def folds(self) -> int:
+        """Folds whose probabilities an ensemble gives beside its own; 0 for one net."""
+        sets = self.thresholds
+        return len(sets.scores[0]) if isinstance(sets, CrossConformal) else 0
+
+    def sets(
+        self, probabilities: Probabilities, folds: Images | None = None
+    ) -> npt.NDArray[np.object_]:
+        """Return (records,) names of each record's set, such as "Normal|Osteopenia", or "".
+
+        `folds` are an ensemble's (records, folds, classes), as in `Observed`.
+        """
         if self.thresholds is None:
             return np.full(len(probabilities), "", dtype=object)
-        inside = prediction_sets(probabilities, self.thresholds)
+        if isinstance(self.thresholds, CrossConformal):
+            inside = self.thresholds.sets(np.asarray(folds, np.float64).round(DECIMALS))
+        else:
+            inside = prediction_sets(probabilities, self.thresholds)
         names = np.array(self.classes, dtype=object)
         return np.array([BETWEEN.join(names[row]) for row in inside], dtype=object)
 
@@ -164,7 +242,8 @@ class PredictionLimits:
         """Return (records,) out-of-distribution scores, above 1 too much; NaN without any."""
         if self.novelty is None:
             return np.full(len(features), np.nan)
-        return self.novelty.scores(features).round(DECIMALS)
+        channels = len(self.novelty.centre)  # of an ensemble's first member, if each has a map
+        return self.novelty.scores(features[:, :channels]).round(DECIMALS)
 
 
 def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
@@ -175,12 +254,11 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
     Raises:
         ArtifactError: a file is missing or is not the recorded one, or the record is damaged.
     """
-    file, limits, sha256 = folder / "training.json", None, None
+    file, sha256 = folder / "training.json", None
+    limits: Floats | CrossConformal | None = None
     try:
         if "conformal" in training:
-            recorded = training["conformal"]["per_class"]
-            found = [recorded[name]["threshold"] for name in training["classes"]]
-            limits = np.array([np.inf if one is None else float(one) for one in found])
+            limits = _read_conformal(training)
         if training.get("novelty"):
             sha256 = training["novelty"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
@@ -189,6 +267,16 @@ def read(folder: Path, training: Mapping[str, Any]) -> PredictionLimits:
         ) from error
     known = None if sha256 is None else novelty.read(folder / NOVELTY_FILE, sha256)
     return PredictionLimits(tuple(training["classes"]), limits, known)
+
+
+def _read_conformal(training: Mapping[str, Any]) -> Floats | CrossConformal:
+    recorded = training["conformal"]["per_class"]
+    of_classes = [recorded[name] for name in training["classes"]]
+    if "scores_of_folds" in of_classes[0]:
+        scores = [[np.sort(fold) for fold in one["scores_of_folds"]] for one in of_classes]
+        return CrossConformal(scores, float(training["conformal"]["level"]))
+    found = [one["threshold"] for one in of_classes]
+    return np.array([np.inf if one is None else float(one) for one in found])
 
 
 def warnings(scores: AnyFloats) -> pd.Series:

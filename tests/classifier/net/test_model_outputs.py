@@ -7,7 +7,7 @@ import pytest
 
 from knee.classifier.net.design import BackboneDesign
 from knee.classifier.training import observe
-from knee.evidence.uncertainty import calibration
+from knee.evidence.uncertainty import calibration, prediction_limits
 from tests.classifier.conftest import Films
 from tests.tiny_classifier import classifier
 
@@ -47,7 +47,7 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
     rows = np.array([5, 0, 17])
     found = observe.observe(parts.whole, source, rows)
     joint = saved.predict(saved.with_features(parts.whole), films.pixels[rows])
-    expected = saved.split_outputs(joint, 3)
+    expected = prediction_limits.split_outputs(joint, 3)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(found.features, expected.features, atol=1e-4)
     whole = saved.predict(parts.whole, films.pixels[rows])

@@ -140,6 +140,22 @@ def test_strangers_are_the_same_for_a_seed_and_differ_within_a_kind() -> None:
         assert (pictures[0] != pictures[1]).any()
 
 
+def test_out_of_fold_limits_are_passed_by_the_share_that_was_asked_for() -> None:
+    random = np.random.default_rng(5)
+    images = random.normal(size=(400, 12)) + 3
+    found = novelty.cross_fit(images, np.arange(400) % 5, 0.9)
+    assert found is not None
+    model, held_out = found
+    assert (held_out <= 1).mean() == pytest.approx(0.9, abs=0.01)
+    new = random.normal(size=(2000, 12)) + 3
+    assert 0.85 < (model.scores(new) <= 1).mean() < 0.95
+    assert (model.scores(-new) > 1).mean() > 0.99
+
+
+def test_too_few_images_of_the_other_folds_have_no_score() -> None:
+    assert novelty.cross_fit(np.eye(8), np.arange(8) % 2, 0.9) is None
+
+
 def test_features_of_an_unusual_length_alone_are_flagged() -> None:
     """As those of a printed page of a net that was trained from random weights."""
     model = novelty.fit(features(120, 0), features(60, 1), 0.95)
