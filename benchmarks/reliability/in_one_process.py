@@ -36,7 +36,8 @@ def main() -> int:
 def run(command: str) -> int:
     """The exit status of a stage's command."""
     python, option, module, *arguments = shlex.split(command)
-    assert (python, option) == ("python", "-m")
+    if (python, option) != ("python", "-m"):
+        raise ValueError(f"no stage: {command}")
     if module in ALONE:
         return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
     status: int = importlib.import_module(module).main(arguments)

@@ -28,7 +28,7 @@ HARMLESS: Final = re.compile(  # logs, memory, folders; in the second line Terra
     "TF_CPP_.*|TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_ALLOCATOR|TF_GPU_THREAD.*|KERAS_HOME|CUDNN_LOG.*|"
     "TF_(CLI|CLOUD|PLUGIN|REGISTRY|TOKEN|VAR)_.*|TF_(DATA_DIR|IGNORE|IN_AUTOMATION|INPUT|LOG.*|WORKSPACE)"
 )
-NO_HOME: Final = Path("/tmp")  # noqa: S108  # Keras' choice
+NO_HOME: Final = Path("/tmp")  # noqa: S108  # nosec B108  # Keras' choice
 STANDARD: Final[Mapping[str, Any]] = {  # what Keras does without a keras.json
     "floatx": "float32",
     "epsilon": 1e-7,

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from knee.reading.content_check import SMALLEST_SIDE_PIXELS
 from knee.storage import provenance
 from knee.storage.artifacts import read_json, write_json
 from knee.tracking.evidence import Evidence
@@ -74,7 +73,7 @@ def example(side_pixels: int) -> dict[str, list[str]]:
     """Return the columns of a request: a gray ramp, as no patient's radiograph may be published."""
     from PIL import Image
 
-    side = max(side_pixels, SMALLEST_SIDE_PIXELS)
+    side = max(side_pixels, 32)  # a much smaller image would be refused
     ramp = np.linspace(0, 255, side).round().astype(np.uint8)
     content = io.BytesIO()
     Image.fromarray(np.tile(ramp[:, np.newaxis], (1, side))).save(content, format="PNG")

@@ -28,6 +28,7 @@ FACTS = {
     "data_fingerprint": "d" * 64,
     "split_fingerprint": "5" * 64,
     "best_epoch": 1,
+    "weights": 1000,
     "parameters": {"train.epochs": 2, "backbone.side_pixels": 16, "backbone.weights": "/home/x/w"},
 }
 
