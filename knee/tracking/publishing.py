@@ -263,4 +263,7 @@ def _log_artifacts(client: MlflowClient, run_id: str, evidence: Evidence) -> Non
             target = Path(folder) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(public_bytes(path))
-        client.log_artifacts(run_id, folder)
+        try:
+            client.log_artifacts(run_id, folder)
+        except FileExistsError:  # another clone made a folder of the same run just now
+            client.log_artifacts(run_id, folder)
