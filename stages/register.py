@@ -17,6 +17,7 @@ from knee.evidence.evaluation import predictions
 from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport
 from knee.promotion import candidates, champion_decision, description, gates
 from knee.run import command, parameters
+from knee.splits.kept_split import read_subsets_table
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
@@ -134,6 +135,8 @@ def _register(
     execution = best.training["execution"]
     labels = tracking.labels(best.training)
     facts = {**best.training, "metric": rules.metric}
+    if said := registry.withdrawn(execution):
+        seen = [*seen, gates.withdrawn(said)]
     for _ in range(ATTEMPTS):
         champion = _champion(registry)
         decision = _decide(registry, champion, best, rules, seen)
@@ -189,13 +192,20 @@ def _decide(
         found = registry.tags(champion)
         recorded = description.recorded_gates(found)
         return champion_decision.confirm(seen, recorded, found.get(PROMOTION_TAG, ""))
-    content = registry.predictions(champion)
+    content = registry.file_of_run(champion, "predictions.csv")
     if content is None:
         reason = f"not comparable: the predictions of champion {champion.version} are gone"
         missing = gates.Gate("champion", passed=False, reason=reason)
         return champion_decision.decision([*seen, missing])
     theirs = predictions.read_predictions(content)
-    return champion_decision.decide(best.predictions, theirs, rules, seen)
+    kept = registry.file_of_run(champion, f"pipeline/{candidates.SUBSETS_FILE}")
+    splits = None
+    if best.subsets is not None and kept is not None:  # the latter since there is such a table
+        splits = (
+            best.subsets,
+            read_subsets_table(kept, f"the champion's {candidates.SUBSETS_FILE}"),
+        )
+    return champion_decision.decide(best.predictions, theirs, rules, seen, splits)
 
 
 def _log_table(
