@@ -14,10 +14,9 @@ import yaml
 from knee.records.records_table import read_records, write_records
 from knee.splits.split_table import read_split
 from stages import split
-from tests.records.tables import records
+from tests.records.tables import NO_SPLIT, records
 
-ROOT = Path(__file__).parents[2]
-PARAMS, NO_SPLIT = ROOT / "params.yaml", ROOT / "conf" / "no_split.csv"
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture
