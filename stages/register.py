@@ -198,13 +198,9 @@ def _decide(
         missing = gates.Gate("champion", passed=False, reason=reason)
         return champion_decision.decision([*seen, missing])
     theirs = predictions.read_predictions(content)
-    kept = registry.file_of_run(champion, f"pipeline/{candidates.SUBSETS_FILE}")
-    splits = None
-    if best.subsets is not None and kept is not None:  # the latter since there is such a table
-        splits = (
-            best.subsets,
-            read_subsets_table(kept, f"the champion's {candidates.SUBSETS_FILE}"),
-        )
+    table, splits = registry.file_of_run(champion, f"pipeline/{candidates.SUBSETS_FILE}"), None
+    if best.subsets is not None and table is not None:  # earlier releases published none
+        splits = (best.subsets, read_subsets_table(table, "the champion's subsets.csv"))
     return champion_decision.decide(best.predictions, theirs, rules, seen, splits)
 
 

@@ -134,10 +134,10 @@ def _champion_gate(
     except ArtifactError as error:
         return _not_comparable(f"its {error}")
     new, old = _common(candidate, champion)
-    left = _unseen(new, old, splits) if splits else np.full(len(new), fill_value=True)
-    left_out = new["group"].nunique() - new.loc[left, "group"].nunique()
+    fair = _unseen(new, old, splits) if splits else np.full(len(new), fill_value=True)
+    left_out = new["group"].nunique() - new.loc[fair, "group"].nunique()
     note = f", {left_out} more left out: one of the two has trained on images of theirs"
-    return _compare(new[left], old[left], rules, note if left_out else "")
+    return _compare(new[fair], old[fair], rules, note if left_out else "")
 
 
 def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules, note: str) -> Gate:

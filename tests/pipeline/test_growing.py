@@ -50,7 +50,8 @@ def test_films_are_added_and_a_better_model_is_promoted_and_rolled_back(
     both = before.merge(pd.read_csv(subsets), on="pixel_sha256")
     assert len(both) == len(before)
     assert both["subset_x"].equals(both["subset_y"])
-    assert project.json("metrics/split.json")["kept"]["new_groups"] == 12
+    facts = json.loads((project.folder / "metrics" / "split.json").read_text())
+    assert facts["kept"]["new_groups"] == 12
 
     stand_in_for_training(project)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
