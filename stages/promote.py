@@ -21,6 +21,7 @@ from typing import Any, Final
 from knee import tracking
 from knee.promotion import description
 from knee.run import command, parameters
+from knee.tracking.registry import PROMOTION_TAG
 
 MAXIMUM_REASON_LETTERS = 1000
 SHOWN: Final = ("macro_f1", "accuracy")  # of each champion, on its test subset
@@ -67,7 +68,7 @@ def _log_history(registry: tracking.Registry) -> None:
         log.info(LAYOUT, term.at, term.version, *figures[term.version], term.by, term.reason)
     if present is not None and (not terms or terms[-1].version != present.version):
         unknown = ("not recorded", present.version, *_figures(registry.figures(present.version)))
-        log.info(LAYOUT, *unknown, "", registry.tags(present).get(tracking.PROMOTION_TAG, ""))
+        log.info(LAYOUT, *unknown, "", registry.tags(present).get(PROMOTION_TAG, ""))
     log.info("champion: %s", present.version if present else "none")
 
 

@@ -135,8 +135,6 @@ def _register(
     execution = best.training["execution"]
     labels = tracking.labels(best.training)
     facts = {**best.training, "metric": rules.metric}
-    if said := registry.withdrawn(execution):
-        seen = [*seen, gates.withdrawn(said)]
     for _ in range(ATTEMPTS):
         champion = _champion(registry)
         decision = _decide(registry, champion, best, rules, seen)
@@ -186,6 +184,8 @@ def _decide(
     rules: champion_decision.Rules,
     seen: list[gates.Gate],
 ) -> champion_decision.Decision:
+    if said := registry.withdrawn(best.training["execution"]):
+        seen = [*seen, gates.withdrawn(said)]
     if champion is None:
         return champion_decision.decide(best.predictions, None, rules, seen)
     if champion.execution == best.training["execution"]:

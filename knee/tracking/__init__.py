@@ -10,19 +10,12 @@
 from knee.tracking.evidence import collect, labels
 from knee.tracking.live import training_run
 from knee.tracking.publishing import publish, require_published
-from knee.tracking.registry import (
-    CHALLENGER,
-    CHAMPION,
-    PROMOTION_TAG,
-    Registry,
-    fetch_model,
-)
+from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, fetch_model
 from knee.tracking.store import TrackingError
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
-    "PROMOTION_TAG",
     "Registry",
     "TrackingError",
     "collect",

@@ -15,7 +15,7 @@ import pytest
 
 from knee import tracking
 from knee.run import parameters
-from knee.tracking import registry
+from knee.tracking import registry, store
 from stages import promote, register
 from tests.stages.test_register import paths, settings, write_backbone, write_evidence
 from tests.tracking.fake_registry import FakeRegistry, Killed
@@ -37,6 +37,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, trained: dict[str, Path]) -> FakeRegistry:
+    store.prepare_environment()  # before MLflow is imported: it sets how much MLflow logs
     made = FakeRegistry()
 
     def file_of_run(_: object, version: registry.Version, name: str) -> bytes | None:
@@ -54,7 +55,7 @@ def registered(root: Path) -> None:
     chosen = settings("mobilenet")
     quick = dataclasses.replace(chosen.register, bootstrap_draws=50)
     chosen = dataclasses.replace(chosen, register=quick)
-    register.run(chosen, paths(root, root.with_name(f"{root.name}.json")))  # of a clone its own
+    register.run(chosen, paths(root, root.parent / f"{root.name}.json"))
 
 
 def promoted() -> None:
