@@ -17,6 +17,7 @@ from knee.evidence.evaluation import predictions
 from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport
 from knee.promotion import candidates, champion_decision, description, gates
 from knee.run import command, parameters
+from knee.splits.kept_split import read_subsets_table
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
@@ -183,19 +184,24 @@ def _decide(
     rules: champion_decision.Rules,
     seen: list[gates.Gate],
 ) -> champion_decision.Decision:
+    if said := registry.withdrawn(best.training["execution"]):
+        seen = [*seen, gates.withdrawn(said)]
     if champion is None:
         return champion_decision.decide(best.predictions, None, rules, seen)
     if champion.execution == best.training["execution"]:
         found = registry.tags(champion)
         recorded = description.recorded_gates(found)
         return champion_decision.confirm(seen, recorded, found.get(PROMOTION_TAG, ""))
-    content = registry.predictions(champion)
+    content = registry.file_of_run(champion, "predictions.csv")
     if content is None:
         reason = f"not comparable: the predictions of champion {champion.version} are gone"
         missing = gates.Gate("champion", passed=False, reason=reason)
         return champion_decision.decision([*seen, missing])
     theirs = predictions.read_predictions(content)
-    return champion_decision.decide(best.predictions, theirs, rules, seen)
+    table, splits = registry.file_of_run(champion, f"pipeline/{candidates.SUBSETS_FILE}"), None
+    if best.subsets is not None and table is not None:  # earlier releases published none
+        splits = (best.subsets, read_subsets_table(table, "the champion's subsets.csv"))
+    return champion_decision.decide(best.predictions, theirs, rules, seen, splits)
 
 
 def _log_table(

@@ -53,7 +53,12 @@ class Workspace:
         records = f"--records={self.path('records.csv')}"
         split = self.path("split.csv")
         self.stage(
-            "split", records, f"--split-out={split}", f"--metrics-out={self.path('split.json')}"
+            "split",
+            records,
+            f"--keep={machine.ROOT / 'conf' / 'no_split.csv'}",
+            f"--split-out={split}",
+            f"--subsets-out={self.path('subsets.csv')}",
+            f"--metrics-out={self.path('split.json')}",
         )
         self.stage("oversample", records, f"--split={split}", f"--rows-out={self.path('rows.csv')}")
         return cost

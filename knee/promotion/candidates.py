@@ -11,9 +11,11 @@ import pandas as pd
 
 from knee.evidence.evaluation.json_contents import EvaluationReport, TrainingRecord
 from knee.evidence.evaluation.predictions import read_predictions
+from knee.splits.kept_split import read_subsets_table
 from knee.storage.artifacts import ArtifactError, read_bytes, read_json, read_json_if_present
 
 DEVELOPMENT = "development"  # subset of an ensemble's out-of-fold predictions
+SUBSETS_FILE = "subsets.csv"  # of split
 SHARED_FACTS = ("classes", "data_fingerprint", "split_fingerprint", "split_protocol", "synthetic")
 
 
@@ -26,6 +28,7 @@ class Candidate:
     test: EvaluationReport
     cross_validation: EvaluationReport | None
     predictions: pd.DataFrame
+    subsets: pd.DataFrame | None  # the subsets table of its split
 
     @property
     def is_ensemble(self) -> bool:
@@ -44,10 +47,11 @@ class Candidate:
 
 
 def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
-    """Read training.json of `models`, reports and predictions of `metrics`.
+    """Read training.json of `models`, reports and predictions of `metrics`, subsets.csv beside it.
 
     Raises:
         ArtifactError: a file is missing or damaged, or is another backbone's.
+        SplitError: subsets.csv is damaged.
     """
     training = read_json(models / "training.json")
     if training.get("backbone") != backbone:
@@ -55,12 +59,14 @@ def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
             f"{models / 'training.json'} is of {training.get('backbone')}, not {backbone}: "
             "run `dvc repro`"
         )
+    subsets = metrics.parent / SUBSETS_FILE
     return Candidate(
         backbone,
         cast(TrainingRecord, training),
         cast(EvaluationReport, read_json(metrics / "test.json")),
         cast(EvaluationReport | None, read_json_if_present(metrics / "cross_validation.json")),
         read_predictions(read_bytes(metrics / "predictions.csv")),
+        read_subsets_table(subsets.read_bytes(), str(subsets)) if subsets.is_file() else None,
     )
 
 

@@ -161,6 +161,7 @@ class Split:
     test_share: Level = about("of the records")
     folds: Folds = about("of the fold column")
     seed: Seed
+    keep: PathText = about("copy of an earlier metrics/subsets.csv; conf/no_split.csv: none")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

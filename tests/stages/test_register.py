@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -249,10 +250,13 @@ def test_a_persons_promotion_is_recorded_and_outlasts_a_second_registration(
     assert "knee has no version 7: it has 1 (champion)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["x", "--reason", "y"], ["1", "--reason", " "], ["1"]])
-def test_a_promotion_needs_a_number_and_a_reason(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ["x --reason y", "1 --reason ' '", "1", "--rollback", "1 --rollback --reason y", "--reason y"],
+)
+def test_a_promotion_needs_a_number_or_rollback_and_a_reason(line: str) -> None:
     with pytest.raises(SystemExit):
-        promote.main(words)
+        promote.main(shlex.split(line))
 
 
 def test_a_champion_without_predictions_is_kept(root: Path) -> None:
