@@ -229,9 +229,9 @@ def add_groups(
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures
     patients = equal_pairs(usable["patient"].tolist())
-    known = equal_pairs([str(picture) for picture in pictures])
+    copied = equal_pairs([str(picture) for picture in pictures])
     halves = [(chosen[one], chosen[two]) for one, two in parts]
-    result.loc[usable.index, "group"] = components(len(usable), [*known, *patients, *halves])
+    result.loc[usable.index, "group"] = components(len(usable), [*copied, *patients, *halves])
     return result
 
 

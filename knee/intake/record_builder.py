@@ -59,9 +59,12 @@ class ExaminedFile:
         columns, _, pixels = value.partition(b"\n")
         side, reduced = side_pixels, copy_check.REDUCED_SIDE_PIXELS
         sizes = (side * side, hash_search.HASH_BYTES, hash_search.HASH_BYTES, reduced * reduced)
-        square, *hashes, small, views = np.split(np.frombuffer(pixels, np.uint8), np.cumsum(sizes))
-        images = small.reshape(reduced, reduced), views.reshape(-1, reduced, reduced)
-        return cls(json.loads(columns), square.reshape(side, side), Fingerprints(*hashes, *images))
+        parts = np.split(np.frombuffer(pixels, np.uint8), np.cumsum(sizes))
+        # Copies: fingerprints stay in memory, the canonical pixels must not.
+        square, upright, mirrored, small, views = (part.copy() for part in parts)
+        small, views = small.reshape(reduced, reduced), views.reshape(-1, reduced, reduced)
+        fingerprints = Fingerprints(upright, mirrored, small, views)
+        return cls(json.loads(columns), square.reshape(side, side), fingerprints)
 
 
 def take_in(

@@ -45,7 +45,7 @@ def made_with(facts: Mapping[str, Any]) -> dict[str, Any]:
         "code": code.hexdigest(),
         "python": list(sys.version_info[:3]),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "instructions": np.show_config("dicts")["SIMD Extensions"]["found"],  # type: ignore[index, call-overload]
+        "instructions": np.show_config("dicts")["SIMD Extensions"]["found"],
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "threads": {name: os.environ[name] for name in sorted(os.environ) if _is_of_threads(name)},
         **facts,

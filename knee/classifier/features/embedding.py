@@ -100,7 +100,7 @@ def _fill_new(
     forward: Forward, images: Pixels, values: HalfFloats, known: KnownResults, start: int
 ) -> None:
     """Fill `values`, which begin at the byte `start` of the file; known ones without the net."""
-    keys = [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images]
+    keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
     new = []
     for row, key in enumerate(keys):
         value = known.get(key)
