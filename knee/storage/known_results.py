@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import platform
 import shutil
 import sys
 import threading
@@ -45,7 +46,7 @@ def made_with(facts: Mapping[str, Any]) -> dict[str, Any]:
         "code": code.hexdigest(),
         "python": list(sys.version_info[:3]),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "instructions": np.show_config("dicts")["SIMD Extensions"]["found"],
+        "processor": _processor(),
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "threads": {name: os.environ[name] for name in sorted(os.environ) if _is_of_threads(name)},
         **facts,
@@ -76,8 +77,7 @@ class KnownResults:
         self._damaged: list[bytes] = []
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(FileNotFoundError):
-            self._read()
+        self._read()
         with self._forgiven():
             shutil.rmtree(self._staged, ignore_errors=True)
             self._staged.mkdir(parents=True, mode=0o700)
@@ -127,6 +127,8 @@ class KnownResults:
     def _read(self) -> None:
         """Read the index, if it was made with the same; damaged entries are left out."""
         try:
+            if not self._folder.exists():
+                return
             told = json.loads((self._folder / MADE_WITH).read_text(encoding="utf-8"))
             if told != self._made_with:
                 names = [
@@ -137,8 +139,6 @@ class KnownResults:
             content = (self._folder / INDEX).read_bytes()
             self._values = (self._folder / VALUES).open("rb")
             limit = os.fstat(self._values.fileno()).st_size
-        except FileNotFoundError:
-            raise
         except (OSError, ValueError, AttributeError) as error:
             log.warning("%s cannot be read (%s): not used", self._folder, type(error).__name__)
             return
@@ -187,6 +187,15 @@ def _link(output: Path, place: Path) -> None:
         os.link(output, place)
     except OSError:
         shutil.copyfile(output, place)
+
+
+def _processor() -> str:
+    """A digest of the model and its instructions, where the system tells them."""
+    told = {platform.machine(), platform.processor()}
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        told |= {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()
 
 
 def _is_of_threads(name: str) -> bool:

@@ -36,10 +36,13 @@ def kept(folder: Path, facts: dict[str, str] | None = None, numbers: range = ran
     return knew
 
 
-def test_a_run_knows_the_results_of_the_last_run_and_no_others(tmp_path: Path) -> None:
+def test_a_run_knows_the_results_of_the_last_run_and_no_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "made" / "known"
     assert kept(folder) == []
     assert kept(folder) == [0, 1, 2]
+    assert "not used" not in caplog.text
     assert kept(folder, numbers=range(2, 4)) == [2]
     assert kept(folder, numbers=range(4)) == [2, 3]
     assert [path.name for path in folder.parent.iterdir()] == ["known"]
@@ -67,7 +70,7 @@ DAMAGE = {  # what happens to the folder: the results that are known still
     "a bit of a key": (changed("index.bin", lambda c: bytes([c[0] ^ 1]) + c[1:]), [1, 2]),
     "a length": (changed("index.bin", lambda c: c[:46] + b"\x7f" + c[47:]), [1, 2]),
     "a start": (changed("index.bin", lambda c: c[:39] + b"\xff" + c[40:]), [1, 2]),
-    "another's index": (changed("index.bin", lambda _: b"PK\x03\x04" * 100), []),
+    "a foreign index": (changed("index.bin", lambda _: b"PK\x03\x04" * 100), []),
     "no index": (lambda folder: (folder / "index.bin").unlink(), []),
     "no JSON": (changed("made_with.json", lambda _: b"\xff{"), []),
     "other JSON": (changed("made_with.json", lambda _: b"[]"), []),
@@ -76,12 +79,17 @@ DAMAGE = {  # what happens to the folder: the results that are known still
 
 
 @pytest.mark.parametrize(("damage", "known"), DAMAGE.values(), ids=DAMAGE.keys())
-def test_what_is_damaged_is_computed_again(
-    tmp_path: Path, damage: Callable[[Path], object], known: list[int]
+def test_what_is_damaged_is_computed_again_and_a_line_says_so(
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    known: list[int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     kept(tmp_path / "known")
     damage(tmp_path / "known")
+    caplog.clear()
     assert kept(tmp_path / "known") == known
+    assert f"known: {len(known)} known results, {3 - len(known)} new" in caplog.text
     assert kept(tmp_path / "known") == [0, 1, 2]
 
 
