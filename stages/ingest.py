@@ -17,6 +17,7 @@ from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
 from knee.records.records_table import notes, write_records
 from knee.run import command, parameters
+from knee.storage.known_results import KnownResults
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Paths:
     sheet: Path = command.flag("label sheet, CSV or .xlsx; conf/no_sheet.csv: none")
     records_out: Path = command.flag("records table, CSV, one row a file")
     pixels_out: Path = command.flag("canonical pixels, .npy")
+    known_results: Path = command.flag("folder of what an earlier run computed; may be removed")
     patient_key: tuple[Path, ...] = command.repeated_flag(
         "output of check: stop where KNEE_PATIENT_KEY is another", Path
     )
@@ -43,6 +45,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
+    facts = {"patient_key": patients.key_check(key), "image": dataclasses.asdict(canonical)}
     lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
@@ -50,7 +53,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
-        frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
+        with KnownResults(paths.known_results / "images", facts) as known:
+            frame, fingerprints = record_builder.take_in(
+                listing, canonical, key, paths.pixels_out, known
+            )
     frame = record_builder.add_facts(
         frame,
         listing.facts,
@@ -59,7 +65,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         key,
         {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
     )
-    frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage)
+    with KnownResults(paths.known_results / "registrations", {}) as known:
+        frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage, known)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
