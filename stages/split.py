@@ -24,10 +24,14 @@ class Paths:
     """What the stage reads and writes."""
 
     records: Path = command.flag("records table of ingest")
-    keep: Path = command.flag("subsets table to keep; conf/no_split.csv: none")
     split_out: Path = command.flag("split table, CSV: subset and fold of each record")
-    subsets_out: Path = command.flag("subsets table, CSV: subset of each image, by its digest")
     metrics_out: Path = command.flag("JSON file of the figures")
+    subsets_out: Path | None = command.optional_flag(
+        "subsets table, CSV: subset of each image, by its digest; none: it is not written"
+    )
+    keep: Path | None = command.optional_flag(
+        "subsets table to keep; none or conf/no_split.csv: every image gets its subset anew"
+    )
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
@@ -35,10 +39,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     table, chosen = records_table.read_records(paths.records), settings.split
     wanted = dataclasses.asdict(chosen)
     del wanted["protocol"], wanted["keep"]
-    kept = kept_split.read_kept(paths.keep, table)
+    kept = kept_split.read_kept(paths.keep, table) if paths.keep else {}
     if kept and chosen.protocol != "grouped":
         raise split_table.SplitError(
-            f"split.keep: {paths.keep} is for split=grouped, not for {chosen.protocol}: take "
+            f"split.keep: {chosen.keep} is for split=grouped, not for {chosen.protocol}: take "
             f"conf/{kept_split.NO_SPLIT}"
         )
     patterns = file_names.compile_patterns(
@@ -57,10 +61,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     )
     if kept:
         facts["kept"] = kept_split.changes(table, split, kept)
-        _log_changes(facts["kept"], paths.keep)
+        _log_changes(facts["kept"], chosen.keep)
     artifacts.write_text(paths.split_out, split.to_csv(index=False))
-    subsets = kept_split.subsets_table(table, split)
-    artifacts.write_text(paths.subsets_out, subsets.to_csv(index=False))
+    if paths.subsets_out:
+        subsets = kept_split.subsets_table(table, split)
+        artifacts.write_text(paths.subsets_out, subsets.to_csv(index=False))
     artifacts.write_json(paths.metrics_out, facts)
     for name, counts in facts["subsets"].items():
         log.info("%-6s %s", name, ", ".join(f"{key} {value}" for key, value in counts.items()))
@@ -70,9 +75,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     log.info(text, chosen.protocol, 100 * facts["leakage"], note)
 
 
-def _log_changes(found: Mapping[str, Any], path: Path) -> None:
+def _log_changes(found: Mapping[str, Any], kept: str) -> None:
     text = "%d groups keep the subset that %s has for them, %d new groups got theirs by their hash"
-    log.info(text, found["kept_groups"], path, found["new_groups"])
+    log.info(text, found["kept_groups"], kept, found["new_groups"])
     if found["missing_images"]:
         log.info("%d of its images are in no subset now", found["missing_images"])
     if found["joined_groups"]:
