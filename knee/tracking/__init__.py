@@ -9,7 +9,7 @@
 
 from knee.tracking.evidence import collect, labels
 from knee.tracking.live import training_run
-from knee.tracking.publishing import publish, require_published
+from knee.tracking.publishing import describe_run, publish, require_published
 from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, fetch_model
 from knee.tracking.store import TrackingError
 
@@ -19,6 +19,7 @@ __all__ = [
     "Registry",
     "TrackingError",
     "collect",
+    "describe_run",
     "fetch_model",
     "labels",
     "publish",

@@ -20,6 +20,7 @@ import yaml
 
 from knee.run import locks
 from knee.storage.artifacts import ArtifactError
+from knee.tracking import runs_page
 from knee.tracking.evidence import Evidence, collect, epoch_metric, public_bytes
 from knee.tracking.live import close_stale_runs, create_run, log_labels
 from knee.tracking.models import log_model
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+NOTE_TAG = "mlflow.note.content"  # MLflow's name of a run's description
+OWN_NOTE_TAG, VERDICT_TAG = "note", "verdict"
 PUBLISHING_SECONDS = 300.0  # how long to wait for another process that publishes
 
 logger = logging.getLogger(__name__)
@@ -80,6 +83,26 @@ def require_published(evidence: Evidence) -> str:
         run_id = _write(client, evidence, history)
         close_stale_runs(client)
     return run_id
+
+
+def describe_run(run_id: str, verdict: str) -> str:
+    """Write the verdict on a run, with a link to its model card; return the address of its page.
+
+    What a person wrote there instead stays.
+
+    Raises:
+        TrackingError: MLflow is away or refuses.
+    """
+    with errors_translated("describing a run"):
+        client = connect()
+        run, address = client.get_run(run_id), runs_page.run_address(client, run_id)
+        note = run.data.tags.get(NOTE_TAG, "")
+        if note in (run.data.tags.get(OWN_NOTE_TAG, note), ""):
+            card = f"{runs_page.page(address)}/artifacts/model_card.html"
+            text = f"{verdict}\n\n[Model card]({card})"
+            for tag in ((NOTE_TAG, text), (OWN_NOTE_TAG, text), (VERDICT_TAG, verdict)):
+                client.set_tag(run_id, *tag)
+        return address
 
 
 def replay() -> bool:
