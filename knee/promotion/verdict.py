@@ -54,23 +54,26 @@ class Judged:
     """The comparison that decides about one model, and its row against the best shortcut."""
 
     kind: str  # cross_validation | test
+    model: str
     part: Mapping[str, Any]
     metric: str
     figure: Mapping[str, float | None]  # value, low, high
     shortcut: Mapping[str, Any] | None  # of best_shortcut
 
 
-def judged(comparison: ComparisonReport | None, model: str) -> Judged | None:
-    """Return what `model` is judged by: cross-validation where there is one, else test."""
-    evidence = comparison["evidence"] if comparison else {}
+def judged(comparison: ComparisonReport | None, model: str) -> dict[str, Judged]:
+    """Return by what `model` is judged, cross-validation first; {} where it was not compared."""
+    found: dict[str, Judged] = {}
+    if comparison is None:
+        return found
     for kind in gates.EVIDENCE:
-        part = evidence.get(kind, {}).get("overall", {})
-        metric = str(comparison.get("metric", "")) if comparison else ""
-        figure = part.get("figures", {}).get(model, {}).get(metric)
+        part = comparison["evidence"].get(kind, {}).get("overall", {})
+        figure = part.get("figures", {}).get(model, {}).get(comparison.get("metric"))
         if figure and figure["value"] is not None:
             rows = [one for one in part.get("best_shortcut", []) if one["model"] == model]
-            return Judged(kind, part, metric, figure, rows[0] if rows else None)
-    return None
+            row = rows[0] if rows else None
+            found[kind] = Judged(kind, model, part, comparison["metric"], figure, row)
+    return found
 
 
 def verdict(
@@ -85,7 +88,7 @@ def verdict(
     """
     synthetic, leaky = test.get("synthetic", False), test.get("leaky", False)
     warnings = (SYNTHETIC,) * synthetic + (LEAKY,) * leaky
-    found = judged(comparison, model)
+    found = next(iter(judged(comparison, model).values()), None)
     if found is None:
         sentence = f"{called(model)} was not compared with what needs no bone on the same images"
         return Verdict(warnings, sentence, "there is no verdict, do not use it", usable=False)
@@ -94,7 +97,7 @@ def verdict(
         reached += f" and is wrong by two steps of the scale or more in {gross:.0%} of test images"
     failed = [gate for gate in seen if not gate.passed and gate.name != "champion"]
     against = _against(found, failed, leaky=leaky)
-    few = found.part["groups"] < FEW_GROUPS
+    few = found.part["groups"] < FEW_GROUPS and not synthetic
     advice = f"{against}, do not use it" if against else _in_favour(synthetic=synthetic)
     if few:
         advice += f"; {found.part['groups']} {_unit(test)} are few, collect more"
@@ -123,7 +126,7 @@ def _against(found: Judged, failed: Sequence[Gate], *, leaky: bool) -> str:
 
 def _in_favour(*, synthetic: bool) -> str:
     if synthetic:
-        return "the pipeline works, now run it on radiographs of your own"
+        return "the difference is significant, so the pipeline works: run it on your own films"
     return "the difference is significant, try it on images of your own before you rely on it"
 
 

@@ -62,7 +62,9 @@ def subject(frame: pd.DataFrame | None = None, **changes: Any) -> audit_report.S
     facts |= audit_facts.facts(frame, split, NO_NAMES)
     facts |= audit_facts.shortcut_facts(frame, split, pixels, used, PROTOCOL, 1000)
     originals = np.ones(len(frame), np.bool_)
-    return audit_report.Subject(frame, originals, used, pixels, {**facts, **changes}, 0.95, 0.2, 0)
+    known = {**facts, **changes}
+    about = ("folder", "/home/jane/films", "2026-01-31")
+    return audit_report.Subject(frame, originals, used, pixels, known, 0.95, 0.2, 0, *about)
 
 
 @pytest.fixture(scope="module")
