@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
+from knee.evidence.comparison.predictor_names import called
 from knee.evidence.evaluation.json_contents import ComparisonReport
 from knee.evidence.evaluation.predictions import predicted_classes, read_predictions
 from knee.promotion import next_steps, summary, verdict
@@ -85,7 +86,7 @@ def _of_test_images(paths: Paths, backbone: str, report: dict[str, Any]) -> dict
 def _links(settings: parameters.Params, registered: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Title, address and one line about each page, addresses below the folder of reports."""
     cards = [
-        (f"Model card: {verdict.called(name)}", f"model_cards/{name}.html", "made how, from what")
+        (f"Model card: {called(name)}", f"model_cards/{name}.html", "made how, from what")
         for name in settings.model.backbones
     ]
     return [

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-from knee.promotion.verdict import FEW_GROUPS, SHORTCUTS, Judged, Verdict
+from knee.evidence.comparison.predictor_names import called
+from knee.promotion.verdict import FEW_GROUPS, Judged, Verdict
 
 BLIND: Final = ("metadata", "border", "origin")  # shortcuts that do not see the joint
 OWN_DATA: Final = "dvc exp run -S data=folder -S data.path=/path/to/films -S weights=imagenet"
@@ -69,7 +70,7 @@ def _of_the_data(
     if (unknown := audit.get("patients", {}).get("unknown")) is not None and unknown:
         text = f"The patients of {unknown} images are unknown: say where their numbers are."
         steps.append(Step(text, "dvc exp run -S \"data.patient_pattern='^(?P<patient>\\d+)'\""))
-    alarms = [SHORTCUTS[name] for name in shortcuts.get("alarms", []) if name in BLIND]
+    alarms = [called(name) for name in shortcuts.get("alarms", []) if name in BLIND]
     if alarms:
         text = f"The label can be guessed without bone, by {_listed(alarms)}: mix the sources."
         steps.append(Step(text, link="audit.html#shortcuts"))

@@ -14,10 +14,11 @@ import pandas as pd
 from knee.audit.audit_pictures import Thumbnails
 from knee.drawing import contact_sheets
 from knee.drawing.html import render
+from knee.evidence.comparison import comparison_report
+from knee.evidence.comparison.predictor_names import called
 from knee.promotion.description import with_interval
-from knee.promotion.verdict import SHORTCUTS, Judged, called
+from knee.promotion.verdict import Judged
 from knee.statistics import scores
-from knee.statistics.paired_comparison import MODEL, SHORTCUT
 from knee.storage.arrays import Pixels
 
 MISTAKES: Final = 8
@@ -26,7 +27,6 @@ MOST_BYTES: Final = 4_000_000  # of the page
 LONGEST_NAME: Final = 60  # letters; of a longer name the end is shown
 TABLED: Final = "macro_f1"  # of DVC's table
 CLOSE: Final = 0.05  # mean confidence and accuracy that differ by less are called alike
-OWN, OTHER, BASELINE = 0, 5, 6  # colours of the page
 
 
 def page(facts: Mapping[str, Any]) -> str:
@@ -41,26 +41,9 @@ def page(facts: Mapping[str, Any]) -> str:
         **facts,
         metric=scores.title(found.metric) if found else "",
         evidence=found.kind.replace("_", "-") if found else "",
-        rows=rows(found, facts["registered"]["backbone"]) if found else [],
+        rows=comparison_report.bars(found.part, found.metric, found.model) if found else [],
         model=called(facts["registered"]["backbone"]),
     )
-
-
-def rows(found: Judged, chosen: str) -> list[dict[str, Any]]:
-    """Return the chart: models and shortcuts with their intervals, the best above."""
-    shown = []
-    for name, one in found.part["figures"].items():
-        bounds = one[found.metric]
-        if one["kind"] not in (MODEL, SHORTCUT) or bounds["value"] is None:
-            continue
-        is_model = one["kind"] == MODEL
-        title = called(name) if is_model else SHORTCUTS.get(name, name)
-        ends = [bounds["low"], bounds["high"]]
-        interval = "" if None in ends else f"{ends[0]:.2f} to {ends[1]:.2f}"
-        colour = OWN if name == chosen else OTHER if is_model else BASELINE
-        row = {"title": title[:1].upper() + title[1:], **bounds, "colour": colour}
-        shown.append(row | {"text": f"{bounds['value']:.2f}", "note": interval})
-    return sorted(shown, key=lambda row: -row["value"])
 
 
 def worst(

@@ -9,11 +9,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from knee.evidence.comparison.predictor_names import called
 from knee.evidence.evaluation.json_contents import ComparisonReport
 from knee.promotion import gates
 from knee.promotion.gates import Gate
 from knee.statistics import scores
-from knee.statistics.paired_comparison import SHORTCUT
 
 SYNTHETIC: Final = (
     "SYNTHETIC DATA: these radiographs were drawn by a program, so nothing here says anything "
@@ -23,14 +23,6 @@ LEAKY: Final = (
     "LEAKY SPLIT: copies of test images, or images of the same patients, were in training, so "
     "these figures are no results."
 )
-NAMES: Final = {"mobilenet": "MobileNet", "xception": "Xception"}
-SHORTCUTS: Final = {  # what each sees, for who has not read the audit
-    "majority": "always answering the most frequent class",
-    "metadata": "a model that sees only the size and format of the file",
-    "border": "a model that sees only the image border",
-    "nearest_neighbour": "a look-up of the most similar image",
-    "origin": "a model that knows only where the image comes from",
-}
 FEW_GROUPS: Final = 100  # of patients or copy groups: the intervals are wide with fewer
 
 
@@ -105,11 +97,6 @@ def verdict(
     return Verdict(warnings, sentence, advice, usable=not against)
 
 
-def called(model: str) -> str:
-    """Return a model's name as people write it."""
-    return NAMES.get(model, model.replace("_", " "))
-
-
 def _against(found: Judged, failed: Sequence[Gate], *, leaky: bool) -> str:
     """Why the model is not to be used, the weightiest reason; "" if there is none."""
     row = found.shortcut
@@ -157,4 +144,4 @@ def _beside(found: Judged) -> str:
     value = found.part["figures"][name][found.metric]["value"]
     reached = "reaches" if value is not None else "has no figure"
     number = "" if value is None else f" {value:.2f}"
-    return f"{SHORTCUTS.get(name, f'the {SHORTCUT} {name}')} {reached}{number}"
+    return f"{called(name)} {reached}{number}"
