@@ -19,7 +19,12 @@ CONF = Path("conf")
         (["data=folder", "data.path='/home/jane/my films (1)'", "model=xception"], 3),
         (
             [
-                *("data=osteoporosis", "experiment=[few_pictures,heads]", "weights=/w", "data.path=/f"),
+                *(
+                    "data=osteoporosis",
+                    "experiment=[few_pictures,heads]",
+                    "weights=/w",
+                    "data.path=/f",
+                ),
                 *("train.learning_rate=0.0003", "data.patient_pattern='^(?P<patient>[^\\']+)'"),
                 "data.classes=['0','a, b']",
             ],
