@@ -106,7 +106,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     for name in read:
         files = {**reports, **_card(paths.cards, name)}
         finished = tracking.collect(
-            paths.models / name, paths.metrics / name, files, {rules.metric: selection[name]}
+            paths.models / name,
+            paths.metrics / name,
+            files,
+            {rules.metric: round(selection[name], 6)},
         )
         runs[name] = tracking.require_published(finished)
         pages[name] = tracking.describe_run(runs[name], verdicts[name].text)
@@ -197,7 +200,7 @@ def _register(
                 reason = f"{rival}. Failed gates: {decision.reason}"
                 return found | {"alias": None, "version": None, "reason": reason}
         text = description.description(best.test, selection, facts, decision)
-        card = f"[Model card]({page}/artifacts/model_card.html)"
+        card = f"[Model card]({tracking.card_address(page)})"
         version = registry.add(run_id, execution, labels.own_tags, f"{said}\n\n{card}\n\n{text}")
         tags = {f"{SELECTION_TAG}{rules.metric}": str(score), **description.tags(decision.gates)}
         registry.set_tags(version, tags)

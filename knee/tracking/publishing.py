@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NOTE_TAG = "mlflow.note.content"  # MLflow's name of a run's description
-OWN_NOTE_TAG, VERDICT_TAG = "note", "verdict"
+VERDICT_TAG = "verdict"
 PUBLISHING_SECONDS = 300.0  # how long to wait for another process that publishes
 
 logger = logging.getLogger(__name__)
@@ -96,13 +96,17 @@ def describe_run(run_id: str, verdict: str) -> str:
     with errors_translated("describing a run"):
         client = connect()
         run, address = client.get_run(run_id), runs_page.run_address(client, run_id)
-        note = run.data.tags.get(NOTE_TAG, "")
-        if note in (run.data.tags.get(OWN_NOTE_TAG, note), ""):
-            card = f"{runs_page.page(address)}/artifacts/model_card.html"
-            text = f"{verdict}\n\n[Model card]({card})"
-            for tag in ((NOTE_TAG, text), (OWN_NOTE_TAG, text), (VERDICT_TAG, verdict)):
-                client.set_tag(run_id, *tag)
+        before, note = run.data.tags.get(VERDICT_TAG), run.data.tags.get(NOTE_TAG, "")
+        if before is None or note == _note(before, address):
+            client.set_tag(run_id, NOTE_TAG, _note(verdict, address))
+        client.set_tag(run_id, VERDICT_TAG, verdict)
         return address
+
+
+def _note(verdict: str, address: str) -> str:
+    """The description of a run; its link works at whichever address MLflow's pages are."""
+    card = runs_page.card_address(address)
+    return f"{verdict}\n\n[Model card]({card[card.index('#') :]})"
 
 
 def replay() -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from knee.tracking.evidence import CHOSEN_BY
+from knee.statistics import scores
+from knee.tracking.evidence import CHOSEN_BY, SHOWN
 from knee.tracking.store import EXPERIMENT_PREFIX, shown_uri
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LOCAL: Final = "http://127.0.0.1:5000"  # of `make ui`
+TRAINING: Final = "workflowType=machine_learning"  # else MLflow's pages for language models
 VIEW: Final = "knee"
 VIEW_TAG: Final = f"mlflow.sharedViewState.{VIEW}"  # MLflow's own name for it
-WIDTH_PIXELS: Final = 150  # of a column
+WIDTH_PIXELS: Final = 130  # of a column
 FIRST_RUNS: Final = 100  # the latest, which tell what metrics there are
-TAGS: Final = ("backbone", "verdict")
+PARTS: Final = ("cross-validation", "test", "leaky test")
+BACKBONE: Final = "tags.`backbone`"
+VERDICT: Final = "tags.`verdict`"
 
 
 def runs_address(client: MlflowClient, server: str = "") -> str:
@@ -40,20 +44,20 @@ def runs_address(client: MlflowClient, server: str = "") -> str:
             client.set_experiment_tag(number, VIEW_TAG, state)
         latest = max(latest, (max((run.info.start_time for run in runs), default=0), number))
     if not latest[1]:
-        return f"{server or page_server()}/#/experiments?workflowType=machine_learning"
-    query = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
+        return f"{server or page_server()}/#/experiments?{TRAINING}"
+    query = f"{TRAINING}&viewStateShareKey={VIEW}"
     return f"{server or page_server()}/#/experiments/{latest[1]}/runs?{query}"
 
 
 def run_address(client: MlflowClient, run_id: str) -> str:
     """Return the address of one run's page."""
     number = client.get_run(run_id).info.experiment_id
-    return f"{page_server()}/#/experiments/{number}/runs/{run_id}"
+    return f"{page_server()}/#/experiments/{number}/runs/{run_id}?{TRAINING}"
 
 
-def page(address: str) -> str:
-    """Return the part of an address that is the same at every server of the pages."""
-    return address[address.index("#") :]
+def card_address(run: str) -> str:
+    """Return the address of the model card among the files of a run, from that of its page."""
+    return run.replace("?", "/artifacts/model_card.html?", 1)
 
 
 def page_server() -> str:
@@ -66,9 +70,9 @@ def view(runs: list[Run]) -> dict[str, Any]:
     """Return the state of MLflow's table: what models are chosen by first, and sorted by it."""
     metrics = sorted({name for run in runs for name in run.data.metrics})
     first = [name for name in metrics if name.startswith(f"{CHOSEN_BY}/")]
-    tested = [name for name in metrics if name.startswith(("cross-validation/", "test/"))]
-    columns = [f"metrics.`{name}`" for name in first] + [f"tags.`{name}`" for name in TAGS]
-    columns += [f"metrics.`{name}`" for name in tested if not name.endswith((" low", " high"))]
+    tested = [f"{part}/{scores.title(name)}" for part in PARTS for name in SHOWN]
+    shown = [f"metrics.`{name}`" for name in tested if name in metrics]
+    columns = [*(f"metrics.`{name}`" for name in first), BACKBONE, *shown, VERDICT]
     return {
         "selectedColumns": columns,
         "columnOrder": columns,

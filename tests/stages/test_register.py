@@ -228,7 +228,7 @@ def test_the_verdict_stands_on_the_run_and_on_the_version_with_a_link_to_the_car
     (run,) = runs()
     for text in (version.description, run.data.tags["mlflow.note.content"]):
         assert text.startswith("MobileNet was not compared")
-        assert f"/runs/{run.info.run_id}/artifacts/model_card.html)" in text
+        assert f"/runs/{run.info.run_id}/artifacts/model_card.html?" in text
     assert registered["verdict"]["usable"] is False
     assert [name for name in run.data.metrics if name < "cross"] == ["chosen by/macro-F1"]
     client = store.connect()
