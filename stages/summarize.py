@@ -16,7 +16,7 @@ from knee.evidence.comparison.predictor_names import called
 from knee.evidence.evaluation.json_contents import ComparisonReport
 from knee.evidence.evaluation.predictions import predicted_classes, read_predictions
 from knee.promotion import next_steps, summary, verdict
-from knee.records import records_table
+from knee.records import known_patients, records_table
 from knee.run import command, parameters
 from knee.storage import artifacts, row_files
 
@@ -55,6 +55,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         "data_set": settings.data.name,
         "date": datetime.date.today().isoformat(),
         "test": test,
+        "caveat": known_patients.caveat(audit.get("patients")),
         "links": _links(settings, registered),
         **_of_test_images(paths, registered["backbone"], test),
     }

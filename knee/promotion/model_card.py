@@ -111,7 +111,13 @@ def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
 
 def _escaped(value: Any) -> Any:
     """Return text of a class, an origin or a parameter so that it cannot become markup."""
-    if isinstance(value, str) and not value.replace(" ", "").replace(".", "").isalnum():
+    from markupsafe import Markup
+
+    if (
+        isinstance(value, str)
+        and not isinstance(value, Markup)
+        and not value.replace(" ", "").replace(".", "").isalnum()
+    ):
         return value.translate(MARKUP).replace("\n", " ")
     return value
 

@@ -49,8 +49,8 @@ def _of_the_protocol(audit: Mapping[str, Any]) -> list[Step]:
     if audit.get("synthetic"):
         steps.append(Step("These radiographs are drawn: run it on a folder of your own.", OWN_DATA))
     if audit.get("split_protocol") == "random":
-        text = "The random split is for comparison with published work only: use the grouped one."
-        steps.append(Step(text, "dvc exp run -S split=grouped"))
+        text = "The random split is for comparison with published work only: use -S split=grouped."
+        steps.append(Step(text))
     return steps
 
 
@@ -67,9 +67,12 @@ def _of_the_data(
     if copies := sum(audit.get("copies", {}).values()):
         text = f"{_files(copies)} are copies of others: look whether you agree."
         steps.append(Step(text, link="audit.html#copies"))
-    if (unknown := audit.get("patients", {}).get("unknown")) is not None and unknown:
-        text = f"The patients of {unknown} images are unknown: say where their numbers are."
-        steps.append(Step(text, "dvc exp run -S \"data.patient_pattern='^(?P<patient>\\d+)'\""))
+    if unknown := audit.get("patients", {}).get("unknown"):
+        text = (
+            f"The patients of {unknown} images are unknown: if file names or a sheet tell them, "
+            "set data.patient_pattern or data.sheet (docs/data.md)."
+        )
+        steps.append(Step(text))
     alarms = [called(name) for name in shortcuts.get("alarms", []) if name in BLIND]
     if alarms:
         text = f"The label can be guessed without bone, by {_listed(alarms)}: mix the sources."

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from knee.run import messages
 from knee.run.parameters import Params, composed
 
 GROUPS: Final = ("data", "model", "train", "split", "head")  # folders of conf, in this order
+# Texts that Hydra takes as they are.
+PLAIN: Final = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
 PATHS: Final = ("data.path", "data.sheet", "data.bone_masks", "weights")
 
 
@@ -21,7 +23,7 @@ def command(settings: Params, conf: Path) -> str:
     Of an absolute path only the last part is told: the rest names the machine.
     """
     found = overrides(settings, conf)
-    words = [word for one in found for word in ("-S", shlex.quote(_without_folder(one)))]
+    words = [word for one in found for word in ("-S", _quoted(_without_folder(one)))]
     return " ".join(["dvc exp run", *words])
 
 
@@ -65,15 +67,20 @@ def _written(value: Any) -> str:
     """A value in Hydra's grammar."""
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
-    if isinstance(value, str) and not (messages.PLAIN.fullmatch(value) and not value.isdigit()):
+    if isinstance(value, str) and not PLAIN.fullmatch(value):
         escaped = value.replace("'", "\\'")
         return f"'{escaped}'"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(word: str) -> str:
+    """A word for the shell; in double quotes where Hydra needs single ones, if that is enough."""
+    return f'"{word}"' if "'" in word and not set(word) & set('$`"\\!') else shlex.quote(word)
 
 
 def _without_folder(override: str) -> str:
     key, _, value = override.partition("=")
     path = value.strip("'")
     if key in PATHS and Path(path).is_absolute():
-        return f"{key}='/path/to/{Path(path).name}'"
+        return f"{key}={_written(f'/path/to/{Path(path).name}')}"
     return override
