@@ -61,7 +61,7 @@ class Subject:
     seed: int  # of the images drawn for the montages
     data_set: str  # its name
     path: str  # of the images, which only the page with names shows
-    date: str  # of the audit
+    date: str  # of the audit, likewise
 
 
 @dataclass(frozen=True)

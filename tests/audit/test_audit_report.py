@@ -86,6 +86,15 @@ def test_both_pages_say_of_how_many_images_no_patient_is_known(unknown: int, sai
         assert "figure good" not in text.split("of the test images")[0][-80:]
 
 
+def test_only_the_page_with_names_says_where_and_when(made: tuple[str, str]) -> None:
+    named, public = made
+    assert "folder, 2026-01-31, <code>/home/jane/films</code>" in named
+    assert 'href="index.html"' in named
+    assert "anything is learned from it: folder." in public
+    assert "jane" not in public
+    assert "index.html" not in public
+
+
 class Tags(HTMLParser):
     """Every start tag with its attributes, and that tags close in order."""
 
@@ -118,7 +127,9 @@ def test_the_report_loads_and_runs_nothing(made: tuple[str, str]) -> None:
             assert not [name for name in attributes if name.startswith("on")]
             for name in ("src", "href"):
                 value = attributes.get(name)
-                assert value is None or value.startswith(("data:image/jpeg;base64,", "#"))
+                assert value is None or value.startswith(
+                    ("data:image/jpeg;base64,", "#", "index.html")
+                )
         assert "default-src 'none'" in page
         assert not re.search(r"https?:|url\(|@import", page)
 
