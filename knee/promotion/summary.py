@@ -52,7 +52,7 @@ def worst(
     """Return the wrong predictions with the highest probabilities, with file names and images."""
     chosen, sure = contact_sheets.mistakes(test, classes, MISTAKES)
     thumbnails = Thumbnails(pixels, THUMBNAIL_PIXELS, MOST_BYTES)
-    rows_of = records.set_index("record")["pixel_row"]
+    rows_of = dict(zip(records["record"], records["pixel_row"], strict=True))
     return [
         {
             "thumbnail": thumbnails.of(int(rows_of[line.record])),

@@ -18,7 +18,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -467,8 +467,7 @@ def composed(conf: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     with initialize_config_dir(str(conf.resolve()), version_base=None):
         made = hydra_compose("config", overrides=list(overrides))
-    values: dict[str, Any] = OmegaConf.to_container(made, resolve=True)
-    return values
+    return cast(dict[str, Any], OmegaConf.to_container(made, resolve=True))
 
 
 def compose(conf: Path, out: Path) -> None:
