@@ -102,33 +102,39 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         name: verdict.verdict(name, comparison, candidate.test, seen[name])
         for name, candidate in read.items()
     }
-    runs, pages = {}, {}
-    for name in read:
-        files = {**reports, **_card(paths.cards, name)}
-        finished = tracking.collect(
-            paths.models / name,
-            paths.metrics / name,
-            files,
-            {rules.metric: round(selection[name], 6)},
-        )
-        runs[name] = tracking.require_published(finished)
-        pages[name] = tracking.describe_run(runs[name], verdicts[name].text)
-    verdict_on_best = verdicts[best.backbone]
+    runs = {
+        name: _publish(name, paths, reports, {rules.metric: round(score, 6)}, verdicts[name].text)
+        for name, score in selection.items()
+    }
     registered = _register(
         chosen.model_name,
         best,
-        (runs[best.backbone], pages[best.backbone]),
+        runs[best.backbone],
         rules,
         selection,
         seen[best.backbone],
-        verdict_on_best.text,
+        verdicts[best.backbone].text,
     )
     baselines = candidates.read_baselines(paths.metrics)
     _log_table(read, selection, chosen.selection_metric, baselines)
     said = {tracking.CHAMPION: PROMOTED, tracking.CHALLENGER: NOT_PROMOTED, None: NOT_REGISTERED}
     logger.info(said[registered["alias"]], registered)
-    registered |= {"verdict": dataclasses.asdict(verdict_on_best), "run_page": pages[best.backbone]}
+    registered["verdict"] = dataclasses.asdict(verdicts[best.backbone])
     artifacts.write_json(paths.registration_out, dict(sorted(registered.items())))
+
+
+def _publish(
+    name: str,
+    paths: Paths,
+    reports: dict[str, Path],
+    chosen_by: dict[str, float],
+    said: str,
+) -> tuple[str, str]:
+    """Publish a run with the verdict on it; return its id and the address of its page."""
+    files = {**reports, **_card(paths.cards, name)}
+    finished = tracking.collect(paths.models / name, paths.metrics / name, files, chosen_by)
+    run_id = tracking.require_published(finished)
+    return run_id, tracking.describe_run(run_id, said)
 
 
 def _gates(
@@ -180,6 +186,7 @@ def _register(
         "model_name": model_name,
         "backbone": best.backbone,
         "run_id": run_id,
+        "run_page": page,
         "execution": execution,
         "selection": {
             "subset": best.chosen_by,
