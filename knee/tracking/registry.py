@@ -113,6 +113,12 @@ class Registry:
             except MissingError:
                 return None
 
+    def versions(self) -> list[tuple[Version, dict[str, str]]]:
+        """Return all versions with their tags."""
+        with errors_translated("reading the versions"):
+            found = self._client.search_model_versions(f"name = '{self.model_name}'")
+            return [(_version(entry), dict(entry.tags)) for entry in found]
+
     def tags(self, version: Version) -> dict[str, str]:
         """Return the tags of a version."""
         with errors_translated("reading tags"):
