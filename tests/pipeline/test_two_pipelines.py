@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.tf, pytest.mark.slow]
 def test_of_two_pipelines_at_once_one_stops_at_once_and_the_other_is_right(
     project: Project, finished: Project
 ) -> None:
-    project.forget("ingest", "validate")
-    first = project.start("repro", "validate")
+    project.forget("ingest")
+    first = project.start("repro", "ingest")
     wait_for_stage(first)
     started = time.monotonic()
     code, output = project.attempt("repro")
