@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -147,12 +148,16 @@ class Project:
 
     def forget(self, *targets: str) -> None:
         """Remove the outputs of stages, so that DVC can restore none of them: they have to run."""
-        lock = yaml.safe_load((self.folder / "dvc.lock").read_text(encoding="utf-8"))
+        lock = self.lock()
         cache = self.folder / ".dvc" / "cache" / "files" / "md5"
         for out in [out for target in targets for out in lock["stages"][target]["outs"]]:
             (cache / out["md5"][:2] / out["md5"][2:]).unlink(missing_ok=True)
             path = self.folder / out["path"]
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def lock(self) -> Any:
+        """What DVC has noted of the stages' inputs and outputs."""
+        return yaml.safe_load((self.folder / "dvc.lock").read_text(encoding="utf-8"))
 
     def json(self, path: str) -> dict[str, object]:
         """A JSON object of the project."""
