@@ -14,7 +14,7 @@ from tests.project import Project, ran
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 TARGET = "train@mobilenet"
-SHORT = ("train.members=1", "train.epochs=2")  # one net instead of four
+SHORT = ("train.members=1", "train.epochs=2")  # one net, that val chooses
 
 
 def test_a_queue_loses_only_the_experiment_whose_worker_is_killed(
