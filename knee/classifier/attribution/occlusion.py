@@ -5,16 +5,20 @@ Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from knee.classifier.attribution.grad_cam import Halves
 from knee.run.errors import UserError
 from knee.storage.arrays import Images, Integers, Maps, Pixels
+
+log = logging.getLogger(__name__)
 
 
 class OcclusionError(UserError):
@@ -81,7 +85,7 @@ def occlusion(
     Raises:
         OcclusionError: it would take more than `most_passes` forward passes of images.
     """
-    uppers = {id(model.upper): model for model in models}
+    uppers = dict.fromkeys(id(model.upper) for model in models)
     passes = patch.passes(len(pixels)) * len(uppers)
     if passes > most_passes:
         raise OcclusionError(
@@ -90,15 +94,21 @@ def occlusion(
             "explain.images or raise explain.stride_share"
         )
     drops = np.empty((len(models), len(pixels), patch.positions, patch.positions), np.float32)
-    for key, any_model in uppers.items():
+    log.info(
+        "occlusion: %d images at %d positions are %d forward passes",
+        *(len(pixels), patch.positions**2, passes),
+    )
+    bar = tqdm(total=passes, desc="occlusion", unit="pass", disable=None)
+    for key in uppers:
         sharing = [number for number, model in enumerate(models) if id(model.upper) == key]
-        heads = [models[number].head for number in sharing]
-        predict = _predictor(any_model, heads, pixels.shape[1])
+        predict = _predictor([models[number] for number in sharing], pixels.shape[1])
         for row, image in enumerate(pixels):
             logs = _log_probabilities(predict, _hidden(image, patch), batch_size)
             of_class = logs[:, :, class_indices[row]]
             drop = of_class[:, :1] - of_class[:, 1:]
             drops[sharing, row] = drop.reshape(-1, patch.positions, patch.positions)
+            bar.update(patch.passes(1))
+    bar.close()
     return _enlarged(drops, pixels.shape[1])
 
 
@@ -111,20 +121,19 @@ def _hidden(image: Pixels, patch: Patch) -> Images:
     return stack[..., np.newaxis]
 
 
-def _predictor(
-    model: Halves, heads: Sequence[keras.Model], side: int
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Raw pixels (images, side, side, 1) -> (heads, images, classes), as one graph."""
+def _predictor(models: Sequence[Halves], side: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Raw pixels (images, side, side, 1) -> (models, images, classes), the backbone as one graph.
+
+    The models differ in their heads alone.
+    """
+    spec = tf.TensorSpec([None, side, side, 1], tf.float32)
+    feature_maps = tf.function(models[0].feature_maps, input_signature=[spec], autograph=False)
 
     def predict(images: tf.Tensor) -> tf.Tensor:
-        maps = model.feature_maps(images)
-        return tf.stack([head(maps, training=False) for head in heads])
+        maps = feature_maps(images)
+        return tf.stack([model.classify(maps) for model in models])
 
-    signature = [tf.TensorSpec([None, side, side, 1], tf.float32)]
-    compiled: Callable[[tf.Tensor], tf.Tensor] = tf.function(
-        predict, input_signature=signature, autograph=False
-    )
-    return compiled
+    return predict
 
 
 def _log_probabilities(

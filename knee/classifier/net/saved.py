@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from knee.classifier.net.assembly import FEATURE_MAP
+from knee.classifier.net.assembly import FEATURE_MAP, members_of
 from knee.classifier.net.heads import FOLD_LOGITS, LOGITS, PROBABILITIES
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Images, Pixels
@@ -77,8 +77,12 @@ def last_dense_layers(trained: keras.Model) -> list[keras.layers.Dense]:
     last = trained.get_layer(PROBABILITIES)
     if isinstance(last, layers.Dense):
         return [last]
-    heads = [layer for layer in trained.layers if isinstance(layer, keras.Model)]
-    return [own for head in heads for own in head.layers if own.name.startswith(LOGITS)]
+    return [
+        own
+        for member in members_of(trained)
+        for own in member.layers
+        if own.name.startswith(LOGITS)
+    ]
 
 
 def joint_outputs(trained: keras.Model) -> Any:
