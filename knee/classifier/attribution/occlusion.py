@@ -5,20 +5,17 @@ Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from knee.classifier.attribution.grad_cam import Halves
+from knee.run import progress
 from knee.run.errors import UserError
 from knee.storage.arrays import Images, Integers, Maps, Pixels
-
-log = logging.getLogger(__name__)
 
 
 class OcclusionError(UserError):
@@ -94,21 +91,16 @@ def occlusion(
             "explain.images or raise explain.stride_share"
         )
     drops = np.empty((len(models), len(pixels), patch.positions, patch.positions), np.float32)
-    log.info(
-        "occlusion: %d images at %d positions are %d forward passes",
-        *(len(pixels), patch.positions**2, passes),
-    )
-    bar = tqdm(total=passes, desc="occlusion", unit="pass", disable=None)
-    for key in uppers:
-        sharing = [number for number, model in enumerate(models) if id(model.upper) == key]
-        predict = _predictor([models[number] for number in sharing], pixels.shape[1])
-        for row, image in enumerate(pixels):
-            logs = _log_probabilities(predict, _hidden(image, patch), batch_size)
-            of_class = logs[:, :, class_indices[row]]
-            drop = of_class[:, :1] - of_class[:, 1:]
-            drops[sharing, row] = drop.reshape(-1, patch.positions, patch.positions)
-            bar.update(patch.passes(1))
-    bar.close()
+    with progress.shown("occlusion", passes, "forward passes") as advance:
+        for key in uppers:
+            sharing = [number for number, model in enumerate(models) if id(model.upper) == key]
+            predict = _predictor([models[number] for number in sharing], pixels.shape[1])
+            for row, image in enumerate(pixels):
+                logs = _log_probabilities(predict, _hidden(image, patch), batch_size)
+                of_class = logs[:, :, class_indices[row]]
+                drop = of_class[:, :1] - of_class[:, 1:]
+                drops[sharing, row] = drop.reshape(-1, patch.positions, patch.positions)
+                advance(patch.passes(1))
     return _enlarged(drops, pixels.shape[1])
 
 

@@ -15,6 +15,8 @@ from keras import layers
 
 from knee.classifier.net.assembly import FEATURE_MAP, members_of
 from knee.classifier.net.heads import FOLD_LOGITS, LOGITS, PROBABILITIES
+from knee.classifier.net.trained_model import check_file
+from knee.run import progress
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Images, Pixels
 from knee.storage.artifacts import ArtifactError
@@ -33,12 +35,7 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
     Raises:
         ArtifactError: the file is missing, has another SHA-256, or is no model for this Keras.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist: run `dvc repro` to train it")
-    if sha256 is not None and provenance.fingerprint(path) != sha256:
-        raise ArtifactError(
-            f"{path} is not the model that its training recorded: run `dvc repro` to rebuild it"
-        )
+    check_file(path, sha256)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, zipfile, h5py, JSON: each has its own
@@ -51,7 +48,11 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
 def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:
     """Return probabilities (rows, classes) of raw pixels (rows, side, side), 0-255."""
     images = np.asarray(pixels, np.float32)[..., np.newaxis]
-    probabilities = model.predict(images, batch_size=batch_size, verbose=0)
+    with progress.shown("predictions", len(images), "images") as advance:
+        bar = keras.callbacks.LambdaCallback(
+            on_predict_batch_end=lambda *_: advance(min(batch_size, len(images)))
+        )
+        probabilities = model.predict(images, batch_size=batch_size, verbose=0, callbacks=[bar])
     return np.asarray(probabilities, np.float32)
 
 
