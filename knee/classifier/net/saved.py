@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from knee.classifier.net import model_file
 from knee.classifier.net.assembly import FEATURE_MAP, members_of
 from knee.classifier.net.heads import FOLD_LOGITS, LOGITS, PROBABILITIES
-from knee.classifier.net.trained_model import check_file
 from knee.run import progress
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Images, Pixels
@@ -35,7 +35,7 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
     Raises:
         ArtifactError: the file is missing, has another SHA-256, or is no model for this Keras.
     """
-    check_file(path, sha256)
+    model_file.check(path, sha256)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, zipfile, h5py, JSON: each has its own

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from knee.classifier.net import model_file
 from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import PredictionLimits
@@ -118,23 +119,13 @@ class TrainedModel:
         Raises:
             ArtifactError: it is missing or not the recorded one.
         """
-        check_file(self.net, self.training["model_sha256"])
+        model_file.check(self.net, self.training["model_sha256"])
 
     def load(self) -> keras.Model:
         """Load the net; `ArtifactError` where it is missing or not the recorded one."""
         from knee.classifier.net import saved  # Keras
 
         return saved.load_model(self.net, self.training["model_sha256"])
-
-
-def check_file(path: Path, sha256: str | None) -> None:
-    """Raise `ArtifactError` unless the file `path` is there, with this SHA-256 if one is given."""
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist: run `dvc repro` to train it")
-    if sha256 is not None and provenance.fingerprint(path) != sha256:
-        raise ArtifactError(
-            f"{path} is not the model that its training recorded: run `dvc repro` to rebuild it"
-        )
 
 
 def _check_record(training: TrainingRecord, file: Path) -> None:
