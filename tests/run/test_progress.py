@@ -13,7 +13,7 @@ from knee.run import progress
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten seconds pass between two looks at it."""
-    monkeypatch.setattr(progress.time, "monotonic", itertools.count(0, 10).__next__)
+    monkeypatch.setattr("knee.run.progress.time.monotonic", itertools.count(0, 10).__next__)
 
 
 @pytest.mark.usefixtures("clock")

@@ -58,9 +58,11 @@ class Halves:
         specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, weights[0])
         any_rows = tf.TensorSpec(self.head.input.shape, self.head.input.dtype)
 
-        @tf.function(input_signature=[specs, any_rows], autograph=False)
-        def logits(values: _Values, maps: tf.Tensor) -> tf.Tensor:
-            return members[0].stateless_call(*values, maps, training=False)[0]
+        logits = tf.function(
+            lambda values, maps: members[0].stateless_call(*values, maps, training=False)[0],
+            input_signature=[specs, any_rows],
+            autograph=False,
+        )
 
         def classify(maps: tf.Tensor) -> tf.Tensor:
             answers = [logits(values, maps) for values in weights]
