@@ -6,6 +6,8 @@ map `FEATURE_MAP`, averaged over its positions.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +50,24 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
 def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:
     """Return probabilities (rows, classes) of raw pixels (rows, side, side), 0-255."""
     images = np.asarray(pixels, np.float32)[..., np.newaxis]
+    compute, found = _compiled(model), []
     with progress.shown("predictions", len(images), "images") as advance:
-        bar = keras.callbacks.LambdaCallback(
-            on_predict_batch_end=lambda *_: advance(min(batch_size, len(images)))
-        )
-        probabilities = model.predict(images, batch_size=batch_size, verbose=0, callbacks=[bar])
-    return np.asarray(probabilities, np.float32)
+        for start in range(0, len(images), batch_size):
+            found.append(np.asarray(compute(images[start : start + batch_size]), np.float32))
+            advance(len(found[-1]))
+    return np.concatenate(found)
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled(model: keras.Model) -> Callable[[Images], Any]:
+    """`model` as one graph for any number of rows; it is traced once, also for several calls."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(model.input.shape, tf.float32)]
+    compiled: Callable[[Images], Any] = tf.function(
+        lambda images: model(images, training=False), input_signature=signature, autograph=False
+    )
+    return compiled
 
 
 def with_features(model: keras.Model) -> keras.Model:
