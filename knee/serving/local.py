@@ -60,7 +60,7 @@ def serve(model: str, port: int) -> None:
         log.info("loading %s", model)
         with (
             loading.trained_model(model, request_images.MEGAPIXELS) as trained,
-            contextlib.closing(Answers(trained)) as answers,
+            contextlib.closing(Answers(trained, loading.cache())) as answers,
         ):
             log.info("its page for one image: http://%s:%d", ADDRESS, port)
             run(application(answers), bound)

@@ -118,6 +118,8 @@ def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> 
 
 def test_the_process_with_tensorflow_starts_no_other_one(answers: Answers) -> None:
     """OpenVINO's telemetry would: it reports imports and conversions to its makers."""
+    answers.answer([files()["a.png"]], explain=True)
+    assert answers._gradients._worker is not None
     started = psutil.Process(answers._gradients._worker.process.pid)
     assert started.children(recursive=True) == []
 
@@ -125,6 +127,7 @@ def test_the_process_with_tensorflow_starts_no_other_one(answers: Answers) -> No
 @pytest.mark.slow
 def test_the_process_with_tensorflow_is_started_again_after_it_died(answers: Answers) -> None:
     (before,) = answers.answer([files()["a.png"]], explain=True)
+    assert answers._gradients._worker is not None
     answers._gradients._worker.process.kill()
     (after,) = answers.answer([files()["a.png"]], explain=True)
     assert after.overlay == before.overlay
