@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from knee import tracking
-from knee.run import command, parameters
+from knee.run import command, dvc_notes
 
 MAXIMUM_REASON_LETTERS = 1000
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Options:
 
 def run(chosen: Options) -> int:
     """Promote `chosen.version` of the registered model."""
-    registry = tracking.Registry(parameters.load(chosen.params).register.model_name)
+    registry = tracking.Registry(dvc_notes.registered_model(chosen.params))
     registry.override(chosen.version, chosen.reason, chosen.by)
     names = (registry.model_name, chosen.version, chosen.by, chosen.reason)
     log.info("%s %s is champion, promoted by %s: %s", *names)

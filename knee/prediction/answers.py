@@ -20,7 +20,7 @@ from knee.classifier.features import engines
 from knee.classifier.inference.gradient_worker import GradientProcess
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import model_notes, request_images
+from knee.prediction import model_notes, request_images, synthetic_model
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
 
@@ -58,8 +58,10 @@ class Answers:
         model: name and version in the registry, and the backbone.
     """
 
-    def __init__(self, trained: TrainedModel) -> None:
+    def __init__(self, trained: TrainedModel, *, synthetic_model_ok: bool = False) -> None:
         """Start the processes that compute; `trained.folder` has to stay until `close`.
+
+        A model of synthetic images refuses others, unless `synthetic_model_ok`.
 
         Raises:
             GradientProcessError: the net is missing, is not the recorded one, or cannot be loaded.
@@ -68,6 +70,9 @@ class Answers:
         engine = engines.choose("openvino", "float32")
         self._trained = trained
         self.training = trained.training
+        self._answerable = synthetic_model.Answerable.by(
+            trained.training, synthetic_model_ok=synthetic_model_ok
+        )
         self.model = {
             "name": Path(trained.name).name,  # of a folder not where it lies
             "version": trained.version,
@@ -131,6 +136,8 @@ class Answers:
             raise AbandonedError
         try:
             pixels = request_images.canonical_pixels(image, self._trained.canonical)
+            if refusal := self._answerable.refusal(pixels):
+                raise request_images.RefusedError(refusal)
         except request_images.RefusedError as reason:
             raise request_images.RefusedError(f"image {number}: {reason}") from None
         return pixels, self._net(pixels)
@@ -153,7 +160,9 @@ class Answers:
         (score,) = limits.scores(observed.features)
         is_known = bool(np.isfinite(score))
         answered = int(probabilities[0].argmax())
+        beginning = synthetic_model.warning(self.training)
         values = {
+            **({synthetic_model.COLUMN: beginning} if beginning else {}),
             "class": classes[answered],
             "probabilities": dict(zip(classes, probabilities[0].tolist(), strict=True)),
             "median_class": classes[int(scores.median_class(probabilities)[0])],

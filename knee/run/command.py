@@ -89,6 +89,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def alarm(text: str) -> None:
+    """Log `text` as a warning, in red on a terminal."""
+    logging.warning("%s", f"\033[1;31m{text}\033[0m" if sys.stderr.isatty() else text)
+
+
 def exit_status(name: str, work: Callable[[], int]) -> int:
     """Return the status of `work`, which logs; 1 after a user's mistake, told in one line.
 
