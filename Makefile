@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
+.PHONY: help setup repro films exp test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,14 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m knee.run.dvc_notes
 	dvc repro
+
+films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder]
+	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+	@python -m knee.run.dvc_notes
+	dvc repro
+
+exp: setup ## dvc exp run, overrides checked first: make exp S="-S model=xception"
+	@python -m stages.experiment $(S)
 
 # Linters and types are checked beside the tests, and tell at the end what they found.
 test: setup ## linters, types and all tests, side by side

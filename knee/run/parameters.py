@@ -59,6 +59,7 @@ from knee.run.parameter_types import (
     Weights,
 )
 
+UNSET: Final = "not_set"  # in conf/data, in place of a path that only the user knows
 BACKBONE_CHANNELS: Final = 1024  # of MobileNet's feature map; Xception's has twice as many
 STRICT: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -98,6 +99,8 @@ class Data:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.path == UNSET:
+            raise ValueError("path: not set: give -S data.path=/path/to/images")
         if len(self.classes) == 1:
             raise ValueError(f"classes: {self.classes[0]!r} alone is nothing to choose from")
         if self.downloads and not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", self.dataset):
