@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=command.Help,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override of conf/, several times if need be; default: none",
+        help="override of conf/, several times if need be",
     )
     known, _ = parser.parse_known_args(words)
     return command.exit_status("exp", lambda: run(known.set_param, Path("conf"), words))

@@ -107,34 +107,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out",
         type=Path,
         metavar="FILE",
-        help="table to write, .json or else CSV; default: CSV on standard output",
+        help="table to write, JSON by the suffix .json, else CSV; default: CSV to standard output",
     )
     loading.add_model_flags(parser)
     parser.add_argument(
         "--engine",
         choices=("auto", "openvino", "tensorflow"),
         default="auto",
-        help="that computes; auto: TensorFlow on GPUs, else OpenVINO if installed; default: auto",
+        help="that computes; auto: TensorFlow on GPUs, else OpenVINO if installed",
     )
     parser.add_argument(
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="float32",
-        help="bfloat16 takes half the time and changes the second or third digit of probabilities; "
-        "default: %(default)s",
+        help="bfloat16 takes half the time and changes the second or third digit of probabilities",
     )
     parser.add_argument(
         "--maximum-megapixels",
         type=float,
         default=64.0,
         metavar="NUMBER",
-        help="larger images are refused unread; default: %(default)s",
+        help="larger images are refused unread",
     )
     parser.add_argument(
         "--labels",
         action="store_true",
         help="the one PATH has a sub-folder for each class: print the figures of test.json as JSON "
-        "instead of rows; default: off",
+        "instead of rows",
     )
     chosen = Options(**vars(parser.parse_args(argv)))
     return command.exit_status("predict", lambda: run(chosen))

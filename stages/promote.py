@@ -55,9 +55,9 @@ def _reason(text: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
-    parser.add_argument("version", type=_number, metavar="VERSION")
-    parser.add_argument("--reason", type=_reason, required=True)
-    parser.add_argument("--by", type=_reason, default=getpass.getuser())
+    parser.add_argument("version", type=_number, metavar="VERSION", help="its number, such as 3")
+    parser.add_argument("--reason", type=_reason, required=True, help="why, for the record")
+    parser.add_argument("--by", type=_reason, default=getpass.getuser(), help="who, for the record")
     chosen = Options(**vars(parser.parse_args(argv)))
     return command.exit_status("promote", lambda: run(chosen))
 

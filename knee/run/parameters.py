@@ -487,9 +487,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--conf", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--explain", action="store_true")
+    parser.add_argument("--conf", type=Path, help="folder of the configuration; default: none")
+    parser.add_argument("--out", type=Path, help="file to compose; default: none")
+    explain_help = "list every key, what it may be and what it does; default: off"
+    parser.add_argument("--explain", action="store_true", help=explain_help)
     arguments = parser.parse_args(argv)
     if arguments.explain:
         sys.stdout.write(explain())

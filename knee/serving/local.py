@@ -36,7 +36,7 @@ def main(name: str, description: str | None, port: int, argv: Sequence[str] | No
     parser = command.parser(description)
     loading.add_model_flags(parser)
     parser.add_argument(
-        "--port", type=int, default=port, help="of this machine's 127.0.0.1; default: %(default)s"
+        "--port", type=int, default=port, help="of this machine's address 127.0.0.1"
     )
     chosen = parser.parse_args(argv)
     # Whatever is temporary goes at the end. uvicorn stops serving, then sends the signal again.

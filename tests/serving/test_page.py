@@ -166,7 +166,7 @@ def test_a_browser_shows_answers_warnings_and_reasons(
         assert shown.value("document.getElementById('warning').hidden")
         assert shown.value("document.querySelectorAll('#bars li').length") == 3
         assert shown.value("document.querySelector('#bars b').textContent") == "75.0 %"
-        shown.wait("[...document.images].every(i => i.complete && i.naturalWidth == 64)")
+        shown.wait("[...document.querySelectorAll('.images img')].every(i => i.naturalWidth == 64)")
         assert shown.value("document.documentElement.scrollWidth") <= width
         assert shown.faults == []
         shown.choose_file("#image", bright)
