@@ -71,7 +71,7 @@ ui: setup ## the MLflow UI on http://127.0.0.1:5000
 serve: setup ## the champion on http://127.0.0.1:5001 (docs/serving.md)
 	python -m stages.serve
 
-demo: setup ## a page for one image on http://127.0.0.1:8501
+demo: setup ## a page for images on http://127.0.0.1:8501
 	python -m stages.demo
 
 serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 
 def load(
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "",
     engine: Literal["auto", "openvino", "tensorflow"] = "auto",
     precision: Literal["auto", "float32", "bfloat16"] = "float32",
     *,
@@ -24,7 +24,8 @@ def load(
 
     Args:
         model: a registered model, such as "models:/knee-bone-health-sample@champion" or
-            "models:/knee-bone-health-sample/3", or a folder such as "models/mobilenet".
+            "models:/knee-bone-health-sample/3", or a folder such as "models/mobilenet"; without,
+            the champion of what the project in the working directory registered last.
         engine: that computes; auto is TensorFlow on GPUs, else OpenVINO where it is installed.
         precision: bfloat16 takes half the time, and changes the second or third digit.
         synthetic_model_ok: let a model of synthetic images answer about others, too.

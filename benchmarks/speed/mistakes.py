@@ -64,6 +64,8 @@ def _clone(folder: Path) -> Path:
     (clone / ".dvc" / "config.local").write_text(
         f"[core]\n    site_cache_dir = {clone}/.dvc/tmp/site_cache\n", encoding="utf-8"
     )
+    prepare = [sys.executable, "-m", "knee.tracking", "prepare"]
+    subprocess.run(prepare, cwd=clone, check=True, capture_output=True)
     (clone / "films" / "a").mkdir(parents=True)
     (clone / "films" / "a" / "1.png").touch()
     (clone / "films" / "s.csv").write_text("file,label\na/1.png,a\n", encoding="utf-8")
@@ -75,7 +77,7 @@ def _cases(clone: Path, port: str) -> Iterator[tuple[str, str, list[str]]]:
     for mistake, overrides in MISTAKES.items():
         given = [text.format(folder=clone / "films") for text in overrides]
         flags = [word for text in given for word in ("-S", text)]
-        _edit(clone / "params.yaml", given)
+        _edit(clone, given)
         yield mistake, "dvc repro", [*dvc, "repro"]
         subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=clone, check=True)
         yield mistake, "make exp", ["-m", "stages.experiment", *flags]
@@ -88,11 +90,13 @@ def _cases(clone: Path, port: str) -> Iterator[tuple[str, str, list[str]]]:
     yield "no such version", "promote", ["-m", "stages.promote", "9999", "--reason", "x"]
 
 
-def _edit(params: Path, overrides: Sequence[str]) -> None:
+def _edit(clone: Path, overrides: Sequence[str]) -> None:
     """Write overrides into params.yaml as somebody would who edits it."""
+    params = clone / "params.yaml"
     values = yaml.safe_load(params.read_text(encoding="utf-8"))
     if "data=folder" in overrides:
-        values["data"] |= {"generators": [], "synthetic": False}
+        folder = (clone / "conf" / "data" / "folder.yaml").read_text(encoding="utf-8")
+        values["data"] = yaml.safe_load(folder)["data"]
     for key, value in (text.split("=", 1) for text in overrides if text != "data=folder"):
         *section, name = key.split(".")
         (values[section[0]] if section else values)[name] = yaml.safe_load(value)

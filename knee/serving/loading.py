@@ -77,5 +77,6 @@ def load(
 ) -> Model:
     """Load a model to classify image files; see `knee.load`."""
     chosen = engines.choose(engine, precision)
-    with trained_model(model) as trained:
+    name = champion_unless_named(model, Path("params.yaml"))
+    with trained_model(name) as trained:
         return Model(trained, chosen, synthetic_model_ok=synthetic_model_ok)

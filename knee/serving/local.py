@@ -58,14 +58,13 @@ def serve(model: str, port: int, *, synthetic_model_ok: bool = False) -> None:
     """
     with listener(port) as bound:
         log.info("loading %s", model)
-        with (
-            loading.trained_model(model, request_images.MEGAPIXELS) as trained,
-            contextlib.closing(Answers(trained, synthetic_model_ok=synthetic_model_ok)) as answers,
-        ):
+        with loading.trained_model(model, request_images.MEGAPIXELS) as trained:
             if beginning := synthetic_model.warning(trained.training):
                 command.alarm(beginning)
-            log.info("its page for one image: http://%s:%d", ADDRESS, port)
-            run(application(answers), bound)
+            made = Answers(trained, synthetic_model_ok=synthetic_model_ok)
+            with contextlib.closing(made) as answers:
+                log.info("its page for images: http://%s:%d", ADDRESS, port)
+                run(application(answers), bound)
 
 
 def listener(port: int) -> socket.socket:
