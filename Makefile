@@ -28,6 +28,7 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@cp $(LOCK) .venv/pins
 
 repro: setup ## run the whole pipeline; what did not change is not run again
+	@python -m knee.health.before_run
 	@python -m knee.run.dvc_notes
 	dvc repro
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from knee.classifier.net import design
 from knee.health import downloads
 from knee.intake import inputs, sheet_columns, spreadsheet
-from knee.run import parameters
+from knee.run import command, parameters
 
 LARGEST_SHEET_BYTES: Final = 1 << 20  # ingest reads a larger one, before any image
 log = logging.getLogger(__name__)
@@ -51,3 +52,18 @@ def _check_header(sheet: Path) -> None:
         sheet_columns.named(spreadsheet.read_rows(sheet), sheet)
     except spreadsheet.SheetError as error:
         raise inputs.InputError(f"data.sheet: {error}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check params.yaml and what it names; `make repro` does it before DVC, which takes seconds."""
+    chosen = command.parser(main.__doc__).parse_args(argv)
+
+    def work() -> int:
+        check(parameters.load(chosen.params))
+        return 0
+
+    return command.exit_status("repro", work)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -68,7 +68,7 @@ def test_weights_that_cannot_be_downloaded_do_not_stop_what_may_not_need_them(
     def refused(*_: object, **__: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(downloads.urllib.request, "urlopen", refused)
+    monkeypatch.setattr("urllib.request.urlopen", refused)
     monkeypatch.setenv("KERAS_HOME", str(folder))
     assert checked(folder, monkeypatch, "imagenet") == 0
     assert "17 MB" in caplog.text

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from knee.health import downloads
 from knee.run import overrides, parameters
 from stages import films
 from tests.films import fill
@@ -84,7 +83,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     def refused(*_: object, **__: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(downloads.urllib.request, "urlopen", refused)
+    monkeypatch.setattr("urllib.request.urlopen", refused)
     monkeypatch.setenv("KERAS_HOME", str(project))
     before = contents(project)
     assert films.main(words) == 1
