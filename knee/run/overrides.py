@@ -49,14 +49,13 @@ def _first_of_sweep(conf: Path, override: str) -> str:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException:
         raise ParamsError(f"-S {override}: expected key=value; {QUOTING}") from None
-    key = parsed.key_or_group
+    key, swept = parsed.key_or_group, parsed.is_sweep_override()
+    first = next(parsed.sweep_string_iterator()) if swept else str(parsed.value())
     if (conf / key).is_dir():
-        _check_choice(conf / key, str(parsed.value()))
+        _check_choice(conf / key, first)
     elif key not in parameters.known_keys() and not key.startswith("cross_validate.heads."):
         raise ParamsError(parameter_errors.unknown(key, parameters.known_keys()))
-    if not parsed.is_sweep_override():
-        return override
-    return f"{key}={next(parsed.sweep_string_iterator())}"
+    return f"{key}={first}" if swept else override
 
 
 def _check_choice(folder: Path, choice: str) -> None:

@@ -13,7 +13,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def test_choices_values_and_sweeps_are_composed() -> None:
-    given = ["model=xception", "data=folder", "data.path='/a (1)/b'", "train.seed=7,8"]
+    given = ["model=xception,mobilenet", "data=folder", "data.path='/a (1)/b'", "train.seed=7,8"]
     made = overrides.composed(CONF, [*given, "cross_validate.folds=range(3,5)"])
     assert made.model.backbones == ("xception",)
     assert made.data.path == "/a (1)/b"
