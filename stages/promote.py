@@ -33,7 +33,9 @@ class Options:
 
 def run(chosen: Options) -> int:
     """Promote `chosen.version` of the registered model."""
-    registry = tracking.Registry(dvc_notes.registered_model(chosen.params))
+    name = dvc_notes.registered_model(chosen.params)
+    tracking.check_version(name, chosen.version)  # before MLflow starts
+    registry = tracking.Registry(name)
     registry.override(chosen.version, chosen.reason, chosen.by)
     names = (registry.model_name, chosen.version, chosen.by, chosen.reason)
     log.info("%s %s is champion, promoted by %s: %s", *names)

@@ -10,7 +10,7 @@
 from knee.tracking.evidence import collect, labels
 from knee.tracking.live import training_run
 from knee.tracking.publishing import publish, require_published
-from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, fetch_model
+from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, check_version, fetch_model
 from knee.tracking.store import TrackingError
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CHAMPION",
     "Registry",
     "TrackingError",
+    "check_version",
     "collect",
     "fetch_model",
     "labels",
