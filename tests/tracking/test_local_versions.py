@@ -21,7 +21,7 @@ insert into registered_model_aliases values ('knees', 'champion', 1);
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    file = tmp_path / "mlflow.db"
+    file = tmp_path / "own.db"
     with contextlib.closing(sqlite3.connect(file)) as made:
         made.executescript(TABLES)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
