@@ -113,7 +113,8 @@ def _told(words: Sequence[str], folder: Path) -> dict[str, Any]:
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     said = [line for line in done.stderr.splitlines() if line and not line.startswith("Having any")]
     ours = [line for line in said if not line.startswith("ERROR: failed to reproduce")]
-    return {"status": done.returncode, "seconds": round(seconds, 2), "said": (ours or said)[-1]}
+    last = (ours or said)[-1].replace(str(folder), "PROJECT")
+    return {"status": done.returncode, "seconds": round(seconds, 2), "said": last}
 
 
 if __name__ == "__main__":
