@@ -132,8 +132,7 @@ def registered_model(params: Path) -> str:
         ParamsError: there is no such run, and `params` cannot be used.
     """
     try:
-        text = (params.parent / "dvc.lock").read_text(encoding="utf-8")
-        lock = yaml.load(text, yaml.CSafeLoader)
+        lock = yaml.safe_load((params.parent / "dvc.lock").read_text(encoding="utf-8"))
         name = str(lock["stages"]["register"]["params"]["params.yaml"]["register"]["model_name"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return parameters.load(params).register.model_name
