@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro compare test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
+.PHONY: help setup repro films exp compare test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,12 +28,21 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@cp $(LOCK) .venv/pins
 
 repro: setup ## run the whole pipeline; what did not change is not run again
+	@python -m knee.health.before_run
 	@python -m knee.run.dvc_notes
 	dvc repro
 	@git diff --quiet -- dvc.lock 2>/dev/null || echo "dvc.lock has this run's results: git commit dvc.lock keeps them, git restore dvc.lock forgets them"
 
 compare: setup ## all experiments, one line each
 	@python -m knee.run.experiments
+
+films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder]
+	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+	@python -m knee.run.dvc_notes
+	dvc repro
+
+exp: setup ## dvc exp run, overrides checked first: make exp S="-S model=xception"
+	@python -m stages.experiment $(S)
 
 # Linters and types are checked beside the tests, and tell at the end what they found.
 test: setup ## linters, types and all tests, side by side
@@ -67,7 +76,7 @@ ui: setup ## the MLflow UI; says the address of the runs
 serve: setup ## the champion on http://127.0.0.1:5001 (docs/serving.md)
 	python -m stages.serve
 
-demo: setup ## a page for one image on http://127.0.0.1:8501
+demo: setup ## a page for images on http://127.0.0.1:8501
 	python -m stages.demo
 
 serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests

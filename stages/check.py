@@ -8,10 +8,11 @@ on a check value of it, so that records which another key made are made anew.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
-from knee.classifier.net import design
-from knee.intake import inputs, patients
+from knee.health import before_run, downloads
+from knee.intake import patients
 from knee.run import command, parameters
 from knee.storage.artifacts import write_json
 
@@ -25,16 +26,11 @@ class Paths:
 
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Check the paths of `settings`; what earlier stages make need not be there yet."""
-    for name in settings.model.backbones:
-        design.check_weights(settings.weights, name)
-    data = settings.data
-    if data.generators or data.downloads:
-        inputs.check_made("data.path", Path(data.path), data.name)
-    else:
-        inputs.check("data.path", Path(data.path))
-        inputs.check("data.sheet", Path(data.sheet))
-        inputs.check("data.bone_masks", Path(data.bone_masks))
-    inputs.check("split.keep", Path(settings.split.keep))
+    before_run.check(settings)
+    try:
+        before_run.check_downloads(settings)
+    except downloads.OfflineError as error:  # features may be there already
+        logging.warning("%s", error)
     check = patients.key_check(patients.key_from_environment())
     write_json(paths.checked_out, {"patient_key": check})
 

@@ -1,10 +1,8 @@
-r"""Show a page for one image on http://127.0.0.1:8501, to this machine alone.
+r"""Show a page for images on http://127.0.0.1:8501, to this machine only.
 
-python -m stages.demo [--model models:/NAME@champion|models:/NAME/VERSION|FOLDER] [--port 8501]
-
-Drop a PNG, JPEG or DICOM file: prediction set, probabilities, Grad-CAM, and what speaks against the
-answer. Without --model the champion of params.yaml's registered model is asked. The page is part of
-stages.serve's server; this command has another port.
+Drop PNG, JPEG or DICOM files: prediction set, probabilities, Grad-CAM, and what speaks against the
+answer. The page is part of stages.serve's server; this command has another port. A model of
+synthetic images answers about those images only.
 """
 
 from __future__ import annotations

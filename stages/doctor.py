@@ -19,7 +19,7 @@ from pathlib import Path
 from knee.health import leftovers, machine, patient_key, runs, space, storage, weights
 from knee.health.project import Output, Project
 from knee.health.result import HealthError, Result, guarded, summary, text
-from knee.run import parameters
+from knee.run import command, parameters
 
 Looks = dict[str, Callable[[], Result]]
 
@@ -102,11 +102,9 @@ def checked(project: Project, params_in: Path, *, mend: bool) -> Iterator[tuple[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the checks and print their report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
     parser.add_argument("--mend", action="store_true", help="mend what can be mended")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameters")
     chosen = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:

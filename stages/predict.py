@@ -1,12 +1,9 @@
 r"""Classify radiographs with a trained model: files, folders, DICOM -> CSV or JSON.
 
 python -m stages.predict PATH... [--out FILE.csv|FILE.json] [--model models:/NAME@champion|FOLDER]
-    [--engine auto|openvino|tensorflow] [--precision float32|bfloat16] [--labels]
 
-Without --model the champion of params.yaml's registered model is asked. Each file has a row: its
-probabilities, or the reason why it could not be used. With --labels the one PATH has a sub-folder a
-class, and the figures of test.json are printed as JSON. bfloat16 takes half the time, and changes
-probabilities in their second or third digit.
+Each file has a row: its probabilities, or the reason why it could not be used. A model of synthetic
+images answers about those images only, and each row begins with what it is.
 
 Beside the probabilities stand the prediction set (the classes that the model cannot exclude) and
 out_of_distribution, how unlike the training radiographs an image is: above 1 the prediction is not
@@ -27,7 +24,7 @@ import pandas as pd
 
 from knee.classifier.features import engines
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import batch_prediction, model_notes
+from knee.prediction import batch_prediction, model_notes, synthetic_model
 from knee.reading import prepare, source_files
 from knee.run import command, parameters
 from knee.serving import loading
@@ -47,6 +44,7 @@ class Options:
     precision: Literal["auto", "float32", "bfloat16"]
     maximum_megapixels: float
     labels: bool
+    synthetic_model_ok: bool
 
 
 def run(chosen: Options) -> int:
@@ -55,7 +53,11 @@ def run(chosen: Options) -> int:
     name = loading.champion_unless_named(chosen.model, chosen.params)
     with loading.trained_model(name, chosen.maximum_megapixels) as trained:
         sources = _sources(chosen, trained.classes)
-        model = batch_prediction.Model(trained, engine, loading.cache())
+        if beginning := synthetic_model.warning(trained.training):
+            command.alarm(beginning)
+        model = batch_prediction.Model(
+            trained, engine, loading.cache(), synthetic_model_ok=chosen.synthetic_model_ok
+        )
     table = model.classify(sources)
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]
@@ -67,6 +69,9 @@ def run(chosen: Options) -> int:
     logging.info("%d of %d files classified", len(usable), len(table))
     for note in model_notes.notes(trained.training):
         logging.warning("%s", note)
+    refused = int((table["reason"] == synthetic_model.REFUSAL).sum())
+    if refused:
+        logging.warning("%d of them not answered: %s", refused, synthetic_model.REFUSAL)
     warned = int((table["warning"] != "").sum())
     if warned:
         logging.warning("%d of them: %s", warned, prediction_limits.WARNING)
@@ -95,13 +100,41 @@ def _write(table: pd.DataFrame, out: Path | None, *, labels: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--model", default="")
-    parser.add_argument("--engine", choices=("auto", "openvino", "tensorflow"), default="auto")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="float32")
-    parser.add_argument("--maximum-megapixels", type=float, default=64.0)
-    parser.add_argument("--labels", action="store_true")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="file, or folder of files"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="table to write, JSON by the suffix .json, else CSV; default: CSV to standard output",
+    )
+    loading.add_model_flags(parser)
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "openvino", "tensorflow"),
+        default="auto",
+        help="that computes; auto: TensorFlow on GPUs, else OpenVINO if installed",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="float32",
+        help="bfloat16 takes half the time and changes the second or third digit of probabilities",
+    )
+    parser.add_argument(
+        "--maximum-megapixels",
+        type=float,
+        default=64.0,
+        metavar="NUMBER",
+        help="larger images are refused unread",
+    )
+    parser.add_argument(
+        "--labels",
+        action="store_true",
+        help="the one PATH has a sub-folder for each class: print the figures of test.json as JSON "
+        "instead of rows",
+    )
     chosen = Options(**vars(parser.parse_args(argv)))
     return command.exit_status("predict", lambda: run(chosen))
 

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from knee import tracking
 from knee.promotion import description
-from knee.run import command, parameters
+from knee.run import command, dvc_notes
+from knee.statistics import scores
 from knee.tracking.registry import PROMOTION_TAG
 
 MAXIMUM_REASON_LETTERS = 1000
@@ -43,7 +44,10 @@ class Options:
 
 def run(chosen: Options) -> int:
     """Promote `chosen.version`, or the champion before the present one, or list the champions."""
-    registry = tracking.Registry(parameters.load(chosen.params).register.model_name)
+    name = dvc_notes.registered_model(chosen.params)
+    if chosen.version is not None:
+        tracking.check_version(name, chosen.version)  # before MLflow starts
+    registry = tracking.Registry(name)
     if chosen.reason is None:
         _log_history(registry)
         return 0
@@ -74,13 +78,12 @@ def _log_history(registry: tracking.Registry) -> None:
 
 def _figures(metrics: Mapping[str, float]) -> list[str]:
     """Return the metrics `SHOWN` of an MLflow run, each with its interval."""
+    keys = {name: f"test/{scores.title(name)}" for name in SHOWN}
     ends: dict[str, Any] = {
-        name: {
-            end: metrics.get(f"test/confidence_interval/{name}/{end}") for end in ("low", "high")
-        }
-        for name in SHOWN
+        name: {end: metrics.get(f"{key} {end}") for end in ("low", "high")}
+        for name, key in keys.items()
     }
-    test = {name: metrics.get(f"test/{name}") for name in SHOWN} | {"confidence_interval": ends}
+    test = {name: metrics.get(key) for name, key in keys.items()} | {"confidence_interval": ends}
     return [description.with_interval(test, name) for name in SHOWN]
 
 
@@ -100,11 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("version", nargs="?", type=_number, metavar="VERSION")
+    number = "its number, such as 3"
+    what.add_argument("version", nargs="?", type=_number, metavar="VERSION", help=number)
     what.add_argument("--rollback", action="store_true", help="the champion before this one")
     what.add_argument("--history", action="store_true", help="all champions, the earliest first")
-    parser.add_argument("--reason", type=_reason, help="required, except with --history")
-    parser.add_argument("--by", type=_reason, default=getpass.getuser())
+    reason = "why, for the record; required, except with --history"
+    parser.add_argument("--reason", type=_reason, help=reason)
+    parser.add_argument("--by", type=_reason, default=getpass.getuser(), help="who, for the record")
     chosen = Options(**vars(parser.parse_args(argv)))
     if chosen.history == (chosen.reason is not None):
         parser.error("give --reason, except with --history")

@@ -31,7 +31,7 @@ from knee.evidence.uncertainty import novelty, prediction_limits
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
-from knee.storage import artifacts, provenance
+from knee.storage import artifacts, provenance, row_files
 from knee.synthetic import non_radiographs
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     key = provenance.key(facts)
     facts["execution"] = uuid.uuid4().hex
     facts["patients"] = split_table.patient_counts(table, split_table.read_split(paths.split))
+    if settings.data.synthetic:
+        facts["synthetic_images"] = _digests(table, paths.pixels)
     train = _ensemble if settings.is_ensemble else _one_net
     with tracking.training_run(tracking.labels(facts)) as tracked:
         trained = train(settings, paths, table, source, key, tracked.log_epoch)
@@ -185,6 +187,13 @@ def _facts(settings: parameters.Params, classes: list[str], paths: Paths) -> dic
         "rows_fingerprint": provenance.fingerprint(paths.rows),
         "parameters": provenance.flatten({"backbone": backbone, **sections}),
     }
+
+
+def _digests(table: pd.DataFrame, pixels: Path) -> list[str]:
+    """All images, not only those trained on, by which the model tells that an image is another."""
+    rows = table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
+    images = row_files.read_pixels(pixels, rows)
+    return sorted({provenance.image_digest(images[row]) for row in rows})
 
 
 SECTIONS = ("split", "oversample", "head", "train", "caution")

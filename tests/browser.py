@@ -130,11 +130,11 @@ class Browser:
             assert time.monotonic() < end, f"never true: {expression}"
             time.sleep(0.05)
 
-    def choose_file(self, selector: str, path: Path) -> None:
-        """Give a file to the file input that `selector` finds."""
+    def choose_file(self, selector: str, *paths: Path) -> None:
+        """Give files to the file input that `selector` finds."""
         root = self.ask("DOM.getDocument")["root"]["nodeId"]
         node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.ask("DOM.setFileInputFiles", nodeId=node, files=[*map(str, paths)])
 
     def press(self, key: str) -> None:
         """A key, down and up."""

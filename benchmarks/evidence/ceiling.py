@@ -22,6 +22,7 @@ from benchmarks import machine
 from benchmarks.evidence import finished_run, label_noise, learning_curve
 from benchmarks.evidence.finished_run import FinishedRun
 from knee.records import conflicts
+from knee.run import command
 from knee.statistics import paired_comparison
 
 RESULTS = Path(__file__).parents[1] / "results" / "ceiling.json"
@@ -32,14 +33,14 @@ TOGETHER = "both backbones"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument(
+        "--data-run", type=Path, required=True, help="project in which the run has ended"
     )
-    parser.add_argument("--data-run", type=Path, required=True)
     parser.add_argument("--target", type=float, default=0.8, help="macro-F1 that is aimed at")
     parser.add_argument("--repeats", type=int, default=3, help="of the cross-validation")
-    parser.add_argument("--results-out", type=Path, default=RESULTS)
-    parser.add_argument("--chart-out", type=Path, default=CHART)
+    parser.add_argument("--results-out", type=Path, default=RESULTS, help="file to write")
+    parser.add_argument("--chart-out", type=Path, default=CHART, help="picture to write")
     chosen = parser.parse_args(argv)
     run = finished_run.read(chosen.data_run, "all")
     curves = _curves(run, chosen.repeats, chosen.target)

@@ -25,7 +25,7 @@ import psutil
 
 from knee.copies import hash_search
 from knee.records.components import components
-from knee.run import parameters
+from knee.run import command, parameters
 from knee.storage.arrays import Integers, Pixels
 
 RESULTS = Path(__file__).parents[1] / "results" / "copies.json"
@@ -110,9 +110,10 @@ def measure(count: int, radius_bits: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--results-out", type=Path, default=RESULTS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    sizes = [10_000, 100_000, 1_000_000]
+    parser.add_argument("--records", type=int, nargs="+", default=sizes, help="to search among")
+    parser.add_argument("--results-out", type=Path, default=RESULTS, help="file to write")
     arguments = parser.parse_args()
     radius = parameters.load(Path("params.yaml")).ingest.hash_radius_bits
     rows = []

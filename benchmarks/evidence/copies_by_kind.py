@@ -12,7 +12,7 @@ from pathlib import Path
 
 from knee.copies import copy_groups
 from knee.reading import image_formats
-from knee.run import parameters
+from knee.run import command, parameters
 from knee.storage.arrays import Integers, Pixels
 from knee.synthetic import cohort
 from stages import ingest
@@ -23,8 +23,8 @@ MORE = ("turned 2", "turned 12", "cropped 0.04", "cropped 0.15", "shifted 0.04",
 
 def main() -> None:
     """Print a line a kind."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--films", type=int, default=30)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument("--films", type=int, default=30, help="that are changed")
     count = parser.parse_args().films
     search = ingest.search(parameters.load(Path("params.yaml")).ingest)
     with tempfile.TemporaryDirectory() as folder:

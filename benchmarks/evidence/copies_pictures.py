@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from knee.copies import copy_check, copy_groups, hash_search
 from knee.copies.affine_registration import Agreement
 from knee.reading import canonical_image, image_formats
-from knee.run import parameters
+from knee.run import command, parameters
 from knee.storage.arrays import Pixels
 from knee.synthetic import cohort
 from stages import ingest
@@ -32,8 +32,8 @@ Pairs = dict[tuple[int, int], Agreed]
 
 def main() -> None:
     """Write copies_found.png and copies_and_others.png; print how many pairs are called copies."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     out: Path = parser.parse_args().out
     search = ingest.search(parameters.load(Path("params.yaml")).ingest)
     with tempfile.TemporaryDirectory() as name:

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from knee.records import conflicts, records_table
-from knee.run import parameters
+from knee.run import command, parameters
 from knee.splits import split_table
 
 RESULTS = Path(__file__).parents[1] / "results" / "memory.json"
@@ -28,11 +28,11 @@ PICTURE, PIXELS = "knows the picture", "has seen the same pixels"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument(
+        "--data-run", type=Path, required=True, help="project in which the run has ended"
     )
-    parser.add_argument("--data-run", type=Path, required=True)
-    parser.add_argument("--results-out", type=Path, default=RESULTS)
+    parser.add_argument("--results-out", type=Path, default=RESULTS, help="file to write")
     chosen = parser.parse_args(argv)
     text = json.dumps(measure(chosen.data_run), indent=2)
     chosen.results_out.write_text(text + "\n", encoding="utf-8")

@@ -22,6 +22,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from knee.run import command
+
 ROOT = Path(__file__).parents[2]
 PATTERNS = ("metrics/**/*", "data/*.csv", "data/*.npy")
 NAMES_OF_RUNS = {
@@ -35,14 +37,12 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 def main() -> int:
     """Compare, and print a line for each file that differs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
     parser.add_argument("before", help="commit, or folder of a finished project")
     parser.add_argument("after", nargs="?", default="HEAD", help="likewise")
     parser.add_argument("--experiment", help="a file of conf/experiment, run on --data")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--data", type=Path, help="folder of class folders, of --experiment")
+    parser.add_argument("--weights", type=Path, help="folder with <backbone>.h5, of --experiment")
     parser.add_argument("--keep", type=Path, help="folder for the clones; else temporary")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

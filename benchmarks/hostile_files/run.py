@@ -33,6 +33,7 @@ from benchmarks.hostile_files.corpora import Fetched, fetch
 from benchmarks.hostile_files.mutations import mutated
 from benchmarks.hostile_files.pool import Bounds
 from benchmarks.hostile_files.tables import shown
+from knee.run import command
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "hostile.json"
 PARTS: Final = ("corpora", "largest", "ingest", "predict", "fuzz", "mutations")
@@ -125,19 +126,20 @@ def _write(path: Path, results: dict[str, Any]) -> None:
 
 
 def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument(
+        "--parts", nargs="+", choices=(*PARTS, SERVED), default=PARTS, help="what is tried"
     )
-    parser.add_argument("--parts", nargs="+", choices=(*PARTS, SERVED), default=PARTS)
-    parser.add_argument("--mutations", type=int, default=MUTATIONS)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--mutations", type=int, default=MUTATIONS, help="mutated files")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the mutations")
+    cores = os.cpu_count() or 1
+    parser.add_argument("--workers", type=int, default=cores, help="processes side by side")
     parser.add_argument("--downloads", type=Path, help="keeps the archives between runs")
     parser.add_argument(
         "--model", type=Path, help="of predict; else a tiny one with random weights"
     )
     parser.add_argument("--fuzz-profile", default="hostile", help="of tests/conftest.py")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write")
     parser.add_argument("--only", nargs="+", type=int, metavar="SEED", help="mutated files alone")
     parser.add_argument("--keep", type=Path, help="with --only: where the files are written")
     return parser.parse_args()

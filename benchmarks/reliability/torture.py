@@ -27,6 +27,7 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.reliability.attempt import KINDS, Run
 from benchmarks.reliability.victim import Clone
+from knee.run import command
 
 STAGES = 15  # of the clone, with one backbone
 STAGES_BEFORE_KILL = 6  # at most that many begin in an attempt before its kill
@@ -227,12 +228,11 @@ def table(kills: Sequence[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Torture and report; 1 if anything is not as it has to be."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=machine.ROOT / "benchmarks" / "results")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument("--kills", type=int, default=10, help="of the pipeline, at random moments")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    results = machine.ROOT / "benchmarks" / "results"
+    parser.add_argument("--results", type=Path, default=results, help="folder of torture.json")
     parser.add_argument("--markdown", action="store_true", help="show the last results again")
     chosen = parser.parse_args(argv)
     file = chosen.results / "torture.json"

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from knee.run import command
+
 BATCH, SIDE, SEED = 16, 224, 42
 EPOCHS_PUBLISHED = 9  # both of its trainings stopped after nine
 WARM_UP_STEPS = 3
@@ -26,12 +28,14 @@ WARM_UP_STEPS = 3
 
 def main() -> None:
     """Measure some steps, or train."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", choices=("mobilenet", "xception"), required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument(
+        "--backbone", choices=("mobilenet", "xception"), required=True, help="to train"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
+    parser.add_argument("--weights", type=Path, required=True, help="folder with <backbone>.h5")
+    parser.add_argument("--steps", type=int, default=20, help="to measure")
+    parser.add_argument("--epochs", type=int, default=0, help="to train, too")
     chosen = parser.parse_args()
     start = time.perf_counter()
     subsets = split(chosen.data)

@@ -20,25 +20,26 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.speed import engines, inference, recipe, scaling
 from benchmarks.speed.workspace import Workspace
+from knee.run import command
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> None:
     """Measure what is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
+    parser.add_argument("--weights", type=Path, required=True, help="folder with <backbone>.h5")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write")
     parser.add_argument("--workspace", type=Path, help="kept afterwards; else temporary")
     parser.add_argument(
         "--whole", nargs="*", default=[], help="backbones on which the recipe runs to its end"
     )
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats")
     measurements = ("recipe", "engines", "inference", "scaling")
-    parser.add_argument("--only", nargs="+", choices=measurements, default=measurements)
+    parser.add_argument(
+        "--only", nargs="+", choices=measurements, default=measurements, help="what is measured"
+    )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (chosen.workspace or Path(temporary)).resolve()

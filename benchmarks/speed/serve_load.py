@@ -34,6 +34,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.machine import ROOT, describe
+from knee.run import command
 
 IMAGE_PIXELS = 512
 IMAGES = 20
@@ -201,10 +202,10 @@ def wait(port: int, process: subprocess.Popen[bytes]) -> None:
 def served(model: str) -> Iterator[tuple[int, psutil.Process]]:
     """Port and process of a server of `model`, or of the champion where that is ""."""
     port = free_port()
-    command = [sys.executable, "-m", "stages.serve", "--port", str(port)]
-    command += ["--model", model] if model else []
+    words = [sys.executable, "-m", "stages.serve", "--port", str(port), "--synthetic-model-ok"]
+    words += ["--model", model] if model else []
     with subprocess.Popen(
-        command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.DEVNULL
+        words, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.DEVNULL
     ) as process:
         try:
             wait(port, process)
@@ -215,14 +216,13 @@ def served(model: str) -> Iterator[tuple[int, psutil.Process]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, measure and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--most-seconds", type=float, default=1800.0)
-    parser.add_argument("--model", default="")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/serving.json")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser.add_argument("--requests", type=int, default=10_000, help="of one image each")
+    parser.add_argument("--clients", type=int, default=4, help="connections side by side")
+    parser.add_argument("--most-seconds", type=float, default=1800.0, help="no request after them")
+    parser.add_argument("--model", default="", help="as of stages.serve; default: the champion")
+    out = ROOT / "benchmarks/results/serving.json"
+    parser.add_argument("--out", type=Path, default=out, help="file to write")
     chosen = parser.parse_args(argv)
     if chosen.requests < 20:
         parser.error("--requests: at least 20")

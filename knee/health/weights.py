@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from knee.health import downloads
 from knee.health.result import Result, plural
 from knee.health.storage import md5_of
 from knee.storage import provenance
 from knee.storage.artifacts import ArtifactError, read_json
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-# What Keras downloads for `weights: imagenet`, and its MD5 where Keras knows one.
-DOWNLOADS = {
-    "mobilenet": ("mobilenet_1_0_224_tf_no_top.h5", ""),
-    "xception": (
-        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "b0042744bf5b25fce3cb969f33bebb97",
-    ),
-}
 
 
 def check_weights(
@@ -51,10 +43,9 @@ def check_weights(
 
 
 def _downloaded(backbones: Sequence[str]) -> Result:
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
-    absent = []
+    home, absent = downloads.folder(), []
     for name in backbones:
-        file, md5 = DOWNLOADS.get(name, ("", ""))
+        file, md5 = downloads.FILES.get(name, ("", ""))
         if not file or not (home / file).is_file():
             absent.append(name)
         elif damage := _damage(home / file):

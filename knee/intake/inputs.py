@@ -26,8 +26,9 @@ class InputError(UserError):
 def check(key: str, path: Path) -> None:
     """Raise `InputError` if the value of `key` is not there, or has what DVC cannot hash."""
     if not path.exists():
-        where = "" if path.is_absolute() else f" in {Path.cwd()}: give an absolute path"
-        raise InputError(f"{key}: {str(path)!r} does not exist{where}")
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        remedy = "give an absolute path that does"
+        raise InputError(f"{key}: {str(path)!r} does not exist{where}: {remedy}")
     if not path.is_dir() and not path.is_file():
         raise InputError(f"{key}: {str(path)!r} is neither a folder nor a file")
     odd = [f"{quoted(name)} ({reason})" for name, reason in _odd_entries(path)]

@@ -36,8 +36,24 @@ log = logging.getLogger(__name__)
 def places(lines: Sequence[Sequence[str]], path: Path) -> dict[str, int]:
     """Return the place of each of COLUMNS that the first of `lines`, the header, has.
 
-    Other names of a column are taken where they are unmistakable. Cells of a row that has no
-    column path are not quoted: it may be no header at all.
+    Other names of a column are taken where they are unmistakable.
+
+    Raises:
+        SheetError: as `named`.
+    """
+    names = named(lines, path)
+    for cell, name in zip(lines[0], names, strict=True):
+        if name and cell.lower() != name:
+            log.info("%s: the column %s is read as %s", path, quoted(cell), name)
+    if unused := _unused(lines[0], names):
+        log.info("%s: columns not used: %s", path, ", ".join(map(quoted, unused)))
+    return {name: place for place, name in enumerate(names) if name}
+
+
+def named(lines: Sequence[Sequence[str]], path: Path) -> list[str]:
+    """Return which of COLUMNS each cell of the first of `lines` is, "" for none.
+
+    Cells of a row that has no column path are not quoted: it may be no header at all.
 
     Raises:
         SheetError: no column path, a column twice, or one that has nearly the name of a column
@@ -50,20 +66,18 @@ def places(lines: Sequence[Sequence[str]], path: Path) -> dict[str, int]:
     if twice:
         which = [quoted(cell) for cell, name in zip(lines[0], names, strict=True) if name in twice]
         raise SheetError(f"{path} has the column {twice[0]} twice ({', '.join(which)}): remove one")
-    unused = [cell for cell, name in zip(lines[0], names, strict=True) if cell and not name]
-    for cell in unused:
+    for cell in _unused(lines[0], names):
         near = _resembled(cell)
         if near and near not in names:
             raise SheetError(
                 f"{path}: nothing reads the column {quoted(cell)}: rename it to {near} if it is "
                 "that, else remove it or give it another name"
             )
-    for cell, name in zip(lines[0], names, strict=True):
-        if name and cell.lower() != name:
-            log.info("%s: the column %s is read as %s", path, quoted(cell), name)
-    if unused:
-        log.info("%s: columns not used: %s", path, ", ".join(map(quoted, unused)))
-    return {name: place for place, name in enumerate(names) if name}
+    return names
+
+
+def _unused(header: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [cell for cell, name in zip(header, names, strict=True) if cell and not name]
 
 
 def _resembled(cell: str) -> str:

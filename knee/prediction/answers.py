@@ -20,7 +20,7 @@ from knee.classifier.inference import converted
 from knee.classifier.inference.gradient_worker import GradientProcess
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import model_notes, request_images
+from knee.prediction import model_notes, request_images, synthetic_model
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
 
@@ -58,11 +58,15 @@ class Answers:
         model: name and version in the registry, and the backbone.
     """
 
-    def __init__(self, trained: TrainedModel, cache: Path | None = None) -> None:
+    def __init__(
+        self, trained: TrainedModel, cache: Path | None = None, *, synthetic_model_ok: bool = False
+    ) -> None:
         """Load the net; `trained.folder` has to stay until `close`.
 
         The process with TensorFlow is started where the net has to be converted, else by the first
         image that is to be explained. The converted net is kept in the folder `cache`, if any.
+
+        A model of synthetic images refuses others, unless `synthetic_model_ok`.
 
         Raises:
             GradientProcessError: the net is missing, is not the recorded one, or cannot be loaded.
@@ -71,6 +75,9 @@ class Answers:
         engine = engines.choose("openvino", "float32")
         self._trained = trained
         self.training = trained.training
+        self._answerable = synthetic_model.Answerable.by(
+            trained.training, synthetic_model_ok=synthetic_model_ok
+        )
         self.model = {
             "name": Path(trained.name).name,  # of a folder not where it lies
             "version": trained.version,
@@ -133,6 +140,8 @@ class Answers:
             raise AbandonedError
         try:
             pixels = request_images.canonical_pixels(image, self._trained.canonical)
+            if refusal := self._answerable.refusal(pixels):
+                raise request_images.RefusedError(refusal)
         except request_images.RefusedError as reason:
             raise request_images.RefusedError(f"image {number}: {reason}") from None
         return pixels, self._net(pixels)
@@ -155,7 +164,9 @@ class Answers:
         (score,) = limits.scores(observed.features)
         is_known = bool(np.isfinite(score))
         answered = int(probabilities[0].argmax())
+        beginning = synthetic_model.warning(self.training)
         values = {
+            **({synthetic_model.COLUMN: beginning} if beginning else {}),
             "class": classes[answered],
             "probabilities": dict(zip(classes, probabilities[0].tolist(), strict=True)),
             "median_class": classes[int(scores.median_class(probabilities)[0])],

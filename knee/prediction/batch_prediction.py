@@ -18,7 +18,7 @@ from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import Observed
-from knee.prediction import model_notes
+from knee.prediction import model_notes, synthetic_model
 from knee.reading import decoded, prepare, source_files
 from knee.run import progress
 from knee.statistics import scores
@@ -35,15 +35,26 @@ class Model:
         trained: what its training recorded.
     """
 
-    def __init__(self, trained: TrainedModel, engine: Engine, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        trained: TrainedModel,
+        engine: Engine,
+        cache: Path | None = None,
+        *,
+        synthetic_model_ok: bool = False,
+    ) -> None:
         """Load the net of `trained`, whose folder is not needed afterwards.
 
-        What OpenVINO takes is kept in the folder `cache`, if there is one.
+        What OpenVINO takes is kept in the folder `cache`, if there is one. A model of synthetic
+        images refuses others, unless `synthetic_model_ok`.
 
         Raises:
             ArtifactError: the net is missing, or is not the recorded one.
         """
         self.trained = trained
+        self._answerable = synthetic_model.Answerable.by(
+            trained.training, synthetic_model_ok=synthetic_model_ok
+        )
         self._forward: engines.Forward
         if engine.name == "openvino":
             trained.check_net()
@@ -89,12 +100,13 @@ class Model:
         """Classify files, in order.
 
         Returns:
-            One row per file. Unreadable files have NaN probabilities, an empty prediction, and the
-            reason. Columns: path, label, predicted, probability_<class> of each, median_class
-            (where classes are a scale: at which half of the probability is reached),
+            One row per file. Files that cannot be used have NaN probabilities, an empty prediction,
+            and the reason. Columns: path, label, predicted, probability_<class> of each,
+            median_class (where classes are a scale: at which half of the probability is reached),
             prediction_set (names joined by "|"), out_of_distribution (score, above 1 is too much),
             is_out_of_distribution, warning, reason, model, version, and notes (what holds for all
-            answers of the model).
+            answers of the model). For a model of synthetic images synthetic_model, which says so,
+            comes before all others.
         """
         trained = self.trained
         classes = len(trained.classes)
@@ -110,6 +122,8 @@ class Model:
                 for number, image in enumerate(prepared, start):
                     if isinstance(image, decoded.UnreadableImage):
                         reasons[number] = str(image)
+                    elif refusal := self._answerable.refusal(image):
+                        reasons[number] = refusal
                     else:
                         images[number] = image
                 if images:
@@ -122,6 +136,8 @@ class Model:
         sets = trained.limits.sets(rounded, folds)
         table = _table(sources, rounded, sets, ood_scores, reasons, trained.limits)
         notes = "; ".join(model_notes.notes(trained.training))
+        if beginning := synthetic_model.warning(trained.training):
+            table.insert(0, synthetic_model.COLUMN, beginning)
         return table.assign(model=trained.name, version=trained.version, notes=notes)
 
 

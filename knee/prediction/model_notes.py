@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-SYNTHETIC: Final = "the model was trained on synthetic images: its answers say nothing of patients"
 LEAKY: Final = "the model's figures are of a split with copies on both sides"
 BLIND: Final = (
     "the out-of-distribution score of the model tells images that are no radiographs from "
@@ -21,8 +20,7 @@ TELLING_AUC: Final = 0.9  # and above: the score can be relied on for what is pl
 
 def notes(training: Mapping[str, Any]) -> list[str]:
     """Return what holds for every answer of a model, by its training.json."""
-    found = [SYNTHETIC] if training["synthetic"] else []
-    found += [LEAKY] if training["split_protocol"] == "random" else []
+    found = [LEAKY] if training["split_protocol"] == "random" else []
     novelty = training.get("novelty")
     if not novelty:  # without a score
         return found

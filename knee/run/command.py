@@ -84,14 +84,29 @@ def stage(
     return main
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """--help that shows a description line by line, and the default of every flag."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        """The explanation of a flag, as argparse asks for it."""
+        said, default = action.help or "", action.default
+        is_told = not action.option_strings or action.required or default is argparse.SUPPRESS
+        if is_told or "default: " in said:
+            return said
+        nothing = "off" if default is False else "none" if default in (None, "", []) else ""
+        return f"{said}; default: {nothing or '%(default)s'}"
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser that has --params, and whose --help shows `description` line by line."""
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    explanation = "the parameters; default: params.yaml"
-    made.add_argument("--params", type=Path, default=Path("params.yaml"), help=explanation)
+    made = argparse.ArgumentParser(description=description, formatter_class=Help)
+    made.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameters")
     return made
+
+
+def alarm(text: str) -> None:
+    """Log `text` as a warning, in red on a terminal."""
+    logging.warning("%s", f"\033[1;31m{text}\033[0m" if sys.stderr.isatty() else text)
 
 
 def exit_status(name: str, work: Callable[[], int]) -> int:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import yaml
 
-from knee.run import git_notes, locks
+from knee.run import git_notes, locks, parameters
 from knee.run.messages import listed
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,27 @@ def is_lock_file(path: Path) -> bool:
     except (DvcException, Invalid, UnicodeDecodeError):
         return False
     return True
+
+
+def registered_model(params: Path) -> str:
+    """Return the name of the registered model of the project that `params` lies in.
+
+    It is that of the last run that ended with `register`, by dvc.lock: params.yaml may be of a run
+    that failed. Before the first one it is that of `params`.
+
+    Raises:
+        ParamsError: there is no such run, and `params` cannot be used.
+    """
+    try:
+        lock = yaml.safe_load((params.parent / "dvc.lock").read_text(encoding="utf-8"))
+        name = str(lock["stages"]["register"]["params"]["params.yaml"]["register"]["model_name"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return parameters.load(params).register.model_name
+    with contextlib.suppress(parameters.ParamsError):
+        if (asked := parameters.load(params).register.model_name) != name:
+            said = "%s is for %s, which no finished run has registered: %s is used"
+            log.warning(said, params, asked, name)
+    return name
 
 
 def is_list(path: Path) -> bool:

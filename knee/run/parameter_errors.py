@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -56,7 +56,7 @@ def in_words(error: Mapping[str, Any], known: Mapping[str, Schema]) -> str:
     if error["type"] == "missing":
         return f"missing key {key}"
     if error["type"] == "unexpected_keyword_argument":
-        return f"unknown key {key}{_suggestion(key, known)}"
+        return unknown(key, known)
     if error["type"] == "value_error":
         reason = str(error["ctx"]["error"])
         if isinstance(value, dict):  # of several keys together
@@ -73,15 +73,24 @@ def _general(key: str) -> str:
     return re.sub(r"^cross_validate\.heads\.[^.]+", "cross_validate.heads.NAME", key)
 
 
-def _suggestion(key: str, known: Mapping[str, Schema]) -> str:
-    """The nearest key: in the same section, else anywhere."""
+def unknown(key: str, known: Mapping[str, Schema]) -> str:
+    """Return what is wrong with a key that there is not, and the nearest one.
+
+    It is one of the same section, else any.
+    """
     section, _, name = _general(key).rpartition(".")
     beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
     anywhere = {one.rpartition(".")[2]: one for one in known}
     for places in (beside, anywhere):
-        if near := difflib.get_close_matches(name, places, 1):
-            return f": did you mean {places[near[0]]}?"
-    return f"; known: {', '.join(beside)}"
+        if near := difflib.get_close_matches(name, places, 1) or _abbreviated(name, places):
+            return f"unknown key {key}: did you mean {places[near[0]]}?"
+    return f"unknown key {key}; known: {', '.join(beside)}"
+
+
+def _abbreviated(name: str, names: Iterable[str]) -> list[str]:
+    """The names that `name` is the initials or a part of: lr, rate -> learning_rate."""
+    initials = {one: "".join(word[:1] for word in one.split("_")) for one in names}
+    return [one for one in names if name and (initials[one] == name or f"_{name}_" in f"_{one}_")]
 
 
 def _hint(schema: Schema, value: Any) -> str:

@@ -59,6 +59,7 @@ from knee.run.parameter_types import (
     Weights,
 )
 
+UNSET: Final = "not_set"  # in conf/data, in place of a path that only the user knows
 BACKBONE_CHANNELS: Final = 1024  # of MobileNet's feature map; Xception's has twice as many
 STRICT: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -98,6 +99,8 @@ class Data:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.path == UNSET:
+            raise ValueError("path: not set: give -S data.path=/path/to/images")
         if len(self.classes) == 1:
             raise ValueError(f"classes: {self.classes[0]!r} alone is nothing to choose from")
         if self.downloads and not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", self.dataset):
@@ -492,9 +495,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--conf", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--explain", action="store_true")
+    parser.add_argument("--conf", type=Path, help="folder of the configuration; default: none")
+    parser.add_argument("--out", type=Path, help="file to compose; default: none")
+    explain_help = "list every key, what it may be and what it does; default: off"
+    parser.add_argument("--explain", action="store_true", help=explain_help)
     arguments = parser.parse_args(argv)
     if arguments.explain:
         sys.stdout.write(explain())

@@ -1,4 +1,4 @@
-"""The ASGI application of a trained model: predictions as JSON, and a page for one image.
+"""The ASGI application of a trained model: predictions as JSON, and a page for images.
 
 It answers this machine's own host names alone. Images are decoded in memory, and neither written
 nor logged; a refusal is {"error": STATUS, "message": "..."} and never quotes its request.
@@ -27,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knee.drawing import html
-from knee.prediction import model_notes, request_images
+from knee.prediction import model_notes, request_images, synthetic_model
 from knee.prediction.answers import Answered, Answers
 from knee.prediction.request_images import RefusedError
 from knee.serving import request_bodies
@@ -35,6 +35,7 @@ from knee.serving.limited_work import LimitedWork
 from knee.storage.arrays import Pixels
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+EXAMPLES: Final = ("normal", "osteopenia", "osteoporosis")  # images of the sample's test subset
 LOCAL_NAMES: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 HEADERS: Final = {  # of every response
     "cache-control": "no-store",
@@ -101,6 +102,10 @@ def application(answers: Answers) -> ASGIApp:
         Route("/style.css", _fixed(_file("style.css"), "text/css")),
         Route("/script.js", _fixed(_file("script.js"), "text/javascript")),
         Route("/image", image, methods=["POST"]),
+        *(
+            Route(f"/examples/{name}.jpg", _fixed(_file(f"examples/{name}.jpg"), "image/jpeg"))
+            for name in EXAMPLES
+        ),
     ]
     handlers = dict.fromkeys((HTTPException, RefusedError, Exception), _refusal)
     inner = Starlette(routes=routes, exception_handlers=handlers)
@@ -174,7 +179,7 @@ def _error(status: int, message: str, headers: Any = None) -> Response:
     return JSONResponse({"error": status, "message": message}, status, headers)
 
 
-def _fixed(content: str, media_type: str) -> Endpoint:
+def _fixed(content: str | bytes, media_type: str) -> Endpoint:
     async def answer(request: Request) -> Response:
         await request_bodies.read(request)  # there must be none
         return Response(content, media_type=media_type)
@@ -187,14 +192,16 @@ def _page(answers: Answers) -> str:
     return html.render(
         "serving/page/index.html",
         **answers.model,
+        synthetic=synthetic_model.warning(answers.training),
+        examples=EXAMPLES,
         notes=model_notes.notes(answers.training),
         level=f"{100 * level:g}" if level else "",
         largest_bytes=request_images.FILE_BYTES,
     )
 
 
-def _file(name: str) -> str:
-    return (resources.files("knee.serving") / "page" / name).read_text(encoding="utf-8")
+def _file(name: str) -> bytes:
+    return (resources.files("knee.serving") / "page" / name).read_bytes()
 
 
 def _png(pixels: Pixels) -> str:

@@ -6,6 +6,7 @@ this checkout's code: the code that is stored with it, which may be older, is no
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import tempfile
@@ -16,8 +17,9 @@ from typing import Final, Literal
 from knee import tracking
 from knee.classifier.features import engines
 from knee.classifier.net.trained_model import TrainedModel
+from knee.prediction import synthetic_model
 from knee.prediction.batch_prediction import Model
-from knee.run import parameters
+from knee.run import dvc_notes
 from knee.storage.artifacts import ArtifactError
 
 CACHE: Final = Path(__file__).parents[2] / ".cache"  # of the project; not in git
@@ -28,13 +30,28 @@ def cache() -> Path:
     return Path(os.environ.get("KNEE_CACHE") or CACHE)
 
 
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which model is to answer, and about which images."""
+    parser.add_argument(
+        "--model",
+        default="",
+        help="models:/NAME@champion, models:/NAME/VERSION or a model's folder, such as "
+        "models/mobilenet; default: the champion of what the project registered last",
+    )
+    parser.add_argument(
+        synthetic_model.FLAG,
+        action="store_true",
+        help="let a model of synthetic images answer about others, too; default: it refuses them",
+    )
+
+
 def champion_unless_named(model: str, params: Path) -> str:
-    """Return `model`, or where it is "" the champion of the registered model in params.yaml.
+    """Return `model`, or where it is "" the champion of the project's registered model.
 
     Raises:
-        ParamsError: the file `params` cannot be used.
+        ParamsError: nothing was registered yet, and the file `params` cannot be used.
     """
-    return model or f"models:/{parameters.load(params).register.model_name}@{tracking.CHAMPION}"
+    return model or f"models:/{dvc_notes.registered_model(params)}@{tracking.CHAMPION}"
 
 
 @contextlib.contextmanager
@@ -63,8 +80,11 @@ def load(
     model: str,
     engine: Literal["auto", "openvino", "tensorflow"],
     precision: Literal["auto", "float32", "bfloat16"],
+    *,
+    synthetic_model_ok: bool,
 ) -> Model:
     """Load a model to classify image files; see `knee.load`."""
     chosen = engines.choose(engine, precision)
-    with trained_model(model) as trained:
-        return Model(trained, chosen, cache())
+    name = champion_unless_named(model, Path("params.yaml"))
+    with trained_model(name) as trained:
+        return Model(trained, chosen, cache(), synthetic_model_ok=synthetic_model_ok)

@@ -13,7 +13,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from knee.prediction import request_images
+from knee.prediction import request_images, synthetic_model
 from knee.prediction.answers import Answers
 from knee.run import command
 from knee.run.errors import UserError
@@ -34,14 +34,17 @@ class PortError(UserError):
 def main(name: str, description: str | None, port: int, argv: Sequence[str] | None = None) -> int:
     """Parse the command line of `name`, and serve the model that it names until told to end."""
     parser = command.parser(description)
-    parser.add_argument("--model", default="")
-    parser.add_argument("--port", type=int, default=port)
+    loading.add_model_flags(parser)
+    parser.add_argument(
+        "--port", type=int, default=port, help="of this machine's address 127.0.0.1"
+    )
     chosen = parser.parse_args(argv)
     # Whatever is temporary goes at the end. uvicorn stops serving, then sends the signal again.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     def work() -> int:
-        serve(loading.champion_unless_named(chosen.model, chosen.params), chosen.port)
+        model = loading.champion_unless_named(chosen.model, chosen.params)
+        serve(model, chosen.port, synthetic_model_ok=chosen.synthetic_model_ok)
         return 0
 
     try:
@@ -50,7 +53,7 @@ def main(name: str, description: str | None, port: int, argv: Sequence[str] | No
         signal.signal(signal.SIGTERM, before)
 
 
-def serve(model: str, port: int) -> None:
+def serve(model: str, port: int, *, synthetic_model_ok: bool = False) -> None:
     """Serve `model`, a name as `loading.trained_model` takes it, until the process is to end.
 
     Raises:
@@ -58,12 +61,13 @@ def serve(model: str, port: int) -> None:
     """
     with listener(port) as bound:
         log.info("loading %s", model)
-        with (
-            loading.trained_model(model, request_images.MEGAPIXELS) as trained,
-            contextlib.closing(Answers(trained, loading.cache())) as answers,
-        ):
-            log.info("its page for one image: http://%s:%d", ADDRESS, port)
-            run(application(answers), bound)
+        with loading.trained_model(model, request_images.MEGAPIXELS) as trained:
+            if beginning := synthetic_model.warning(trained.training):
+                command.alarm(beginning)
+            made = Answers(trained, loading.cache(), synthetic_model_ok=synthetic_model_ok)
+            with contextlib.closing(made) as answers:
+                log.info("its page for images: http://%s:%d", ADDRESS, port)
+                run(application(answers), bound)
 
 
 def listener(port: int) -> socket.socket:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from knee.storage.arrays import Pixels
+
 SEAL: Final = "record_sha256"  # key of a record's digest of itself
 
 
@@ -15,6 +17,11 @@ def fingerprint(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def image_digest(pixels: Pixels) -> str:
+    """16 hexadecimal digits of the SHA-256 of an image's canonical pixels, uint8 (side, side)."""
+    return hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
 
 
 def key(facts: Mapping[str, Any]) -> str:

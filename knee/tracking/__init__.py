@@ -10,7 +10,7 @@
 from knee.tracking.evidence import collect, labels
 from knee.tracking.live import training_run
 from knee.tracking.publishing import describe_run, publish, require_published
-from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, fetch_model
+from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, check_version, fetch_model
 from knee.tracking.runs_page import card_address
 from knee.tracking.store import TrackingError
 
@@ -20,6 +20,7 @@ __all__ = [
     "Registry",
     "TrackingError",
     "card_address",
+    "check_version",
     "collect",
     "describe_run",
     "fetch_model",

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from knee.run import termination
+from knee.run import command, termination
 from knee.run.errors import UserError
 from knee.tracking import runs_page
 from knee.tracking.publishing import replay
@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return 1 if it could not do all of it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(prog="python -m knee.tracking", description=__doc__)
-    parser.add_argument("command", choices=("prepare", "replay", "ui"))
+    parser = argparse.ArgumentParser(
+        prog="python -m knee.tracking", description=__doc__, formatter_class=command.Help
+    )
+    parser.add_argument("command", choices=("prepare", "replay", "ui"), help="see above")
     parser.add_argument("--port", type=int, default=5000, help="of MLflow's pages")
     arguments = parser.parse_args(argv)
     try:
@@ -55,10 +57,10 @@ def show(port: int) -> None:
         return
     log.info("in a few seconds the runs are at %s", address)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # starts 4 processes
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts", "--log-level warning"]  # else the address scrolls away
-    os.execv(sys.executable, command)  # noqa: S606  # nosec B606  # no shell, our own program
+    words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--uvicorn-opts", "--log-level warning"]  # else the address scrolls away
+    os.execv(sys.executable, words)  # noqa: S606  # nosec B606  # no shell, our own program
 
 
 if __name__ == "__main__":

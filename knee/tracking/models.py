@@ -40,6 +40,7 @@ SERVED_FACTS = (  # of training.json: nothing of paths and parameters
     "preprocessing",
     "split_protocol",
     "synthetic",
+    "synthetic_images",
 )
 REQUIREMENTS = (
     "mlflow",
@@ -150,6 +151,7 @@ def _save(evidence: Evidence, path: Path, logged: LoggedModel) -> None:
             signature=_signature(),
             input_example=pd.DataFrame(example(evidence.side_pixels)),
             pip_requirements=_requirements(),
+            model_config={"synthetic_model_ok": False},
             metadata={"classes": list(evidence.classes), **evidence.own_tags},
             mlflow_model=model,
         )
@@ -166,6 +168,7 @@ def _signature() -> Any:
 
     text, number = DataType.string, DataType.double
     output = [
+        ColSpec(text, "synthetic_model", required=False),
         ColSpec(text, "class"),
         ColSpec(Map(number), "probabilities"),
         ColSpec(text, "median_class"),

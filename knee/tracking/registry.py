@@ -10,6 +10,7 @@ import functools
 import json
 import re
 import resource
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -54,6 +55,11 @@ TO_RESTORE: Final = (
     "put mlartifacts back from a backup; or remove what is left of the version's files, and "
     "`make replay` writes those of the project's present models again"
 )
+VERSIONS: Final = (
+    "select version from model_versions where name = ? and current_stage is not 'Deleted_Internal' "
+    "order by version desc"
+)
+ALIASES: Final = "select version, alias from registered_model_aliases where name = ?"
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 
 
@@ -349,6 +355,8 @@ def fetch_model(uri: str, folder: Path) -> tuple[str, str]:
     parts = URI.fullmatch(uri)
     if parts is None:
         raise TrackingError(f"{uri}: expected models:/NAME@champion or models:/NAME/VERSION")
+    if parts["version"]:
+        check_version(parts["name"], parts["version"])
     client = connect()
     with errors_translated(f"reading {uri}"):
         entry = _asked_for(client, parts["name"], parts["alias"], parts["version"])
@@ -368,6 +376,29 @@ def fetch_model(uri: str, folder: Path) -> tuple[str, str]:
             if provenance.fingerprint(file) != sha256:
                 raise _damaged(version, f"{name} is not the file that its training recorded")
     return str(entry.name), str(entry.version)
+
+
+def check_version(name: str, number: str) -> None:
+    """Raise `TrackingError` if the project's own store has no such version.
+
+    It is read without MLflow, whose start takes seconds. MLflow is left to say what is wrong with
+    a store that cannot be read, or is elsewhere.
+    """
+    scheme, _, file = tracking_uri().partition(":///")
+    if scheme != "sqlite":
+        return
+    address = f"{Path(file).absolute().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as store:
+            aliases = dict(store.execute(ALIASES, (name,)))
+            found = [version for (version,) in store.execute(VERSIONS, (name,))]
+    except sqlite3.Error:
+        return
+    if int(number) in found:
+        return
+    named = [f"{one} ({aliases[one]})" if one in aliases else str(one) for one in found]
+    there = f"it has {messages.listed(named)}" if found else f"there is none yet; {TO_REGISTER}"
+    raise TrackingError(f"{name} has no version {number}: {there}")
 
 
 def _asked_for(

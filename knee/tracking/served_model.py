@@ -40,7 +40,10 @@ class RadiographClassifier(PythonModel):  # type: ignore[misc]  # mlflow is unty
         from knee.prediction.answers import Answers
 
         files = Path(context.artifacts["model"]).parent
-        self._answers = Answers(TrainedModel.read(files, *registered(files.parent)))
+        self._answers = Answers(
+            TrainedModel.read(files, *registered(files.parent)),
+            synthetic_model_ok=bool((context.model_config or {}).get("synthetic_model_ok")),
+        )
 
     def predict(
         self,

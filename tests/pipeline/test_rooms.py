@@ -142,7 +142,9 @@ def test_only_params_reads_params_yaml() -> None:
     readers = [
         file.name for file in MODULES if "yaml" in packages(file) or "hydra" in packages(file)
     ]
-    assert set(readers) == {"parameters.py", "publishing.py"}  # the second reads dvc.lock
+    composing = {"parameters.py", "overrides.py"}
+    of_dvc_lock = {"publishing.py", "dvc_notes.py"}
+    assert set(readers) == composing | of_dvc_lock
 
 
 ONE_AFTER_ANOTHER = """

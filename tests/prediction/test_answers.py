@@ -20,7 +20,9 @@ import pytest
 from PIL import Image
 
 from knee.drawing import contact_sheets
-from knee.prediction import request_images
+from knee.prediction import request_images, synthetic_model
+from knee.prediction.synthetic_model import Answerable
+from knee.storage import provenance
 from tests import films as drawn
 from tests.reading import dicom_files
 from tests.stages.test_predict import NAMES, main, rows, write_model
@@ -97,7 +99,23 @@ def test_an_answer_names_the_model_and_is_json(answers: Answers) -> None:
     assert json.loads(text) == answered.values
     assert answered.values["model"] == {"name": "knees", "version": "7", "backbone": "tiny"}
     assert list(answered.values["probabilities"]) == NAMES
-    assert "synthetic" in answered.values["notes"][0]
+    assert answered.values["notes"]
+
+
+def test_a_model_of_drawn_images_says_so_first_and_refuses_others(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = (files()[name] for name in ("a.png", "b.jpg"))
+    (answered,) = answers.answer([own])
+    listed = {"synthetic_images": [provenance.image_digest(answered.pixels)]}
+    monkeypatch.setattr(answers, "training", {**answers.training, "synthetic": True, **listed})
+    only_own = Answerable.by(answers.training, synthetic_model_ok=False)
+    monkeypatch.setattr(answers, "_answerable", only_own)
+    (answered,) = answers.answer([own])
+    first, said = next(iter(answered.as_json().items()))
+    assert (first, said) == (synthetic_model.COLUMN, synthetic_model.WARNING)
+    with pytest.raises(request_images.RefusedError, match=f"^image 2: .*{synthetic_model.FLAG}"):
+        answers.answer([own, other])
 
 
 def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> None:

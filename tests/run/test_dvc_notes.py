@@ -16,6 +16,7 @@ import pytest
 
 from knee.run import dvc_notes, git_notes, locks
 
+ROOT = Path(__file__).parents[2]
 LOCK = """schema: '2.0'
 stages:
   split:
@@ -42,6 +43,21 @@ def test_whole_notes_are_left_as_they_are(project: Path) -> None:
     assert dvc_notes.mend(project) == []
     assert notes.exists()
     assert (project / "dvc.lock").read_text() == LOCK
+
+
+def test_the_registered_model_is_that_of_the_last_finished_run_whatever_a_failed_one_left(
+    tmp_path: Path,
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text().replace("-sample", "-folder"))
+    assert dvc_notes.registered_model(params) == "knee-bone-health-folder"
+    name = "knee-bone-health-mine"
+    (tmp_path / "dvc.lock").write_text(
+        LOCK + f"  register:\n    params: {{params.yaml: {{register: {{model_name: {name}}}}}}}\n"
+    )
+    assert dvc_notes.registered_model(params) == name
+    params.write_text("train: {epochs: abc}")
+    assert dvc_notes.registered_model(params) == name
 
 
 def test_another_folder_is_left_alone(tmp_path: Path) -> None:

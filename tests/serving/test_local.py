@@ -23,7 +23,7 @@ async def application(scope, receive, send):
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"here"})
-def serve(model, port):
+def serve(model, port, **_):
     with tempfile.TemporaryDirectory(dir=model):
         local.run(application, local.listener(port))
 local.serve = serve

@@ -1,4 +1,4 @@
-"""The page for one image: what it serves, what it refuses, and, in a browser, how it is used."""
+"""The page for images: what it serves, what it refuses, and, in a browser, how it is used."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from PIL import Image
 
-from knee.prediction import request_images
+from knee.prediction import request_images, synthetic_model
+from knee.run import parameters
 from knee.serving.application import application
+from knee.synthetic import cohort
+from knee.synthetic.faults import CLASSES
 from tests import browser
 from tests import films as drawn
 from tests.serving.asgi import ask
@@ -25,6 +28,7 @@ from tests.serving.stand_in import HOSTILE, StandIn
 if TYPE_CHECKING:
     from knee.prediction.answers import Answers
 
+ROOT = Path(__file__).parents[2]
 BYTES = {"content-type": "application/octet-stream"}
 
 
@@ -44,11 +48,46 @@ def test_the_page_is_self_contained_and_strict(page: Any) -> None:
     assert re.findall(r'(?:src|href)="(?!/|#|data:,)[^"]+"', page_text) == []
     assert "style=" not in page_text
     assert "research only" in page_text
-    assert "synthetic" in page_text
-    for path, kind in (("/style.css", "text/css"), ("/script.js", "text/javascript")):
+    first = page_text.index(synthetic_model.WARNING)
+    assert first < page_text.index("research only")
+    kinds = {"/style.css": "text/css", "/script.js": "text/javascript"}
+    for path, kind in kinds.items():
         status, headers, body = ask(page, path)
         assert (status, headers["content-type"].split(";")[0]) == (200, kind)
         assert b"http" not in body
+
+
+def test_a_model_of_radiographs_has_no_such_line() -> None:
+    stand_in = StandIn()
+    stand_in.training["synthetic"] = False
+    _, _, body = ask(application(cast("Answers", stand_in)), "/")
+    assert b"SYNTHETIC" not in body
+    assert b'class="grey"' not in body
+
+
+def test_the_examples_are_images_of_the_sample(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the sample's model would refuse them; of its patients only these are drawn here."""
+    stems = {"normal": "P0178_R_1", "osteopenia": "P0111_R_1", "osteoporosis": "P0159_L_1"}
+    patients = {int(stem[1:5]) - 1 for stem in stems.values()}
+
+    def few(values: Any) -> Iterator[tuple[int, Any]]:
+        for number, value in enumerate(values):
+            if isinstance(value, str) or number in patients:
+                yield number, value
+
+    monkeypatch.setattr(cohort, "enumerate", few, raising=False)
+    sample = parameters.load(ROOT / "params.yaml").sample
+    for label in CLASSES:
+        (tmp_path / label).mkdir()
+    cohort._write_originals(tmp_path, None, sample.patients, sample.size_pixels, sample.seed)
+    for name, stem in stems.items():
+        status, headers, body = ask(page, f"/examples/{name}.jpg")
+        assert (status, headers["content-type"]) == (200, "image/jpeg")
+        drawn_now = tmp_path / name.capitalize() / f"{stem}.jpg"
+        with Image.open(io.BytesIO(body)) as shown, Image.open(drawn_now) as expected:
+            assert shown.tobytes() == expected.tobytes()
 
 
 def test_an_image_is_answered_with_what_the_model_saw(page: Any) -> None:
@@ -127,7 +166,7 @@ def test_a_browser_shows_answers_warnings_and_reasons(
         assert shown.value("document.getElementById('warning').hidden")
         assert shown.value("document.querySelectorAll('#bars li').length") == 3
         assert shown.value("document.querySelector('#bars b').textContent") == "75.0 %"
-        shown.wait("[...document.images].every(i => i.complete && i.naturalWidth == 64)")
+        shown.wait("[...document.querySelectorAll('.images img')].every(i => i.naturalWidth == 64)")
         assert shown.value("document.documentElement.scrollWidth") <= width
         assert shown.faults == []
         shown.choose_file("#image", bright)
@@ -136,6 +175,16 @@ def test_a_browser_shows_answers_warnings_and_reasons(
         shown.wait(FAILED)
         assert not shown.value(SHOWN)
         assert "truncated" in shown.value("document.getElementById('failure').textContent")
+        shown.choose_file("#image", plain, broken, bright)
+        shown.wait("document.querySelectorAll('#rows tr').length == 6")
+        shown.wait("document.activeElement.id == 'answers-title'")
+        table = "found.map((one) => Object.values(columns(one)).map(cell).join(','))"
+        assert '"0.75","0.2499","0.0001"' in shown.value(f"{table}[0]")
+        assert '"image file is truncated"' in shown.value(f"{table}[2]")
+        assert shown.value("""cell('=1+"2"')""") == '"\'=1+""2"""'
+        assert shown.value("document.documentElement.scrollWidth") <= width
+        shown.value("document.querySelector('.example').click()")
+        shown.wait("document.querySelectorAll('#rows tr').length == 7")
         asked = [url for url in shown.requested if not url.startswith("data:")]
         assert asked
         assert all(url.startswith(address) for url in asked)

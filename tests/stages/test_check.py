@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from knee.health import downloads
 from knee.run import parameters
 from stages import check
 from tests.films import fill, settings
@@ -12,8 +13,8 @@ from tests.films import fill, settings
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Images, a sheet, masks and weights of one backbone."""
-    names = ("images/a/1.png", "sheet.csv", "masks/a/1.png", "weights/mobilenet.h5")
-    return fill(tmp_path, dict.fromkeys(names, b"x"))
+    names = ("images/a/1.png", "masks/a/1.png", "weights/mobilenet.h5")
+    return fill(tmp_path, dict.fromkeys(names, b"x") | {"sheet.csv": b"path,label\n"})
 
 
 def checked(
@@ -32,6 +33,7 @@ def checked(
 def test_the_output_is_the_same_whatever_was_checked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(downloads, "announce", lambda _: "")
     contents = set()
     for weights in ("none", "imagenet", str(folder / "weights")):
         assert checked(folder, monkeypatch, weights) == 0
@@ -45,8 +47,31 @@ def test_a_missing_path_is_one_line_that_names_its_key(
 ) -> None:
     assert checked(folder, monkeypatch, **{key: "/nowhere"}) == 1
     error = capsys.readouterr().err
-    assert error == f"check: data.{key}: '/nowhere' does not exist\n"
+    assert error.startswith(f"check: data.{key}: '/nowhere' does not exist: give ")
+    assert error.count("\n") == 1
     assert not (folder / "checked.json").exists()
+
+
+def test_a_sheet_without_a_path_column_is_told_before_anything_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "sheet.csv").write_text("file,label\n1.png,a\n")
+    assert checked(folder, monkeypatch) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"check: data.sheet: {folder / 'sheet.csv'} has no column path")
+    assert error.count("\n") == 1
+
+
+def test_weights_that_cannot_be_downloaded_do_not_stop_what_may_not_need_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("urllib.request.urlopen", refused)
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+    assert checked(folder, monkeypatch, "imagenet") == 0
+    assert "17 MB" in caplog.text
 
 
 def test_a_folder_without_the_weights_is_found_before_anything_runs(

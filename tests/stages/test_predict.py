@@ -18,6 +18,7 @@ from PIL import Image
 from knee.classifier.net import trained_model
 from knee.evidence.uncertainty import prediction_limits
 from knee.intake import record_builder
+from knee.prediction import synthetic_model
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
@@ -82,7 +83,7 @@ def write_model(folder: Path) -> None:
         "model_sha256": saved.save_model(model, folder / "model.keras"),
         "preprocessing": {"side_pixels": SIDE, "fit": "letterbox", "crop_borders": True},
         "split_protocol": "grouped",
-        "synthetic": True,
+        "synthetic": False,
     }
     (folder / "training.json").write_text(json.dumps(provenance.sealed(facts)))
 
@@ -183,6 +184,29 @@ def test_a_model_from_before_caution_still_predicts(trained: Path, tmp_path: Pat
     assert main(tmp_path, *given) == 0
     (used, *_) = [row for row in json.loads(out.read_text()) if not row["reason"]]
     assert (used["prediction_set"], used["out_of_distribution"], used["warning"]) == ("", None, "")
+
+
+@pytest.mark.tf
+def test_a_model_of_drawn_images_refuses_others_and_each_row_begins_with_what_it_is(
+    trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "model", tmp_path / "model")
+    drawn, other = sorted((trained / "films" / "Normal").glob("*.png"))[:2]
+    canonical = Canonical(SIDE, "letterbox", 64.0, crop_borders=True)
+    pixels = prepare.from_bytes(drawn.read_bytes(), canonical)
+    path = tmp_path / "model" / "training.json"
+    facts = json.loads(path.read_text())
+    facts |= {"synthetic": True, "synthetic_images": [provenance.image_digest(pixels)]}
+    path.write_text(json.dumps(provenance.sealed(facts)))
+    given = [str(drawn), str(other), "--engine", "tensorflow", "--out", str(tmp_path / "out.csv")]
+    assert main(tmp_path, *given) == 0
+    own, refused = rows(tmp_path / "out.csv")
+    assert next(iter(own)) == next(iter(refused)) == synthetic_model.COLUMN
+    assert own[synthetic_model.COLUMN] == refused[synthetic_model.COLUMN] == synthetic_model.WARNING
+    assert (bool(own["predicted"]), own["reason"]) == (True, "")
+    assert (refused["predicted"], refused["reason"]) == ("", synthetic_model.REFUSAL)
+    assert main(tmp_path, *given, synthetic_model.FLAG) == 0
+    assert all(row["predicted"] for row in rows(tmp_path / "out.csv"))
 
 
 @pytest.mark.tf

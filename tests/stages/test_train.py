@@ -18,6 +18,7 @@ import yaml
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
+from knee.storage import provenance
 from knee.tracking.live import TrainingRun
 from tests.classifier.conftest import put_in_table, trace_once
 from tests.tracking.runs import empty_store
@@ -111,6 +112,12 @@ def test_the_record_says_how_an_image_becomes_the_models_input(trained: Path) ->
         "crop_borders": settings.crop_borders,
     }
     assert facts["classes"] == NAMES
+
+
+def test_a_model_of_synthetic_images_lists_them_by_their_pixels(trained: Path) -> None:
+    facts = json.loads((trained / "model" / "training.json").read_text())
+    pixels = np.load(trained / "pixels.npy")
+    assert facts["synthetic_images"] == sorted({*map(provenance.image_digest, pixels)})
 
 
 def test_history_has_a_row_an_epoch_and_the_checkpoints_are_gone(trained: Path) -> None:

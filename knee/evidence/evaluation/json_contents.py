@@ -36,6 +36,7 @@ class TrainingRecord(TypedDict, total=False):
     split_fingerprint: str  # SHA-256 of the split table
     split_protocol: str  # grouped | official | random
     synthetic: bool
+    synthetic_images: list[str]  # digests of their canonical pixels; only of synthetic ones
     temperature: float
     weights: int  # numbers that the net consists of
     calibration: dict[str, Any]

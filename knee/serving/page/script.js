@@ -1,8 +1,11 @@
-// One image to this machine's server, and its answer on the page. Text is set as text, never as HTML.
+// Images to this machine's server, one after the other, and their answers on the page. Text is set as
+// text, never as HTML.
 "use strict";
 
 const at = (id) => document.getElementById(id);
-let asked = null; // the request under way
+const waiting = []; // files that are not asked about yet
+const found = []; // {name, answer} or {name, reason}, in the order of the table
+let working = false;
 
 function made(name, text, className) {
   const element = document.createElement(name);
@@ -18,8 +21,6 @@ function percent(value) {
 }
 
 function fail(message) {
-  document.body.classList.remove("busy");
-  at("status").textContent = "";
   at("failure").textContent = message;
   at("failure").hidden = false;
 }
@@ -47,7 +48,8 @@ function showUnlikeness(answer) {
     : "This model cannot tell.";
 }
 
-function show(answer, fileName) {
+function show({ name, answer }) {
+  at("name").textContent = name;
   at("answer").textContent = answer.class;
   at("warning").hidden = !answer.warning;
   at("warning").textContent = answer.warning ? "This image is " + answer.warning + "." : "";
@@ -55,50 +57,146 @@ function show(answer, fileName) {
   at("heat").src = "data:image/png;base64," + answer.grad_cam;
   at("heat").alt = "Heat map over the image: where the evidence for " + answer.class + " lies";
   at("heat-caption").textContent = "Evidence for " + answer.class + " (Grad-CAM)";
-  const names = answer.prediction_set.map((name) => made("li", name));
+  const names = answer.prediction_set.map((each) => made("li", each));
   at("set").replaceChildren(...(names.length ? names : [made("li", "no class fits", "none")]));
   const rows = Object.entries(answer.probabilities);
-  at("bars").replaceChildren(...rows.map(([name, value]) => bar(name, value, name === answer.class)));
+  at("bars").replaceChildren(...rows.map(([each, value]) => bar(each, value, each === answer.class)));
   showUnlikeness(answer);
   at("result").hidden = false;
-  at("status").textContent = fileName + ": " + answer.class;
-  document.body.classList.remove("busy");
-  at("answer").focus({ preventScroll: true });
-  at("result").scrollIntoView({ block: "nearest" });
 }
 
-async function ask(file) {
-  if (asked) asked.abort();
-  const mine = (asked = new AbortController());
+function lookAt(id) {
+  at(id).focus({ preventScroll: true });
+  at(id).scrollIntoView({ block: "nearest" });
+}
+
+function addRow(one) {
+  const row = made("tr", "");
+  const head = made("th", "");
+  head.scope = "row";
+  if (one.answer) {
+    const { answer } = one;
+    const button = made("button", one.name, "link");
+    button.type = "button";
+    button.addEventListener("click", () => {
+      show(one);
+      lookAt("answer");
+    });
+    head.append(button);
+    const score = answer.out_of_distribution;
+    row.append(
+      head,
+      made("td", answer.class + ", " + percent(answer.probabilities[answer.class])),
+      made("td", answer.prediction_set.join(", ") || "no class fits"),
+      made("td", score === null ? "" : score.toFixed(2) + (score > 1 ? ": do not use" : ""), score > 1 ? "over" : ""),
+    );
+  } else {
+    head.textContent = one.name;
+    const reason = made("td", one.reason, "over");
+    reason.colSpan = 3;
+    row.append(head, reason);
+  }
+  at("rows").append(row);
+  at("answers").hidden = false;
+}
+
+// The columns of stages.predict; texts that a spreadsheet program would take for formulas get a '.
+function cell(value) {
+  const isFlag = typeof value === "boolean";
+  const text = isFlag ? (value ? "True" : "False") : String(value ?? "");
+  const isFormula = typeof value === "string" && /^[=+\-@\t\r]/.test(text);
+  return '"' + (isFormula ? "'" : "") + text.replaceAll('"', '""') + '"';
+}
+
+function columns({ name, answer, reason }) {
+  const shown = answer || {};
+  const first = found.find((one) => one.answer)?.answer;
+  const classes = first ? Object.keys(first.probabilities) : [];
+  return {
+    ...(first?.synthetic_model ? { synthetic_model: first.synthetic_model } : {}),
+    path: name,
+    predicted: shown.class,
+    ...Object.fromEntries(classes.map((each) => ["probability_" + each, shown.probabilities?.[each]])),
+    median_class: shown.median_class,
+    prediction_set: shown.prediction_set?.join("|"),
+    out_of_distribution: shown.out_of_distribution,
+    is_out_of_distribution: shown.is_out_of_distribution,
+    warning: shown.warning,
+    reason,
+    model: first?.model.name,
+    version: first?.model.version,
+    notes: first?.notes.join("; "),
+  };
+}
+
+function download() {
+  const rows = found.map(columns);
+  const lines = [Object.keys(rows[0]), ...rows.map((row) => Object.values(row))];
+  const text = lines.map((line) => line.map(cell).join(",") + "\n").join("");
+  const link = made("a", "");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.download = "predictions.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+async function answered(file) {
+  if (file.size > Number(at("image").dataset.largestBytes)) return { reason: "the file is too large for this page" };
+  const headers = { "content-type": "application/octet-stream" };
+  const response = await fetch("/image", { method: "POST", headers, body: file });
+  const answer = await response.json();
+  return response.ok ? { answer } : { reason: answer.message };
+}
+
+async function ask(files) {
+  waiting.push(...files);
+  if (working || !waiting.length) return;
+  working = true;
   at("failure").hidden = true;
   at("result").hidden = true;
-  if (file.size > Number(at("image").dataset.largestBytes)) {
-    fail("The file is too large for this page.");
-    return;
-  }
   document.body.classList.add("busy");
-  at("status").textContent = "Looking at " + file.name + " …";
+  const begun = found.length;
   try {
-    const response = await fetch("/image", {
-      method: "POST",
-      headers: { "content-type": "application/octet-stream" },
-      body: file,
-      signal: mine.signal,
-    });
-    const answer = await response.json();
-    if (mine.signal.aborted) return;
-    if (response.ok) show(answer, file.name);
-    else fail("This file cannot be used: " + answer.message + ".");
-  } catch (error) {
-    if (error.name !== "AbortError") fail("The server does not answer. Is it still running?");
+    while (waiting.length) {
+      const file = waiting.shift();
+      const more = waiting.length ? ", " + waiting.length + " more to come" : "";
+      at("status").textContent = "Looking at " + file.name + more + " …";
+      found.push({ name: file.name, ...(await answered(file)) });
+      addRow(found.at(-1));
+    }
+  } catch {
+    waiting.length = 0;
+    fail("The server does not answer. Is it still running?");
   }
+  working = false;
+  document.body.classList.remove("busy");
+  const news = found.slice(begun);
+  const good = news.filter((one) => one.answer);
+  at("status").textContent = good.length === 1 ? good[0].name + ": " + good[0].answer.class : good.length + " images answered";
+  const refused = news.find((one) => !one.answer);
+  if (refused) fail(refused.name + " cannot be used: " + refused.reason + ".");
+  if (good.length) show(good[0]);
+  if (good.length) lookAt(news.length > 1 ? "answers-title" : "answer");
 }
 
 at("image").addEventListener("change", (event) => {
-  const [file] = event.target.files;
+  const files = [...event.target.files];
   event.target.value = ""; // the same image may be chosen again
-  if (file) ask(file);
+  ask(files);
 });
+at("download").addEventListener("click", download);
+
+for (const button of document.querySelectorAll(".example")) {
+  button.addEventListener("click", async () => {
+    const name = button.dataset.file;
+    try {
+      const content = await (await fetch("/examples/" + name)).blob();
+      ask([new File([content], "drawn " + name)]);
+    } catch {
+      fail("The server does not answer. Is it still running?");
+    }
+  });
+}
 
 for (const name of ["dragenter", "dragover"]) {
   document.addEventListener(name, (event) => {
@@ -112,6 +210,5 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragged");
-  const [file] = event.dataTransfer.files;
-  if (file) ask(file);
+  ask(event.dataTransfer.files);
 });
