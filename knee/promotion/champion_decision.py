@@ -1,7 +1,7 @@
-"""Choice of the backbone to register, and whether it may take the champion's place.
+"""Choice of the model to register, and whether it may take the champion's place.
 
-The choice between backbones sees validation rows alone. The comparison with the champion sees
-the test images that both have in common.
+The choice between models sees images outside the test subset only. The comparison with the
+champion sees the test images that both have in common.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ map `FEATURE_MAP`, averaged over its positions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,15 @@ def last_dense_layers(trained: keras.Model) -> list[keras.layers.Dense]:
     last = trained.get_layer(PROBABILITIES)
     if isinstance(last, layers.Dense):
         return [last]
-    heads = [layer for layer in trained.layers if isinstance(layer, keras.Model)]
-    return [own for head in heads for own in head.layers if own.name.startswith(LOGITS)]
+    return [layer for layer in _all_layers(trained) if layer.name.startswith(LOGITS)]
+
+
+def _all_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)
+        else:
+            yield layer
 
 
 def joint_outputs(trained: keras.Model) -> Any:
