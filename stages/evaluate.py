@@ -1,8 +1,8 @@
 """Judge one trained backbone on the test subset, which nothing has read before.
 
 Predictions are of test, and of what registration chooses by: the val subset of one net, the
-out-of-fold predictions of an ensemble or of a net that learned from one. Every figure, table and chart is of test alone. The
-training's MLflow run is completed with them.
+out-of-fold predictions of an ensemble or of a net that learned from one. Every figure, table and
+chart is of test alone. The training's MLflow run is completed with them.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 from knee.classifier.features import feature_source
+from knee.classifier.net import devices
 from knee.classifier.net.trained_model import TrainedModel
 from knee.classifier.training import finished_training, joining
 from knee.evidence.evaluation import cross_validation_files, evaluation_report, out_of_fold
@@ -49,6 +50,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Join the ensembles of all backbones; write the folder `model_out`, figures and tables."""
     table = records_table.read_records(paths.records)
     names = settings.model.backbones
+    devices.make_deterministic(settings.train.seed)
     parts = [_part(paths, name, records_table.class_names(table)) for name in names]
     finished = joining.join(paths.backbone, parts, table, settings.caution)
     facts = finished_training.derived_facts(paths.backbone, [part.trained for part in parts])

@@ -267,10 +267,10 @@ def test_what_teaches_a_distilled_net_has_not_seen_what_judges_it(project: Path)
     assert not set(held["group"]) & set(own.loc[rows.rows, "group"])
     # Its teachers are the members whose predictions of the held-back images are out of fold.
     model = teacher.load()
-    made = observe.observe(model, source, held["pixel_row"].to_numpy(), FOLDS).folds
+    made = np.asarray(observe.observe(model, source, held["pixel_row"].to_numpy(), FOLDS).folds)
     columns = [f"{predictions.PREFIX}{name}" for name in NAMES]
     np.testing.assert_allclose(made[:, distillation.HELD_BACK], held[columns], atol=2e-5)
-    taught = observe.observe(model, source, rows.rows, FOLDS).folds
+    taught = np.asarray(observe.observe(model, source, rows.rows, FOLDS).folds)
     np.testing.assert_array_equal(rows.soft_labels, taught[:, distillation.HELD_BACK])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.storage.arrays import Floats, Integers
+from knee.storage.arrays import Images, Integers
 from knee.storage.artifacts import ArtifactError, read_json
 from knee.storage.row_files import RowFile, Values
 
@@ -54,7 +54,7 @@ class Subset:
 
     rows: Integers
     class_indices: Integers
-    soft_labels: Floats | None = None
+    soft_labels: Images | None = None
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Subset:

@@ -118,7 +118,7 @@ def joined(name: str, ensembles: Sequence[keras.Model]) -> keras.Model:
     Raises:
         DesignError: the feature maps have different heights or widths.
     """
-    parts = [_renamed(model) for model in ensembles]
+    parts = [_three_parts(model) for model in ensembles]
     pixels = keras.Input(ensembles[0].input.shape[1:], name="pixels")
     frozen = keras.Model(pixels, [below(pixels) for below, _, _ in parts], name="frozen")
     features = [keras.Input(tensor.shape[1:]) for tensor in frozen.outputs]
@@ -146,7 +146,7 @@ def joined(name: str, ensembles: Sequence[keras.Model]) -> keras.Model:
     return keras.Model(pixels, trained(frozen(pixels)), name=name)
 
 
-def _renamed(ensemble: keras.Model) -> tuple[keras.Model, keras.Model, keras.Model]:
+def _three_parts(ensemble: keras.Model) -> tuple[keras.Model, keras.Model, keras.Model]:
     """The frozen layers, those below the feature map, and from there on to each fold's logits."""
     below, trained = ensemble.layers[-2:]
     below.name = f"{ensemble.name}_frozen"

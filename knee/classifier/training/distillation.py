@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from knee.classifier.features.feature_source import Source, Subset
+from knee.classifier.net import devices
 from knee.classifier.net.trained_model import TrainedModel
 from knee.classifier.training import fit, observe, one_net
 from knee.classifier.training.checkpoints import Checkpoints
@@ -50,6 +51,7 @@ def distil(
     """
     if members.empty or not teacher.limits.folds:
         raise ArtifactError(f"{teacher.folder} is no ensemble: run `dvc repro` to train it")
+    devices.make_deterministic(recipe.train["seed"])
     rows, held = taught(recipe, teacher, members, source)
     soft = dataclasses.replace(recipe, train={**recipe.train, "label_smoothing": 0.0})
     found = one_net.train(soft, teacher.classes, source, rows, held, caution, checkpoints, on_epoch)
@@ -75,5 +77,5 @@ def taught(
         teacher.load(), source, known["pixel_row"].to_numpy(), teacher.limits.folds
     )
     places = pd.Index(known["record"]).get_indexer(rows["record"])
-    soft_labels = np.asarray(observed.folds)[places, HELD_BACK]
+    soft_labels = np.asarray(observed.folds, np.float32)[places, HELD_BACK]
     return dataclasses.replace(Subset.of(rows), soft_labels=soft_labels), members[held]

@@ -79,8 +79,8 @@ def training_batches(
     size = len(orders[0])
     positions = np.concatenate(orders)
     ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
-    weights, wanted = data.class_weights[class_indices], data.training.soft_labels
-    wanted = targets[class_indices] if wanted is None else wanted.astype(np.float32)
+    weights, soft_labels = data.class_weights[class_indices], data.training.soft_labels
+    wanted = targets[class_indices] if soft_labels is None else soft_labels
     offered = tf.constant(source.offered(flip=augmentation.horizontal_flip), tf.int64)
 
     def prepare(

@@ -1,4 +1,4 @@
-"""One net: the train subset teaches it, and the val subset chooses its epoch and its limits."""
+"""One net: some images teach it, others choose its epoch, and its limits are learned from these."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train(
     checkpoints: Checkpoints,
     on_epoch: fit.EpochReport,
 ) -> FinishedTraining:
-    """Train on `rows`, which may repeat; `held` are the records of the val subset."""
+    """Train on `rows`, which may repeat; `held` are the records that the net does not learn."""
     plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
     model, progress = training.train(plan, source, rows, Subset.of(held), checkpoints, on_epoch)
     none = out_of_fold.table(held, [], [], classes)
