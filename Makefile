@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
+.PHONY: help setup repro compare test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,10 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m knee.run.dvc_notes
 	dvc repro
+	@git diff --quiet -- dvc.lock 2>/dev/null || echo "dvc.lock has this run's results: git commit dvc.lock keeps them, git restore dvc.lock forgets them"
+
+compare: setup ## all experiments, one line each
+	@python -m knee.run.experiments
 
 # Linters and types are checked beside the tests, and tell at the end what they found.
 test: setup ## linters, types and all tests, side by side
@@ -57,7 +61,7 @@ audit-packages: setup ## ask the registry for known holes in the pinned packages
 doctor: setup ## check the project's health; make doctor MEND=1 mends what can be mended
 	@python -m stages.doctor $(if $(MEND),--mend)
 
-ui: setup ## the MLflow UI on http://127.0.0.1:5000
+ui: setup ## the MLflow UI; says the address of the runs
 	python -m knee.tracking ui
 
 serve: setup ## the champion on http://127.0.0.1:5001 (docs/serving.md)
@@ -95,5 +99,5 @@ lock: ## pin the newest versions again, engines as in pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu pyproject.toml -o requirements-gpu.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt benchmarks/requirements.in -o requirements-bench.txt
 
-clean: ## remove .venv and interpreter caches; results and data stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove .venv, caches and known results; outputs and data stay
+	rm -rf .venv known_results .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ names and stays on this machine; PUBLIC.html has none and goes to MLflow.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,17 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         **audit_facts.shortcut_facts(table, split, pixels, kept, protocol, asked.most_pictures),
     }
     subject = audit_report.Subject(
-        table, originals, kept, pixels, facts, asked.interval_level, asked.alarm_level, asked.seed
+        table,
+        originals,
+        kept,
+        pixels,
+        facts,
+        level=asked.interval_level,
+        alarm_level=asked.alarm_level,
+        seed=asked.seed,
+        data_set=settings.data.name,
+        path=settings.data.path,
+        date=datetime.date.today().isoformat(),
     )
     limits = audit_report.Limits(
         conflicts=asked.conflicts_shown,

@@ -34,6 +34,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         inputs.check("data.path", Path(data.path))
         inputs.check("data.sheet", Path(data.sheet))
         inputs.check("data.bone_masks", Path(data.bone_masks))
+    inputs.check("split.keep", Path(settings.split.keep))
     check = patients.key_check(patients.key_from_environment())
     write_json(paths.checked_out, {"patient_key": check})
 

@@ -12,13 +12,19 @@ from typing import Any
 
 import pandas as pd
 
+from knee.drawing.html import data_uri
 from knee.promotion import candidates, model_card
 from knee.records import records_table
-from knee.run import command, parameters
+from knee.run import command, parameters, rebuild
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
 
 DISTILLED = "one net that learned from an ensemble has no folds"
+PICTURES = {  # name of a file of evaluate -> what it shows
+    "confusion": "Test images by label and answer",
+    "reliability": "How often it is right, by what it says",
+    "worst_mistakes": "Wrong answers that it was surest of",
+}
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +36,7 @@ class Paths:
     models: Path = command.flag("folder with a folder of train for each backbone")
     metrics: Path = command.flag("folder with the figures of each backbone")
     comparison: Path = command.flag("folder of compare")
+    conf: Path = command.flag("folder of the Hydra configuration, for the command that rebuilds")
     cards_out: Path = command.flag("folder of BACKBONE.md and BACKBONE.html")
 
 
@@ -38,12 +45,15 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     table = records_table.read_records(paths.records)
     comparison = artifacts.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
     audit = artifacts.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
+    again = rebuild.command(settings, paths.conf)
     with artifacts.staged_folder(paths.cards_out) as folder:
         for name in settings.model.candidates:
-            facts = _facts(settings, name, table, comparison, audit, paths)
+            facts = _facts(settings, name, table, comparison, audit, paths) | {"rebuild": again}
             text = model_card.markdown(facts)
             artifacts.write_text(folder / f"{name}.md", text)
-            artifacts.write_text(folder / f"{name}.html", model_card.html(text))
+            artifacts.write_text(
+                folder / f"{name}.html", model_card.html(text, _pictures(paths.metrics / name))
+            )
             log.info("%s: model card in %s", name, paths.cards_out / f"{name}.html")
 
 
@@ -77,6 +87,16 @@ def _facts(
             Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed),
         ),
         "level": chosen.interval_level,
+    }
+
+
+def _pictures(metrics: Path) -> dict[str, str]:
+    """The charts of evaluate that a card shows, as addresses of a page that loads nothing."""
+    files = {title: metrics / "plots" / f"{name}.png" for name, title in PICTURES.items()}
+    return {
+        title: data_uri(file.read_bytes(), "image/png")
+        for title, file in files.items()
+        if file.is_file()
     }
 
 

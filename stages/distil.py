@@ -47,7 +47,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     classes, name = records_table.class_names(table), parameters.distilled_name(paths.backbone)
     teacher.check_origin(paths.backbone, classes, records=paths.records, split=paths.split)
     members = read_predictions(artifacts.read_bytes(paths.members))
-    facts = finished_training.derived_facts(name, [teacher])
+    facts = finished_training.derived_facts(name, [teacher.training])
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
     facts["execution"] = uuid.uuid4().hex
     with tracking.training_run(tracking.labels(facts)) as tracked:

@@ -36,6 +36,7 @@ def looks(project: Project, settings: parameters.Params | None) -> Looks:
         "DVC's notes": partial(leftovers.check_notes, project),
         "git": partial(leftovers.check_git, project),
         "unfinished work": partial(leftovers.check_checkpoints, project),
+        "known results": partial(leftovers.check_known_results, project),
         "cache objects": partial(storage.check_cache, project),
         **asked,
         "remotes": partial(storage.check_remotes, project),

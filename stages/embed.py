@@ -7,15 +7,18 @@ reads the pixels.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from pathlib import Path
+from typing import Any
 
 from knee.classifier.features import embedding, engines, feature_source
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.run import command, parameters
 from knee.storage import artifacts, row_files
+from knee.storage.known_results import KnownResults
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ class Paths:
 
     backbone: str = command.flag("name of the backbone")
     pixels: Path = command.flag("canonical pixels of ingest")
+    known_results: Path = command.flag("folder of what an earlier run computed; may be removed")
     features_out: Path = command.flag("folder of features.npy, design.json and embedding.json")
 
 
@@ -48,12 +52,26 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         engine = engines.choose(chosen.engine, chosen.precision)
         views = Views(chosen.mirrored_view, chosen.augmented_views, chosen.seed)
         forward, origin = embedding.frozen_forward(design, engine)
-        origin |= {"views": views.kinds, "seed": views.seed}
         out = folder / feature_source.FEATURES
-        shape = embedding.embed(forward, pixels, views, out)
+        facts = {"design": dataclasses.asdict(design), "origin": dict(origin)}
+        with _known(paths.known_results, facts, engine, out) as known:
+            shape = embedding.embed(forward, pixels, views, out, known)
+        origin |= {"views": views.kinds, "seed": views.seed}
         artifacts.write_json(folder / feature_source.ORIGIN, origin)
         text = "%s: %d views x %d images, feature maps %s, by %s in %s"
         log.info(text, paths.backbone, *shape[:2], shape[2:], engine.name, engine.precision)
+
+
+def _known(
+    folder: Path, facts: dict[str, Any], engine: engines.Engine, out: Path
+) -> contextlib.AbstractContextManager[KnownResults | None]:
+    """What an earlier run computed, where an image's features are the same in every run and batch.
+
+    Weights drawn at random are others in each run; of GPUs it is not known.
+    """
+    if engine.name != "openvino" or facts["design"]["weights"] == "none":
+        return contextlib.nullcontext()
+    return KnownResults(folder, facts, rows_of=out)
 
 
 main = command.stage("embed", __doc__, Paths, run)

@@ -7,9 +7,12 @@ radiograph stands under several labels), or rejected with the reason.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from knee.copies import copy_check, copy_groups
 from knee.intake import archives, label_sheet, labels, patient_remarks, patients, record_builder
@@ -17,6 +20,7 @@ from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
 from knee.records.records_table import notes, write_records
 from knee.run import command, parameters
+from knee.storage.known_results import KnownResults
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,9 @@ class Paths:
     sheet: Path = command.flag("label sheet, CSV or .xlsx; conf/no_sheet.csv: none")
     records_out: Path = command.flag("records table, CSV, one row a file")
     pixels_out: Path = command.flag("canonical pixels, .npy")
+    known_results: Path | None = command.optional_flag(
+        "folder of what an earlier run computed, which may be removed; none: nothing is kept"
+    )
     patient_key: tuple[Path, ...] = command.repeated_flag(
         "output of check: stop where KNEE_PATIENT_KEY is another", Path
     )
@@ -43,6 +50,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     canonical = Canonical(
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
+    facts = {"patient_key": patients.key_check(key), "image": dataclasses.asdict(canonical)}
     lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
@@ -50,7 +58,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
-        frame, fingerprints = record_builder.take_in(listing, canonical, key, paths.pixels_out)
+        with opened_results(paths.known_results, "images", facts) as known:
+            frame, fingerprints = record_builder.take_in(
+                listing, canonical, key, paths.pixels_out, known
+            )
     frame = record_builder.add_facts(
         frame,
         listing.facts,
@@ -59,7 +70,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         key,
         {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
     )
-    frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage)
+    with opened_results(paths.known_results, "registrations", {}) as known:
+        frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage, known)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
@@ -68,6 +80,13 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     for remark in patient_remarks.remarks(frame[frame["pixel_row"] >= 0], data.patient_pattern):
         log.warning("%s", remark)
     log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)
+
+
+def opened_results(
+    folder: Path | None, kind: str, facts: Mapping[str, Any]
+) -> contextlib.AbstractContextManager[KnownResults | None]:
+    """Open what an earlier run computed of a kind, where there is a folder for it."""
+    return KnownResults(folder / kind, facts) if folder else contextlib.nullcontext()
 
 
 def search(ingest: parameters.Ingest) -> copy_groups.CopySearch:

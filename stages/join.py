@@ -53,7 +53,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     devices.make_deterministic(settings.train.seed)
     parts = [_part(paths, name, records_table.class_names(table)) for name in names]
     finished = joining.join(paths.backbone, parts, table, settings.caution)
-    facts = finished_training.derived_facts(paths.backbone, [part.trained for part in parts])
+    made_of = [part.trained.training for part in parts]
+    facts = finished_training.derived_facts(paths.backbone, made_of)
     facts["execution"] = uuid.uuid4().hex
     finished.write(facts, paths.model_out, paths.history_out, paths.out_of_fold_out)
     chosen = settings.cross_validate

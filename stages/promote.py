@@ -1,8 +1,11 @@
 r"""Make a version of the registered model champion, whatever the gates say; it is recorded.
 
 python -m stages.promote VERSION --reason "..." [--by NAME] [--params params.yaml]
+python -m stages.promote --rollback --reason "..." [--by NAME]
+python -m stages.promote --history
 
-The version's description and tags say who promoted it and why, and whom it replaced.
+--rollback promotes the champion before the present one, --history lists all champions. The
+version's description and tags say who promoted it and why, and whom it replaced.
 """
 
 from __future__ import annotations
@@ -11,33 +14,74 @@ import argparse
 import dataclasses
 import getpass
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from knee import tracking
+from knee.promotion import description
 from knee.run import command, parameters
+from knee.tracking.registry import PROMOTION_TAG
 
 MAXIMUM_REASON_LETTERS = 1000
+SHOWN: Final = ("macro_f1", "accuracy")  # of each champion, on its test subset
+LAYOUT: Final = "%-20s  %7s  %-22s %-22s %-14s  %s"
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The command line."""
+    """The command line: one of `version`, `rollback` and `history` is given."""
 
     params: Path
-    version: str
-    reason: str
+    version: str | None
+    reason: str | None
     by: str
+    rollback: bool
+    history: bool
 
 
 def run(chosen: Options) -> int:
-    """Promote `chosen.version` of the registered model."""
+    """Promote `chosen.version`, or the champion before the present one, or list the champions."""
     registry = tracking.Registry(parameters.load(chosen.params).register.model_name)
-    registry.override(chosen.version, chosen.reason, chosen.by)
-    names = (registry.model_name, chosen.version, chosen.by, chosen.reason)
-    log.info("%s %s is champion, promoted by %s: %s", *names)
+    if chosen.reason is None:
+        _log_history(registry)
+        return 0
+    version, done = chosen.version, "promoted"
+    if version is None:
+        version, done = registry.rollback(chosen.reason, chosen.by), "rolled back to"
+    else:
+        registry.override(version, chosen.reason, chosen.by)
+    log.info(
+        "%s %s is champion, %s by %s: %s",
+        *(registry.model_name, version, done, chosen.by, chosen.reason),
+    )
     return 0
+
+
+def _log_history(registry: tracking.Registry) -> None:
+    """Log a line a term as champion; the metrics are those of the version's own test subset."""
+    terms, present = registry.history(), registry.champion()
+    log.info(LAYOUT, "since (UTC)", "version", *(f"test {name}" for name in SHOWN), "by", "reason")
+    figures = {number: _figures(registry.figures(number)) for number in {t.version for t in terms}}
+    for term in terms:
+        log.info(LAYOUT, term.at, term.version, *figures[term.version], term.by, term.reason)
+    if present is not None and (not terms or terms[-1].version != present.version):
+        unknown = ("not recorded", present.version, *_figures(registry.figures(present.version)))
+        log.info(LAYOUT, *unknown, "", registry.tags(present).get(PROMOTION_TAG, ""))
+    log.info("champion: %s", present.version if present else "none")
+
+
+def _figures(metrics: Mapping[str, float]) -> list[str]:
+    """Return the metrics `SHOWN` of an MLflow run, each with its interval."""
+    ends: dict[str, Any] = {
+        name: {
+            end: metrics.get(f"test/confidence_interval/{name}/{end}") for end in ("low", "high")
+        }
+        for name in SHOWN
+    }
+    test = {name: metrics.get(f"test/{name}") for name in SHOWN} | {"confidence_interval": ends}
+    return [description.with_interval(test, name) for name in SHOWN]
 
 
 def _number(text: str) -> str:
@@ -55,10 +99,15 @@ def _reason(text: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
-    parser.add_argument("version", type=_number, metavar="VERSION")
-    parser.add_argument("--reason", type=_reason, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("version", nargs="?", type=_number, metavar="VERSION")
+    what.add_argument("--rollback", action="store_true", help="the champion before this one")
+    what.add_argument("--history", action="store_true", help="all champions, the earliest first")
+    parser.add_argument("--reason", type=_reason, help="required, except with --history")
     parser.add_argument("--by", type=_reason, default=getpass.getuser())
     chosen = Options(**vars(parser.parse_args(argv)))
+    if chosen.history == (chosen.reason is not None):
+        parser.error("give --reason, except with --history")
     return command.exit_status("promote", lambda: run(chosen))
 
 

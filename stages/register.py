@@ -1,8 +1,9 @@
 """Register the model that is best on images it has not seen; make it champion if it deserves it.
 
 The choice never looks at test figures. What a champion has to pass is written on the version,
-passed or failed; `python -m stages.promote` is a person's way past it. Without MLflow nothing is
-registered and nothing is lost.
+passed or failed; `python -m stages.promote` is a person's way past it. A training that failed, and
+that an earlier version of the same split outdoes, stays a run without a version. Without MLflow
+nothing is registered and nothing is lost.
 """
 
 from __future__ import annotations
@@ -15,19 +16,25 @@ from typing import Any, cast
 from knee import tracking
 from knee.evidence.evaluation import predictions
 from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport
-from knee.promotion import candidates, champion_decision, description, gates
+from knee.promotion import candidates, champion_decision, description, gates, verdict
 from knee.run import command, parameters
+from knee.splits.kept_split import read_subsets_table
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
 from knee.tracking.registry import PROMOTION_TAG, Version
 
+SELECTION_TAG = "selection."  # how the tag of the figure begins that a version was chosen by
 ATTEMPTS = 5  # at a decision about a champion that other clones change meanwhile
 PROMOTED = "%(model_name)s %(version)s (%(backbone)s) is champion: %(reason)s"
 NOT_PROMOTED = (
     "%(model_name)s %(version)s (%(backbone)s) was not promoted. Failed gates: %(reason)s. To use "
     "it anyway: --model models:/%(model_name)s/%(version)s, or "
     'python -m stages.promote %(version)s --reason "..."'
+)
+NOT_REGISTERED = (
+    "%(backbone)s got no version of %(model_name)s, only its run in MLflow. %(reason)s. To use it "
+    "anyway: --model models/%(backbone)s"
 )
 BY_HAND = "somebody in MLflow"
 KEPT = "The models are trained and kept: run `dvc repro` again when the server is back."
@@ -84,28 +91,68 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         for path in sorted(folder.iterdir())
         if path.suffix in REPORTS
     }
-    runs = {}
-    for name in read:
-        files = {**reports, **_card(paths.cards, name)}
-        finished = tracking.collect(paths.models / name, paths.metrics / name, files)
-        runs[name] = tracking.require_published(finished)
     audit = artifacts.read_json_if_present(paths.metrics / "audit.json")
-    comparison = artifacts.read_json_if_present(paths.comparison / "comparison.json")
-    seen = [
-        gates.split(best.training["split_protocol"]),
-        gates.audit(cast(AuditFacts | None, audit)),
-        gates.shortcuts(
-            cast(ComparisonReport | None, comparison), best.backbone, chosen.minimum_probability
-        ),
-        gates.calibration(best.judged, chosen.maximum_calibration_error),
-        gates.out_of_distribution(best.test, chosen.minimum_out_of_distribution_auc),
-    ]
-    registered = _register(chosen.model_name, best, runs[best.backbone], rules, selection, seen)
+    comparison = cast(
+        ComparisonReport | None,
+        artifacts.read_json_if_present(paths.comparison / "comparison.json"),
+    )
+    seen = {
+        name: _gates(candidate, cast(AuditFacts | None, audit), comparison, chosen)
+        for name, candidate in read.items()
+    }
+    verdicts = {
+        name: verdict.verdict(name, comparison, candidate.test, seen[name])
+        for name, candidate in read.items()
+    }
+    runs = {
+        name: _publish(name, paths, reports, {rules.metric: round(score, 6)}, verdicts[name].text)
+        for name, score in selection.items()
+    }
+    registered = _register(
+        chosen.model_name,
+        best,
+        runs[best.backbone],
+        rules,
+        selection,
+        seen[best.backbone],
+        verdicts[best.backbone].text,
+    )
     baselines = candidates.read_baselines(paths.metrics)
     _log_table(read, selection, chosen.selection_metric, baselines)
-    said = NOT_PROMOTED if registered["alias"] == tracking.CHALLENGER else PROMOTED
-    logger.info(said, registered)
+    said = {tracking.CHAMPION: PROMOTED, tracking.CHALLENGER: NOT_PROMOTED, None: NOT_REGISTERED}
+    logger.info(said[registered["alias"]], registered)
+    registered["verdict"] = dataclasses.asdict(verdicts[best.backbone])
     artifacts.write_json(paths.registration_out, dict(sorted(registered.items())))
+
+
+def _publish(
+    name: str,
+    paths: Paths,
+    reports: dict[str, Path],
+    chosen_by: dict[str, float],
+    said: str,
+) -> tuple[str, str]:
+    """Publish a run with the verdict on it; return its id and the address of its page."""
+    files = {**reports, **_card(paths.cards, name)}
+    finished = tracking.collect(paths.models / name, paths.metrics / name, files, chosen_by)
+    run_id = tracking.require_published(finished)
+    return run_id, tracking.describe_run(run_id, said)
+
+
+def _gates(
+    candidate: candidates.Candidate,
+    audit: AuditFacts | None,
+    comparison: ComparisonReport | None,
+    chosen: parameters.Register,
+) -> list[gates.Gate]:
+    """What a candidate passed and failed, without the comparison with the champion."""
+    return [
+        gates.split(candidate.training["split_protocol"]),
+        gates.audit(audit),
+        gates.shortcuts(comparison, candidate.backbone, chosen.minimum_probability),
+        gates.calibration(candidate.judged, chosen.maximum_calibration_error),
+        gates.out_of_distribution(candidate.test, chosen.minimum_out_of_distribution_auc),
+    ]
 
 
 def _kept_without_mlflow(settings: parameters.Params, paths: Paths) -> None:
@@ -126,33 +173,22 @@ def _card(cards: Path, backbone: str) -> dict[str, Path]:
 def _register(
     model_name: str,
     best: candidates.Candidate,
-    run_id: str,
+    run: tuple[str, str],
     rules: champion_decision.Rules,
     selection: dict[str, float],
     seen: list[gates.Gate],
-) -> dict[str, object]:
+    said: str,
+) -> dict[str, Any]:
+    """Register `best` or leave it out; `run` is its run and that one's page, `said` the verdict."""
     registry = tracking.Registry(model_name)
-    execution = best.training["execution"]
+    execution, (run_id, page) = best.training["execution"], run
     labels = tracking.labels(best.training)
-    facts = {**best.training, "metric": rules.metric, "chosen_by": best.chosen_by}
-    for _ in range(ATTEMPTS):
-        champion = _champion(registry)
-        decision = _decide(registry, champion, best, rules, seen)
-        text = description.description(best.test, selection, facts, decision)
-        version = registry.add(run_id, execution, labels.own_tags, text)
-        registry.set_tags(version, description.tags(decision.gates))
-        if registry.champion() == champion:  # else another clone has registered meanwhile
-            break
-    registry.set_alias(version, decision.alias, decision.reason)  # last: a kill leaves no alias
-    if decision.alias == tracking.CHAMPION and (failed := champion_decision.failures(seen)):
-        logger.warning("version %s stays champion, but fails now: %s", version.version, failed)
-    return {
+    score = round(selection[best.backbone], 6)
+    found: dict[str, Any] = {
         "model_name": model_name,
         "backbone": best.backbone,
-        "version": version.version,
-        "alias": decision.alias,
-        "reason": decision.reason,
         "run_id": run_id,
+        "run_page": page,
         "execution": execution,
         "selection": {
             "subset": best.chosen_by,
@@ -162,6 +198,52 @@ def _register(
         "synthetic": best.training["synthetic"],
         "leaky": labels.tags["leaky"] == "true",
     }
+    facts = {**best.training, "metric": rules.metric, "chosen_by": best.chosen_by}
+    for _ in range(ATTEMPTS):
+        champion = _champion(registry)
+        decision = _decide(registry, champion, best, rules, seen)
+        found["gates"] = [dataclasses.asdict(gate) for gate in decision.gates]
+        if decision.alias == tracking.CHALLENGER:
+            rival = _rival(registry, best, rules.metric, score)
+            if rival:
+                reason = f"{rival}. Failed gates: {decision.reason}"
+                return found | {"alias": None, "version": None, "reason": reason}
+        text = description.description(best.test, selection, facts, decision)
+        card = f"[Model card]({tracking.card_address(page)})"
+        version = registry.add(run_id, execution, labels.own_tags, f"{said}\n\n{card}\n\n{text}")
+        tags = {f"{SELECTION_TAG}{rules.metric}": str(score), **description.tags(decision.gates)}
+        registry.set_tags(version, tags)
+        if registry.champion() == champion:  # else another clone has registered meanwhile
+            break
+    registry.set_alias(version, decision.alias, decision.reason)  # last: a kill leaves no alias
+    if decision.alias == tracking.CHAMPION and (failed := champion_decision.failures(seen)):
+        logger.warning("version %s stays champion, but fails now: %s", version.version, failed)
+    return found | {
+        "alias": decision.alias,
+        "version": version.version,
+        "reason": decision.reason,
+    }
+
+
+def _rival(
+    registry: tracking.Registry, best: candidates.Candidate, metric: str, score: float
+) -> str:
+    """Say which version of the same split is as good as a training that failed a gate.
+
+    "" where there is none, or the training has a version already. So a sweep registers what could
+    be promoted and each time the best so far, not every run.
+    """
+    same, versions = best.training["split_fingerprint"], registry.versions()
+    if any(version.execution == best.training["execution"] for version, _ in versions):
+        return ""
+    for version, tags in versions:
+        known = tags.get(f"{SELECTION_TAG}{metric}")
+        if known and tags.get("split_fingerprint") == same and not float(known) < score:
+            found = f"{scores.title(metric)} {float(known):.3f} against {score:.3f}"
+            return (
+                f"Version {version.version} is as good on images that both have not seen: {found}"
+            )
+    return ""
 
 
 def _champion(registry: tracking.Registry) -> Version | None:
@@ -184,19 +266,24 @@ def _decide(
     rules: champion_decision.Rules,
     seen: list[gates.Gate],
 ) -> champion_decision.Decision:
+    if said := registry.withdrawn(best.training["execution"]):
+        seen = [*seen, gates.withdrawn(said)]
     if champion is None:
         return champion_decision.decide(best.predictions, None, rules, seen)
     if champion.execution == best.training["execution"]:
         found = registry.tags(champion)
         recorded = description.recorded_gates(found)
         return champion_decision.confirm(seen, recorded, found.get(PROMOTION_TAG, ""))
-    content = registry.predictions(champion)
+    content = registry.file_of_run(champion, "predictions.csv")
     if content is None:
         reason = f"not comparable: the predictions of champion {champion.version} are gone"
         missing = gates.Gate("champion", passed=False, reason=reason)
         return champion_decision.decision([*seen, missing])
     theirs = predictions.read_predictions(content)
-    return champion_decision.decide(best.predictions, theirs, rules, seen)
+    table, splits = registry.file_of_run(champion, f"pipeline/{candidates.SUBSETS_FILE}"), None
+    if best.subsets is not None and table is not None:  # earlier releases published none
+        splits = (best.subsets, read_subsets_table(table, "the champion's subsets.csv"))
+    return champion_decision.decide(best.predictions, theirs, rules, seen, splits)
 
 
 def _log_table(

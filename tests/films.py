@@ -77,7 +77,7 @@ def taken_in(
     images: Path, out: Path, configuration: parameters.Params, sheet: Path = NO_SHEET
 ) -> pd.DataFrame:
     """The records of `images`, by source."""
-    paths = ingest.Paths(images, sheet, out / "records.csv", out / "pixels.npy")
+    paths = ingest.Paths(images, sheet, out / "records.csv", out / "pixels.npy", out / "known")
     ingest.run(configuration, paths)
     return read_records(out / "records.csv").set_index("source", drop=False)
 

@@ -34,6 +34,7 @@ class Trial:
                 f"--sheet={self.folder / sheet if sheet else NO_SHEET}",
                 f"--records-out={self.folder / 'out' / 'records.csv'}",
                 f"--pixels-out={self.folder / 'out' / 'pixels.npy'}",
+                f"--known-results={self.folder / 'known'}",
             ]
         )
         self.error = self._capsys.readouterr().err

@@ -40,6 +40,7 @@ def ingest(corpora: Path, temporary: Path, bounds: Bounds) -> dict[str, Any]:
         f"--sheet={machine.ROOT / 'conf' / 'no_sheet.csv'}",
         f"--records-out={out / 'records.csv'}",
         f"--pixels-out={out / 'pixels.npy'}",
+        f"--known-results={out / 'known'}",
     ]
     code, output, cost = _run(command)
     failures = [] if code == 0 else [{"what": f"ingest ended with {code}: {output[-600:]}"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +50,17 @@ class Workspace:
             f"--sheet={machine.ROOT / 'conf' / 'no_sheet.csv'}",
             f"--records-out={self.path('records.csv')}",
             f"--pixels-out={self.path('pixels.npy')}",
+            self._nothing_known(),
         )
         records = f"--records={self.path('records.csv')}"
         split = self.path("split.csv")
         self.stage(
-            "split", records, f"--split-out={split}", f"--metrics-out={self.path('split.json')}"
+            "split",
+            records,
+            f"--keep={machine.ROOT / 'conf' / 'no_split.csv'}",
+            f"--split-out={split}",
+            f"--subsets-out={self.path('subsets.csv')}",
+            f"--metrics-out={self.path('split.json')}",
         )
         self.stage("oversample", records, f"--split={split}", f"--rows-out={self.path('rows.csv')}")
         return cost
@@ -65,6 +72,7 @@ class Workspace:
             f"--backbone={backbone}",
             f"--pixels={self.path('pixels.npy')}",
             f"--features-out={self.path('features') / backbone}",
+            self._nothing_known(),
         )
 
     def train(self, backbone: str) -> Cost:
@@ -82,6 +90,11 @@ class Workspace:
             f"--model-out={model}",
             f"--history-out={model.with_suffix('.csv')}",
         )
+
+    def _nothing_known(self) -> str:
+        """The flag of an empty folder of known results."""
+        shutil.rmtree(self.path("known"), ignore_errors=True)
+        return f"--known-results={self.path('known')}"
 
     def stage(self, name: str, *arguments: str) -> Cost:
         """One stage as a process of its own, with MLflow in this folder."""

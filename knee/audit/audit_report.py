@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.audit import audit_charts, audit_pictures
-from knee.drawing.html import render
+from knee.drawing.html import percent, render
 from knee.records import known_patients
 from knee.records.records_table import USED, reasons
 from knee.storage.arrays import Pixels
@@ -59,6 +59,9 @@ class Subject:
     level: float  # of the intervals, 0-1
     alarm_level: float  # largest p-value of an alarm
     seed: int  # of the images drawn for the montages
+    data_set: str  # its name
+    path: str  # of the images, which only the page with names shows
+    date: str  # of the audit, likewise
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,11 @@ def pages(subject: Subject, limits: Limits) -> tuple[str, str]:
         "largest": audit_pictures.largest(images, thumbnails, limits.groups, most),
         "montages": audit_pictures.montages(subject.kept, thumbnails, limits.images, subject.seed),
         "left_out": thumbnails.left_out,
-        "bars": bars,
+        "shown": bars,
+        "rows": [_row(bar) for bar in bars],
+        "data_set": subject.data_set,
+        "path": subject.path,
+        "date": subject.date,
         "best": max(
             (bar for bar in bars if bar.title != "Nearest neighbour"),  # which sees the joint
             key=lambda bar: bar.figures["balanced_accuracy"],
@@ -109,9 +116,24 @@ def pages(subject: Subject, limits: Limits) -> tuple[str, str]:
     sources = dict(zip(numbers, map(_source, images.itertuples()), strict=True))
     without, page = _without_names(records), "audit/audit_report.html.j2"
     return (
-        render(page, **shown, named=True, names=sources, reasons=reasons(records)),
+        render(
+            page, **shown, home="index.html", named=True, names=sources, reasons=reasons(records)
+        ),
         render(page, **shown, named=False, names=numbers, reasons=reasons(without)),
     )
+
+
+def _row(bar: Bar) -> dict[str, Any]:
+    """Return a bar as the chart draws it."""
+    alarm, value = bar.figures["alarm"], bar.figures["balanced_accuracy"]
+    return {
+        "title": bar.title,
+        "value": value,
+        **bar.figures["confidence_interval"]["balanced_accuracy"],
+        "text": percent(value),
+        "note": "above chance" if alarm else "",
+        "colour": 4 if alarm else 5,
+    }
 
 
 def _source(row: Any) -> str:

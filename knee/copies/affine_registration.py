@@ -158,9 +158,10 @@ def _centred(values: Images, inside: Images) -> Images:
 
 def _gain(values: Images, target: Images) -> Images:
     """The factor that fits `values` to `target` best, bounded below by the contrasts' ratio."""
-    energy = np.maximum(np.einsum("ij,ij->i", values, values), 1e-9)
-    fitted = np.einsum("ij,ij->i", values, target) / energy
-    contrast = np.sqrt(np.einsum("ij,ij->i", target, target) / energy)
+    # einsum rounds a single pair otherwise than several: a pair has one result in any batch.
+    energy = np.maximum(np.vecdot(values, values), 1e-9)
+    fitted = np.vecdot(values, target) / energy
+    contrast = np.sqrt(np.vecdot(target, target) / energy)
     return np.asarray(np.maximum(fitted, SMALLEST_GAIN * contrast), np.float32)
 
 

@@ -19,6 +19,7 @@ from knee.reading import borders
 from knee.reading.canonical_image import resize
 from knee.records.components import Pair
 from knee.storage.arrays import Integers, Pixels
+from knee.storage.known_results import KnownResults
 
 WIDE: Final = 1.2  # width to height: from here on an image may show two knees side by side
 FRINGE: Final = 64  # this part of a side goes with a margin: its edge is blurred, or rings in JPEG
@@ -98,18 +99,23 @@ def equalised(images: Pixels) -> Pixels:
     return result
 
 
-def relatives(views: Views, similarity: float, copy: copy_check.CopyThresholds) -> Relatives:
+def relatives(
+    views: Views,
+    similarity: float,
+    copy: copy_check.CopyThresholds,
+    known: KnownResults | None = None,
+) -> Relatives:
     """Return pairs that agree as `copy` demands; a copy agrees with its star's centre itself."""
     views = views.at(_telling(views.pixels))
     if len(views.pixels) < 2:
         return Relatives([], [])
     ranks = equalised(views.pixels)
     found = _candidates(ranks, views, similarity)
-    holds = _agree(ranks, found, copy)
+    holds = _agree(ranks, found, copy, known)
     # Whole images without margins and of one polarity are left to the search as they are.
     altered = found.opposite | views.cut[found.pairs].any(axis=1)
     again = np.flatnonzero(altered & ~holds)
-    holds[again] = _agree(views.pixels, found.at(again), copy)
+    holds[again] = _agree(views.pixels, found.at(again), copy, known)
     half = views.half[found.pairs].any(axis=1)
     images = np.sort(views.image[found.pairs], axis=1)
     copies, parts = (
@@ -151,7 +157,10 @@ def _candidates(ranks: Pixels, views: Views, similarity: float) -> Candidates:
 
 
 def _agree(
-    shown: Pixels, candidates: Candidates, copy: copy_check.CopyThresholds
+    shown: Pixels,
+    candidates: Candidates,
+    copy: copy_check.CopyThresholds,
+    known: KnownResults | None,
 ) -> npt.NDArray[np.bool_]:
     """Which candidates agree, bool (m,), the moving view as a negative where they say so."""
     holds = [np.empty(0, bool)]
@@ -160,7 +169,8 @@ def _agree(
         moving = shown[pairs[:, 1]]
         images = [shown[pairs[:, 0]], np.where(opposite[:, None, None], 255 - moving, moving)]
         numbers = np.arange(2 * len(pairs)).reshape(2, -1).T
-        registered = copy_check.register(np.concatenate(images), numbers, maps, "altered copies")
+        shown_images = np.concatenate(images)
+        registered = copy_check.register(shown_images, numbers, maps, "altered copies", known)
         holds.append(copy.holds(registered.agreement))
     return np.concatenate(holds)
 

@@ -9,6 +9,7 @@ zero-mean normalised cross-correlation, of the whole and of blocks.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -26,6 +27,7 @@ from knee.copies.affine_registration import (
     refine,
 )
 from knee.storage.arrays import Floats, Images, Pixels
+from knee.storage.known_results import KnownResults
 
 REDUCED_SIDE_PIXELS: Final = 96  # of the image that is registered; pooled by 4, 2 and 1
 COARSE_CORRELATION: Final = 0.96  # at 24 x 24: below, no further look
@@ -69,7 +71,11 @@ class Registered(NamedTuple):
 
 
 def register(
-    reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str = ""
+    reduced: Pixels,
+    pairs: npt.NDArray[np.int64],
+    maps: AffineMaps,
+    progress: str = "",
+    known: KnownResults | None = None,
 ) -> Registered:
     """Register the second image of each pair with the first.
 
@@ -78,7 +84,35 @@ def register(
         pairs: int64 (m, 2), fixed and moving.
         maps: float64 (m, 2, 3), where to start.
         progress: what the progress bar says; "": none.
+        known: results by the two images and the start, which are used and added to.
     """
+    if known is None:
+        return _registered(reduced, pairs, maps, progress)
+    keys = _keys(reduced, pairs, maps)
+    values = [known.get(key) for key in keys]
+    new = np.array([value is None for value in values], bool)
+    made = _registered(reduced, pairs[new], maps[new], progress)
+    table = np.empty((len(pairs), 9))  # a map and its agreement
+    table[new] = np.column_stack([made.maps.reshape(-1, 6), *made.agreement])
+    table[~new] = np.frombuffer(b"".join(filter(None, values))).reshape(-1, 9)
+    for key, row in zip(keys, table, strict=True):
+        known.add(key, row.tobytes())
+    return Registered(table[:, :6].reshape(-1, 2, 3), Agreement(*table[:, 6:].T.copy()))
+
+
+def _keys(reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps) -> list[bytes]:
+    """The digest of each pair's images and start: a result depends on nothing else."""
+    images = {int(image): hashlib.sha256(reduced[image]).digest() for image in np.unique(pairs)}
+    return [
+        hashlib.sha256(images[one] + images[two] + start.tobytes()).digest()
+        for (one, two), start in zip(pairs.tolist(), maps, strict=True)
+    ]
+
+
+def _registered(
+    reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str
+) -> Registered:
+    """The pairs by batches, in parallel; no pair's result depends on the others of its batch."""
     starts = range(0, len(pairs), BATCH_PAIRS)
 
     def registered(start: int) -> Registered:

@@ -24,6 +24,7 @@ from knee.reading.canonical_image import resize
 from knee.records import file_names
 from knee.records.components import Pair, by_first, components, equal_pairs
 from knee.storage.arrays import Integers, Pixels
+from knee.storage.known_results import KnownResults
 
 ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already
 
@@ -65,21 +66,22 @@ class Links:
 
 
 def copy_groups(
-    fingerprints: Sequence[Fingerprints], search: CopySearch
+    fingerprints: Sequence[Fingerprints], search: CopySearch, known: KnownResults | None = None
 ) -> tuple[Integers, list[Pair]]:
     """Return the copy group of each image, int64 (n,), numbered by their first images.
 
     Of each group found among the images as they are, the first image is looked for among altered
     copies. The second value are pairs of images of which one shows what a half of the other does.
+    Registrations that are `known` are not repeated.
     """
     columns = zip(*((one.upright, one.mirrored, one.reduced) for one in fingerprints), strict=True)
     hashes, mirrored_hashes, reduced = map(np.stack, columns)
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
-    links = verify(reduced, candidates, search.copy)
-    groups = consistent_groups(reduced, links, search)
+    links = verify(reduced, candidates, search.copy, known)
+    groups = consistent_groups(reduced, links, search, known)
     first = np.unique(groups, return_index=True)[1]
     views = _views([fingerprints[image] for image in first], first)
-    altered = altered_copies.relatives(views, search.similarity, search.copy)
+    altered = altered_copies.relatives(views, search.similarity, search.copy, known)
     together = equal_pairs([str(group) for group in groups])
     return components(len(groups), [*together, *altered.copies]), altered.parts
 
@@ -114,7 +116,12 @@ def find_candidates(
     return Links(pairs, np.concatenate([*starts, alike.maps[order]]))
 
 
-def verify(reduced: Pixels, candidates: Links, copy: copy_check.CopyThresholds) -> Links:
+def verify(
+    reduced: Pixels,
+    candidates: Links,
+    copy: copy_check.CopyThresholds,
+    known: KnownResults | None = None,
+) -> Links:
     """Return the candidates that agree as `copy` demands.
 
     Pairs that earlier rounds have linked already, directly or through others, are skipped.
@@ -126,7 +133,7 @@ def verify(reduced: Pixels, candidates: Links, copy: copy_check.CopyThresholds) 
         pairs = candidates.pairs[start : start + ROUND_PAIRS]
         apart = groups[pairs[:, 0]] != groups[pairs[:, 1]]
         starts = candidates.maps[start : start + ROUND_PAIRS][apart]
-        registered = copy_check.register(reduced, pairs[apart], starts, "copies")
+        registered = copy_check.register(reduced, pairs[apart], starts, "copies", known)
         holds = copy.holds(registered.agreement)
         linked += [(int(one), int(two)) for one, two in pairs[apart][holds]]
         maps.append(registered.maps[holds])
@@ -134,7 +141,9 @@ def verify(reduced: Pixels, candidates: Links, copy: copy_check.CopyThresholds) 
     return Links(np.array(linked, np.int64).reshape(-1, 2), np.concatenate(maps))
 
 
-def consistent_groups(reduced: Pixels, links: Links, search: CopySearch) -> Integers:
+def consistent_groups(
+    reduced: Pixels, links: Links, search: CopySearch, known: KnownResults | None = None
+) -> Integers:
     """Return groups whose members all agree with their centre, int64 (n,), by first images.
 
     Members that do not agree with it form groups among themselves by the same rule.
@@ -142,13 +151,13 @@ def consistent_groups(reduced: Pixels, links: Links, search: CopySearch) -> Inte
     slack = search.copy.loosened(search.slack)
     joined: list[Pair] = []
     pairs, maps = links.pairs, links.maps
-    known = {frozenset(pair) for pair in pairs.tolist()}
+    verified = {frozenset(pair) for pair in pairs.tolist()}
     while len(pairs):
         centres, members, starts = _spokes(len(reduced), Links(pairs, maps))
         spokes = np.stack([centres, members], axis=1)
         # A member that is linked to its centre has been registered with it before.
-        linked = np.array([frozenset(spoke) in known for spoke in spokes.tolist()], bool)
-        registered = copy_check.register(reduced, spokes[~linked], starts[~linked])
+        linked = np.array([frozenset(spoke) in verified for spoke in spokes.tolist()], bool)
+        registered = copy_check.register(reduced, spokes[~linked], starts[~linked], "", known)
         holds = linked.copy()
         holds[~linked] = slack.holds(registered.agreement)
         joined += [(int(one), int(two)) for one, two in spokes[holds]]
@@ -195,6 +204,7 @@ def add_groups(
     fingerprints: Sequence[Fingerprints],
     search: CopySearch,
     lineage: file_names.Patterns,
+    known: KnownResults | None = None,
 ) -> pd.DataFrame:
     """Return `frame` with copy groups and groups, each numbered in the order of first records.
 
@@ -206,6 +216,7 @@ def add_groups(
         fingerprints: of the rows with pixels, in order of pixel_row.
         search: for copies by their pixels.
         lineage: marks of copies in file names; such names join without a look at the pixels.
+        known: registrations of an earlier run.
     """
     usable = frame[frame["pixel_row"] >= 0]
     sources = usable["source"].tolist()
@@ -213,14 +224,14 @@ def add_groups(
     pairs += equal_pairs(file_names.lineage_keys(sources, lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, lineage)
-    copies, parts = copy_groups([fingerprints[index] for index in chosen], search)
+    copies, parts = copy_groups([fingerprints[index] for index in chosen], search, known)
     pictures = by_first(copies[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures
     patients = equal_pairs(usable["patient"].tolist())
-    known = equal_pairs([str(picture) for picture in pictures])
+    copied = equal_pairs([str(picture) for picture in pictures])
     halves = [(chosen[one], chosen[two]) for one, two in parts]
-    result.loc[usable.index, "group"] = components(len(usable), [*known, *patients, *halves])
+    result.loc[usable.index, "group"] = components(len(usable), [*copied, *patients, *halves])
     return result
 
 

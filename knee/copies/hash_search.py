@@ -21,6 +21,7 @@ from knee.reading.canonical_image import resize
 from knee.storage.arrays import Integers, Pixels
 
 HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
+HASH_BYTES: Final = HASH_SIDE * HASH_SIDE // 8
 HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
 EXHAUSTIVE_HASHES: Final = 65_536  # above, `sampled_pairs`
 QUERY_HASHES: Final = 512  # times EXHAUSTIVE_HASHES: the most pairs that are ever held

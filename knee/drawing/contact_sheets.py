@@ -16,13 +16,25 @@ from PIL import Image, ImageDraw, ImageFont
 
 from knee.drawing import palette
 from knee.storage import artifacts
-from knee.storage.arrays import Pixels
+from knee.storage.arrays import Floats, Integers, Pixels
 
 TILE: Final = 196  # px, side of an image on a sheet
 CAPTION, MARGIN, HEADER = 38, 10, 62  # px
 DENSEST: Final = 0.65  # opacity of the greatest heat, 0-1
 BACKGROUND, TEXT, FAINT = "#111418", "#f2f2f2", "#9aa4ad"
 RIGHT, WRONG = palette.SKY_BLUE, palette.ORANGE
+
+
+def mistakes(
+    predictions: pd.DataFrame, class_names: Sequence[str], count: int
+) -> tuple[Integers, Floats]:
+    """Return positions of the wrong predictions with the highest probabilities, highest first.
+
+    And the highest probability of every row of `predictions`.
+    """
+    sure = predictions[[f"probability_{name}" for name in class_names]].max(axis=1).to_numpy()
+    wrong = np.flatnonzero(predictions["label"].ne(predictions["predicted"]).to_numpy())
+    return wrong[np.argsort(-sure[wrong], kind="stable")][:count], sure
 
 
 def worst_mistakes(
@@ -43,11 +55,9 @@ def worst_mistakes(
         subtitle: what was evaluated.
         out: the PNG file.
     """
-    sure = predictions[[f"probability_{name}" for name in class_names]].max(axis=1)
-    wrong = np.flatnonzero(predictions["label"].ne(predictions["predicted"]).to_numpy())
-    worst = wrong[np.argsort(-sure.to_numpy()[wrong], kind="stable")][:count]
+    worst, sure = mistakes(predictions, class_names, count)
     tiles = [_tile(pixels[row]) for row in worst]
-    captions = [_caption(predictions.iloc[row], f"{sure.iloc[row]:.0%} sure") for row in worst]
+    captions = [_caption(predictions.iloc[row], f"{sure[row]:.0%} sure") for row in worst]
     title = "Worst mistakes: actual > predicted" if len(tiles) else "No mistakes on this subset"
     _write_sheet(tiles, captions, [WRONG] * len(tiles), 4, title, subtitle, out)
 

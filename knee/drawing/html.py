@@ -42,9 +42,10 @@ def environment() -> Environment:
     )
     made.filters |= {
         "decimal": lambda value: "-" if value is None else f"{value:.3f}",
-        "percent": _percent,
+        "percent": percent,
         "place": _place,
         "thousands": lambda value: f"{value:,}",
+        "p": p_value,
         "words": lambda name: str(name).replace("_", " "),
     }
     made.globals |= {"on_light": palette.ON_LIGHT, "on_dark": palette.ON_DARK}
@@ -56,12 +57,19 @@ def data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
     """Write a share, 0-1, as a percentage with one decimal; "-" if it is not defined."""
     if value is None:
         return "-"
     text = "0" if value == 0 else f"{100 * value:.1f}"
     return f"{text}\N{NO-BREAK SPACE}%"
+
+
+def p_value(value: float | None) -> str:
+    """Write a p-value: never as nought; "-" if it is not defined."""
+    if value is None:
+        return "-"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _place(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Checks of what kills and power cuts leave: half-written notes, locks, damaged unfinished work."""
+"""Checks of what kills and power cuts leave: half-written notes, results and locks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from knee.classifier.training import checkpoints
 from knee.evidence.evaluation import fold_results
 from knee.health.project import Project
-from knee.health.result import Result, plural
+from knee.health.result import Result, plural, size
 from knee.run import dvc_notes
 
 
@@ -61,5 +61,29 @@ def check_checkpoints(project: Project) -> Result:
         f"{plural(len(damaged), 'state')} of unfinished trainings damaged on the disk",
         "make doctor MEND=1 removes them; the next run passes over them anyway",
         tuple(project.shown(path) for path in damaged),
+        remove,
+    )
+
+
+def check_known_results(project: Project) -> Result:
+    """Check how large the known results are, and for those that a killed run was writing."""
+    tops = {folder.parent for folder in project.known_results()}
+    if working := project.at_work():
+        return Result("ok", f"not looked at: {working}")
+    held = sum(path.stat().st_size for top in tops for path in top.rglob("*") if path.is_file())
+    left = [path for top in tops for path in top.rglob(".*.staged")]
+    if not left:
+        return Result("ok", f"{size(held)} of earlier runs, which may be removed at any time")
+
+    def remove() -> str:
+        for path in left:
+            shutil.rmtree(path)
+        return "removed"
+
+    return Result(
+        "fault",
+        "left by a killed run",
+        "make doctor MEND=1 removes it, as the next run of the stage does",
+        tuple(project.shown(path) for path in left),
         remove,
     )

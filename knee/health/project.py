@@ -14,7 +14,7 @@ from knee.run import dvc_notes, locks
 from knee.tracking.store import brief
 
 CHECKPOINTS = re.compile(r"--checkpoints\s+(\S+)")  # a stage's folder of unfinished work
-
+KNOWN_RESULTS = re.compile(r"--known-results\s+(\S+)")  # of what its last run computed
 
 OWN_SITE_CACHE = Path(".dvc/tmp/site_cache")  # as `make setup` sets it
 
@@ -69,13 +69,17 @@ class Project:
             ]
 
     def checkpoints(self) -> list[Path]:
-        """Return the folders in which stages keep unfinished work.
+        """Return the folders in which stages keep unfinished work, or raise as `outputs`."""
+        return self._named(CHECKPOINTS)
 
-        Raises:
-            HealthError: dvc.yaml or dvc.lock cannot be read.
-        """
+    def known_results(self) -> list[Path]:
+        """Return the folders in which stages keep known results, or raise as `outputs`."""
+        return self._named(KNOWN_RESULTS)
+
+    def _named(self, flag: re.Pattern[str]) -> list[Path]:
+        """The folders that the stages' commands name by a flag."""
         with _errors_of_dvc("the pipeline cannot be read (`make repro` mends dvc.lock)"):
-            found = (CHECKPOINTS.findall(stage.cmd or "") for stage in self.repository.index.stages)
+            found = (flag.findall(stage.cmd or "") for stage in self.repository.index.stages)
             return [self.root / name for names in found for name in names]
 
     def at_work(self) -> str:

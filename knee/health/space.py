@@ -15,6 +15,7 @@ from knee.health.project import Output
 from knee.health.result import Result, size
 
 COPIES = 2  # of each output: in the workspace and in DVC's cache
+KNOWN_COPIES = 1  # besides, of pixels and features: known results of the run before
 MODEL_STAGES = ("train", "join", "distil")
 MODEL_COPIES = 3  # besides: MLflow's, and the checkpoints with the optimizer's state
 RESERVE_BYTES = 200_000_000  # MLflow's store, logs, reports, temporary files
@@ -74,7 +75,7 @@ def estimated_bytes(outputs: Sequence[Output], plan: Plan) -> int:
     pixels, features = recorded.pop("ingest", 0), recorded.pop("embed", 0)
     if plan.images:
         pixels, features = plan.pixel_bytes, plan.feature_bytes
-    copied = COPIES * (pixels + features + sum(recorded.values()))
+    copied = COPIES * sum(recorded.values()) + (COPIES + KNOWN_COPIES) * (pixels + features)
     models = sum(recorded[stage] for stage in MODEL_STAGES)
     return RESERVE_BYTES + copied + MODEL_COPIES * models
 

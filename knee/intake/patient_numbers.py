@@ -54,15 +54,16 @@ def unified(text: str) -> str:
 def canonical(text: str) -> str:
     """Return the form that all ways to write one person's number have in common.
 
-    It has no side of a knee, no leading zeros, no blanks or signs between letters and digits, and
-    "-" for those elsewhere: "p7" of P007, "P-7" and "p 0007_L"; "7" of 7.0 and 007; "7a" of 7-A;
-    "12-34" of 12_34; "12345" of 12,345.
+    It has no side of a knee, no visit, no leading zeros, no blanks or signs between letters and
+    digits, and "-" for those elsewhere: "p7" of P007, "P-7", "p 0007_L" and P7_V2; "7" of 7.0,
+    007 and "7 baseline"; "7a" of 7-A; "12-34" of 12_34; "12345" of 12,345.
     """
     marked = "".join(
         "-" if unicodedata.category(letter)[0] in "PSZC" and letter not in ".," else letter
         for letter in unified(text)
     )
     text = re.sub("[.,]*-[-.,]*", "-", SIDE.sub("-", marked)).strip("-.,")
+    text = VISIT.sub("", text)
     text = re.sub(r"(?<=[^\d.,-])[-.,]+(?=\d)|(?<=\d)[-.,]+(?=[^\d.,-])", "", text)
     if THOUSANDS.fullmatch(text):
         text = re.sub(r"\D", "", text)
@@ -105,8 +106,9 @@ def remarks(numbers: Iterable[tuple[int, str]]) -> list[str]:
     said = []
     if several:
         said.append(
-            f"patient numbers that differ only in zeros, letter case, signs or a side are one "
-            f"patient: {len(several)}, for example in rows {several[0][0]} and {several[0][1]}; "
+            "patient numbers that differ only in zeros, letter case, signs, a side or a visit are "
+            f"one patient: {len(several)}, for example in rows "
+            f"{several[0][0]} and {several[0][1]}; "
             "if they are two persons, change the number of one"
         )
     if nobody:
@@ -142,5 +144,9 @@ def _any_of(words: str) -> str:
 
 SIDE: Final = re.compile(  # of a knee: "left", "LK", "7_left_knee", "左膝"
     rf"(?<![^\W\d_])(({'|'.join(SIDES)})(k|{KNEES})?|{KNEES})(?![^\W\d_])"
+)
+VISIT: Final = re.compile(  # behind a number and a sign: "-v2", "-visit-01", "-baseline"
+    r"(?<=\d)-(v(?=-?\d)|visita?|visite|besuch|ses(sion)?(?=-?\d)|timepoint|baseline|bl"
+    r"|follow-?up|fu|wave(?=-?\d))-?\d{0,2}$"
 )
 PLACEHOLDER: Final = re.compile(rf"[0x]*|9{{5,}}|({_any_of(WORDS)}{_any_of(TAILS)}*)+")

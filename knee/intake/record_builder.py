@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from knee.copies import copy_check, hash_search
 from knee.copies.copy_groups import Fingerprints
 from knee.intake import patient_remarks, patients
 from knee.intake.labels import Listing
@@ -25,6 +27,7 @@ from knee.reading.source_files import SourceFile
 from knee.records.records_table import COLUMNS, REJECTED, UNLISTED, USED
 from knee.storage import row_files
 from knee.storage.arrays import Pixels
+from knee.storage.known_results import KnownResults
 
 BATCH_FILES: Final = 256  # decoded images held at once
 UNKNOWN: Final[dict[str, Any]] = {"str": "", "int64": 0, "float64": np.nan}  # by type
@@ -41,13 +44,40 @@ class ExaminedFile:
     canonical: Pixels | None = None
     fingerprints: Fingerprints | None = None
 
+    def packed(self) -> bytes:
+        """Return all of an image, one after the other."""
+        assert self.canonical is not None
+        assert self.fingerprints is not None
+        pixels = (self.canonical, *self.fingerprints)
+        return b"\n".join(
+            [json.dumps(self.columns).encode(), b"".join(one.tobytes() for one in pixels)]
+        )
+
+    @classmethod
+    def unpacked(cls, value: bytes, side_pixels: int) -> ExaminedFile:
+        """Return the image whose `packed` is `value`."""
+        columns, _, pixels = value.partition(b"\n")
+        side, reduced = side_pixels, copy_check.REDUCED_SIDE_PIXELS
+        sizes = (side * side, hash_search.HASH_BYTES, hash_search.HASH_BYTES, reduced * reduced)
+        parts = np.split(np.frombuffer(pixels, np.uint8), np.cumsum(sizes))
+        # Copies: fingerprints stay in memory, the canonical pixels must not.
+        square, upright, mirrored, small, views = (part.copy() for part in parts)
+        small, views = small.reshape(reduced, reduced), views.reshape(-1, reduced, reduced)
+        fingerprints = Fingerprints(upright, mirrored, small, views)
+        return cls(json.loads(columns), square.reshape(side, side), fingerprints)
+
 
 def take_in(
-    listing: Listing, canonical: Canonical, key: bytes, pixels_out: Path
+    listing: Listing,
+    canonical: Canonical,
+    key: bytes,
+    pixels_out: Path,
+    known: KnownResults | None = None,
 ) -> tuple[pd.DataFrame, list[Fingerprints]]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
-    `key` is that of the patients' hashes. `FolderError` if a class has no usable image.
+    `key` is that of the patients' hashes. An image that is `known` by its SHA-256 is not decoded.
+    `FolderError` if a class has no usable image.
 
     Returns:
         The records table with the facts of the files' own headers, without copy groups and patient
@@ -56,7 +86,7 @@ def take_in(
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     fingerprints: list[Fingerprints] = []
     with row_files.written_rows(pixels_out, 2 * (canonical.side_pixels,), np.uint8) as array:
-        for number, examined in enumerate(_examine_all(listing.sources, canonical, key)):
+        for number, examined in enumerate(_examine_all(listing.sources, canonical, key, known)):
             row = {**examined.columns, "record": number}
             if row["label"]:
                 row["class_index"] = listing.classes.index(row["label"])
@@ -70,7 +100,9 @@ def take_in(
     return frame, fingerprints
 
 
-def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFile:
+def examine(
+    source: SourceFile, canonical: Canonical, key: bytes, known: KnownResults | None = None
+) -> ExaminedFile:
     """Read one file once; whatever is wrong with it becomes its reason.
 
     The patient that a DICOM header tells is in the columns as hashed with `key`. pixel_sha256 is of
@@ -82,21 +114,42 @@ def examine(source: SourceFile, canonical: Canonical, key: bytes) -> ExaminedFil
     try:
         content = source_files.read(source)
         row |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
+        image = _image(content, bytes.fromhex(row["sha256"]), canonical, key, known)
     except UnreadableImage as reason:
         status = REJECTED if source.listed else UNLISTED
         return ExaminedFile({**row, "status": status, "reason": str(reason)})
+    return dataclasses.replace(image, columns=row | image.columns)
+
+
+def _image(
+    content: bytes, digest: bytes, canonical: Canonical, key: bytes, known: KnownResults | None
+) -> ExaminedFile:
+    """The image that a file's `content` is, and the columns that follow from it; known or not."""
+    if known is None:
+        return _decoded(content, canonical, key)
+    value = known.get(digest)
+    if value is not None:
+        image = ExaminedFile.unpacked(value, canonical.side_pixels)
+    else:
+        image = _decoded(content, canonical, key)
+        value = image.packed()
+    known.add(digest, value)
+    return image
+
+
+def _decoded(content: bytes, canonical: Canonical, key: bytes) -> ExaminedFile:
+    image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
     margins = borders.measure(image.pixels)
     pixels = borders.crop(image.pixels, margins) if canonical.crop_borders else image.pixels
     fingerprints = Fingerprints.of(pixels)
-    row |= {
+    columns = {
         "pixel_sha256": _pixel_sha256(image.pixels),
         "perceptual_hash": fingerprints.upright.tobytes().hex(),
         **_header_columns(image, key),
         **{f"border_{name}": width for name, width in dataclasses.asdict(margins).items()},
     }
     square = canonical_image.fit(pixels, canonical.side_pixels, canonical.fit)
-    return ExaminedFile(row, square, fingerprints)
+    return ExaminedFile(columns, square, fingerprints)
 
 
 def add_facts(
@@ -133,7 +186,10 @@ def add_facts(
 
 
 def _examine_all(
-    sources: Sequence[SourceFile], canonical: Canonical, key: bytes
+    sources: Sequence[SourceFile],
+    canonical: Canonical,
+    key: bytes,
+    known: KnownResults | None = None,
 ) -> Iterator[ExaminedFile]:
     """Every source in order, decoded in parallel: the decoders release the interpreter's lock."""
     with (
@@ -142,7 +198,7 @@ def _examine_all(
     ):
         for start in range(0, len(sources), BATCH_FILES):
             batch = sources[start : start + BATCH_FILES]
-            for examined in pool.map(lambda source: examine(source, canonical, key), batch):
+            for examined in pool.map(lambda source: examine(source, canonical, key, known), batch):
                 bar.update()
                 yield examined
 

@@ -12,10 +12,12 @@ import pandas as pd
 
 from knee.evidence.evaluation.json_contents import EvaluationReport, TrainingRecord
 from knee.evidence.evaluation.predictions import read_predictions
+from knee.splits.kept_split import read_subsets_table
 from knee.storage.artifacts import ArtifactError, read_bytes, read_json, read_json_if_present
 
 DEVELOPMENT = "development"  # subset of out-of-fold predictions, of all folds or of one
 UNSEEN = {DEVELOPMENT: "out of fold", "val": "on validation"}  # what models are chosen by
+SUBSETS_FILE = "subsets.csv"  # of split
 SHARED_FACTS = ("classes", "data_fingerprint", "split_fingerprint", "split_protocol", "synthetic")
 
 
@@ -28,6 +30,7 @@ class Candidate:
     test: EvaluationReport
     cross_validation: EvaluationReport | None
     predictions: pd.DataFrame
+    subsets: pd.DataFrame | None  # the subsets table of its split
 
     @property
     def is_ensemble(self) -> bool:
@@ -46,10 +49,11 @@ class Candidate:
 
 
 def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
-    """Read training.json of `models`, reports and predictions of `metrics`.
+    """Read training.json of `models`, reports and predictions of `metrics`, subsets.csv beside it.
 
     Raises:
         ArtifactError: a file is missing or damaged, or is another backbone's.
+        SplitError: subsets.csv is damaged.
     """
     training = read_json(models / "training.json")
     if training.get("backbone") != backbone:
@@ -57,12 +61,14 @@ def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
             f"{models / 'training.json'} is of {training.get('backbone')}, not {backbone}: "
             "run `dvc repro`"
         )
+    subsets = metrics.parent / SUBSETS_FILE
     return Candidate(
         backbone,
         cast(TrainingRecord, training),
         cast(EvaluationReport, read_json(metrics / "test.json")),
         cast(EvaluationReport | None, read_json_if_present(metrics / "cross_validation.json")),
         read_predictions(read_bytes(metrics / "predictions.csv")),
+        read_subsets_table(subsets.read_bytes(), str(subsets)) if subsets.is_file() else None,
     )
 
 

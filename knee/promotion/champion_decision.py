@@ -1,7 +1,8 @@
 """Choice of the model to register, and whether it may take the champion's place.
 
 The choice between models sees images outside the test subset only. The comparison with the
-champion sees the test images that both have in common.
+champion sees the test images that both have in common, and of these only groups that neither has
+trained on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from knee.evidence.evaluation import predictions
@@ -77,18 +79,21 @@ def decide(
     champion: pd.DataFrame | None,
     rules: Rules,
     gates: Sequence[Gate] = (),
+    splits: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> Decision:
     """Decide: champion if every gate is passed, the comparison with the present one the last.
 
     Both are judged on the images (by pixel SHA-256) that are test rows of both, with the
     candidate's labels, which are the newer ones. Both are tables of predictions; `champion` is None
-    if there is no champion.
+    if there is no champion. `splits` are the subsets tables of the two: groups with an image that
+    the other has trained on are left out, such as films of a patient whose number was unknown
+    before. It is None where the champion's was not kept.
 
     Raises:
         ArtifactError: the candidate's predictions lack something.
     """
     _check(candidate, rules.classes)
-    return decision([*gates, _champion_gate(candidate, champion, rules)])
+    return decision([*gates, _champion_gate(candidate, champion, rules, splits)])
 
 
 def decision(gates: Sequence[Gate]) -> Decision:
@@ -115,7 +120,12 @@ def failures(gates: Sequence[Gate]) -> str:
     return "; ".join(f"{gate.name}: {gate.reason}" for gate in gates if not gate.passed)
 
 
-def _champion_gate(candidate: pd.DataFrame, champion: pd.DataFrame | None, rules: Rules) -> Gate:
+def _champion_gate(
+    candidate: pd.DataFrame,
+    champion: pd.DataFrame | None,
+    rules: Rules,
+    splits: tuple[pd.DataFrame, pd.DataFrame] | None,
+) -> Gate:
     if champion is None:
         return Gate("champion", passed=True, reason="there was no champion")
     if set(predictions.predicted_classes(champion)) != set(rules.classes):
@@ -124,14 +134,18 @@ def _champion_gate(candidate: pd.DataFrame, champion: pd.DataFrame | None, rules
         _check(champion, rules.classes)
     except ArtifactError as error:
         return _not_comparable(f"its {error}")
-    return _compare(*_common(candidate, champion), rules)
+    new, old = _common(candidate, champion)
+    fair = _unseen(new, old, splits) if splits else np.full(len(new), fill_value=True)
+    left_out = new["group"].nunique() - new.loc[fair, "group"].nunique()
+    note = f", {left_out} more left out: one of the two has trained on images of theirs"
+    return _compare(new[fair], old[fair], rules, note if left_out else "")
 
 
-def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> Gate:
+def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules, note: str) -> Gate:
     groups = candidate["group"].nunique()
     if groups < max(1, rules.minimum_common_groups):
         return _not_comparable(
-            f"{groups} common test groups, {rules.minimum_common_groups} are needed"
+            f"{groups} common test groups, {rules.minimum_common_groups} are needed{note}"
         )
     outcomes = _outcomes(candidate, rules)
     compared = [
@@ -148,7 +162,7 @@ def _compare(candidate: pd.DataFrame, champion: pd.DataFrame, rules: Rules) -> G
     text = (
         f"better than the champion with a probability of {probability:.3f}, "
         f"{rules.minimum_probability:g} is needed: {rules.metric} {new:.4f} against {old:.4f} on "
-        f"{groups} common test groups"
+        f"{groups} common test groups{note}"
     )
     return Gate("champion", passed=probability >= rules.minimum_probability, reason=text)
 
@@ -165,6 +179,19 @@ def _common(candidate: pd.DataFrame, champion: pd.DataFrame) -> tuple[pd.DataFra
     )
     images = new.index[new.index.isin(old.index)].sort_values()
     return new.loc[images], old.loc[images]
+
+
+def _unseen(
+    new: pd.DataFrame, old: pd.DataFrame, splits: tuple[pd.DataFrame, pd.DataFrame]
+) -> npt.NDArray[np.bool_]:
+    """(rows of `new` and `old`,) whether the other model has trained on no image of the group."""
+    seen = [set(one.loc[one["subset"] != "test", "pixel_sha256"]) for one in splits]
+    taken = [
+        own.loc[own["pixel_sha256"].isin(others), "group"]
+        for own, others in zip(splits, reversed(seen), strict=True)
+    ]
+    in_taken = new["group"].isin(taken[0]).to_numpy() | old["group"].isin(taken[1]).to_numpy()
+    return np.logical_not(in_taken)
 
 
 def _outcomes(rows: pd.DataFrame, rules: Rules) -> Outcomes:

@@ -32,6 +32,11 @@ def split(protocol: str) -> Gate:
     return Gate("split", passed=True, reason=f"a {protocol} split")
 
 
+def withdrawn(who_and_why: str) -> Gate:
+    """Fail a version that a person has rolled back from: only a person makes it champion again."""
+    return Gate("rollback", passed=False, reason=f"rolled back by {who_and_why}")
+
+
 def audit(facts: AuditFacts | None) -> Gate:
     """Check the same by the audit's count; `facts`: audit.json."""
     if facts is None or "leakage" not in facts:

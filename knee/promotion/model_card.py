@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from knee.drawing.html import environment, render
+from knee.evidence.comparison.predictor_names import called
 from knee.evidence.evaluation import predictions
 from knee.records import known_patients
+from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap, only
 
 FIGURES: Final = (
@@ -37,7 +39,8 @@ def markdown(facts: Mapping[str, Any]) -> str:
 
     The `facts` are training, test, audit (contents of training.json, test.json, audit.json); folds
     (cross_validation.json, or None, and then folds_missing says why); ranking, compared and metric
-    (see `ranking`); explanation (explanation_headline.json or None); subgroups; level.
+    (see `ranking`); explanation (explanation_headline.json or None); subgroups; level; rebuild, a
+    command.
     """
     parameters = facts["training"]["parameters"]
     escaping = environment().overlay(autoescape=False, finalize=_escaped)  # Markdown, not HTML
@@ -46,19 +49,37 @@ def markdown(facts: Mapping[str, Any]) -> str:
         caveat=known_patients.caveat(facts["audit"].get("patients")),
         parameters=parameters,
         weights=WEIGHTS.get(str(parameters["backbone.weights"]), "from a folder"),  # no path
-        figures=FIGURES,
+        trained=_trained(parameters),
+        figures={name: scores.title(name) for name in FIGURES},
+        title=scores.title,
+        called=called,
     )
     return f"{text.strip()}\n"
 
 
-def html(text: str) -> str:
-    """Return a Markdown card as one page that loads nothing and runs nothing."""
+def _trained(parameters: Mapping[str, Any]) -> str:
+    """Return which layers were trained; "auto" is what it came to."""
+    depth, weights = parameters["backbone.train_from"], parameters["backbone.weights"]
+    if depth == "auto":  # as `BackboneDesign.depth` resolves it
+        depth = "all" if weights == "none" else "head"
+    return {
+        "all": "all layers",
+        "head": "the head; the layers of the backbone stay as they were",
+    }.get(depth, f"the layers from {depth} on, and the head")
+
+
+def html(text: str, pictures: Mapping[str, str] | None = None) -> str:
+    """Return a Markdown card as one page that loads nothing and runs nothing.
+
+    `pictures` are data URIs by their title, shown at the end.
+    """
     import mistune
     from markupsafe import Markup
 
     body = str(mistune.create_markdown(escape=True, plugins=["table"])(text))
     safe = Markup(body)  # noqa: S704  # nosec B704  # mistune has escaped the card's text
-    return render("promotion/model_card.html.j2", body=safe)
+    home = "../index.html"
+    return render("promotion/model_card.html.j2", home=home, body=safe, pictures=pictures or {})
 
 
 def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
@@ -91,7 +112,13 @@ def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
 
 def _escaped(value: Any) -> Any:
     """Return text of a class, an origin or a parameter so that it cannot become markup."""
-    if isinstance(value, str) and not value.replace(" ", "").replace(".", "").isalnum():
+    from markupsafe import Markup
+
+    if (
+        isinstance(value, str)
+        and not isinstance(value, Markup)
+        and not value.replace(" ", "").replace(".", "").isalnum()
+    ):
         return value.translate(MARKUP).replace("\n", " ")
     return value
 

@@ -41,6 +41,11 @@ def flag(explanation: str) -> Any:
     return dataclasses.field(metadata={"explanation": explanation})
 
 
+def optional_flag(explanation: str) -> Any:
+    """Declare a path that may be left out; the field is None then."""
+    return dataclasses.field(default=None, metadata={"explanation": explanation, "parse": Path})
+
+
 def repeated_flag(explanation: str, parse: Callable[[str], Any]) -> Any:
     """Declare a flag that may be given several times; the field is the tuple of parsed values."""
     return dataclasses.field(default=(), metadata={"explanation": explanation, "parse": parse})
@@ -113,7 +118,9 @@ def _parse(
     for field in dataclasses.fields(typing.cast(Any, paths)):
         options: dict[str, Any] = {"help": field.metadata["explanation"]}
         if "parse" in field.metadata:
-            options |= {"type": field.metadata["parse"], "action": "append", "default": []}
+            options |= {"type": field.metadata["parse"]}
+            if field.default is not None:
+                options |= {"action": "append", "default": []}
         else:
             options |= {"type": types[field.name], "required": True}
         words.add_argument(f"--{field.name.replace('_', '-')}", **options)

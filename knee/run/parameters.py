@@ -18,7 +18,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -170,6 +170,7 @@ class Split:
     test_share: Level = about("of the records")
     folds: Folds = about("of the fold column")
     seed: Seed
+    keep: PathText = about("copy of an earlier metrics/subsets.csv; conf/no_split.csv: none")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -486,15 +487,22 @@ def known_keys() -> dict[str, Mapping[str, Any]]:
     return parameter_errors.keys(TypeAdapter(Params).json_schema())
 
 
-def compose(conf: Path, out: Path) -> None:
-    """Write the defaults of the Hydra configuration in the folder `conf` to `out`."""
+def composed(conf: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the Hydra configuration in the folder `conf`, with `overrides` of its defaults."""
     from hydra import compose as hydra_compose  # only composing needs it
     from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
     with initialize_config_dir(str(conf.resolve()), version_base=None):
-        text = OmegaConf.to_yaml(hydra_compose("config"), resolve=True)
-    out.write_text(text, encoding="utf-8")
+        made = hydra_compose("config", overrides=list(overrides))
+    return cast(dict[str, Any], OmegaConf.to_container(made, resolve=True))
+
+
+def compose(conf: Path, out: Path) -> None:
+    """Write the defaults of the Hydra configuration in the folder `conf` to `out`."""
+    from omegaconf import OmegaConf
+
+    out.write_text(OmegaConf.to_yaml(OmegaConf.create(composed(conf))), encoding="utf-8")
 
 
 def explain() -> str:

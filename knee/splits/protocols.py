@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from knee.records.records_table import USED
+from knee.splits import kept_split
 from knee.splits.split_table import SUBSETS, SplitError, one_of_each_copy_group, split_of_all
 
 
@@ -27,6 +28,7 @@ def grouped_split(
     test_share: float,
     folds: int,
     seed: int,
+    kept: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Split whole groups: one record of each copy group, classes in like shares everywhere.
 
@@ -40,6 +42,8 @@ def grouped_split(
         test_share: likewise.
         folds: folds of the fold column, each of them a stratified, grouped share of all subsets.
         seed: of the order in which equal groups are dealt out.
+        kept: subsets of images in an earlier split, by pixel SHA-256. Their groups keep them, and
+            other groups get theirs by `kept_split.place_groups`; without it all are dealt out.
 
     Returns:
         Columns record, subset, fold (-1 if unused) and group, one row a record.
@@ -52,7 +56,12 @@ def grouped_split(
     _check_counts(records, keep, "group", folds)
     train_share = 1 - validation_share - test_share
     shares = {"train": train_share, "val": validation_share, "test": test_share}
-    subset = keep["group"].map(deal_out(keep, shares, seed))
+    if kept:
+        members = records[records["group"].isin(keep["group"])]
+        places = kept_split.place_groups(members, kept, shares, seed)
+    else:
+        places = deal_out(keep, shares, seed)
+    subset = keep["group"].map(places)
     return split_of_all(records, keep, subset, _deal_folds(keep, folds, seed, grouped=True))
 
 

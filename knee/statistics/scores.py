@@ -36,6 +36,12 @@ LARGER_IS_BETTER: Final = (
     "macro_auc",
 )
 HEADLINE: Final = (*LARGER_IS_BETTER, "log_loss", "expected_calibration_error")
+TITLES: Final = {  # as people write them; of the others the name with blanks
+    "macro_f1": "macro-F1",
+    "weighted_f1": "weighted F1",
+    "macro_auc": "macro AUC",
+    "expected_calibration_error": "calibration error",
+}
 
 CALIBRATION_BINS: Final = 15
 SIGNIFICANT_DIGITS: Final = 6  # of written probabilities: small ones matter to the log loss
@@ -69,6 +75,11 @@ class Outcomes:
             )
         if len(self.groups) != len(self.truth):
             raise ScoreError(f"{len(self.truth)} records and {len(self.groups)} groups")
+
+
+def title(metric: str) -> str:
+    """Return a metric's name as people write it."""
+    return TITLES.get(metric, metric.replace("_", " "))
 
 
 def score(outcomes: Outcomes) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class RowWriter:
         self._stream, self._row_shape, self._axes = stream, row_shape, axes
         self._dtype = np.dtype(dtype)
         self._write_header()
+        self.first_byte = stream.tell()  # of the first row
 
     def append(self, row: Values) -> int:
         """Add one row as `extend` does and return its number."""

@@ -9,8 +9,9 @@
 
 from knee.tracking.evidence import collect, labels
 from knee.tracking.live import training_run
-from knee.tracking.publishing import publish, require_published
+from knee.tracking.publishing import describe_run, publish, require_published
 from knee.tracking.registry import CHALLENGER, CHAMPION, Registry, fetch_model
+from knee.tracking.runs_page import card_address
 from knee.tracking.store import TrackingError
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "CHAMPION",
     "Registry",
     "TrackingError",
+    "card_address",
     "collect",
+    "describe_run",
     "fetch_model",
     "labels",
     "publish",

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from knee.run import termination
 from knee.run.errors import UserError
+from knee.tracking import runs_page
 from knee.tracking.publishing import replay
-from knee.tracking.store import connect, shown_uri, tracking_uri
+from knee.tracking.store import connect, errors_translated, shown_uri, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def show(port: int) -> None:
     """Become MLflow's server, so that what ends this command ends the server."""
-    uri = tracking_uri()
-    if uri.startswith(("http://", "https://")):
-        log.info("the tracking server has its own pages: %s", shown_uri())
+    uri, client = tracking_uri(), connect()
+    has_pages = uri.startswith(("http://", "https://"))
+    with errors_translated("looking for runs"):
+        address = runs_page.runs_address(client, "" if has_pages else f"http://127.0.0.1:{port}")
+    if has_pages:
+        log.info("the tracking server has its own pages: %s", address)
         return
-    connect()
+    log.info("in a few seconds the runs are at %s", address)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # starts 4 processes
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]  # else the address scrolls away
     os.execv(sys.executable, command)  # noqa: S606  # nosec B606  # no shell, our own program
 
 

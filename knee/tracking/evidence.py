@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from knee.records import known_patients
+from knee.statistics import scores
 from knee.storage.artifacts import ArtifactError, read_json, read_json_if_present
 from knee.storage.provenance import SEAL
 from knee.tracking.store import EXPERIMENT_PREFIX
@@ -21,6 +22,17 @@ EXPLANATION = "explanation"  # how the names of the files of the stage explain b
 LEAKY_NOTE = "Leaky split: for comparison only, no result."
 SYNTHETIC_NOTE = "Synthetic data: the figures say nothing about patients."
 OF_FOLDS = ("cross_validation", "out_of_fold")  # how the names of the files begin
+# Metrics of a run, beside its curves: few enough to be read. The files of the run have all figures.
+BOUNDED = "macro_f1"  # with its interval
+SHOWN = (
+    BOUNDED,
+    "accuracy",
+    "quadratic_kappa",
+    "macro_auc",
+    "log_loss",
+    "expected_calibration_error",
+)
+CHOSEN_BY = "chosen by"  # the first in the alphabet
 NOVELTY_FILE = "novelty.npz"  # beside model.keras, and in the logged model
 
 
@@ -44,7 +56,7 @@ class RunLabels:
 class Evidence(RunLabels):
     """One finished training, in values and local files."""
 
-    metrics: Mapping[str, float]  # final figures, keys as shown, e.g. `test/macro_f1`
+    metrics: Mapping[str, float]  # final figures, keys as shown, e.g. `test/macro-F1`
     history: Path  # CSV of one row an epoch with a column `epoch`
     artifacts: Mapping[str, Path]  # path inside the run -> local file
     model: Path  # .keras file
@@ -90,7 +102,12 @@ def labels(facts: Mapping[str, Any]) -> RunLabels:
         raise ArtifactError(f"the training's record has no key {error}") from error
 
 
-def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = None) -> Evidence:
+def collect(
+    models: Path,
+    metrics: Path,
+    reports: Mapping[str, Path] | None = None,
+    chosen_by: Mapping[str, float] | None = None,
+) -> Evidence:
     """Gather the evidence of a finished training from the files of its stages.
 
     Args:
@@ -99,6 +116,7 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
             cross_validation.json and what belongs to it, if it is of the same data and parameters,
             and explanation.json and its like once there are any of this model.
         reports: further files, path inside the run -> local file.
+        chosen_by: the metric that models are chosen by, once registration has computed it.
 
     Raises:
         ArtifactError: a file is missing or damaged.
@@ -106,7 +124,7 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
     training = read_json(models / "training.json")
     test = read_json(metrics / "test.json")
     folds = _cross_validation(metrics / "cross_validation.json", training)
-    explained = _explained(metrics, training)
+    explained = _is_explained(metrics, training)
     # Of other data or parameters, or of an earlier model, which explain will replace:
     others = OF_FOLDS * (folds is None) + (EXPLANATION,) * (not explained)
     artifacts = {
@@ -116,14 +134,14 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
     }
     try:
         named = labels(training)
-        prefix = "leaky_test" if named.tags["leaky"] == "true" else "test"
+        tested = "leaky test" if named.tags["leaky"] == "true" else "test"
         return Evidence(
             **vars(named),
             metrics={
-                **flatten(test, prefix),
-                **(folds or {}),
-                **flatten(explained, EXPLANATION),
-                "best_epoch": float(training["best_epoch"]),
+                **shown(test, tested, SHOWN),
+                **shown(folds or {}, "cross-validation", [BOUNDED]),
+                "train/best epoch": float(training["best_epoch"]),
+                **shown(chosen_by or {}, CHOSEN_BY, [*(chosen_by or {})]),
             },
             history=metrics / "history.csv",
             artifacts={**artifacts, "training.json": models / "training.json", **(reports or {})},
@@ -136,31 +154,26 @@ def collect(models: Path, metrics: Path, reports: Mapping[str, Path] | None = No
         raise ArtifactError(f"{models / 'training.json'}: {error}") from error
 
 
-def _explained(metrics: Path, training: Mapping[str, Any]) -> dict[str, Any]:
-    """The explanation's headline, if it is of this training's model; else empty."""
-    file = metrics / f"{EXPLANATION}.json"
-    if not file.is_file() or read_json(file).get("model_sha256") != training.get("model_sha256"):
-        return {}
-    return read_json(metrics / f"{EXPLANATION}_headline.json")
+def shown(report: Mapping[str, Any], where: str, names: Sequence[str]) -> dict[str, float]:
+    """Return `names` of a report as metrics of a run, as people write them; undefined ones not.
 
-
-def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """Return nested figures as `prefix/key/key`, without text, flags, lists and nulls.
-
-    A character that MLflow does not take is its number, so that classes A+ and A* stay apart.
+    The first has its interval beside it: "test/macro-F1", "test/macro-F1 low", "... high".
     """
-    flat: dict[str, float] = {}
-    for key, value in values.items():
-        name = re.sub(r"[^\w .:/-]", lambda match: f"_{ord(match[0]):x}_", f"{prefix}/{key}")
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, name))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            flat[name] = float(value)
-    return flat
+    found = {name: report.get(name) for name in names}
+    bounds = report.get("confidence_interval", {}).get(names[0], {}) if names else {}
+    titled = {f"{where}/{scores.title(name)}": value for name, value in found.items()}
+    ends = {f"{where}/{scores.title(names[0])} {end}": bounds[end] for end in bounds}
+    return {name: float(value) for name, value in (titled | ends).items() if value is not None}
 
 
-def _cross_validation(path: Path, training: Mapping[str, Any]) -> dict[str, float] | None:
-    """Figures cv_<metric>, cv_<metric>_low, _high and _fold_sd; empty if no fold was trained.
+def _is_explained(metrics: Path, training: Mapping[str, Any]) -> bool:
+    """Whether the explanation is of this training's model."""
+    file = metrics / f"{EXPLANATION}.json"
+    return file.is_file() and read_json(file).get("model_sha256") == training.get("model_sha256")
+
+
+def _cross_validation(path: Path, training: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The content of cross_validation.json.
 
     None where there is no file, or one of other data or parameters: evaluate may run before the
     folds are trained anew; registration, which runs after both, collects again.
@@ -173,19 +186,13 @@ def _cross_validation(path: Path, training: Mapping[str, Any]) -> dict[str, floa
     asked = training["parameters"]
     if any(asked.get(name) != value for name, value in result.get("parameters", {}).items()):
         return None
-    figures: dict[str, Any] = {}
-    for name, ends in result.get("confidence_interval", {}).items():
-        spread = result["over_folds"].get(name, {}).get("standard_deviation")
-        figures |= {f"cv_{name}": result[name], f"cv_{name}_fold_sd": spread}
-        figures |= {f"cv_{name}_{end}": value for end, value in ends.items()}
-    return {name: float(value) for name, value in figures.items() if value is not None}
+    return result
 
 
 def epoch_metric(column: str) -> str:
     """Return the name in MLflow of a column of the training history, grouped by subset."""
-    if column.startswith("val_"):
-        return f"validation/{column.removeprefix('val_')}"
-    return f"train/{column}"
+    subset = "validation" if column.startswith("val_") else "train"
+    return f"{subset}/{column.removeprefix('val_').replace('_', ' ')}"
 
 
 def public_bytes(path: Path) -> bytes:

@@ -20,6 +20,7 @@ import yaml
 
 from knee.run import locks
 from knee.storage.artifacts import ArtifactError
+from knee.tracking import runs_page
 from knee.tracking.evidence import Evidence, collect, epoch_metric, public_bytes
 from knee.tracking.live import close_stale_runs, create_run, log_labels
 from knee.tracking.models import log_model
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+NOTE_TAG = "mlflow.note.content"  # MLflow's name of a run's description
+VERDICT_TAG = "verdict"
 PUBLISHING_SECONDS = 300.0  # how long to wait for another process that publishes
 
 logger = logging.getLogger(__name__)
@@ -80,6 +83,30 @@ def require_published(evidence: Evidence) -> str:
         run_id = _write(client, evidence, history)
         close_stale_runs(client)
     return run_id
+
+
+def describe_run(run_id: str, verdict: str) -> str:
+    """Write the verdict on a run, with a link to its model card; return the address of its page.
+
+    What a person wrote there instead stays.
+
+    Raises:
+        TrackingError: MLflow is away or refuses.
+    """
+    with errors_translated("describing a run"):
+        client = connect()
+        run, address = client.get_run(run_id), runs_page.run_address(client, run_id)
+        before, note = run.data.tags.get(VERDICT_TAG), run.data.tags.get(NOTE_TAG, "")
+        if before is None or note == _note(before, address):
+            client.set_tag(run_id, NOTE_TAG, _note(verdict, address))
+        client.set_tag(run_id, VERDICT_TAG, verdict)
+        return address
+
+
+def _note(verdict: str, address: str) -> str:
+    """The description of a run; its link works at whichever address MLflow's pages are."""
+    card = runs_page.card_address(address)
+    return f"{verdict}\n\n[Model card]({card[card.index('#') :]})"
 
 
 def replay() -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import errno
 import functools
+import json
 import re
 import resource
 import tempfile
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CHAMPION, CHALLENGER = "champion", "challenger"
 OVERRIDE_TAG, PROMOTION_TAG, REPLACED_TAG = "override.by", "promotion", "override.replaced"
+TERM = "champion."  # how the key of a term's tag begins; a number follows
+GATES = "the gates"  # who promotes where no person does
+UNKNOWN = "unknown"
 LARGEST_BYTES = 2 << 30  # of a file that is fetched; the largest model here has 0.6 GB
 LARGEST_RECORD_BYTES = 16 << 20  # of training.json
 NOT_FOUND: Final = 404
@@ -61,6 +66,19 @@ class Version:
     execution: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A term of a version as champion: a tag of the version, JSON."""
+
+    number: int  # of the terms of all versions, from 1
+    version: str
+    at: str  # UTC, ISO 8601
+    by: str
+    reason: str
+    replaced: str  # version that was champion before; "none"; "unknown"
+    is_rollback: bool
+
+
 class MissingError(TrackingError):
     """A file of a version is not among its artifacts."""
 
@@ -81,19 +99,25 @@ class Registry:
                 return None
             return _version(self._client.get_model_version(self.model_name, str(number)))
 
-    def predictions(self, version: Version) -> bytes | None:
-        """Return predictions.csv of a version's run; None if the run or the file is gone."""
-        with tempfile.TemporaryDirectory() as folder, errors_translated("reading predictions"):
+    def file_of_run(self, version: Version, name: str) -> bytes | None:
+        """Return the file `name` of a version's run; None if the run or the file is gone."""
+        with tempfile.TemporaryDirectory() as folder, errors_translated(f"reading {name}"):
             run = _if_there(lambda: self._client.get_run(version.run_id))
             if run is None:
                 return None
             try:
                 address = run.info.artifact_uri
                 return _download(
-                    address, "predictions.csv", Path(folder), f"version {version.version}"
+                    address, name, Path(folder), f"version {version.version}"
                 ).read_bytes()
             except MissingError:
                 return None
+
+    def versions(self) -> list[tuple[Version, dict[str, str]]]:
+        """Return all versions with their tags."""
+        with errors_translated("reading the versions"):
+            found = self._client.search_model_versions(f"name = '{self.model_name}'")
+            return [(_version(entry), dict(entry.tags)) for entry in found]
 
     def tags(self, version: Version) -> dict[str, str]:
         """Return the tags of a version."""
@@ -114,16 +138,62 @@ class Registry:
                 client.update_model_version(name, entry.version, text)
             return _version(entry)
 
-    def set_alias(self, version: Version, alias: str, reason: str) -> None:
+    def history(self) -> list[Term]:
+        """Return the terms of all champions on record, the earliest first."""
+        with errors_translated("reading the history"):
+            found = self._client.search_model_versions(f"name = '{self.model_name}'")
+            terms = [
+                Term(int(key.removeprefix(TERM)), str(entry.version), **json.loads(value))
+                for entry in found
+                for key, value in entry.tags.items()
+                if re.fullmatch(rf"{re.escape(TERM)}\d+", key)
+            ]
+        return sorted(terms, key=lambda term: (term.number, term.at))
+
+    def figures(self, number: str) -> dict[str, float]:
+        """Return the metrics of the run of version `number`; {} if the run is gone."""
+        with errors_translated("reading figures"):
+            run = _if_there(lambda: self._client.get_run(self._entry(number).run_id))
+            return dict(run.data.metrics) if run else {}
+
+    def withdrawn(self, execution: str) -> str:
+        """Return who rolled back from the version of an execution, and why; "" if nobody did.
+
+        It is "" as well if the version has become champion again.
+        """
+        with errors_translated("reading versions"):
+            own = {str(entry.version) for entry in self._same(execution)}
+        said = ""
+        for term in self.history():
+            if term.is_rollback and term.replaced in own:
+                said = f"{term.by}: {term.reason}"
+            elif term.version in own:
+                said = ""
+        return said
+
+    def set_alias(
+        self,
+        version: Version,
+        alias: str,
+        reason: str,
+        by: str = GATES,
+        *,
+        is_rollback: bool = False,
+    ) -> None:
         """Make `version` champion or challenger; it loses the other of the two.
 
         The alias comes last: whoever has it has its reason, and what is written before it.
         """
         other = CHALLENGER if alias == CHAMPION else CHAMPION
         client, name = self._client, self.model_name
-        self.set_tags(version, {PROMOTION_TAG: f"{alias}: {reason}"})
         with errors_translated("setting an alias"):
             aliases = client.get_registered_model(name).aliases
+            if alias == CHAMPION:
+                before = str(aliases.get(CHAMPION, "none"))
+                self._record_term(version, before, by, reason, is_rollback=is_rollback)
+            done = "rolled back to" if is_rollback else "promoted"
+            said = reason if by == GATES else f"{done} by {by}: {reason}"
+            self.set_tags(version, {PROMOTION_TAG: f"{alias}: {said}"})
             if str(aliases.get(other)) == version.version:
                 client.delete_registered_model_alias(name, other)
             if str(aliases.get(alias)) != version.version:
@@ -136,7 +206,29 @@ class Registry:
                 named = (self.model_name, version.version, *tag)
                 repeated(functools.partial(self._client.set_model_version_tag, *named))
 
-    def override(self, number: str, reason: str, by: str) -> None:
+    def rollback(self, reason: str, by: str) -> str:
+        """Make the version champion that the present champion replaced; return its number.
+
+        Where the present one is champion by a rollback, it is the version that it replaced when it
+        became champion first: a second rollback goes further back.
+
+        Raises:
+            TrackingError: there is no champion, or none before it on record.
+        """
+        champion = self.champion()
+        number = champion.version if champion else ""
+        own = [one for one in self.history() if one.version == number and not one.is_rollback]
+        before = own[-1].replaced if own else UNKNOWN
+        if not before.isdecimal():
+            there = _listed(self._client, self.model_name)
+            raise TrackingError(
+                f"{self.model_name}: no champion before the present one is on record; {there}. "
+                'Name the one you want: python -m stages.promote VERSION --reason "..."'
+            )
+        self.override(before, reason, by, is_rollback=True)
+        return before
+
+    def override(self, number: str, reason: str, by: str, *, is_rollback: bool = False) -> None:
         """Make version `number` champion because a person says so, and write that on it.
 
         Raises:
@@ -153,12 +245,33 @@ class Registry:
             replaced = entry.tags.get(REPLACED_TAG, "unknown")
         tags = {OVERRIDE_TAG: by, "override.reason": reason, REPLACED_TAG: replaced}
         self.set_tags(version, tags)
-        note, text = f"**Promoted by {by}, past the gates**: {reason}", entry.description or ""
+        done = "Rolled back to by {}" if is_rollback else "Promoted by {}, past the gates"
+        note, text = f"**{done.format(by)}**: {reason}", entry.description or ""
         if not text.startswith(note):
             with errors_translated("promoting a version"):
                 text = f"{note}\n\n{text}".strip()
                 self._client.update_model_version(self.model_name, number, text)
-        self.set_alias(version, CHAMPION, f"promoted by {by}: {reason}")
+        self.set_alias(version, CHAMPION, reason, by, is_rollback=is_rollback)
+
+    def _record_term(
+        self, version: Version, before: str, by: str, reason: str, *, is_rollback: bool
+    ) -> None:
+        """Write that `version` is champion from now on, unless it is written already.
+
+        `before` is the present champion: itself where it stays, or was moved in MLflow.
+        """
+        last = next(reversed(self.history()), None)
+        if before == version.version:
+            if by == GATES:
+                return  # registered again
+            before = UNKNOWN if last is None else last.version
+            if last is not None and last.version == version.version:
+                before = last.replaced
+        term = {"by": by, "reason": reason, "replaced": before, "is_rollback": is_rollback}
+        written = last and {key: getattr(last, key) for key in term}
+        if last is None or (last.version, written) != (version.version, term):
+            key = f"{TERM}{last.number + 1 if last else 1}"
+            self.set_tags(version, {key: json.dumps({"at": _now(), **term})})
 
     def _model(self) -> RegisteredModel | None:
         return _if_there(lambda: self._client.get_registered_model(self.model_name))
@@ -199,6 +312,10 @@ class Registry:
                 model_id=model_id,
                 tags={**tags, EXECUTION_TAG: execution, "run_id": run_id},
             )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _if_there(read: Callable[[], T]) -> T | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 EXAMPLES: Final = 5  # rows named for a failed expectation in figures, messages and the index
+HOME: Final = "../index.html"  # the page that leads to all others
 LISTED: Final = 20  # rows named on the page of a suite
 
 
@@ -103,10 +104,12 @@ def run(suites: Mapping[str, Suite], docs: Path | None, index: Index) -> list[di
         details = [_details(name, suite.key, result) for result in validate(name, suite).results]
         outcomes += [{**one, "examples": one["examples"][:EXAMPLES]} for one in details]
         if docs is not None:
-            page = render("validation/suite.html.j2", suite=name, details=details, version=version)
+            page = render(
+                "validation/suite.html.j2", home=HOME, suite=name, details=details, version=version
+            )
             (docs / f"{name}.html").write_text(page, encoding="utf-8")
     if docs is not None:
-        page = render("validation/index.html.j2", index=index, outcomes=outcomes)
+        page = render("validation/index.html.j2", home=HOME, index=index, outcomes=outcomes)
         (docs / "index.html").write_text(page, encoding="utf-8")
     return outcomes
 

@@ -62,7 +62,9 @@ def subject(frame: pd.DataFrame | None = None, **changes: Any) -> audit_report.S
     facts |= audit_facts.facts(frame, split, NO_NAMES)
     facts |= audit_facts.shortcut_facts(frame, split, pixels, used, PROTOCOL, 1000)
     originals = np.ones(len(frame), np.bool_)
-    return audit_report.Subject(frame, originals, used, pixels, {**facts, **changes}, 0.95, 0.2, 0)
+    known = {**facts, **changes}
+    about = ("folder", "/home/jane/films", "2026-01-31")
+    return audit_report.Subject(frame, originals, used, pixels, known, 0.95, 0.2, 0, *about)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,15 @@ def test_both_pages_say_of_how_many_images_no_patient_is_known(unknown: int, sai
         assert ("PATIENTS UNKNOWN" in text) == bool(said)
         assert text.count(said) >= 2
         assert "figure good" not in text.split("of the test images")[0][-80:]
+
+
+def test_only_the_page_with_names_says_where_and_when(made: tuple[str, str]) -> None:
+    named, public = made
+    assert "folder, 2026-01-31, <code>/home/jane/films</code>" in named
+    assert 'href="index.html"' in named
+    assert "anything is learned from it: folder." in public
+    assert "jane" not in public
+    assert "index.html" not in public
 
 
 class Tags(HTMLParser):
@@ -116,7 +127,9 @@ def test_the_report_loads_and_runs_nothing(made: tuple[str, str]) -> None:
             assert not [name for name in attributes if name.startswith("on")]
             for name in ("src", "href"):
                 value = attributes.get(name)
-                assert value is None or value.startswith(("data:image/jpeg;base64,", "#"))
+                assert value is None or value.startswith(
+                    ("data:image/jpeg;base64,", "#", "index.html")
+                )
         assert "default-src 'none'" in page
         assert not re.search(r"https?:|url\(|@import", page)
 

@@ -1,11 +1,14 @@
 """The verdict on a pair: what a copy must hold, in either order, alone or in a batch."""
 
+from pathlib import Path
+
 import numpy as np
 
 from knee.copies import copy_check
 from knee.copies.affine_registration import Agreement
 from knee.reading.canonical_image import resize
 from knee.storage.arrays import Pixels
+from knee.storage.known_results import KnownResults
 from tests.copies.pictures import changed, picture
 
 COPY = copy_check.CopyThresholds(
@@ -43,15 +46,24 @@ def test_either_order_of_a_pair_gives_one_verdict() -> None:
     assert COPY.holds(found.agreement).tolist() == [True, True, False, False]
 
 
-def test_a_pair_is_judged_the_same_alone_and_among_many() -> None:
+def bits(found: copy_check.Registered) -> bytes:
+    """Every number of the registered pairs, a row a pair."""
+    return np.column_stack([found.maps.reshape(-1, 6), *found.agreement]).tobytes()
+
+
+def test_a_pair_has_the_same_bits_alone_and_among_any_others(tmp_path: Path) -> None:
     images = reduced(*(picture(seed) for seed in range(4)), changed(picture(2), "turned 4"))
-    pairs = np.array([[one, two] for one in range(5) for two in range(one)] * 5)
-    among = copy_check.register(images, pairs, IDENTITY.repeat(len(pairs), axis=0))
-    alone = copy_check.register(images, pairs[9:10], IDENTITY)
-    for name in ("whole", "local", "overlap"):
-        np.testing.assert_allclose(
-            getattr(among.agreement, name)[[9, 19]], getattr(alone.agreement, name)[0], atol=1e-5
-        )
+    pairs = np.array([[one, two] for one in range(5) for two in range(one)] * 4)
+    starts = IDENTITY.repeat(len(pairs), axis=0)
+    expected = bits(copy_check.register(images, pairs, starts))
+    for size in (1, 3):
+        parts = [slice(first, first + size) for first in range(0, len(pairs), size)]
+        apart = [bits(copy_check.register(images, pairs[p], starts[p])) for p in parts]
+        assert b"".join(apart) == expected
+    for first in (30, 10, 0):  # none known, then some, then all
+        with KnownResults(tmp_path / "known", {}) as known:
+            found = copy_check.register(images, pairs[first:], starts[first:], known=known)
+        assert bits(found) == expected[first * 72 :]
 
 
 def test_no_pairs_are_no_trouble() -> None:

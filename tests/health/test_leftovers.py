@@ -58,6 +58,20 @@ def test_damaged_states_of_trainings_and_folds_are_found(
     assert leftovers.check_checkpoints(project).found.startswith("0 states")
 
 
+def test_known_results_that_a_killed_run_was_writing_are_found(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = project.root / "known"
+    monkeypatch.setattr(Project, "known_results", lambda _: [top / "ingest", top / "mobilenet"])
+    assert leftovers.check_known_results(project).status == "ok"
+    (top / "ingest" / ".images.staged").mkdir(parents=True)
+    (top / "mobilenet").mkdir()
+    (top / "mobilenet" / "values.bin").write_bytes(bytes(2000))
+    assert leftovers.check_known_results(project).names == ("known/ingest/.images.staged",)
+    assert guarded(partial(leftovers.check_known_results, project), mend=True).status == "mended"
+    assert leftovers.check_known_results(project).found.startswith("2.0 kB of earlier runs")
+
+
 def test_what_somebody_is_writing_is_no_fault(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +88,8 @@ def test_what_somebody_is_writing_is_no_fault(
 
 def test_the_folders_of_unfinished_work_are_those_of_the_commands(project: Project) -> None:
     with (project.root / "dvc.yaml").open("a") as file:
-        file.write("  third:\n    cmd: train --model-out m --checkpoints  some/where --x\n")
+        file.write("  third:\n    cmd: train --checkpoints  some/where --known-results a/b\n")
     with Repo(str(project.root)) as repository:
         project.repository = repository
         assert project.checkpoints() == [project.root / "some/where"]
+        assert project.known_results() == [project.root / "a/b"]

@@ -21,7 +21,8 @@ def project(tmp_path: Path) -> Project:
     """The stages check and ingest alone, of four films of two patients."""
     for name in ("knee", "stages"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    fill(tmp_path / "conf", {"no_sheet.csv": (ROOT / "conf" / "no_sheet.csv").read_bytes()})
+    nothing = ("no_sheet.csv", "no_split.csv")
+    fill(tmp_path / "conf", {name: (ROOT / "conf" / name).read_bytes() for name in nothing})
     names = ("a/P1_L.png", "a/P2_L.png", "b/P1_R.png", "b/P2_R.png")
     fill(tmp_path / "films", {name: encoded(film(seed)) for seed, name in enumerate(names)})
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

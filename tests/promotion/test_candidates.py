@@ -14,7 +14,8 @@ def candidate(name: str, **records: list[int]) -> Candidate:
     """A model with predictions of these records, by subset."""
     rows = [{"subset": subset, "record": one} for subset, own in records.items() for one in own]
     nothing = cast(Any, {})
-    return Candidate(name, nothing, nothing, None, pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    return Candidate(name, nothing, nothing, None, table, subsets=table)
 
 
 def test_models_are_chosen_by_the_images_that_all_of_them_have_held_out() -> None:

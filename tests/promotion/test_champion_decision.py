@@ -145,6 +145,26 @@ def test_pictures_that_are_not_test_rows_of_both_do_not_count() -> None:
     assert "0 common test groups, 3 are needed" in decision.reason
 
 
+@pytest.mark.parametrize("whose", ["candidate", "champion"])
+def test_groups_of_which_one_of_the_two_has_trained_on_an_image_do_not_count(whose: str) -> None:
+    """Films 0 and 50 are one patient's: one model has both in test, the other trained on 50."""
+    films, joined, apart = [0, 1, 2, 3, 4, 5, 50], [7, 1, 2, 3, 4, 5, 7], [0, 1, 2, 3, 4, 5, 50]
+    tables = [
+        pd.DataFrame(
+            {"pixel_sha256": [f"hash{n}" for n in films], "group": groups, "subset": subsets}
+        )
+        for groups, subsets in ((joined, ["test"] * 7), (apart, [*["test"] * 6, "train"]))
+    ]
+    new, old = predictions(RIGHT), predictions(WRONG)
+    (new if whose == "candidate" else old)["group"] = joined[:6]
+    splits = (tables[0], tables[1]) if whose == "candidate" else (tables[1], tables[0])
+    decision = champion_decision.decide(new, old, RULES, splits=splits)
+    assert "on 5 common test groups, 1 more left out: one of the two" in decision.reason
+    same = (tables[0], tables[0])
+    assert "on 6 common test groups" in champion_decision.decide(new, old, RULES).reason
+    assert "left out" not in champion_decision.decide(new, old, RULES, splits=same).reason
+
+
 def test_groups_are_counted_not_pictures() -> None:
     candidate, champion = predictions(RIGHT), predictions(WRONG)
     candidate["group"] = [0, 0, 0, 1, 1, 1]

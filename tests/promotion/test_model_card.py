@@ -70,6 +70,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "explanation": None,
         "subgroups": [],
         "level": 0.95,
+        "rebuild": "dvc exp run -S model=mobilenet",
     }
     return known | changes
 
@@ -79,8 +80,10 @@ def test_a_card_says_what_it_is_not_for_and_what_is_missing() -> None:
     assert "Not a medical device" in text
     assert "Not cross-validated: too dear." in text
     assert "Neither sex, age, side nor origin" in text
-    assert "| border | 0.400 | 0.970 |" in text
-    assert "| macro f1 | 0.500 (0.100 to 0.900) |" in text
+    assert "| a model that sees only the image border | 0.400 | 0.970 |" in text
+    assert "| macro-F1 | 0.500 (0.100 to 0.900) |" in text
+    assert "| trained layers | the head; the layers of the backbone stay as they were |" in text
+    assert "dvc exp run -S model=mobilenet" in text
     assert "SYNTHETIC" not in text
     assert "LEAKY" not in text
 

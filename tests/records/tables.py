@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from knee.records.records_table import COLUMNS
+
+NO_SPLIT = Path(__file__).parents[2] / "conf" / "no_split.csv"
+SPLIT_FLAGS = (  # of the stage split, beside its records; paths are in the test's folder
+    f"keep={NO_SPLIT}",
+    "split-out=split.csv",
+    "subsets-out=subsets.csv",
+    "metrics-out=split.json",
+)
 
 
 def records(

@@ -11,7 +11,7 @@ import yaml
 
 from knee.records.records_table import write_records
 from stages import audit, split
-from tests.records.tables import records
+from tests.records.tables import SPLIT_FLAGS, records
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = (
@@ -33,7 +33,7 @@ def project(tmp_path: Path) -> Path:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["audit"] |= {"permutations": 19, "repeats": 1, "alarm_level": 0.05}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    flags = command(tmp_path, "split-out=split.csv", "metrics-out=split.json")
+    flags = command(tmp_path, *SPLIT_FLAGS)
     assert split.main(flags) == 0
     return tmp_path
 

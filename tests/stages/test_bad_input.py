@@ -19,6 +19,7 @@ from PIL import Image
 from stages import split
 from tests.films import CLASSES, GOOD, encoded, fill, film, png
 from tests.intake.packing import FORMATS, encrypted, special, tarred, zipped, zipped_link
+from tests.records.tables import NO_SPLIT
 from tests.trials import Trial
 
 NOT_AN_IMAGE = "not a JPEG, PNG, TIFF, BMP or DICOM image"
@@ -162,7 +163,9 @@ def test_too_few_images_of_a_class_are_said_by_split(
     status = split.main(
         [
             f"--records={trial.folder / 'out' / 'records.csv'}",
+            f"--keep={NO_SPLIT}",
             f"--split-out={trial.folder / 'split.csv'}",
+            f"--subsets-out={trial.folder / 'subsets.csv'}",
             f"--metrics-out={trial.folder / 'split.json'}",
         ]
     )

@@ -138,6 +138,6 @@ def test_the_report_is_aligned_short_and_free_of_control_characters() -> None:
     assert all(line.startswith(" " * result.INDENT) for line in shown.splitlines()[1:])
 
 
-def test_there_are_eighteen_checks(clone: Path) -> None:
+def test_there_are_nineteen_checks(clone: Path) -> None:
     settings = parameters.load(clone / "params.yaml")
-    assert len(doctor.looks(Project(clone), settings)) == 18
+    assert len(doctor.looks(Project(clone), settings)) == 19

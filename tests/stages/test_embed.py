@@ -35,7 +35,7 @@ def pixels(tmp_path: Path) -> Path:
 
 
 def run(chosen: parameters.Params, pixels: Path, out: Path) -> None:
-    embed.run(chosen, embed.Paths(backbone="mobilenet", pixels=pixels, features_out=out))
+    embed.run(chosen, embed.Paths("mobilenet", pixels, out.with_name("known"), out))
 
 
 def test_where_all_is_trained_only_the_design_is_written(pixels: Path, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_where_all_is_trained_only_the_design_is_written(pixels: Path, tmp_path:
 
 def test_where_all_is_trained_no_engine_is_imported(pixels: Path, tmp_path: Path) -> None:
     arguments = ["--backbone", "mobilenet", "--pixels", str(pixels)]
-    arguments += ["--features-out", str(tmp_path / "f")]
+    arguments += ["--features-out", str(tmp_path / "f"), "--known-results", str(tmp_path / "known")]
     program = f"""
 import sys
 from stages import embed
@@ -100,7 +100,7 @@ def test_a_file_that_is_no_array_is_one_message(
 ) -> None:
     (tmp_path / "pixels.npy").write_bytes(b"none")
     arguments = ["--params", str(ROOT / "params.yaml"), "--backbone", "mobilenet"]
-    arguments += ["--pixels", str(tmp_path / "pixels.npy")]
+    arguments += ["--pixels", str(tmp_path / "pixels.npy"), "--known-results", str(tmp_path / "k")]
     assert embed.main([*arguments, "--features-out", str(tmp_path / "f")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("embed: ")

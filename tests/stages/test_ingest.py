@@ -11,7 +11,10 @@ import pydicom
 import pytest
 from PIL import Image
 
+from knee.copies import copy_check
 from knee.intake import patients
+from knee.reading import image_formats
+from knee.reading.decoded import Decoded
 from knee.records.records_table import COLUMNS, read_records
 from knee.run.errors import UserError
 from tests.films import ROOT, encoded, fill, film, settings, taken_in
@@ -174,6 +177,44 @@ def test_order_of_creation_never_shows_in_the_bytes(tmp_path: Path, out: Path, s
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
 
 
+def test_what_is_known_is_neither_decoded_nor_registered_again_and_changes_no_byte(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    decode = image_formats.decode_radiograph
+
+    def counted(content: bytes, limit: float) -> Decoded:
+        decoded.append(content)
+        return decode(content, limit)
+
+    monkeypatch.setattr(image_formats, "decode_radiograph", counted)
+    late = {name: contents()[name] for name in ("Normal/P0001_R_2.png", "Normal/truncated.jpg")}
+    early = {name: content for name, content in contents().items() if name not in late}
+    images = fill(tmp_path / "images", early)
+
+    def again() -> int:
+        """Ingest once more; the number of files that were decoded."""
+        decoded.clear()
+        taken_in(images, tmp_path, settings())
+        return len(decoded)
+
+    def same() -> bool:
+        names = ("records.csv", "pixels.npy")
+        return all((tmp_path / name).read_bytes() == (out / name).read_bytes() for name in names)
+
+    rejected = 2  # of each run: what has no pixels is not kept
+    assert again() >= 9
+    fill(images, late)
+    assert (again(), same()) == (1 + rejected, True)
+    monkeypatch.setattr(copy_check, "_register", None)
+    assert (again(), same()) == (rejected, True)
+    monkeypatch.undo()
+    for file in (tmp_path / "known").rglob("values.bin"):
+        file.write_bytes(file.read_bytes()[:-100])
+    taken_in(images, tmp_path, settings())
+    assert same()
+
+
 def test_same_images_at_two_sizes_are_one_picture(tmp_path: Path) -> None:
     files = {
         "a/1.png": encoded(film(0), "PNG"),
@@ -246,7 +287,8 @@ def test_a_pacs_export_needs_a_sheet_and_no_folders(tmp_path: Path) -> None:
     assert records["patient"].tolist() == [patients.hashed("SECRET7", key)] * 3 + [""]
     assert records["side"].tolist() == ["left", "right", "left", ""]
     assert records["age_years"].tolist()[:3] == [61.0] * 3
-    assert b"SECRET" not in (tmp_path / "records.csv").read_bytes()
+    written = [tmp_path / "records.csv", *(tmp_path / "known").rglob("*.bin")]
+    assert not [path for path in written if b"SECRET" in path.read_bytes()]
 
 
 def test_the_counts_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

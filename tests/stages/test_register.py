@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -196,12 +197,45 @@ def test_a_new_training_becomes_champion_if_it_is_significantly_better(
 ) -> None:
     write_backbone(root, "mobilenet", 0.9, 0.7)
     run_stage(root, "mobilenet")
-    write_backbone(root, "mobilenet", 0.9, test, pictures, execution="later")
+    write_backbone(root, "mobilenet", 0.95, test, pictures, execution="later")
     registered = run_stage(root, "mobilenet")
     assert registered["version"] == "2"
     assert registered["alias"] == alias
     expected = {"champion": "2"} if alias == "champion" else {"champion": "1", "challenger": "2"}
     assert aliases() == expected
+
+
+def test_of_a_sweep_only_what_could_be_promoted_or_is_the_best_so_far_gets_a_version(
+    root: Path,
+) -> None:
+    """The others are runs; one that has its version keeps it."""
+    versions = []
+    for number, (validation, test) in enumerate([(0.8, 0.7), (0.7, 0.7), (0.9, 0.7), (0.7, 1.0)]):
+        write_backbone(root, "mobilenet", validation, test, execution=f"run-{number}")
+        registered = run_stage(root, "mobilenet")
+        versions.append((registered["version"], registered["alias"]))
+    expected = [("1", "champion"), (None, None), ("2", "challenger"), ("3", "champion")]
+    assert versions == expected
+    assert len(runs()) == 4
+    assert run_stage(root, "mobilenet")["version"] == "3"
+
+
+def test_the_verdict_stands_on_the_run_and_on_the_version_with_a_link_to_the_card(
+    root: Path,
+) -> None:
+    write_backbone(root, "mobilenet", 0.9, 0.9)
+    registered = run_stage(root, "mobilenet")
+    version = store.connect().get_model_version("knee", "1")
+    (run,) = runs()
+    for text in (version.description, run.data.tags["mlflow.note.content"]):
+        assert text.startswith("MobileNet was not compared")
+        assert f"/runs/{run.info.run_id}/artifacts/model_card.html?" in text
+    assert registered["verdict"]["usable"] is False
+    assert [name for name in run.data.metrics if name < "cross"] == ["chosen by/macro-F1"]
+    client = store.connect()
+    client.set_tag(run.info.run_id, "mlflow.note.content", "mine")
+    run_stage(root, "mobilenet")
+    assert runs()[0].data.tags["mlflow.note.content"] == "mine"
 
 
 def test_a_leaky_split_never_becomes_champion(root: Path) -> None:
@@ -249,10 +283,13 @@ def test_a_persons_promotion_is_recorded_and_outlasts_a_second_registration(
     assert "knee has no version 7: it has 1 (champion)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["x", "--reason", "y"], ["1", "--reason", " "], ["1"]])
-def test_a_promotion_needs_a_number_and_a_reason(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ["x --reason y", "1 --reason ' '", "1", "--rollback", "1 --rollback --reason y", "--reason y"],
+)
+def test_a_promotion_needs_a_number_or_rollback_and_a_reason(line: str) -> None:
     with pytest.raises(SystemExit):
-        promote.main(words)
+        promote.main(shlex.split(line))
 
 
 def test_a_champion_without_predictions_is_kept(root: Path) -> None:
@@ -260,7 +297,7 @@ def test_a_champion_without_predictions_is_kept(root: Path) -> None:
     first = run_stage(root, "mobilenet")
     (predictions,) = (root / "mlartifacts").rglob(f"{first['run_id']}/artifacts/predictions.csv")
     predictions.unlink()
-    write_backbone(root, "mobilenet", 0.9, 0.9, execution="later")
+    write_backbone(root, "mobilenet", 0.95, 0.9, execution="later")
     registered = run_stage(root, "mobilenet")
     assert registered["alias"] == "challenger"
     assert "champion 1 are gone" in registered["reason"]

@@ -15,12 +15,12 @@ import pytest
 
 from knee import tracking
 from knee.run import parameters
-from knee.tracking import registry
+from knee.tracking import registry, store
 from stages import promote, register
 from tests.stages.test_register import paths, settings, write_backbone, write_evidence
 from tests.tracking.fake_registry import FakeRegistry, Killed
 
-MODELS = {"v1": (0.9, 0.7), "worse": (0.9, 0.6), "better": (0.9, 1.0)}  # shares right: val, test
+MODELS = {"v1": (0.9, 0.7), "worse": (0.95, 0.6), "better": (0.9, 1.0)}  # shares right: val, test
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, trained: dict[str, Path]) -> FakeRegistry:
+    store.prepare_environment()  # before MLflow is imported: it sets how much MLflow logs
     made = FakeRegistry()
 
-    def predictions(_: object, version: registry.Version) -> bytes:
-        place = trained[version.execution] / "metrics" / "mobilenet" / "predictions.csv"
-        return place.read_bytes()
+    def file_of_run(_: object, version: registry.Version, name: str) -> bytes | None:
+        place = trained[version.execution] / "metrics" / "mobilenet" / name
+        return place.read_bytes() if place.is_file() else None
 
     monkeypatch.setattr(registry, "connect", lambda: made)
-    monkeypatch.setattr(tracking.Registry, "predictions", predictions)
+    monkeypatch.setattr(tracking.Registry, "file_of_run", file_of_run)
+    monkeypatch.setattr(registry, "_now", lambda: "2026-11-29T12:00:00Z")
     monkeypatch.setattr(tracking, "require_published", lambda evidence: f"of-{evidence.execution}")
+    monkeypatch.setattr(tracking, "describe_run", lambda run_id, _: f"pages/{run_id}?")
     return made
 
 
@@ -53,11 +56,17 @@ def registered(root: Path) -> None:
     chosen = settings("mobilenet")
     quick = dataclasses.replace(chosen.register, bootstrap_draws=50)
     chosen = dataclasses.replace(chosen, register=quick)
-    register.run(chosen, paths(root, root / "registration.json"))
+    register.run(chosen, paths(root, root.parent / f"{root.name}.json"))
 
 
 def promoted() -> None:
     tracking.Registry("knee").override("1", "read by two of us", "A. Reader")
+
+
+def rolled_back(fake: FakeRegistry) -> None:
+    """As a person does it, who looks first whether it is done."""
+    if (fake.aliases or {}).get("champion") != "1":
+        assert tracking.Registry("knee").rollback("worse in the clinic", "A. Reader") == "1"
 
 
 def moved_by_hand(fake: FakeRegistry) -> None:
@@ -85,6 +94,11 @@ SCENARIOS: dict[str, list[Step]] = {
         lambda *_: promoted(),
         registering("better"),
         lambda *_: promoted(),
+    ],
+    "a rollback": [
+        registering("v1"),
+        registering("better"),
+        lambda fake, _: rolled_back(fake),
     ],
     "an alias moved by hand": [
         registering("fails"),
@@ -147,6 +161,32 @@ def test_a_champion_has_its_gates_reason_and_description_when_it_gets_the_alias(
     assert "What a champion has to pass" in version["description"]
 
 
+def terms() -> list[tuple[str, str, str]]:
+    return [(one.version, one.by, one.replaced) for one in tracking.Registry("knee").history()]
+
+
+def test_a_rollback_goes_to_the_champion_before_and_outlasts_later_registrations(
+    fake: FakeRegistry, trained: dict[str, Path]
+) -> None:
+    registered(trained["v1"])
+    registered(trained["better"])
+    rolled_back(fake)
+    assert fake.aliases == {"champion": "1"}
+    registered(trained["better"])  # as `dvc repro -f -s register` does
+    assert fake.aliases == {"champion": "1", "challenger": "2"}
+    gate = fake.versions["2"]["tags"]["gate.rollback"]
+    assert gate == "FAILED: rolled back by A. Reader: worse in the clinic"
+    gates = [("1", "the gates", "none"), ("2", "the gates", "1")]
+    assert terms() == [*gates, ("1", "A. Reader", "2")]
+    with pytest.raises(tracking.TrackingError, match="no champion before the present one"):
+        tracking.Registry("knee").rollback("again", "A. Reader")
+    tracking.Registry("knee").override("2", "it was the scanner", "B. Reader")
+    registered(trained["better"])
+    assert fake.aliases == {"champion": "2"}
+    assert terms()[3:] == [("2", "B. Reader", "1")]
+    assert not tracking.Registry("knee").withdrawn("better")
+
+
 def test_an_alias_moved_by_hand_past_a_gate_is_written_and_said_once(
     fake: FakeRegistry, trained: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,11 +223,11 @@ def test_promote_lists_the_versions_that_there_are(
 
 
 @pytest.mark.parametrize("names", [["v1"] * 3, ["v1", "better"], ["v1", "worse", "better"]])
-def test_clones_that_register_at_once_end_with_one_champion_and_a_version_each(
+def test_clones_that_register_at_once_end_with_one_champion_and_no_version_twice(
     fake: FakeRegistry, trained: dict[str, Path], names: list[str], tmp_path: Path
 ) -> None:
     roots = []
-    for number, name in enumerate(names):  # a clone has an output of its own
+    for number, name in enumerate(names):
         roots.append(tmp_path / str(number))
         roots[-1].symlink_to(trained[name])
     random = np.random.default_rng(len(names))
@@ -196,7 +236,8 @@ def test_clones_that_register_at_once_end_with_one_champion_and_a_version_each(
         list(pool.map(registered, roots))
     assert fake.aliases is not None
     executions = [version["tags"]["execution"] for version in fake.versions.values()]
-    assert sorted(executions) == sorted(set(names))
+    assert len(executions) == len(set(executions))
+    assert set(executions) <= set(names)
     champion = fake.versions[fake.aliases["champion"]]
     assert champion["tags"]["promotion"].startswith("champion: ")
     if fake.aliases.get("challenger"):

@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -13,7 +14,7 @@ import yaml
 from knee.records.records_table import read_records, write_records
 from knee.splits.split_table import read_split
 from stages import split
-from tests.records.tables import records
+from tests.records.tables import NO_SPLIT, records
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -32,14 +33,16 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, **changes: object) -> int:
+def run(folder: Path, keep: Path = NO_SPLIT, **changes: object) -> int:
     values = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     values["split"] |= changes
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     files = {
         "params": "params.yaml",
         "records": "records.csv",
+        "keep": str(keep),
         "split-out": "split.csv",
+        "subsets-out": "subsets.csv",
         "metrics-out": "split.json",
     }
     return split.main(
@@ -124,3 +127,73 @@ def test_a_class_that_is_too_small_is_named_and_nothing_is_written(
     assert "class2 has 2" in complaint
     assert not (project / "split.csv").exists()
     assert not (project / "split.json").exists()
+
+
+def grown(folder: Path) -> Path:
+    """Keep the split of 120 films; add 12, each listed before an old one. The kept table."""
+    for count in (120, 132):
+        table = records([film % 3 for film in range(count)], range(count))
+        order = [*range(count)] if count == 120 else np.random.default_rng(0).permutation(count)
+        table = table.iloc[order].assign(record=range(count)).reset_index(drop=True)
+        write_records(table, folder / "records.csv")
+        if count == 120:
+            assert run(folder) == 0
+    return (folder / "subsets.csv").rename(folder / "kept.csv")
+
+
+def test_of_120_films_none_changes_sides_when_12_are_added(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = grown(tmp_path)
+    assert "kept" not in json.loads((tmp_path / "split.json").read_text())
+    with caplog.at_level(logging.INFO):
+        assert run(tmp_path, kept) == 0
+    before, after = (pd.read_csv(path) for path in (kept, tmp_path / "subsets.csv"))
+    both = before.merge(after, on="pixel_sha256")
+    assert len(before) == len(both) == 120
+    assert both["subset_x"].equals(both["subset_y"])
+    facts = json.loads((tmp_path / "split.json").read_text())["kept"]
+    assert (facts["kept_groups"], facts["new_groups"], facts["joined_groups"]) == (120, 12, 0)
+    assert "120 groups keep the subset" in caplog.text
+
+
+def test_films_that_join_groups_of_several_subsets_are_counted_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = grown(tmp_path)
+    table = read_records(tmp_path / "records.csv")
+    subset = table["pixel_sha256"].map(pd.read_csv(kept).set_index("pixel_sha256")["subset"])
+    joined = [table.index[subset == name][0] for name in ("train", "val", "test")]
+    table.loc[joined, "group"] = table.loc[joined[0], "group"]
+    write_records(table, tmp_path / "records.csv")
+    with caplog.at_level(logging.WARNING):
+        assert run(tmp_path, kept) == 0
+    split = read_split(tmp_path / "split.csv")
+    assert split.loc[joined, "subset"].tolist() == ["test"] * 3
+    facts = json.loads((tmp_path / "split.json").read_text())["kept"]
+    assert facts["moved_images"] == {"train_to_val": 0, "train_to_test": 1, "val_to_test": 1}
+    assert "1 groups join images of several of its subsets" in caplog.text
+    assert "train to test 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol", "message"),
+    [
+        ("record,subset,fold,group\n0,train,0,0\n", "grouped", "its columns are record, subset"),
+        ("pixel_sha256,group,subset\n00,0,tset\n", "grouped", "has a subset 'tset'"),
+        ("pixel_sha256,group,subset\n00,x,test\n", "grouped", "is no subsets table"),
+        ("pixel_sha256,group,subset\nff,0,test\n", "grouped", "it is of another data set"),
+        ("pixel_sha256,group,subset\n", "grouped", "it is of another data set"),
+        ("pixel_sha256,group,subset\n00,0,test\n00,0,val\n", "grouped", "in two subsets"),
+        (f"pixel_sha256,group,subset\n{0:064},0,test\n", "random", "is for split=grouped"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_and_nothing_is_written(
+    project: Path, capsys: pytest.CaptureFixture[str], text: str, protocol: str, message: str
+) -> None:
+    (project / "kept.csv").write_text(text, encoding="utf-8")
+    assert run(project, project / "kept.csv", protocol=protocol) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "kept.csv" in said
+    assert not (project / "split.csv").exists()

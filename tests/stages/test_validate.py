@@ -13,7 +13,7 @@ import yaml
 
 from knee.records.records_table import write_records
 from stages import oversample, split, validate
-from tests.records.tables import records
+from tests.records.tables import SPLIT_FLAGS, records
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,7 +107,7 @@ def test_the_log_names_rejected_files_and_nothing_of_the_engine(project: Path) -
 @pytest.mark.parametrize("protocol", ["grouped", "random"])
 def test_split_and_oversample_write_stable_tables(project: Path, protocol: str) -> None:
     set_parameter(project, "split", protocol=protocol)
-    flags = command(project, "split-out=split.csv", "metrics-out=split.json")
+    flags = command(project, *SPLIT_FLAGS)
     assert split.main(flags) == 0
     first = (project / "split.csv").read_bytes()
     assert split.main(flags) == 0
@@ -123,7 +123,7 @@ def test_too_few_groups_are_a_clear_error(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_parameter(project, "split", folds=30)
-    flags = command(project, "split-out=split.csv", "metrics-out=split.json")
+    flags = command(project, *SPLIT_FLAGS)
     assert split.main(flags) == 1
     assert "every class needs at least 30 groups" in capsys.readouterr().err
     assert not (project / "split.csv").exists()
@@ -133,7 +133,7 @@ def test_too_few_groups_are_a_clear_error(
     ("stage", "flags"),
     [
         (validate, ["metrics-out=x", "docs-out=y"]),
-        (split, ["split-out=x", "metrics-out=y"]),
+        (split, [*SPLIT_FLAGS]),
         (oversample, ["split=x", "rows-out=y"]),
     ],
 )

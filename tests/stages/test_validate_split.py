@@ -10,7 +10,7 @@ import yaml
 
 from knee.records.records_table import write_records
 from stages import split, validate_split
-from tests.records.tables import records
+from tests.records.tables import SPLIT_FLAGS, records
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def command(folder: Path, *flags: str) -> list[str]:
 
 
 def make_split(folder: Path) -> None:
-    assert split.main(command(folder, "split-out=split.csv", "metrics-out=split.json")) == 0
+    assert split.main(command(folder, *SPLIT_FLAGS)) == 0
 
 
 def check(folder: Path) -> int:

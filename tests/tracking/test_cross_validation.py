@@ -16,13 +16,13 @@ FOUND = {
     "backbone": FACTS["backbone"],
     "data_fingerprint": FACTS["data_fingerprint"],
     "parameters": {"train.epochs": 2},
-    "accuracy": 0.7,
+    "macro_f1": 0.7,
     "macro_auc": None,
     "confidence_interval": {
-        "accuracy": {"low": 0.6, "high": 0.8},
+        "macro_f1": {"low": 0.6, "high": 0.8},
         "macro_auc": {"low": None, "high": None},
     },
-    "over_folds": {"accuracy": {"mean": 0.7, "standard_deviation": 0.05}},
+    "over_folds": {"macro_f1": {"mean": 0.7, "standard_deviation": 0.05}},
 }
 
 
@@ -34,7 +34,7 @@ def written(folder: Path, **changes: Any) -> tuple[Path, Path]:
 
 
 def of_folds(values: Any) -> set[str]:
-    return {name for name in values if name.startswith(("cv_", "cross_val", "out_of_fold"))}
+    return {name for name in values if name.startswith(("cross-val", "cross_val", "out_of_fold"))}
 
 
 def test_figures_and_files_of_the_folds_complete_the_run_that_exists(tmp_path: Path) -> None:
@@ -43,12 +43,11 @@ def test_figures_and_files_of_the_folds_complete_the_run_that_exists(tmp_path: P
     tracking.publish(tracking.collect(*written(tmp_path / "work")))
     run = only_run()
     assert {name: run.data.metrics[name] for name in of_folds(run.data.metrics)} == {
-        "cv_accuracy": 0.7,
-        "cv_accuracy_low": 0.6,
-        "cv_accuracy_high": 0.8,
-        "cv_accuracy_fold_sd": 0.05,
+        "cross-validation/macro-F1": 0.7,
+        "cross-validation/macro-F1 low": 0.6,
+        "cross-validation/macro-F1 high": 0.8,
     }
-    assert json.loads(artifact(run, "cross_validation.json", tmp_path))["accuracy"] == 0.7
+    assert json.loads(artifact(run, "cross_validation.json", tmp_path))["macro_f1"] == 0.7
     assert artifact(run, "out_of_fold.csv", tmp_path).startswith(b"record")
 
 

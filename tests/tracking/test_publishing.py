@@ -11,6 +11,7 @@ import pytest
 
 from knee import tracking
 from knee.run import locks
+from knee.statistics import scores
 from knee.storage import artifacts
 from knee.tracking import evidence as evidences
 from knee.tracking import publishing, store
@@ -26,8 +27,10 @@ def test_publishing_writes_everything_and_repeating_it_changes_nothing(
     assert first.info.run_id == run_id
     assert first.info.status == "FINISHED"
     assert first.data.metrics["test/accuracy"] == 0.75
-    assert first.data.metrics["test/per_class/Grade 2_2b_/f1"] == 0.5
-    assert "test/flag" not in first.data.metrics
+    assert set(first.data.metrics) == {  # the rest is in test.json
+        *("test/accuracy", "train/best epoch", "train/learning rate"),
+        *("train/loss", "validation/loss"),
+    }
     assert steps(first, "validation/loss") == [(0, 0.8)]
     assert steps(first, "train/loss") == [(0, 0.9), (1, 0.7)]
     assert artifact(first, "plots/roc.png", tmp_path) == b"png"
@@ -75,7 +78,7 @@ def test_a_leaky_split_is_named_in_tags_name_and_figures(tmp_path: Path) -> None
     run = only_run()
     assert run.data.tags["leaky"] == "true"
     assert "leaky" in run.info.run_name
-    assert "leaky_test/accuracy" in run.data.metrics
+    assert "leaky test/accuracy" in run.data.metrics
     assert "test/accuracy" not in run.data.metrics
 
 
@@ -137,17 +140,27 @@ def test_only_explanations_of_this_model_go_with_a_training(tmp_path: Path) -> N
         (metrics / "explanation.json").write_text(json.dumps({"model_sha256": sha256}))
         found = tracking.collect(models_folder, metrics)
         assert names & set(found.artifacts) == kept
-        assert found.metrics.get("explanation/agreement") == (0.25 if kept else None)
         assert "plots/roc.png" in found.artifacts
 
 
 def test_history_columns_are_grouped_by_subset() -> None:
     assert evidences.epoch_metric("val_loss") == "validation/loss"
-    assert evidences.epoch_metric("loss") == "train/loss"
+    assert evidences.epoch_metric("learning_rate") == "train/learning rate"
 
 
-def test_classes_that_differ_in_a_sign_have_metrics_of_their_own() -> None:
-    figures = {"A+": {"f1": 0.5}, "A*": {"f1": 0.25}, "A_": {"f1": 0.125}, "A b.c-d": {"f1": 1}}
-    flat = evidences.flatten(figures, "test")
-    assert sorted(flat.values()) == [0.125, 0.25, 0.5, 1.0]
-    assert flat["test/A b.c-d/f1"] == 1.0  # what MLflow takes stays as it is
+def test_a_run_has_at_most_twenty_metrics_and_what_models_are_chosen_by_comes_first(
+    tmp_path: Path,
+) -> None:
+    models_folder, metrics = write_training(tmp_path)
+    figures = dict.fromkeys(scores.HEADLINE, 0.5)
+    ends = {name: {"low": 0.4, "high": 0.6} for name in figures}
+    report = json.dumps({**figures, "confidence_interval": ends, "per_class": {"A+": {"f1": 1}}})
+    (metrics / "test.json").write_text(report)
+    folds = {**json.loads(report), "backbone": "mobilenet", "data_fingerprint": "d" * 64}
+    (metrics / "cross_validation.json").write_text(json.dumps(folds))
+    found = tracking.collect(models_folder, metrics, chosen_by={"quadratic_kappa": 0.7})
+    curves = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
+    names = sorted({*found.metrics, *map(evidences.epoch_metric, curves)})
+    assert names[0] == "chosen by/quadratic kappa"
+    assert len(names) <= 20
+    assert found.metrics["test/macro-F1 low"] == 0.4

@@ -54,14 +54,14 @@ def test_an_execution_has_one_version_and_a_version_one_alias(evidence: Evidence
     assert version.run_id == first.run_id
 
 
-def test_predictions_of_a_version_come_from_its_run(evidence: Evidence) -> None:
+def test_a_file_of_a_version_comes_from_its_run(evidence: Evidence) -> None:
     registry = tracking.Registry("knee")
     version = registry.add(publish_as(evidence, "a"), "a", {}, "")
-    content = registry.predictions(version)
+    content = registry.file_of_run(version, "predictions.csv")
     assert content is not None
     assert next(csv.reader([content.decode().splitlines()[0]])) == ["record", "pixel_sha256"]
     gone = dataclasses.replace(version, run_id="0" * 32)
-    assert registry.predictions(gone) is None
+    assert registry.file_of_run(gone, "predictions.csv") is None
 
 
 @pytest.mark.usefixtures("away")

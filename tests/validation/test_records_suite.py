@@ -173,7 +173,9 @@ def test_the_report_is_whole_and_refers_to_nothing_outside(tmp_path: Path) -> No
     for page in pages.values():
         assert not re.search(r"<(script|link|img|iframe)\b", page)
         assert "default-src 'none'" in page
-        assert set(re.findall(r'<a href="([^"#]*\.html)"', page)) <= set(pages)
+        links = set(re.findall(r'<a href="([^"#]*\.html)"', page))
+        assert "../index.html" in links  # the way back
+        assert links <= {*pages, "../index.html"}
     assert ">FAILED<" not in pages["index.html"]
 
 

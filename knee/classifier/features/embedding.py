@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +15,9 @@ from knee.classifier.features import engines
 from knee.classifier.features.engines import Engine, Forward
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
-from knee.storage.arrays import HalfFloats
+from knee.storage.arrays import HalfFloats, Pixels
 from knee.storage.artifacts import ArtifactError
+from knee.storage.known_results import KnownResults
 from knee.storage.row_files import RowFile, written_rows
 
 CHUNK_IMAGES = 512  # at most, between two marks of progress
@@ -49,8 +51,12 @@ def frozen_forward(design: BackboneDesign, engine: Engine) -> tuple[Forward, dic
         return engines.TensorFlowForward(frozen, strategy), origin
 
 
-def embed(forward: Forward, pixels: RowFile, views: Views, out: Path) -> tuple[int, ...]:
+def embed(
+    forward: Forward, pixels: RowFile, views: Views, out: Path, known: KnownResults | None = None
+) -> tuple[int, ...]:
     """Write the outputs of `forward` for all `views` of `pixels` to the file `out` (.npy).
+
+    Outputs that are `known` by the SHA-256 of what the net is given are not computed.
 
     Returns:
         The shape of the written array, float16 (views, images, ...).
@@ -70,7 +76,11 @@ def embed(forward: Forward, pixels: RowFile, views: Views, out: Path) -> tuple[i
             for row in range(0, axes[1], at_once):
                 images = views.make(pixels.slice(row, row + at_once), row, view)
                 values = np.empty((len(images), *forward.output_shape), np.float16)
-                forward.fill(images, values)
+                if known is None:
+                    forward.fill(images, values)
+                else:
+                    start = file.first_byte + (view * axes[1] + row) * values[0].nbytes
+                    _fill_new(forward, images, values, known, start)
                 _check(values, row)
                 if written is not None:
                     written.result()
@@ -84,6 +94,26 @@ def embed(forward: Forward, pixels: RowFile, views: Views, out: Path) -> tuple[i
 def chunk_images(output_shape: tuple[int, ...]) -> int:
     """Images whose features fill a chunk, which is in memory at a time."""
     return max(min(CHUNK_IMAGES, CHUNK_BYTES // (2 * int(np.prod(output_shape)))), 1)
+
+
+def _fill_new(
+    forward: Forward, images: Pixels, values: HalfFloats, known: KnownResults, start: int
+) -> None:
+    """Fill `values`, which begin at the byte `start` of the file; known ones without the net."""
+    keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    new = []
+    for row, key in enumerate(keys):
+        value = known.get(key)
+        if value is None:
+            new.append(row)
+        else:
+            values[row] = np.frombuffer(value, np.float16).reshape(forward.output_shape)
+    if new:
+        made = np.empty((len(new), *forward.output_shape), np.float16)
+        forward.fill(images[new], made)
+        values[new] = made
+    for row, key in enumerate(keys):
+        known.add(key, values[row].tobytes(), start + row * values[row].nbytes)
 
 
 def _check(values: HalfFloats, row: int) -> None:

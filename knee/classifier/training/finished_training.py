@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from knee.classifier.net import design, saved
-from knee.classifier.net.trained_model import TrainedModel
+from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import novelty, prediction_limits
 from knee.run import parameters
 from knee.storage import artifacts, provenance
@@ -111,9 +111,9 @@ def facts(
     }
 
 
-def derived_facts(name: str, made_of: Sequence[TrainedModel]) -> dict[str, Any]:
+def derived_facts(name: str, made_of: Sequence[TrainingRecord]) -> dict[str, Any]:
     """Return what a model called `name` is that is made of trained ones, of the same records."""
-    records: list[dict[str, Any]] = [dict(one.training) for one in made_of]
+    records: list[dict[str, Any]] = [{**one} for one in made_of]
     return {
         **{key: records[0][key] for key in SHARED},
         "backbone": name,

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from knee.drawing.charts import new_figure, plain_label, save_figure
-from knee.drawing.html import data_uri, render
+from knee.drawing.html import render
 from knee.drawing.palette import BLUE, GRAY
+from knee.evidence.comparison.predictor_names import called, capitalised
 from knee.records import known_patients
-from knee.statistics import paired_comparison
+from knee.statistics import paired_comparison, scores
 from knee.storage import artifacts
+
+OWN: Final = 0  # colours of a page
+COLOURS: Final = {"model": 5, "probe": 3, "shortcut": 6}
 
 
 def write(facts: Mapping[str, Any], folder: Path) -> None:
     """Write comparison.json, figures.csv, differences.csv, charts and the page to `folder`."""
-    charts = {}
     for name, evidence in facts["evidence"].items():
         if "overall" in evidence:
-            chart = folder / f"{name}.png"
             title = f"{name.replace('_', ' ').capitalize()}: models and baselines"
-            forest(evidence["overall"], facts["metric"], title, _subtitle(facts, evidence), chart)
-            charts[name] = data_uri(chart.read_bytes(), "image/png")
+            chart, subtitle = folder / f"{name}.png", _subtitle(facts, evidence)
+            forest(evidence["overall"], facts["metric"], title, subtitle, chart)
     page = render(
         "evidence/comparison/comparison.html.j2",
+        home="../index.html",
         synthetic=facts["synthetic"],
         leaky=facts["leaky"],
         caveat=known_patients.caveat(facts["patients"]),
         facts=facts,
-        charts=charts,
+        bars={
+            name: bars(evidence["overall"], facts["metric"])
+            for name, evidence in facts["evidence"].items()
+            if "overall" in evidence
+        },
+        to_best=to_best_model,
+        called=called,
+        capitalised=capitalised,
+        title=scores.title,
     )
     differences = [
         {"evidence": evidence, "within": within, **pair}
@@ -52,6 +63,56 @@ def parts(facts: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
         if "overall" in evidence
         for where, part in [("all", evidence["overall"]), *evidence["within"].items()]
     ]
+
+
+def bars(part: Mapping[str, Any], metric: str, chosen: str = "") -> list[dict[str, Any]]:
+    """Return rows of a page's chart, the best above: models and shortcuts with their intervals.
+
+    Without a `chosen` model, which has a colour of its own, probes are among them.
+    """
+    rows = []
+    for name, one in part["figures"].items():
+        bounds = one[metric]
+        if bounds["value"] is None or (chosen and one["kind"] == "probe"):
+            continue
+        ends = (bounds["low"], bounds["high"])
+        is_own = name == chosen or (not chosen and one["kind"] == paired_comparison.MODEL)
+        rows.append(
+            {
+                "title": capitalised(name),
+                **bounds,
+                "text": f"{bounds['value']:.2f}",
+                "note": "" if None in ends else f"{ends[0]:.2f} to {ends[1]:.2f}",
+                "colour": OWN if is_own else COLOURS[one["kind"]],
+            }
+        )
+    return sorted(rows, key=lambda row: -row["value"])
+
+
+def to_best_model(part: Mapping[str, Any], metric: str) -> dict[str, Mapping[str, Any]]:
+    """Return, by model, the best model's difference to it."""
+    models = {
+        name: one[metric]["value"] or 0
+        for name, one in part["figures"].items()
+        if one["kind"] == paired_comparison.MODEL
+    }
+    best = max(models, key=lambda name: models[name], default="")
+    found = {}
+    for one in part["differences"]:
+        if best == one["model"] and one["other"] in models:
+            found[one["other"]] = one
+        elif best == one["other"]:
+            found[one["model"]] = _turned(one)
+    return found
+
+
+def _turned(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a difference the other way round."""
+    less = {
+        name: None if one[name] is None else -one[name] for name in ("difference", "low", "high")
+    }
+    ends = {"low": less["high"], "high": less["low"]}
+    return {**one, **less, **ends, "model": one["other"], "other": one["model"]}
 
 
 def forest(part: Mapping[str, Any], metric: str, title: str, subtitle: str, out: Path) -> None:

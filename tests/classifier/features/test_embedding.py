@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from knee.classifier.features import embedding, feature_source
 from knee.classifier.features.views import Views
 from knee.storage import artifacts, row_files
+from knee.storage.known_results import KnownResults
 
 SIDE, ROWS = 6, 23
 
@@ -82,6 +83,25 @@ def test_a_killed_embedding_leaves_nothing_and_the_next_starts_afresh(
         embed(pixels, tmp_path / "killed", Means(6))
     assert not list((tmp_path / "killed").iterdir())
     assert embed(pixels, tmp_path / "killed", Means()) == whole
+
+
+def test_only_images_that_are_not_known_are_embedded_and_the_bytes_are_the_same(
+    pixels: row_files.RowFile, tmp_path: Path
+) -> None:
+    views, whole = Views(mirrored=True), tmp_path / "whole.npy"
+    embedding.embed(Means(), pixels, views, whole)
+    images = np.load(tmp_path / "pixels.npy")
+    order = [*range(20, 3, -1)]
+    np.save(tmp_path / "some.npy", images[order])
+    some = row_files.RowFile(tmp_path / "some.npy", has_views=False)
+    seen = []
+    for rows in (some, pixels, pixels):
+        net, out = Means(), tmp_path / "out.npy"
+        with KnownResults(tmp_path / "known", {}, rows_of=out) as known:
+            embedding.embed(net, rows, views, out, known)
+        seen.append(net.seen)
+    assert out.read_bytes() == whole.read_bytes()
+    assert seen == [2 * len(order), 2 * (ROWS - len(order)), 0]
 
 
 def test_features_beyond_float16_are_an_error(pixels: row_files.RowFile, tmp_path: Path) -> None:
