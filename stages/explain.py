@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from knee.splits import split_table
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, row_files
 from knee.storage.arrays import Maps
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 TITLES = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
 log = logging.getLogger(__name__)
@@ -69,9 +72,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     patch = occlusion.Patch(chosen.patch_share, chosen.stride_share)
     devices.make_deterministic(chosen.seed)
     model = grad_cam.halves(trained.load())
-    probabilities = model.probabilities(pixels)
+    features = model.maps_of(pixels)
+    probabilities = model.probabilities(features)
     predicted = predictions.with_probabilities(shown[predictions.KEPT], probabilities, classes)
-    maps, redrawn = _maps(chosen, model, pixels, probabilities.argmax(axis=1), patch)
+    maps, redrawn = _maps(chosen, model, pixels, features, probabilities.argmax(axis=1), patch)
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     images = explanation_report.GroupedImages(shown["group"].to_numpy(), bootstrap)
     labels, cells = shown["label"].tolist(), patch.positions
@@ -117,18 +121,22 @@ def _maps(
     chosen: parameters.Explain,
     learned: grad_cam.Halves,
     pixels: npt.NDArray[np.uint8],
+    features: tf.Tensor,
     classes: npt.NDArray[np.int64],
     patch: occlusion.Patch,
 ) -> tuple[dict[str, Maps], dict[str, dict[str, Maps]]]:
-    """Maps of each method: of the model, and of each level of weights that are drawn anew."""
+    """Maps of each method: of the model, and of each level of weights that are drawn anew.
+
+    `features` are the model's feature maps of `pixels`.
+    """
     levels = randomisation.cascade(learned, pixels, chosen.seed)
     models = [learned, *levels.values()]
     most = chosen.most_forward_passes
     hidden = occlusion.occlusion(models, pixels, classes, patch, most_passes=most)
-    pairs = [
-        {"grad_cam": grad_cam.grad_cam(one, pixels, classes), "occlusion": drop}
-        for one, drop in zip(models, hidden, strict=True)
-    ]
+    side, pairs = pixels.shape[1], []
+    for one, drop in zip(models, hidden, strict=True):
+        seen = features if one.upper is learned.upper else one.maps_of(pixels)
+        pairs.append({"grad_cam": grad_cam.of_maps(one, seen, classes, side), "occlusion": drop})
     return pairs[0], dict(zip(levels, pairs[1:], strict=True))
 
 

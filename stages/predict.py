@@ -55,7 +55,7 @@ def run(chosen: Options) -> int:
     name = loading.champion_unless_named(chosen.model, chosen.params)
     with loading.trained_model(name, chosen.maximum_megapixels) as trained:
         sources = _sources(chosen, trained.classes)
-        model = batch_prediction.Model(trained, engine)
+        model = batch_prediction.Model(trained, engine, loading.cache())
     table = model.classify(sources)
     _write(table, chosen.out, labels=chosen.labels)
     usable = table[table["reason"] == ""]

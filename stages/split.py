@@ -42,7 +42,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     kept = kept_split.read_kept(paths.keep, table) if paths.keep else {}
     if kept and chosen.protocol != "grouped":
         raise split_table.SplitError(
-            f"split.keep: {chosen.keep} is for split=grouped, not for {chosen.protocol}: take "
+            f"split.keep: {paths.keep} is for split=grouped, not for {chosen.protocol}: take "
             f"conf/{kept_split.NO_SPLIT}"
         )
     patterns = file_names.compile_patterns(
@@ -61,7 +61,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     )
     if kept:
         facts["kept"] = kept_split.changes(table, split, kept)
-        _log_changes(facts["kept"], chosen.keep)
+        _log_changes(facts["kept"], str(paths.keep))
     artifacts.write_text(paths.split_out, split.to_csv(index=False))
     if paths.subsets_out:
         subsets = kept_split.subsets_table(table, split)

@@ -25,6 +25,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("steady")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def converted_models_are_kept_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The user's own converted models stay in the project's folder for them."""
+    os.environ["KNEE_CACHE"] = str(tmp_path_factory.mktemp("converted"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: no worker is left with one at the end, while the other has nothing to do.
 

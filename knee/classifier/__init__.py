@@ -6,6 +6,7 @@ they are imported themselves: no call of a function could come before that.
 
 import os
 
-from knee.run import surroundings
+from knee.run import known_noise, surroundings
 
 surroundings.settle(os.environ)
+known_noise.keep_out(os.environ)

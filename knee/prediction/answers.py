@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.classifier.features import engines
+from knee.classifier.inference import converted
 from knee.classifier.inference.gradient_worker import GradientProcess
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
@@ -58,8 +58,11 @@ class Answers:
         model: name and version in the registry, and the backbone.
     """
 
-    def __init__(self, trained: TrainedModel) -> None:
-        """Start the processes that compute; `trained.folder` has to stay until `close`.
+    def __init__(self, trained: TrainedModel, cache: Path | None = None) -> None:
+        """Load the net; `trained.folder` has to stay until `close`.
+
+        The process with TensorFlow is started where the net has to be converted, else by the first
+        image that is to be explained. The converted net is kept in the folder `cache`, if any.
 
         Raises:
             GradientProcessError: the net is missing, is not the recorded one, or cannot be loaded.
@@ -74,14 +77,13 @@ class Answers:
             "backbone": trained.training["backbone"],
         }
         with contextlib.ExitStack() as begun:
-            graph = Path(begun.enter_context(tempfile.TemporaryDirectory())) / "graph.xml"
+            digest = trained.training["model_sha256"]
             self._gradients = GradientProcess(
-                trained.net.resolve(),
-                trained.training["model_sha256"],
-                graph,
-                request_images.EXPLAIN_SECONDS,
+                trained.net.resolve(), digest, request_images.EXPLAIN_SECONDS
             )
             begun.callback(self._gradients.close)
+            convert = self._gradients.convert
+            graph = begun.enter_context(converted.graph(digest, cache, convert))
             self._pool = begun.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
             self._net = engines.CompiledNet(graph, trained.canonical.side_pixels, engine.precision)
             self._begun = begun.pop_all()

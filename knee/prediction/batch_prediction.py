@@ -10,16 +10,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from knee.classifier.features import engines
 from knee.classifier.features.engines import Engine
+from knee.classifier.inference import converted
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation import predictions
 from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import Observed
 from knee.prediction import model_notes
 from knee.reading import decoded, prepare, source_files
+from knee.run import progress
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage.arrays import Pixels
@@ -34,32 +35,41 @@ class Model:
         trained: what its training recorded.
     """
 
-    def __init__(self, trained: TrainedModel, engine: Engine) -> None:
+    def __init__(self, trained: TrainedModel, engine: Engine, cache: Path | None = None) -> None:
         """Load the net of `trained`, whose folder is not needed afterwards.
 
-        Raises:
-            ModelFileError: the net is missing, or is not the recorded one.
-        """
-        from knee.classifier.net import saved  # Keras: not for a user's mistake
+        What OpenVINO takes is kept in the folder `cache`, if there is one.
 
+        Raises:
+            ArtifactError: the net is missing, or is not the recorded one.
+        """
         self.trained = trained
-        loaded = trained.load()
-        joint = saved.with_features(loaded)
         self._forward: engines.Forward
         if engine.name == "openvino":
-            self._forward = engines.OpenVinoForward(joint, engine.precision)
+            trained.check_net()
+            digest = trained.training["model_sha256"]
+            with converted.graph(digest, cache, self._convert) as graph:
+                self._forward = engines.OpenVinoForward(graph, engine.precision)
         else:
-            from knee.classifier.net import devices
+            from knee.classifier.net import devices, saved
 
+            joint = saved.with_features(trained.load())
             self._forward = engines.TensorFlowForward(joint, devices.strategy(1))
-        (self._classes,) = loaded.output.shape[1:]
         self._split = prediction_limits.split_outputs
+
+    def _convert(self, graph: Path) -> None:
+        from knee.classifier.net import saved  # TensorFlow
+
+        engines.openvino()  # before Keras imports it
+        saved.with_features(self.trained.load()).export(
+            str(graph), format="openvino", verbose=False
+        )
 
     def observe(self, pixels: Pixels) -> Observed:
         """Return probabilities and features of `pixels`, uint8 (n, side, side)."""
         rows = np.empty((len(pixels), *self._forward.output_shape), np.float32)
         self._forward.fill(pixels, rows)
-        return self._split(rows, self._classes, self.trained.limits.folds)
+        return self._split(rows, len(self.trained.classes), self.trained.limits.folds)
 
     def predict(self, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         """Classify the files that `paths` name, and all files below the folders among them.
@@ -92,7 +102,7 @@ class Model:
         folds = np.full((len(sources), trained.limits.folds, classes), np.nan, np.float32)
         ood_scores = np.full(len(sources), np.nan)
         reasons = [""] * len(sources)
-        with tqdm(total=len(sources), desc="predict", unit="file", disable=None) as bar:
+        with progress.shown("predict", len(sources), "files") as advance:
             for start in range(0, len(sources), CHUNK_FILES):
                 chunk = sources[start : start + CHUNK_FILES]
                 images: dict[int, Pixels] = {}
@@ -107,7 +117,7 @@ class Model:
                     probabilities[[*images]] = observed.probabilities
                     folds[[*images]] = observed.folds
                     ood_scores[[*images]] = trained.limits.scores(observed.features)
-                bar.update(len(chunk))
+                advance(len(chunk))
         rounded = scores.rounded(probabilities)
         sets = trained.limits.sets(rounded, folds)
         table = _table(sources, rounded, sets, ood_scores, reasons, trained.limits)

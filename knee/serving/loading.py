@@ -7,10 +7,11 @@ this checkout's code: the code that is stored with it, which may be older, is no
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from knee import tracking
 from knee.classifier.features import engines
@@ -18,6 +19,13 @@ from knee.classifier.net.trained_model import TrainedModel
 from knee.prediction.batch_prediction import Model
 from knee.run import parameters
 from knee.storage.artifacts import ArtifactError
+
+CACHE: Final = Path(__file__).parents[2] / ".cache"  # of the project; not in git
+
+
+def cache() -> Path:
+    """Return the folder of converted models: `KNEE_CACHE`, or one of the project."""
+    return Path(os.environ.get("KNEE_CACHE") or CACHE)
 
 
 def champion_unless_named(model: str, params: Path) -> str:
@@ -59,4 +67,4 @@ def load(
     """Load a model to classify image files; see `knee.load`."""
     chosen = engines.choose(engine, precision)
     with trained_model(model) as trained:
-        return Model(trained, chosen)
+        return Model(trained, chosen, cache())

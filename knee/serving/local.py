@@ -38,13 +38,16 @@ def main(name: str, description: str | None, port: int, argv: Sequence[str] | No
     parser.add_argument("--port", type=int, default=port)
     chosen = parser.parse_args(argv)
     # Whatever is temporary goes at the end. uvicorn stops serving, then sends the signal again.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     def work() -> int:
         serve(loading.champion_unless_named(chosen.model, chosen.params), chosen.port)
         return 0
 
-    return command.exit_status(name, work)
+    try:
+        return command.exit_status(name, work)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def serve(model: str, port: int) -> None:
@@ -57,7 +60,7 @@ def serve(model: str, port: int) -> None:
         log.info("loading %s", model)
         with (
             loading.trained_model(model, request_images.MEGAPIXELS) as trained,
-            contextlib.closing(Answers(trained)) as answers,
+            contextlib.closing(Answers(trained, loading.cache())) as answers,
         ):
             log.info("its page for one image: http://%s:%d", ADDRESS, port)
             run(application(answers), bound)

@@ -43,17 +43,18 @@ def put_in_table(patch: pytest.MonkeyPatch) -> None:
 def trace_once(patch: pytest.MonkeyPatch) -> None:
     """Of plans that need the same net, the later ones train the first's, with their own weights.
 
-    To trace a training step takes seconds. The weights, the optimizer's state and the seeds are
-    those of the net that was built: a training finds nothing of another one. The number of rows
-    must be the same, which is traced too.
+    To trace a training step takes seconds, to build a net half of one. The weights, the optimizer's
+    state and the seeds are those of a net that was built for the plan: a training finds nothing of
+    another one. The number of rows must be the same, which is traced too.
     """
+    from knee.classifier.net import devices
     from knee.classifier.training import fit, training
 
     build = training.build
     traced: dict[training.Plan, tuple[Any, Any]] = {}
+    fresh: dict[tuple[training.Plan, int, float], list[Any]] = {}
 
     def rebuilt(plan: training.Plan) -> tuple[Any, Any]:
-        parts, learner = build(plan)
         used = plan.optimisation
         net = dataclasses.replace(
             plan,
@@ -66,14 +67,18 @@ def trace_once(patch: pytest.MonkeyPatch) -> None:
             ),
             probe=None,
         )
-        kept_parts, kept = traced.setdefault(net, (parts, learner))
-        for old, new in (
-            (kept_parts.whole.variables, parts.whole.variables),
-            (kept.optimizer.variables, learner.optimizer.variables),
-        ):
-            for variable, value in zip(old, new, strict=True):
-                variable.assign(value)
-        return kept_parts, kept
+        start = (net, used.seed, used.learning_rate)
+        if start not in fresh:
+            built = build(plan)
+            fresh[start] = [variable.numpy() for variable in variables(*built)]
+            traced.setdefault(net, built)
+        devices.make_deterministic(used.seed)
+        for variable, value in zip(variables(*traced[net]), fresh[start], strict=True):
+            variable.assign(value)
+        return traced[net]
+
+    def variables(parts: Any, learner: Any) -> list[Any]:
+        return [*parts.whole.variables, *learner.optimizer.variables]
 
     patch.setattr(training, "build", rebuilt)
 
@@ -113,14 +118,15 @@ class Films:
     classes: npt.NDArray[np.int64]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def films() -> Films:
-    """48 images in three classes."""
+    """48 images in three classes; nobody changes them."""
     random = np.random.default_rng(0)
     classes = np.arange(48, dtype=np.int64) % 3
     noise = random.integers(0, 40, (48, SIDE, SIDE))
     pixels = (noise + 80 * classes[:, None, None]).astype(np.uint8)
     pixels[:, :, : SIDE // 4] = 0  # a mirror image differs
+    pixels.flags.writeable = classes.flags.writeable = False
     return Films(pixels, classes)
 
 

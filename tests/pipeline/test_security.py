@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import http.client
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.tracking.runs import empty_store
+from tests.project import PREDICTED, UNPICKLED, Project
 
 ROOT = Path(__file__).parents[2]
 CODE = sorted(
@@ -114,57 +107,14 @@ def test_the_scan_is_silent_about_safe_code(line: str) -> None:
     assert unsafe(line) == []
 
 
-WATCHED = """
-import sys
-from pathlib import Path
-found = []
-def watch(event, arguments):
-    if event == "pickle.find_class":
-        found.append(".".join(map(str, arguments)))
-sys.addaudithook(watch)
-import pickle
-pickle.loads(pickle.dumps(Path()))
-assert found, "the hook hears nothing"
-found.clear()
-"""
-PREDICTING = """
-from tests.stages import test_predict
-root = Path(sys.argv[1])
-test_predict.write_films(root / "films")
-test_predict.write_model(root / "model")
-found.clear()  # of building a model; reading it is the question
-films = str(root / "films" / "Normal")
-assert test_predict.main(root, films, "--engine", "tensorflow", "--out", str(root / "o.csv")) == 0
-assert len(test_predict.rows(root / "o.csv")) > 2
-assert not found, found
-"""
-TRAINING = """
-import pytest
-from tests.classifier.conftest import put_in_table
-from tests.stages import test_train
-put_in_table(pytest.MonkeyPatch())
-root = Path(sys.argv[1]) / "training"
-root.mkdir()
-test_train.write_data(root)
-found.clear()
-assert test_train.main(root) == 0
-assert (root / "model" / "model.keras").is_file()
-assert not found, found
-"""
-
-
 @pytest.mark.tf
 @pytest.mark.slow
-def test_nothing_is_unpickled_while_it_runs(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither by predict nor by train, and by no library under them."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_store(tmp_path_factory.getbasetemp()), tmp_path / "mlflow.db")
-    command = [sys.executable, "-c", WATCHED + PREDICTING + TRAINING, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_nothing_is_unpickled_while_it_runs(finished: Project) -> None:
+    """Neither by a stage nor by predict, and by no library under them."""
+    heard = (finished.folder / UNPICKLED).read_text(encoding="utf-8").splitlines()
+    assert heard[:1] == ["pathlib.PosixPath"], "the hook hears nothing"
+    assert heard[1:] == []
+    assert (finished.folder / PREDICTED).read_text(encoding="utf-8").count("\n") > 2
 
 
 def test_mlflow_is_told_to_unpickle_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,44 +143,6 @@ def test_mlflows_pages_are_for_this_machine_alone(
     words = ui_command(monkeypatch, tmp_path)
     assert words[words.index("--host") + 1] == "127.0.0.1"
     assert not [word for word in words if "allowed-hosts" in word or "cors" in word]
-
-
-@pytest.mark.slow
-def test_mlflows_pages_refuse_another_sites_host(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    store = empty_store(tmp_path_factory.getbasetemp())
-    shutil.copy(store, tmp_path / "mlflow.db")
-    words = ui_command(monkeypatch, tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words[words.index("--port") + 1] = str(port)
-    with subprocess.Popen(
-        words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as server:
-        try:
-            assert answer(port, f"127.0.0.1:{port}", seconds=120) == 200
-            assert answer(port, f"localhost:{port}") == 200
-            assert answer(port, "attacker.example") == 403  # DNS rebinding
-            assert answer(port, f"attacker.example:{port}") == 403
-        finally:
-            server.terminate()
-
-
-def answer(port: int, host: str, seconds: float = 10) -> int:
-    """The status of the experiments' address, asked as `host`, once anybody answers."""
-    address = "/api/2.0/mlflow/experiments/get?experiment_id=0"
-    until = time.monotonic() + seconds
-    while True:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as link:
-            try:
-                link.request("GET", address, headers={"Host": host})
-                return link.getresponse().status
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.2)
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -51,6 +52,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("answers")
     write_model(root / "model")
     return root
+
+
+@pytest.fixture
+def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is computed: TensorFlow's start takes seconds."""
+    monkeypatch.setattr("knee.prediction.answers.GradientProcess", mock.MagicMock())
+    monkeypatch.setattr("knee.classifier.features.engines.CompiledNet", mock.MagicMock())
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,8 @@ def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> 
 
 def test_the_process_with_tensorflow_starts_no_other_one(answers: Answers) -> None:
     """OpenVINO's telemetry would: it reports imports and conversions to its makers."""
+    answers.answer([files()["a.png"]], explain=True)
+    assert answers._gradients._worker is not None
     started = psutil.Process(answers._gradients._worker.process.pid)
     assert started.children(recursive=True) == []
 
@@ -117,11 +127,13 @@ def test_the_process_with_tensorflow_starts_no_other_one(answers: Answers) -> No
 @pytest.mark.slow
 def test_the_process_with_tensorflow_is_started_again_after_it_died(answers: Answers) -> None:
     (before,) = answers.answer([files()["a.png"]], explain=True)
+    assert answers._gradients._worker is not None
     answers._gradients._worker.process.kill()
     (after,) = answers.answer([files()["a.png"]], explain=True)
     assert after.overlay == before.overlay
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_an_answer_does_not_say_where_a_model_folder_lies(trained: Path) -> None:
     from knee.classifier.net.trained_model import TrainedModel
     from knee.prediction.answers import Answers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -79,10 +78,11 @@ def test_a_stage_ends_when_the_dvc_that_started_it_is_killed(
 
 
 def test_what_is_told_to_end_twice_still_cleans_up(tmp_path: Path) -> None:
-    starter, stage = start(tmp_path)
-    os.kill(stage, signal.SIGTERM)
+    starter, number = start(tmp_path)
+    stage = psutil.Process(number)  # whose signals reach nobody else, should it be gone
+    stage.send_signal(signal.SIGTERM)
     time.sleep(0.1)
-    os.kill(stage, signal.SIGTERM)
+    stage.send_signal(signal.SIGTERM)
     wait_for(tmp_path / "cleaned")
     starter.wait()
 

@@ -73,3 +73,5 @@ def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(
     error = capfd.readouterr().err
     assert error.startswith(f"demo: --port {port}: ")
     assert error.count("\n") == 1
+    # Other commands in this process end on SIGTERM in their own way.
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -73,12 +73,13 @@ def run(root: Path, stage: str, arguments: list[str]) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which the three stages have run."""
     from knee.classifier.net import backbones
-    from tests.classifier.conftest import tiny_net
+    from tests.classifier.conftest import tiny_net, trace_once
 
     root = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
         row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
         patch.setitem(backbones.BACKBONES, "mobilenet", row)
+        trace_once(patch)
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         shutil.copy(empty_store(tmp_path_factory.getbasetemp()), root / "mlflow.db")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -271,6 +272,8 @@ def test_code_that_is_stored_with_a_model_does_not_run(
 
 
 def test_a_model_folder_is_served_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("knee.prediction.answers.GradientProcess", mock.MagicMock())
+    monkeypatch.setattr("knee.classifier.features.engines.CompiledNet", mock.MagicMock())
     served: list[bytes] = []
     monkeypatch.setattr(local, "run", lambda app, _: served.append(asgi.ask(app, "/version")[2]))
     assert importlib.import_module("stages.demo").main(["--model", str(root / "model")]) == 0

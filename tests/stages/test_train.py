@@ -19,7 +19,7 @@ from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
 from knee.tracking.live import TrainingRun
-from tests.classifier.conftest import put_in_table
+from tests.classifier.conftest import put_in_table, trace_once
 from tests.tracking.runs import empty_store
 
 pytestmark = [
@@ -93,6 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         put_in_table(patch)
+        trace_once(patch)
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         shutil.copy(empty_store(tmp_path_factory.getbasetemp()), root / "mlflow.db")

@@ -97,7 +97,7 @@ def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a server and the processes that it started."""
-    with contextlib.suppress(ProcessLookupError):
+    """Kill a server and the processes that it started, unless that is done: its number is free."""
+    if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import sqlite3
 import time
@@ -129,10 +130,15 @@ def test_a_server_of_any_manner_costs_seconds_and_no_run(
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_while_a_model_trains_misses_nothing_in_the_end(
+def test_a_server_refuses_another_sites_host_and_killed_while_a_model_trains_misses_nothing(
     tmp_path: Path, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with mlflow_server(tmp_path) as (address, process):
+        port = address.rpartition(":")[2]
+        for host in ("127.0.0.1", "localhost"):
+            assert answer(address, f"{host}:{port}") == 200
+        for host in ("attacker.example", f"attacker.example:{port}"):  # DNS rebinding
+            assert answer(address, host) == 403
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with live_run() as run:
             run.log_epoch(0, {"loss": 0.9})
@@ -147,6 +153,14 @@ def test_a_server_that_is_killed_while_a_model_trains_misses_nothing_in_the_end(
         tracking.require_published(evidence)
         assert only_run().info.status == "FINISHED"
         assert steps(only_run(), "train/loss") == [(0, 0.9), (1, 0.7)]
+
+
+def answer(address: str, host: str) -> int:
+    """The status of the experiments' address, asked as `host`."""
+    with contextlib.closing(http.client.HTTPConnection(address.removeprefix("http://"))) as link:
+        path = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+        link.request("GET", path, headers={"Host": host})
+        return link.getresponse().status
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391, on the feature map that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from knee.classifier.net.assembly import split_at_feature_map
+from knee.classifier.net.assembly import members_of, split_at_feature_map
 from knee.storage.arrays import Integers, Maps, Pixels
 
 
@@ -35,17 +36,52 @@ class Halves:
         """(batch, h, w, channels) of raw pixels (batch, side, side, 1), 0-255."""
         return self.upper(self.frozen(images, training=False), training=False)
 
-    def batches(self, pixels: Pixels, batch_size: int) -> Iterator[tuple[slice, tf.Tensor]]:
-        """Rows of `pixels`, uint8 (rows, side, side), and their feature maps."""
-        for start in range(0, len(pixels), batch_size):
-            rows = slice(start, start + batch_size)
-            images = np.asarray(pixels[rows], np.float32)[..., np.newaxis]
-            yield rows, self.feature_maps(tf.constant(images))
+    def maps_of(self, pixels: Pixels, batch_size: int = 16) -> tf.Tensor:
+        """Feature maps of pixels uint8 (rows, side, side); no graph is built for few images."""
+        images = np.asarray(pixels, np.float32)[..., np.newaxis]
+        starts = range(0, len(images), batch_size)
+        return tf.concat(
+            [
+                self.feature_maps(tf.constant(images[start : start + batch_size]))
+                for start in starts
+            ],
+            axis=0,
+        )
 
-    def probabilities(self, pixels: Pixels, batch_size: int = 16) -> npt.NDArray[np.float32]:
-        """(rows, classes) of pixels uint8 (rows, side, side); no graph is built for few images."""
-        heads = [self.head(maps, training=False) for _, maps in self.batches(pixels, batch_size)]
-        return np.concatenate([np.asarray(values, np.float32) for values in heads])
+    @functools.cached_property
+    def classify(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """`head` as a function; the members of an ensemble, which are alike, are traced once."""
+        members = members_of(self.head)
+        if not members or members[0].input.shape != self.head.input.shape:  # maps of their own
+            return functools.partial(self.head, training=False)
+        weights = [_tensors(member) for member in members]
+        specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, weights[0])
+        any_rows = tf.TensorSpec(self.head.input.shape, self.head.input.dtype)
+
+        logits = tf.function(
+            lambda values, maps: members[0].stateless_call(*values, maps, training=False)[0],
+            input_signature=[specs, any_rows],
+            autograph=False,
+        )
+
+        def classify(maps: tf.Tensor) -> tf.Tensor:
+            answers = [logits(values, maps) for values in weights]
+            return tf.nn.softmax(tf.reduce_mean(tf.stack(answers), axis=0))
+
+        return classify
+
+    def probabilities(self, maps: tf.Tensor) -> npt.NDArray[np.float32]:
+        """(rows, classes) of feature maps."""
+        return np.asarray(self.classify(maps), np.float32)
+
+
+_Values = tuple[list[tf.Tensor], list[tf.Tensor]]  # of trainable and other variables
+
+
+def _tensors(model: keras.Model) -> _Values:
+    parts = (model.trainable_variables, model.non_trainable_variables)
+    trainable, others = ([tf.convert_to_tensor(one.value) for one in part] for part in parts)
+    return trainable, others
 
 
 def halves(model: keras.Model) -> Halves:
@@ -60,17 +96,14 @@ def grad_cam(model: Halves, pixels: Pixels, class_indices: Integers, batch_size:
     They show the evidence for the class of `class_indices` (rows,) in `pixels`, uint8 (rows, side,
     side), `batch_size` images at a time.
     """
-    batches = model.batches(pixels, batch_size)
-    side = pixels.shape[1]
-    return np.concatenate(
-        [_heat(model.head, maps, class_indices[rows], side) for rows, maps in batches]
-    )
+    return of_maps(model, model.maps_of(pixels, batch_size), class_indices, pixels.shape[1])
 
 
-def _heat(head: keras.Model, maps: tf.Tensor, class_indices: Integers, side: int) -> Maps:
+def of_maps(model: Halves, maps: tf.Tensor, class_indices: Integers, side: int) -> Maps:
+    """Heat maps as `grad_cam` makes them, of feature maps that are there already."""
     with tf.GradientTape() as tape:
         tape.watch(maps)
-        probabilities = head(maps, training=False)
+        probabilities = model.classify(maps)
         # The logarithm undoes the softmax's saturation: a sure class still has a gradient.
         score = tf.math.log(
             tf.gather(probabilities, class_indices, batch_dims=1) + keras.backend.epsilon()

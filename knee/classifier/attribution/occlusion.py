@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from knee.classifier.attribution.grad_cam import Halves
+from knee.run import progress
 from knee.run.errors import UserError
 from knee.storage.arrays import Images, Integers, Maps, Pixels
 
@@ -81,7 +82,7 @@ def occlusion(
     Raises:
         OcclusionError: it would take more than `most_passes` forward passes of images.
     """
-    uppers = {id(model.upper): model for model in models}
+    uppers = dict.fromkeys(id(model.upper) for model in models)
     passes = patch.passes(len(pixels)) * len(uppers)
     if passes > most_passes:
         raise OcclusionError(
@@ -90,15 +91,16 @@ def occlusion(
             "explain.images or raise explain.stride_share"
         )
     drops = np.empty((len(models), len(pixels), patch.positions, patch.positions), np.float32)
-    for key, any_model in uppers.items():
-        sharing = [number for number, model in enumerate(models) if id(model.upper) == key]
-        heads = [models[number].head for number in sharing]
-        predict = _predictor(any_model, heads, pixels.shape[1])
-        for row, image in enumerate(pixels):
-            logs = _log_probabilities(predict, _hidden(image, patch), batch_size)
-            of_class = logs[:, :, class_indices[row]]
-            drop = of_class[:, :1] - of_class[:, 1:]
-            drops[sharing, row] = drop.reshape(-1, patch.positions, patch.positions)
+    with progress.shown("occlusion", passes, "forward passes") as advance:
+        for key in uppers:
+            sharing = [number for number, model in enumerate(models) if id(model.upper) == key]
+            predict = _predictor([models[number] for number in sharing], pixels.shape[1])
+            for row, image in enumerate(pixels):
+                logs = _log_probabilities(predict, _hidden(image, patch), batch_size)
+                of_class = logs[:, :, class_indices[row]]
+                drop = of_class[:, :1] - of_class[:, 1:]
+                drops[sharing, row] = drop.reshape(-1, patch.positions, patch.positions)
+                advance(patch.passes(1))
     return _enlarged(drops, pixels.shape[1])
 
 
@@ -111,20 +113,19 @@ def _hidden(image: Pixels, patch: Patch) -> Images:
     return stack[..., np.newaxis]
 
 
-def _predictor(
-    model: Halves, heads: Sequence[keras.Model], side: int
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Raw pixels (images, side, side, 1) -> (heads, images, classes), as one graph."""
+def _predictor(models: Sequence[Halves], side: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Raw pixels (images, side, side, 1) -> (models, images, classes), the backbone as one graph.
+
+    The models differ in their heads alone.
+    """
+    spec = tf.TensorSpec([None, side, side, 1], tf.float32)
+    feature_maps = tf.function(models[0].feature_maps, input_signature=[spec], autograph=False)
 
     def predict(images: tf.Tensor) -> tf.Tensor:
-        maps = model.feature_maps(images)
-        return tf.stack([head(maps, training=False) for head in heads])
+        maps = feature_maps(images)
+        return tf.stack([model.classify(maps) for model in models])
 
-    signature = [tf.TensorSpec([None, side, side, 1], tf.float32)]
-    compiled: Callable[[tf.Tensor], tf.Tensor] = tf.function(
-        predict, input_signature=signature, autograph=False
-    )
-    return compiled
+    return predict
 
 
 def _log_probabilities(

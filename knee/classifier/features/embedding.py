@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from knee.classifier.features import engines
 from knee.classifier.features.engines import Engine, Forward
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
+from knee.run import progress
 from knee.storage.arrays import HalfFloats, Pixels
 from knee.storage.artifacts import ArtifactError
 from knee.storage.known_results import KnownResults
@@ -69,7 +69,7 @@ def embed(
     with (
         written_rows(out, forward.output_shape, np.float16, axes) as file,
         ThreadPoolExecutor(1) as writer,  # writes a chunk while the next one is computed
-        tqdm(total=math.prod(axes), unit="image", desc="embed", disable=None) as bar,
+        progress.shown("embed", math.prod(axes), "images") as advance,
     ):
         written: Future[None] | None = None
         for view in range(axes[0]):
@@ -85,7 +85,7 @@ def embed(
                 if written is not None:
                     written.result()
                 written = writer.submit(file.extend, values)
-                bar.update(len(images))
+                advance(len(images))
         if written is not None:
             written.result()
     return (*axes, *forward.output_shape)

@@ -112,10 +112,11 @@ def openvino() -> Any:
 class OpenVinoForward:
     """A net in OpenVINO: several requests at work at once, each of a fixed number of images."""
 
-    def __init__(self, model: keras.Model, precision: Precision) -> None:
-        """Convert and compile `model`: raw pixels (batch, side, side, 1) -> (batch, ...)."""
-        self.output_shape = tuple(model.output.shape[1:])
-        compiled = compiled_graph(model, precision, OPENVINO_BATCH)
+    def __init__(self, net: keras.Model | Path, precision: Precision) -> None:
+        """Compile `net`, a model or its graph (.xml): pixels (batch, side, side, 1) -> outputs."""
+        compile_net = compiled_file if isinstance(net, Path) else compiled_graph
+        compiled = compile_net(net, precision, OPENVINO_BATCH)
+        self.output_shape = tuple(compiled.output(0).shape[1:])
         self._queue = openvino().AsyncInferQueue(compiled)
         self._queue.set_callback(_store)
 
@@ -134,15 +135,15 @@ def compiled_graph(model: keras.Model, precision: Precision, batch_size: int) ->
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         model.export(str(path), format="openvino", verbose=False)
-        return compiled_file(path, (batch_size, *model.input.shape[1:]), precision)
+        return compiled_file(path, precision, batch_size)
 
 
-def compiled_file(path: Path, shape: tuple[int, ...], precision: Precision) -> Any:
-    """The graph in the file `path` (.xml), compiled for uint8 inputs of `shape`."""
+def compiled_file(path: Path, precision: Precision, batch_size: int) -> Any:
+    """The graph in the file `path` (.xml), likewise."""
     package = openvino()
     core = package.Core()
     graph = core.read_model(path)
-    graph.reshape(list(shape))
+    graph.reshape([batch_size, *graph.input().partial_shape[1:]])
     steps = package.preprocess.PrePostProcessor(graph)
     steps.input().tensor().set_element_type(package.Type.u8)
     hints = {
@@ -157,7 +158,7 @@ class CompiledNet:
 
     def __init__(self, graph: Path, side_pixels: int, precision: Precision = "float32") -> None:
         """Compile the graph (.xml) for single uint8 images (1, side, side, 1)."""
-        compiled = compiled_file(graph, (1, side_pixels, side_pixels, 1), precision)
+        compiled = compiled_file(graph, precision, 1)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")):
             self._idle.put(compiled.create_infer_request())

@@ -5,7 +5,7 @@ has OpenVINO alone. What needs TensorFlow happens here: once the conversion of t
 the code of the batch prediction, then Grad-CAM overlays, by the code of evaluate. Importable
 without TensorFlow.
 
-python -m knee.classifier.inference.gradient_worker MODEL.keras SHA256 GRAPH.xml
+python -m knee.classifier.inference.gradient_worker MODEL.keras SHA256 [GRAPH.xml]
 """
 
 from __future__ import annotations
@@ -38,19 +38,28 @@ class GradientProcessError(UserError):
 class GradientProcess:
     """The process and what it is asked; threads may share it."""
 
-    def __init__(self, model: Path, sha256: str, graph: Path, longest_seconds: float) -> None:
-        """Start it and wait until `graph` (.xml) is written: probabilities and averaged features.
+    def __init__(self, model: Path, sha256: str, longest_seconds: float) -> None:
+        """Remember what to load; the process is started when something is asked of it.
 
         Raises:
-            GradientProcessError: it did not come up, or the file is another one.
+            GradientProcessError: the file `model` has another digest.
         """
         if not model.is_file() or provenance.fingerprint(model) != sha256:
             raise GradientProcessError(f"{model.name} is not the model that its training recorded")
         module = "knee.classifier.inference.gradient_worker"
-        self._command = ["-m", module, str(model), sha256, str(graph)]
+        self._command = ["-m", module, str(model), sha256]
         self._longest_seconds = longest_seconds
         self._lock = threading.Lock()
-        self._worker = self._start()
+        self._worker: Worker | None = None
+
+    def convert(self, graph: Path) -> None:
+        """Start it and wait until `graph` (.xml) is written: probabilities and averaged features.
+
+        Raises:
+            GradientProcessError: it did not come up.
+        """
+        with self._lock:
+            self._worker = self._start(str(graph))
 
     def overlay(self, pixels: Pixels, class_index: int) -> bytes:
         """Return the PNG of `pixels`, uint8 (side, side), under the heat of a class.
@@ -62,26 +71,28 @@ class GradientProcess:
         with self._lock:
             for _ in range(2):
                 try:
+                    self._worker = self._worker or self._start()
                     return self._worker.ask(question, self._longest_seconds)
                 except WorkerError:
-                    self._worker = self._start()
+                    self._worker = None
         raise GradientProcessError("no Grad-CAM map: the process that draws it broke down")
 
     def close(self) -> None:
         """End the process."""
         with self._lock:
-            self._worker.end()
+            if self._worker:
+                self._worker.end()
 
-    def _start(self) -> Worker:
+    def _start(self, *graph: str) -> Worker:
         try:
-            return Worker(self._command, START_SECONDS)
+            return Worker([*self._command, *graph], START_SECONDS)
         except WorkerError:
             text = "the model cannot be loaded or converted: see above"
             raise GradientProcessError(text) from None
 
 
-def _prepare(model: Path, sha256: str, graph: Path) -> Callable[[bytes], bytes]:
-    """Load the model, write the graph, and return the function from question to PNG."""
+def _prepare(model: Path, sha256: str, *graphs: str) -> Callable[[bytes], bytes]:
+    """Load the model, write the graphs, and return the function from question to PNG."""
     from knee.classifier.attribution import grad_cam
     from knee.classifier.features import engines
     from knee.classifier.net import saved
@@ -89,7 +100,8 @@ def _prepare(model: Path, sha256: str, graph: Path) -> Callable[[bytes], bytes]:
 
     engines.openvino()  # before Keras imports it: nothing is to be reported to anybody
     loaded = saved.load_model(model, sha256)
-    saved.with_features(loaded).export(str(graph), format="openvino", verbose=False)
+    for graph in graphs:
+        saved.with_features(loaded).export(graph, format="openvino", verbose=False)
     halves = grad_cam.halves(loaded)
 
     def answer(question: bytes) -> bytes:
@@ -104,5 +116,5 @@ def _prepare(model: Path, sha256: str, graph: Path) -> Callable[[bytes], bytes]:
 
 
 if __name__ == "__main__":
-    file, digest, target = sys.argv[1:]
-    worker.serve(functools.partial(_prepare, Path(file), digest, Path(target)))
+    file, digest, *targets = sys.argv[1:]
+    worker.serve(functools.partial(_prepare, Path(file), digest, *targets))

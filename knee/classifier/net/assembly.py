@@ -162,6 +162,11 @@ def _mean(values: Sequence[keras.KerasTensor], name: str) -> keras.KerasTensor:
     return layers.Average(dtype="float32", name=name)(values)
 
 
+def members_of(head: keras.Model) -> list[keras.Model]:
+    """Return the members' heads, feature map -> logits, in the head of an ensemble; else none."""
+    return [layer for layer in head.layers if isinstance(layer, keras.Model)]
+
+
 def split_at_feature_map(trained: keras.Model) -> tuple[keras.Model, keras.Model]:
     """The backbone's trained layers and the head, sharing their variables with `trained`."""
     feature_map = trained.get_layer(FEATURE_MAP).output

@@ -6,7 +6,8 @@ map `FEATURE_MAP`, averaged over its positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from knee.classifier.net import model_file
 from knee.classifier.net.assembly import FEATURE_MAP
 from knee.classifier.net.heads import FOLD_LOGITS, LOGITS, PROBABILITIES
+from knee.run import progress
 from knee.storage import artifacts, provenance
 from knee.storage.arrays import Images, Pixels
 from knee.storage.artifacts import ArtifactError
@@ -34,12 +37,7 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
     Raises:
         ArtifactError: the file is missing, has another SHA-256, or is no model for this Keras.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist: run `dvc repro` to train it")
-    if sha256 is not None and provenance.fingerprint(path) != sha256:
-        raise ArtifactError(
-            f"{path} is not the model that its training recorded: run `dvc repro` to rebuild it"
-        )
+    model_file.check(path, sha256)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, zipfile, h5py, JSON: each has its own
@@ -52,8 +50,24 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
 def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:
     """Return probabilities (rows, classes) of raw pixels (rows, side, side), 0-255."""
     images = np.asarray(pixels, np.float32)[..., np.newaxis]
-    probabilities = model.predict(images, batch_size=batch_size, verbose=0)
-    return np.asarray(probabilities, np.float32)
+    compute, found = _compiled(model), []
+    with progress.shown("predictions", len(images), "images") as advance:
+        for start in range(0, len(images), batch_size):
+            found.append(np.asarray(compute(images[start : start + batch_size]), np.float32))
+            advance(len(found[-1]))
+    return np.concatenate(found)
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled(model: keras.Model) -> Callable[[Images], Any]:
+    """`model` as one graph for any number of rows; it is traced once, also for several calls."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(model.input.shape, tf.float32)]
+    compiled: Callable[[Images], Any] = tf.function(
+        lambda images: model(images, training=False), input_signature=signature, autograph=False
+    )
+    return compiled
 
 
 def with_features(model: keras.Model) -> keras.Model:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from knee.classifier.net import model_file
 from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import PredictionLimits
@@ -111,6 +112,14 @@ class TrainedModel:
                     f"{file}: {name} is {training[name]}, here it is {value}: "
                     "run `dvc repro` to train on the present data"
                 )
+
+    def check_net(self) -> None:
+        """Check the file of the net by its digest.
+
+        Raises:
+            ArtifactError: it is missing or not the recorded one.
+        """
+        model_file.check(self.net, self.training["model_sha256"])
 
     def load(self) -> keras.Model:
         """Load the net; `ArtifactError` where it is missing or not the recorded one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from knee.classifier.net.design import BackboneDesign
 from knee.run.errors import UserError
-from tests.classifier.conftest import Films
+from tests.classifier.conftest import SIDE, Films, put_in_table
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("traced_once")]
 
@@ -49,22 +50,59 @@ def train(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Uninterrupted:
+    """A training that has run to its end: its model, which the next one trains, and its results."""
+
+    model: Any
+    weights: list[Any]
+    progress: Any
+    folder: Path
+
+
+STOPPING = {
+    "epochs": 30,
+    "learning_rate": 0.3,
+    "early_stopping_patience": 2,
+    "schedule": "constant",
+}
+
+
+def uninterrupted(films: Films, folder: Path, **options: Any) -> Uninterrupted:
+    with pytest.MonkeyPatch.context() as patch:
+        put_in_table(patch)
+        model, progress = train(BackboneDesign("tiny", SIDE), films, folder, **options)
+    return Uninterrupted(model, model.get_weights(), progress, folder)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    traced_once: None, films: Films, tmp_path_factory: pytest.TempPathFactory
+) -> Uninterrupted:
+    """With the settings of `train`."""
+    del traced_once
+    return uninterrupted(films, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def stopped(
+    traced_once: None, films: Films, tmp_path_factory: pytest.TempPathFactory
+) -> Uninterrupted:
+    """That stops early."""
+    del traced_once
+    return uninterrupted(films, tmp_path_factory.mktemp("stopped"), **STOPPING)
+
+
 def test_same_seed_gives_the_same_history_bit_for_bit(
-    tiny: BackboneDesign, films: Films, tmp_path: Path
+    whole: Uninterrupted, tiny: BackboneDesign, films: Films, tmp_path: Path
 ) -> None:
-    one = train(tiny, films, tmp_path / "one")[1]
-    two = train(tiny, films, tmp_path / "two")[1]
-    assert one.history == two.history
-    other = train(tiny, films, tmp_path / "three", seed=7)[1]
-    assert other.history != one.history
+    assert train(tiny, films, tmp_path / "again")[1].history == whole.progress.history
+    assert train(tiny, films, tmp_path / "other", seed=7)[1].history != whole.progress.history
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(
-    tiny: BackboneDesign, films: Films, tmp_path: Path
+    whole: Uninterrupted, tiny: BackboneDesign, films: Films, tmp_path: Path
 ) -> None:
-    whole, expected = train(tiny, films, tmp_path / "whole")
-    weights = whole.get_weights()
-
     def kill(epoch: int, row: dict[str, float]) -> None:
         del row
         if epoch == 1:
@@ -75,23 +113,16 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(
     seen: list[int] = []
     resumed, progress = train(tiny, films, tmp_path / "killed", lambda epoch, _: seen.append(epoch))
     assert seen == [2, 3]
-    assert progress.history == expected.history
-    for one, two in zip(weights, resumed.get_weights(), strict=True):
+    assert progress.history == whole.progress.history
+    for one, two in zip(whole.weights, resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_early_stopping_goes_on_counting_where_the_kill_came(
-    tiny: BackboneDesign, films: Films, tmp_path: Path
+    stopped: Uninterrupted, tiny: BackboneDesign, films: Films, tmp_path: Path
 ) -> None:
     """While the loss falls, while it waits for a better one, and when it is done."""
-    options = {
-        "epochs": 30,
-        "learning_rate": 0.3,
-        "early_stopping_patience": 2,
-        "schedule": "constant",
-    }
-    whole, expected = train(tiny, films, tmp_path / "whole", **options)
-    weights = whole.get_weights()
+    expected = stopped.progress
     assert expected.epochs_done == expected.best_epoch + 3 < 30
     for last in {1, expected.epochs_done - 2, expected.epochs_done - 1}:
 
@@ -101,16 +132,17 @@ def test_early_stopping_goes_on_counting_where_the_kill_came(
                 raise KilledError
 
         with pytest.raises(KilledError):
-            train(tiny, films, tmp_path / str(last), kill, **options)
-        resumed, progress = train(tiny, films, tmp_path / str(last), **options)
+            train(tiny, films, tmp_path / str(last), kill, **STOPPING)
+        resumed, progress = train(tiny, films, tmp_path / str(last), **STOPPING)
         assert progress == expected
-        for one, two in zip(weights, resumed.get_weights(), strict=True):
+        for one, two in zip(stopped.weights, resumed.get_weights(), strict=True):
             np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("renames", [0, 1])
 def test_a_kill_while_a_checkpoint_is_replaced_costs_an_epoch_at_most(
     renames: int,
+    whole: Uninterrupted,
     tiny: BackboneDesign,
     films: Films,
     tmp_path: Path,
@@ -118,7 +150,6 @@ def test_a_kill_while_a_checkpoint_is_replaced_costs_an_epoch_at_most(
 ) -> None:
     from knee.classifier.training.checkpoints import Checkpoints
 
-    expected = train(tiny, films, tmp_path / "whole")[1]
     replace = Checkpoints._replace
 
     def killed(self: Checkpoints, staged: Path) -> None:
@@ -136,14 +167,14 @@ def test_a_kill_while_a_checkpoint_is_replaced_costs_an_epoch_at_most(
     seen: list[int] = []
     progress = train(tiny, films, tmp_path / "killed", lambda epoch, _: seen.append(epoch))[1]
     assert seen == [1, 2, 3]
-    assert progress == expected
+    assert progress == whole.progress
 
 
-def test_another_key_starts_afresh(tiny: BackboneDesign, films: Films, folder: Path) -> None:
+def test_another_key_starts_afresh(whole: Uninterrupted) -> None:
     from knee.classifier.training.checkpoints import Checkpoints
 
-    model, _ = train(tiny, films, folder)
-    assert Checkpoints(folder, "other").restore(model.layers[-1]).epochs_done == 0
+    assert Checkpoints(whole.folder, "key").find()
+    assert Checkpoints(whole.folder, "other").restore(whole.model.layers[-1]).epochs_done == 0
 
 
 def test_the_model_is_left_with_the_weights_of_the_best_epoch(
@@ -189,17 +220,9 @@ def test_a_trained_models_file_needs_nothing_of_this_project(
 
 
 def test_training_stops_when_validation_has_not_improved_for_the_patience(
-    tiny: BackboneDesign, films: Films, folder: Path
+    stopped: Uninterrupted,
 ) -> None:
-    _, progress = train(
-        tiny,
-        films,
-        folder,
-        epochs=30,
-        learning_rate=0.3,
-        early_stopping_patience=2,
-        schedule="constant",
-    )
+    progress = stopped.progress
     assert len(progress.history) < 30
     assert len(progress.history) - 1 - progress.best_epoch == 2
 
