@@ -1,4 +1,4 @@
-"""Compare the backbones with each other and with what needs no bone, on the same records.
+"""Compare the models with each other and with what needs no bone, on the same records.
 
 FOLDER gets comparison.json, figures.csv, differences.csv, comparison.html and charts. --also adds
 the cross-validation of another experiment on the same records and folds.
@@ -54,15 +54,18 @@ class Paths:
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
-    """Compare the backbones of `settings.model.backbones`; write the folder `comparison_out`."""
+    """Compare the models of `settings.model.candidates`; write the folder `comparison_out`."""
     chosen, names = settings.compare, settings.model.backbones
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
     baselines = _baselines(table, paths, names)
-    out_of_fold = models_and_baselines.read_out_of_fold(paths.metrics, names, dict(paths.also))
+    joined = settings.model.joined
+    out_of_fold = models_and_baselines.read_out_of_fold(
+        paths.metrics, names, joined, dict(paths.also)
+    )
     tested = {
         name: predictions.read_predictions(read_bytes(paths.metrics / name / "predictions.csv"))
-        for name in names
+        for name in settings.model.candidates
     }
     found = {
         "cross_validation": out_of_fold
@@ -80,7 +83,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
             name: {"reason": evidence}
             if isinstance(evidence, str)
             else models_and_baselines.compare(
-                evidence.with_average(names), chosen.metric, bootstrap, chosen.minimum_origin_groups
+                evidence if joined else evidence.with_average(names),
+                chosen.metric,
+                bootstrap,
+                chosen.minimum_origin_groups,
             )
             for name, evidence in found.items()
         },

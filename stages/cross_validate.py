@@ -22,8 +22,7 @@ import pandas as pd
 from knee.classifier.features import feature_source
 from knee.classifier.net import design
 from knee.classifier.training import fold_training
-from knee.drawing import charts
-from knee.evidence.evaluation import evaluation_report, out_of_fold, predictions
+from knee.evidence.evaluation import cross_validation_files, out_of_fold, predictions
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.records import file_names, known_patients, records_table
 from knee.run import command, parameters
@@ -66,10 +65,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
-    originals = file_names.originals(table["source"].tolist(), patterns)
     is_ensemble = settings.is_ensemble
     subset = "development" if is_ensemble else chosen.subset
-    kept = cross_validation.chosen_records(table, split, originals, subset)
+    kept = cross_validation.chosen_records(table, split, patterns, subset)
     folds = _folds(settings, kept)
     facts = _facts(settings, paths, records_table.class_names(table), kept, folds)
     source = feature_source.open_source(paths.features, paths.pixels)
@@ -91,7 +89,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         found = _results(settings, paths, head, facts, source, kept, folds, name)
         others.append(out_of_fold.table(kept, judged, found, facts["classes"]).assign(head=name))
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
-    report = out_of_fold.report(predicted, judged, results, facts, bootstrap)
+    report = out_of_fold.report(predicted, results, facts, bootstrap)
     _write(paths, report, predicted, others)
     log.info("%s", "\n".join([out_of_fold.subtitle(report), *scores.lines(report)]))
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
@@ -176,15 +174,8 @@ def _results(
         "split_fingerprint": provenance.fingerprint(paths.split),
         "embedding": None if source.pixels else feature_source.read_origin(paths.features),
     }
-    recipe = fold_training.Recipe(
-        cross_validation.with_head(paths.backbone, name) if name else paths.backbone,
-        design.read_design(paths.features),
-        dataclasses.asdict(head),
-        dataclasses.asdict(settings.train),
-        settings.oversample.method,
-        settings.oversample.seed,
-        len(facts["classes"]),
-    )
+    called = cross_validation.with_head(paths.backbone, name) if name else paths.backbone
+    recipe = fold_training.Recipe.of(settings, called, paths.features, len(facts["classes"]), head)
     folder = paths.checkpoints / (f"head-{name}" if name else "recipe")
     if settings.is_ensemble:
         from knee.classifier.training import members  # TensorFlow
@@ -203,11 +194,15 @@ def _write(
 ) -> None:
     """`others` are the tables of other heads, of the columns of `predicted` and `head`."""
     heads = pd.concat(others) if others else predicted.head(0).assign(head="")
-    artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))
     artifacts.write_text(paths.heads_out, artifacts.as_csv(heads))
-    charts.folds(report, out_of_fold.subtitle(report), paths.plot_out)
-    artifacts.write_json(paths.headline_out, evaluation_report.dvc_metrics(report))
-    artifacts.write_json(paths.cross_validation_out, report)
+    cross_validation_files.write(
+        report,
+        predicted,
+        predictions_out=paths.predictions_out,
+        plot_out=paths.plot_out,
+        headline_out=paths.headline_out,
+        cross_validation_out=paths.cross_validation_out,
+    )
 
 
 main = command.stage("cross_validate", __doc__, Paths, run)

@@ -19,6 +19,7 @@ from knee.run import command, parameters, rebuild
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
 
+DISTILLED = "one net that learned from an ensemble has no folds"
 PICTURES = {  # name of a file of evaluate -> what it shows
     "confusion": "Test images by label and answer",
     "reliability": "How often it is right, by what it says",
@@ -40,13 +41,13 @@ class Paths:
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
-    """Write the cards of `settings.model.backbones` to the folder `cards_out`."""
+    """Write the cards of `settings.model.candidates` to the folder `cards_out`."""
     table = records_table.read_records(paths.records)
     comparison = artifacts.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
     audit = artifacts.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
     again = rebuild.command(settings, paths.conf)
     with artifacts.staged_folder(paths.cards_out) as folder:
-        for name in settings.model.backbones:
+        for name in settings.model.candidates:
             facts = _facts(settings, name, table, comparison, audit, paths) | {"rebuild": again}
             text = model_card.markdown(facts)
             artifacts.write_text(folder / f"{name}.md", text)
@@ -67,7 +68,8 @@ def _facts(
     chosen = settings.evaluate
     candidate = candidates.read_candidate(name, paths.models / name, paths.metrics / name)
     predictions = candidate.predictions
-    folds = artifacts.read_json(paths.metrics / name / "cross_validation.json", ("status",))
+    folds = artifacts.read_json_if_present(paths.metrics / name / "cross_validation.json")
+    folds = folds or {"status": "not run", "reason": DISTILLED}
     return {
         "training": candidate.training,
         "test": candidate.test,

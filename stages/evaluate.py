@@ -1,8 +1,8 @@
 """Judge one trained backbone on the test subset, which nothing has read before.
 
 Predictions are of test, and of what registration chooses by: the val subset of one net, the
-out-of-fold predictions of an ensemble. Every figure, table and chart is of test alone. The
-training's MLflow run is completed with them.
+out-of-fold predictions of an ensemble or of a net that learned from one. Every figure, table and
+chart is of test alone. The training's MLflow run is completed with them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Paths:
     history: Path = command.flag("history of train")
     test_out: Path = command.flag("JSON file of all figures")
     headline_out: Path = command.flag("JSON file of what fits DVC's table")
-    members: Path = command.flag("an ensemble's out-of-fold predictions, of train")
+    members: Path = command.flag("out-of-fold predictions, of train; of one net a header")
     predictions_out: Path = command.flag("predictions of val and test, CSV")
     plots_out: Path = command.flag("folder of charts and their tables")
 
@@ -67,7 +67,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     trained.check_origin(paths.backbone, classes, records=paths.records, split=paths.split)
     training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
-    subsets = predictions.HELD_OUT if trained.limits.folds == 0 else ("test",)
+    members = predictions.read_predictions(artifacts.read_bytes(paths.members))
+    subsets = predictions.HELD_OUT if members.empty else ("test",)
     held = predictions.held_out(table, split_table.read_split(paths.split), subsets)
     rows = held["pixel_row"].to_numpy()
     pixels = row_files.read_pixels(paths.pixels, rows)[rows]
@@ -88,8 +89,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         report["confidence_interval"]["off_by_two"] = interval
     ood_scores = _out_of_distribution_scores(chosen, observe, images, trained.limits)
     report |= uncertainty_report.report(test, training, *ood_scores, bootstrap)
-    if trained.limits.folds:
-        members = predictions.read_predictions(artifacts.read_bytes(paths.members))
+    if not members.empty:
         described = members.merge(table[["record", "source"]], on="record")
         predicted = pd.concat([described.assign(subset="development"), predicted])[[*predicted]]
     artifacts.write_text(paths.predictions_out, artifacts.as_csv(predicted))

@@ -1,4 +1,4 @@
-"""Register the backbone that is best on images it has not seen; make it champion if it deserves it.
+"""Register the model that is best on images it has not seen; make it champion if it deserves it.
 
 The choice never looks at test figures. What a champion has to pass is written on the version,
 passed or failed; `python -m stages.promote` is a person's way past it. A training that failed, and
@@ -59,7 +59,7 @@ class Paths:
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
-    """Register the best of `settings.model.backbones` and write `registration_out`."""
+    """Register the best of `settings.model.candidates` and write `registration_out`."""
     chosen = settings.register
     if chosen.selection_metric not in scores.LARGER_IS_BETTER:
         known = ", ".join(scores.LARGER_IS_BETTER)
@@ -68,7 +68,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         )
     read = {
         name: candidates.read_candidate(name, paths.models / name, paths.metrics / name)
-        for name in settings.model.backbones
+        for name in settings.model.candidates
     }
     candidates.check_shared(list(read.values()))
     rules = champion_decision.Rules(
@@ -78,8 +78,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         minimum_probability=chosen.minimum_probability,
         bootstrap=Bootstrap(chosen.bootstrap_draws, INTERVAL_LEVEL, chosen.seed),
     )
+    unseen = candidates.unseen(read.values())
     selection = {
-        name: champion_decision.subset_score(candidate.predictions, candidate.chosen_by, rules)
+        name: champion_decision.subset_score(unseen[name], candidate.chosen_by, rules)
         for name, candidate in read.items()
     }
     sizes = {name: candidate.training["weights"] for name, candidate in read.items()}
@@ -197,7 +198,7 @@ def _register(
         "synthetic": best.training["synthetic"],
         "leaky": labels.tags["leaky"] == "true",
     }
-    facts = {**best.training, "metric": rules.metric}
+    facts = {**best.training, "metric": rules.metric, "chosen_by": best.chosen_by}
     for _ in range(ATTEMPTS):
         champion = _champion(registry)
         decision = _decide(registry, champion, best, rules, seen)
@@ -291,9 +292,10 @@ def _log_table(
     metric: str,
     baselines: dict[str, dict[str, Any]],
 ) -> None:
-    """The backbones, and below them what they have to beat on the same test records."""
-    layout = "%-18s %-20s %-22s %s"
-    logger.info(layout, "backbone", f"validation {metric}", *(f"test {key}" for key in SHOWN))
+    """The models, and below them what they have to beat on the same test records."""
+    layout = "%-20s %-24s %-22s %s"
+    how = f"{metric} {candidates.UNSEEN[next(iter(read.values())).chosen_by]}"
+    logger.info(layout, "model", how, *(f"test {key}" for key in SHOWN))
     for name, candidate in read.items():
         figures = [description.with_interval(candidate.test, key) for key in SHOWN]
         logger.info(layout, name, f"{selection[name]:.3f}", *figures)

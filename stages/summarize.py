@@ -88,7 +88,7 @@ def _links(settings: parameters.Params, registered: dict[str, Any]) -> list[tupl
     """Title, address and one line about each page, addresses below the folder of reports."""
     cards = [
         (f"Model card: {called(name)}", f"model_cards/{name}.html", "made how, from what")
-        for name in settings.model.backbones
+        for name in settings.model.candidates
     ]
     return [
         ("Audit", "audit.html", "copies, contradicting labels, shortcuts in the data"),

@@ -11,35 +11,31 @@ its last epoch when the same command is given again.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from knee import tracking
 from knee.classifier.features import feature_source
-from knee.classifier.net import design, saved
-from knee.classifier.training import fit, fold_training, members, observe, training
+from knee.classifier.training import (
+    finished_training,
+    fit,
+    fold_training,
+    members,
+    observe,
+    one_net,
+)
 from knee.classifier.training.checkpoints import Checkpoints
+from knee.classifier.training.finished_training import FinishedTraining
 from knee.evidence.evaluation import out_of_fold
-from knee.evidence.uncertainty import novelty, prediction_limits
+from knee.evidence.uncertainty import prediction_limits
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
-from knee.storage import artifacts, provenance, row_files
-from knee.synthetic import non_radiographs
-
-if TYPE_CHECKING:
-    import keras
-
-log = logging.getLogger(__name__)
-
-DRAWN_PER_KIND, DRAWN_SEED = 20, 42  # non-radiographs on which the score is tried
+from knee.storage import provenance, row_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,94 +54,64 @@ class Paths:
     out_of_fold_out: Path = command.flag("CSV file: an ensemble's out-of-fold predictions")
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A trained and calibrated classifier."""
-
-    model: keras.Model
-    learned: prediction_limits.Learned
-    best_epoch: int
-    history: pd.DataFrame
-    out_of_fold: pd.DataFrame  # empty of one net
-
-
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Train `backbone`; write the folder `model_out`, and tables."""
-    table = records_table.read_records(paths.records)
+    table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
     classes = records_table.class_names(table)
-    source = feature_source.open_source(paths.features, paths.pixels)
-    facts = _facts(settings, classes, paths)
+    files = {"features": paths.features, "records": paths.records, "split": paths.split}
+    facts = finished_training.facts(settings, paths.backbone, classes, **files, rows=paths.rows)
     key = provenance.key(facts)
     facts["execution"] = uuid.uuid4().hex
-    facts["patients"] = split_table.patient_counts(table, split_table.read_split(paths.split))
+    facts["patients"] = split_table.patient_counts(table, split)
     if settings.data.synthetic:
         facts["synthetic_images"] = _digests(table, paths.pixels)
+    recipe = fold_training.Recipe.of(settings, paths.backbone, paths.features, len(classes))
     train = _ensemble if settings.is_ensemble else _one_net
     with tracking.training_run(tracking.labels(facts)) as tracked:
-        trained = train(settings, paths, table, source, key, tracked.log_epoch)
-        saved.apply_temperature(trained.model, trained.learned.temperature)
-        log.info("temperature %.3f", trained.learned.temperature)
-        with artifacts.staged_folder(paths.model_out) as folder:
-            facts |= prediction_limits.write(trained.learned, classes, folder)
-            if trained.learned.novelty:
-                facts["novelty"]["non_radiographs"] = _tried(trained, facts["preprocessing"])
-            facts["model_sha256"] = saved.save_model(trained.model, folder / "model.keras")
-            facts["best_epoch"] = trained.best_epoch
-            facts["weights"] = int(trained.model.count_params())
-            record = dict(sorted(provenance.sealed(facts).items()))
-            artifacts.write_json(folder / "training.json", record)
-        artifacts.write_text(paths.history_out, trained.history.round(6).to_csv(index=False))
-        artifacts.write_text(paths.out_of_fold_out, artifacts.as_csv(trained.out_of_fold))
+        finished = train(settings, paths, recipe, table, split, key, tracked.log_epoch)
+        finished.write(facts, paths.model_out, paths.history_out, paths.out_of_fold_out)
     shutil.rmtree(paths.checkpoints, ignore_errors=True)
 
 
 def _one_net(
     settings: parameters.Params,
     paths: Paths,
+    recipe: fold_training.Recipe,
     table: pd.DataFrame,
-    source: feature_source.Source,
+    split: pd.DataFrame,
     key: str,
     on_epoch: fit.EpochReport,
-) -> Trained:
+) -> FinishedTraining:
     """One net of the train subset, whose limits are learned from the val subset."""
-    rows, held = split_table.read_rows(paths.rows), _validation(table, paths.split)
-    classes = records_table.class_names(table)
-    head, train = (dataclasses.asdict(section) for section in (settings.head, settings.train))
-    plan = training.planned(design.read_design(paths.features), head, train, len(classes))
-    subsets = (feature_source.Subset.of(rows), feature_source.Subset.of(held))
-    checkpoints = Checkpoints(paths.checkpoints, key)
-    model, progress = training.train(plan, source, *subsets, checkpoints, on_epoch)
-    learned = _learn(settings.caution, model, source, rows, held)
-    none = out_of_fold.table(table, [], [], classes)
-    return Trained(model, learned, progress.best_epoch, pd.DataFrame(progress.history), none)
+    return one_net.train(
+        recipe,
+        records_table.class_names(table),
+        feature_source.open_source(paths.features, paths.pixels),
+        feature_source.Subset.of(split_table.read_rows(paths.rows)),
+        one_net.validation_records(table, split),
+        settings.caution,
+        Checkpoints(paths.checkpoints, key),
+        on_epoch,
+    )
 
 
 def _ensemble(
     settings: parameters.Params,
     paths: Paths,
+    recipe: fold_training.Recipe,
     table: pd.DataFrame,
-    source: feature_source.Source,
+    split: pd.DataFrame,
     key: str,
     on_epoch: fit.EpochReport,
-) -> Trained:
+) -> FinishedTraining:
     """The members of all folds, whose limits are learned from what each held out."""
-    chosen, classes = settings.train, records_table.class_names(table)
+    chosen = settings.train
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
-    split = split_table.read_split(paths.split)
-    originals = file_names.originals(table["source"].tolist(), patterns)
-    kept = cross_validation.chosen_records(table, split, originals, "development")
+    kept = cross_validation.chosen_records(table, split, patterns, "development")
     folds = cross_validation.plan_members(kept, chosen.members, chosen.members_seeds, chosen.seed)
-    recipe = fold_training.Recipe(
-        paths.backbone,
-        design.read_design(paths.features),
-        dataclasses.asdict(settings.head),
-        dataclasses.asdict(chosen),
-        settings.oversample.method,
-        settings.oversample.seed,
-        len(classes),
-    )
+    source = feature_source.open_source(paths.features, paths.pixels)
     made = members.train_members(recipe, source, kept, folds, paths.checkpoints, key)
     for epoch, row in enumerate(made.history.to_numpy(np.float64)):
         on_epoch(epoch, dict(zip(made.history.columns, row.tolist(), strict=True)))
@@ -163,30 +129,8 @@ def _ensemble(
         quantile=settings.caution.familiar_quantile,
     )
     results = made.results(first, learned.temperature)
-    predicted = out_of_fold.table(kept, first, results, classes)
-    return Trained(made.net, learned, made.epoch, made.history, predicted)
-
-
-def _facts(settings: parameters.Params, classes: list[str], paths: Paths) -> dict[str, Any]:
-    """What this training is, for its checkpoint's key, its record and MLflow."""
-    backbone = dataclasses.asdict(design.read_design(paths.features))
-    sections = {name: dataclasses.asdict(getattr(settings, name)) for name in SECTIONS}
-    return {
-        "backbone": paths.backbone,
-        "classes": classes,
-        "preprocessing": {
-            "side_pixels": backbone["side_pixels"],
-            "fit": settings.ingest.fit,
-            "crop_borders": settings.ingest.crop_borders,
-        },
-        "data": settings.data.name,
-        "synthetic": settings.data.synthetic,
-        "split_protocol": settings.split.protocol,
-        "data_fingerprint": provenance.fingerprint(paths.records),
-        "split_fingerprint": provenance.fingerprint(paths.split),
-        "rows_fingerprint": provenance.fingerprint(paths.rows),
-        "parameters": provenance.flatten({"backbone": backbone, **sections}),
-    }
+    predicted = out_of_fold.table(kept, first, results, records_table.class_names(table))
+    return FinishedTraining(made.net, learned, made.epoch, made.history, predicted)
 
 
 def _digests(table: pd.DataFrame, pixels: Path) -> list[str]:
@@ -194,48 +138,6 @@ def _digests(table: pd.DataFrame, pixels: Path) -> list[str]:
     rows = table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
     images = row_files.read_pixels(pixels, rows)
     return sorted({provenance.image_digest(images[row]) for row in rows})
-
-
-SECTIONS = ("split", "oversample", "head", "train", "caution")
-
-
-def _learn(
-    chosen: parameters.Caution,
-    model: keras.Model,
-    source: feature_source.Source,
-    rows: pd.DataFrame,
-    held: pd.DataFrame,
-) -> prediction_limits.Learned:
-    """What the model knows about its limits."""
-    validation = observe.observe(model, source, held["pixel_row"].to_numpy())
-    once = observe.subsample_rows(rows["pixel_row"].to_numpy())
-    return prediction_limits.learn(
-        validation,
-        held["class_index"].to_numpy(),
-        held["group"].to_numpy(),
-        observe.observe(model, source, once).features,
-        method=chosen.calibration,
-        level=chosen.set_level,
-        quantile=chosen.familiar_quantile,
-    )
-
-
-def _tried(trained: Trained, preprocessing: Mapping[str, Any]) -> dict[str, float | int | None]:
-    """How well the out-of-distribution score tells drawn non-radiographs from held-out images."""
-    learned, classes = trained.learned, trained.model.output.shape[-1]
-    limits = prediction_limits.PredictionLimits((), learned.thresholds, learned.novelty)
-    drawn = non_radiographs.draw_all(preprocessing["side_pixels"], DRAWN_PER_KIND, DRAWN_SEED)
-    joint = saved.with_features(trained.model)
-    rows = saved.predict(joint, np.concatenate([*drawn.values()]))
-    features = prediction_limits.split_outputs(rows, classes, limits.folds).features
-    return novelty.separation(learned.held_out_scores, limits.scores(features))
-
-
-def _validation(table: pd.DataFrame, split: Path) -> pd.DataFrame:
-    """Records of the val subset, with the split's groups."""
-    drawn = split_table.read_split(split)[["record", "subset", "group"]]
-    chosen = table.drop(columns="group").merge(drawn, on="record")
-    return chosen[chosen["subset"] == "val"]
 
 
 main = command.stage("train", __doc__, Paths, run)

@@ -84,7 +84,7 @@ def read(folder: Path, subset: Literal["all", "development"]) -> FinishedRun:
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )
     originals = file_names.originals(table["source"].tolist(), patterns)
-    kept = cross_validation.chosen_records(table, split, originals, subset)
+    kept = cross_validation.chosen_records(table, split, patterns, subset)
     films = table[originals & (table["pixel_row"] >= 0)].reset_index(drop=True)
     return FinishedRun(folder, settings, table, films, kept)
 

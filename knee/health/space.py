@@ -16,6 +16,7 @@ from knee.health.result import Result, size
 
 COPIES = 2  # of each output: in the workspace and in DVC's cache
 KNOWN_COPIES = 1  # besides, of pixels and features: known results of the run before
+MODEL_STAGES = ("train", "join", "distil")
 MODEL_COPIES = 3  # besides: MLflow's, and the checkpoints with the optimizer's state
 RESERVE_BYTES = 200_000_000  # MLflow's store, logs, reports, temporary files
 STRIDE = 32  # pixels of the image to one of the feature map
@@ -75,7 +76,8 @@ def estimated_bytes(outputs: Sequence[Output], plan: Plan) -> int:
     if plan.images:
         pixels, features = plan.pixel_bytes, plan.feature_bytes
     copied = COPIES * sum(recorded.values()) + (COPIES + KNOWN_COPIES) * (pixels + features)
-    return RESERVE_BYTES + copied + MODEL_COPIES * recorded["train"]
+    models = sum(recorded[stage] for stage in MODEL_STAGES)
+    return RESERVE_BYTES + copied + MODEL_COPIES * models
 
 
 def check_space(needed: int, plan: Plan, folders: Mapping[str, Path]) -> Result:

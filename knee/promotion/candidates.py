@@ -1,8 +1,9 @@
-"""The trained backbones as registration sees them: their records and their predictions."""
+"""The trained models as registration sees them: their records and their predictions."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -14,14 +15,15 @@ from knee.evidence.evaluation.predictions import read_predictions
 from knee.splits.kept_split import read_subsets_table
 from knee.storage.artifacts import ArtifactError, read_bytes, read_json, read_json_if_present
 
-DEVELOPMENT = "development"  # subset of an ensemble's out-of-fold predictions
+DEVELOPMENT = "development"  # subset of out-of-fold predictions, of all folds or of one
+UNSEEN = {DEVELOPMENT: "out of fold", "val": "on validation"}  # what models are chosen by
 SUBSETS_FILE = "subsets.csv"  # of split
 SHARED_FACTS = ("classes", "data_fingerprint", "split_fingerprint", "split_protocol", "synthetic")
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One backbone: its records, and its predictions of images that it has not seen."""
+    """One model: its records, and its predictions of images that it has not seen."""
 
     backbone: str
     training: TrainingRecord
@@ -83,6 +85,19 @@ def read_baselines(metrics: Path) -> dict[str, dict[str, Any]]:
         return {name: dict(one["test"]) for name, one in read_json(path)["shortcuts"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} has no shortcuts ({error!r}): run `dvc repro`") from error
+
+
+def unseen(candidates: Collection[Candidate]) -> dict[str, pd.DataFrame]:
+    """Return each model's predictions of the images that it is chosen by, which none has seen.
+
+    Beside a distilled net these are those of the fold that it held back.
+    """
+    own = {
+        one.backbone: one.predictions[one.predictions["subset"] == one.chosen_by]
+        for one in candidates
+    }
+    common = set.intersection(*(set(table["record"]) for table in own.values()))
+    return {name: table[table["record"].isin(common)] for name, table in own.items()}
 
 
 def check_shared(candidates: list[Candidate]) -> None:

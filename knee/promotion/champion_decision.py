@@ -1,7 +1,8 @@
-"""Choice of the backbone to register, and whether it may take the champion's place.
+"""Choice of the model to register, and whether it may take the champion's place.
 
-The choice between backbones sees validation rows alone. The comparison with the champion sees
-the test images that both have in common, and of these only groups that neither has trained on.
+The choice between models sees images outside the test subset only. The comparison with the
+champion sees the test images that both have in common, and of these only groups that neither has
+trained on.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from knee.evidence.evaluation.json_contents import EvaluationReport
 from knee.promotion import champion_decision, gates
+from knee.promotion.candidates import UNSEEN
 from knee.records import known_patients
 
 GATE: Final = "gate."  # how the key of a gate's tag begins
@@ -21,8 +22,8 @@ def description(
 ) -> str:
     """Return Markdown for a model version: what it is, its figures, why it stands there.
 
-    `selection` has the validation figure of each backbone; `facts` are backbone, synthetic,
-    split_protocol and metric.
+    `selection` has the figure of each model that it was chosen by; `facts` are backbone, synthetic,
+    split_protocol, metric and chosen_by, a subset.
     """
     marks = [f"{facts['split_protocol']} split"]
     if facts["split_protocol"] == "random":
@@ -48,7 +49,7 @@ def description(
             ),
             "\nTest figures (interval):\n",
             *figures,
-            f"\nChosen by {facts['metric']} on validation: {chosen}.",
+            f"\nChosen by {facts['metric']} {UNSEEN[facts['chosen_by']]}: {chosen}.",
         ]
     )
 

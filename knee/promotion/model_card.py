@@ -86,12 +86,13 @@ def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     """Return models and baselines of comparison.json, best first, as they stand against one.
 
     Returns:
-        compared: the kind of evidence, cross_validation where there is one, else test; metric; and
+        compared: the kind of evidence, cross_validation where it is in, else test; metric; and
         ranking: {name, value, probability that the backbone is better} of each, empty where the
         backbone was not compared.
     """
     evidence, metric = comparison["evidence"], comparison["metric"]
-    compared = "cross_validation" if "overall" in evidence["cross_validation"] else "test"
+    folds = evidence["cross_validation"].get("overall", {"figures": {}})
+    compared = "cross_validation" if backbone in folds["figures"] else "test"
     part = evidence[compared].get("overall", {"figures": {}, "differences": []})
     better: dict[str, float | None] = {}
     for pair in part["differences"]:

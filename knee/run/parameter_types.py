@@ -144,8 +144,11 @@ Weights = Annotated[
     ),
 ]
 Backbones = Annotated[tuple[Backbone, ...], Field(min_length=1), Distinct]
+Candidates = Annotated[tuple[FileName, ...], Distinct]
+Distilled = Annotated[tuple[Backbone, ...], Distinct]
 Downloads = Annotated[tuple[Literal["kaggle"], ...], Distinct]
 Generators = Annotated[tuple[Literal["sample"], ...], Distinct]
+Joined = Annotated[tuple[Literal["ensemble"], ...], Distinct]
 Names = Annotated[tuple[Name, ...], Distinct]
 OriginPattern = Annotated[Expression, AfterValidator(origin_expression)]
 PatientPattern = Annotated[Expression, AfterValidator(patient_expression)]

@@ -30,17 +30,21 @@ from ruamel.yaml.nodes import ScalarNode
 from knee.run import parameter_errors
 from knee.run.errors import UserError
 from knee.run.parameter_types import (
+    BACKBONES,
     LARGEST_SEED,
     LARGEST_SIDE_PIXELS,
     Backbones,
+    Candidates,
     Count,
     Deviation,
+    Distilled,
     Downloads,
     Draws,
     EpochsOrNone,
     FileName,
     Folds,
     Generators,
+    Joined,
     Layers,
     LearningRate,
     Level,
@@ -71,6 +75,11 @@ class ParamsError(UserError):
 def about(text: str, *, ge: float | None = None, le: float | None = None) -> Any:
     """Describe a parameter, which is at least `ge` and at most `le`."""
     return Field(description=text, ge=ge, le=le)
+
+
+def distilled_name(backbone: str) -> str:
+    """Return the name of the net that learns from the ensemble of `backbone`."""
+    return f"{backbone}_distilled"
 
 
 def _check_seeds(key: str, seed: int, folds: int, repeats: int) -> None:
@@ -230,11 +239,24 @@ class Embed:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
-    """Backbones, and how much of them is trained."""
+    """Backbones, how much of them is trained, and the models that are made of them."""
 
     backbones: Backbones = about("one model each")
+    joined: Joined = about("[ensemble]: the nets of both backbones as one more model; else empty")
+    distilled: Distilled = about("backbones whose ensemble teaches one net, one more model each")
+    candidates: Candidates = about("what is judged: backbones, joined, BACKBONE_distilled")
     train_from: Layers = about("auto, head, all, or the first trained layer of each backbone")
     pixel_scaling: Literal["backbone", "unit"] = about("unit: 0-1, as published")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if missing := set(BACKBONES if self.joined else self.distilled) - {*self.backbones}:
+            raise ValueError(f"backbones: joined or distilled need {', '.join(sorted(missing))}")
+        students = [distilled_name(backbone) for backbone in self.distilled]
+        expected = (*self.backbones, *self.joined, *students)
+        if self.candidates != expected:
+            raise ValueError(f"candidates: expected [{', '.join(expected)}]")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -400,6 +422,11 @@ class Params:
         folds = self.cross_validate
         _check_seeds("train.seed", self.train.seed, folds.folds, folds.repeats)
         _check_seeds("train.seed", self.train.seed, self.train.members, self.train.members_seeds)
+        if (self.model.joined or self.model.distilled) and not self.is_ensemble:
+            raise ValueError(
+                "model.joined, model.distilled: they are made of ensembles: give train.members "
+                "above 1, and a split that is not random"
+            )
         return self
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from knee.records import file_names
 from knee.run.errors import UserError
 from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers
@@ -53,19 +54,20 @@ class Fold:
 def chosen_records(
     records: pd.DataFrame,
     split: pd.DataFrame,
-    originals: npt.NDArray[np.bool_],
+    patterns: file_names.Patterns,
     subset: Literal["all", "development"],
 ) -> pd.DataFrame:
     """Return one used record of each copy group, those that the audit judges shortcuts on.
 
-    The subset "development" leaves out every group with a record of the test subset. `originals`,
-    (records,), is False for copies that their file names call derived.
+    The subset "development" leaves out every group with a record of the test subset. `patterns`
+    tell which file names are those of derived copies.
 
     Raises:
         CrossValidationError: the split is of other records, or nothing is left.
     """
     if split["record"].tolist() != records["record"].tolist():
         raise CrossValidationError("the split is not of these records: run the split stage")
+    originals = file_names.originals(records["source"].tolist(), patterns)
     kept = split_table.one_of_each_copy_group(records, originals)
     if subset == "development":
         tested = split.loc[split["subset"] == "test", "record"]

@@ -172,8 +172,8 @@ def finished() -> list[tuple[Path, Path]]:
     return [
         (folder, root / "metrics" / folder.name)
         for folder in models
-        if (trained := _md5(recorded, f"train@{folder.name}", "outs", folder.name))
-        and trained == _md5(recorded, f"evaluate@{folder.name}", "deps", folder.name)
+        if (evaluated := _md5(recorded, f"evaluate@{folder.name}", "deps", folder.name))
+        and evaluated in [_md5(recorded, stage, "outs", folder.name) for stage in recorded]
     ]
 
 

@@ -41,7 +41,7 @@ def write(root: Path) -> None:
     split.loc[(number >= 81) & (number < 90), "subset"] = "test"
     split.to_csv(data / "split.csv", index=False)
     settings = json.loads(json.dumps(dataclasses.asdict(parameters.load(ROOT / "params.yaml"))))
-    settings["model"]["backbones"] = BACKBONES
+    settings["model"] |= {"backbones": BACKBONES, "candidates": BACKBONES}
     settings["cross_validate"] |= {"folds": 3, "repeats": 2, "bootstrap_draws": 40}
     (root / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     for seed, name in enumerate(BACKBONES):

@@ -40,6 +40,14 @@ def test_cross_validation_counts_before_test() -> None:
     assert not gates.shortcuts(both, "net", 0.9).passed
 
 
+def test_a_model_without_out_of_fold_predictions_is_judged_on_test() -> None:
+    both = compared({"border": 0.95})
+    others = compared({"border": 0.2}, "cross_validation")["evidence"]["cross_validation"]
+    others["overall"]["differences"][0]["model"] = "another net"
+    both["evidence"]["cross_validation"] = others
+    assert "by test" in gates.shortcuts(both, "net", 0.9).reason
+
+
 @pytest.mark.parametrize(
     "comparison", [None, {}, compared({}), compared({"linear": 1.0}), {"evidence": {}}]
 )

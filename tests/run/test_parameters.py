@@ -62,7 +62,22 @@ def test_params_yaml_is_conf_composed(values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_of_every_group_composes(choice: str, tmp_path: Path) -> None:
-    load(composed(choice), tmp_path)
+    load(composed(choice, *["train.members=2"] * choice.startswith("model=")), tmp_path)
+
+
+@pytest.mark.parametrize("model", ["ensemble", "mobilenet_distilled"])
+@pytest.mark.parametrize("nets", ["train.members=1", "split=random"])
+def test_models_of_ensembles_need_ensembles(model: str, nets: str) -> None:
+    with pytest.raises(parameters.ParamsError, match=r"give train\.members above 1, and a split"):
+        parameters.check(composed(f"model={model}", "train.members=2", nets))
+
+
+def test_the_joint_model_is_of_both_backbones_and_one_more_candidate(tmp_path: Path) -> None:
+    found = composed("model=ensemble", "train.members=2")
+    assert load(found, tmp_path).model.candidates == ("mobilenet", "xception", "ensemble")
+    one = changed(found, "model.backbones", ["mobilenet"])
+    with pytest.raises(parameters.ParamsError, match=r"model\.backbones: .* need xception"):
+        parameters.check(one)
 
 
 def test_a_folder_brings_its_own_training_and_no_generator(tmp_path: Path) -> None:
@@ -148,6 +163,8 @@ WRONG = [
     ("model.backbones", "xception", "'xception' is not a list"),
     ("model.backbones", ["resnet"], "model.backbones: 'resnet' is none of mobilenet, xception"),
     ("model.backbones", ["xception", "xception"], "has 'xception' twice"),
+    ("model.candidates", ["mobilenet"], "model.candidates: expected [mobilenet, xception]"),
+    ("model.distilled", ["mobilenet"], "xception, mobilenet_distilled]"),
     ("model.train_from", "Head", "model.train_from: 'Head' is none of auto, head, all"),
     ("weights", "None", "weights: 'None' is none of none, imagenet"),
     ("weights", "", "weights: '' is none of none, imagenet"),

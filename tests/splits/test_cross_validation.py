@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from knee.audit import shortcut_scores, shortcuts
+from knee.records import file_names
 from knee.splits import cross_validation
 from knee.splits.cross_validation import CrossValidationError, CrossValidationProtocol
 from knee.statistics.bootstrap import Bootstrap
 from tests.records import tables
 
+NO_PATTERNS = file_names.compile_patterns([])
 PROTOCOL = CrossValidationProtocol(folds=4, repeats=2, validation_share=0.2, seed=3)
 
 
@@ -78,19 +80,19 @@ def test_the_folds_are_those_on_which_shortcuts_are_judged() -> None:
 
 
 def test_development_leaves_out_every_group_with_a_test_record() -> None:
-    records, originals = kept(), np.ones(80, np.bool_)
+    records = kept()
     split = as_split(records, [0, 11])
-    everything = cross_validation.chosen_records(records, split, originals, "all")
-    chosen = cross_validation.chosen_records(records, split, originals, "development")
+    everything = cross_validation.chosen_records(records, split, NO_PATTERNS, "all")
+    chosen = cross_validation.chosen_records(records, split, NO_PATTERNS, "development")
     assert len(everything) == 80
     assert set(everything["group"]) - set(chosen["group"]) == {0, 5}
 
 
 def test_only_one_used_record_a_picture_is_predicted() -> None:
     records = tables.records([0, 0, 1, 1], [0, 0, 1, 2], [0, 0, 1, 2], ["used"] * 3 + ["rejected"])
-    chosen = cross_validation.chosen_records(
-        records, as_split(records, []), np.array([False, True, True, True]), "all"
-    )
+    records["source"] = ["a/1_aug_0.png", "a/1.png", "b/2.png", "b/3.png"]
+    patterns = file_names.compile_patterns([r"_aug_\d+$"])
+    chosen = cross_validation.chosen_records(records, as_split(records, []), patterns, "all")
     assert chosen["record"].tolist() == [1, 2]
 
 
@@ -118,9 +120,9 @@ def test_too_few_groups_are_an_error_that_says_what_to_do() -> None:
 
 
 def test_another_split_and_an_empty_subset_are_refused() -> None:
-    records, originals = kept(), np.ones(80, np.bool_)
+    records = kept()
     with pytest.raises(CrossValidationError, match="run the split stage"):
-        cross_validation.chosen_records(records, as_split(records, [])[1:], originals, "all")
+        cross_validation.chosen_records(records, as_split(records, [])[1:], NO_PATTERNS, "all")
     with pytest.raises(CrossValidationError, match="no usable image"):
         every = as_split(records, list(range(80)))
-        cross_validation.chosen_records(records, every, originals, "development")
+        cross_validation.chosen_records(records, every, NO_PATTERNS, "development")

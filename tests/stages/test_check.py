@@ -24,7 +24,8 @@ def checked(
     paths = {"path": "images", "sheet": "sheet.csv", "bone_masks": "masks"}
     given = {key: str(folder / name) for key, name in paths.items()}
     made = settings(**{"generators": (), **given, **data})
-    model = dataclasses.replace(made.model, backbones=("mobilenet",))
+    names = ("mobilenet",)
+    model = dataclasses.replace(made.model, backbones=names, candidates=names)
     made = dataclasses.replace(made, weights=weights, model=model)
     monkeypatch.setattr(parameters, "load", lambda _: made)
     return check.main([f"--checked-out={folder / 'checked.json'}"])

@@ -27,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("compare")
     write_data(root)
     settings = yaml.safe_load((root / "params.yaml").read_text())
-    settings["model"]["backbones"] = ["mobilenet"]
+    settings["model"] |= {"backbones": ["mobilenet"], "candidates": ["mobilenet"]}
     settings["compare"] |= {"minimum_origin_groups": 2, "bootstrap_draws": 200}
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
     folder = root / "features" / "mobilenet"
@@ -103,7 +103,8 @@ def test_several_backbones_stand_beside_their_average_on_both_kinds_of_evidence(
     root = tmp_path / "two"
     shutil.copytree(project, root)
     settings = yaml.safe_load((root / "params.yaml").read_text())
-    settings["model"]["backbones"] = ["mobilenet", "xception"]
+    names = ["mobilenet", "xception"]
+    settings["model"] |= {"backbones": names, "candidates": names}
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
     for part in ("features", "metrics"):
         shutil.copytree(root / part / "mobilenet", root / part / "xception")

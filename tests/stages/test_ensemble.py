@@ -1,4 +1,4 @@
-"""An ensemble through the stages train, cross_validate and evaluate: nothing is judged unseen."""
+"""An ensemble through its stages: every judgement is of images that the nets have not seen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ import yaml
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.evaluation import predictions
+from knee.evidence.uncertainty import calibration
 from knee.promotion import candidates
+from knee.run import parameters
+from knee.storage import provenance
 from tests.stages import test_cross_validate, test_evaluate, test_train
 from tests.tracking.runs import empty_store
 
@@ -36,7 +39,7 @@ def write_data(root: Path) -> None:
     from knee.classifier.net import assembly, heads
 
     test_evaluate.write_data(root)
-    design = BackboneDesign("tiny", SIDE, train_from="head")
+    design = BackboneDesign("mobilenet", SIDE, train_from="head")
     (root / "features").mkdir()
     write_design(design, root / "features")
     keras.utils.set_random_seed(42)  # the frozen part that training builds
@@ -48,15 +51,20 @@ def write_data(root: Path) -> None:
     settings = yaml.safe_load(Path("params.yaml").read_text())
     settings["train"] |= {"members": FOLDS, "members_seeds": 2, "epochs": 3, "batch_size": 8}
     settings["train"] |= {"learning_rate": 0.02, "keep_epoch": "last"}
-    settings["head"] |= {"projection_channels": 8, "attention_heads": 2, "dense_units": 0}
+    settings["head"] |= {"attention": False, "dense_units": 0}  # attention takes long to trace
     settings["cross_validate"] |= {"bootstrap_draws": 50}
     settings["evaluate"] |= {"bootstrap_draws": 50, "strangers_per_kind": 1}
     settings["caution"] |= {"set_level": 0.8}
+    settings["model"] |= {
+        "joined": ["ensemble"],
+        "distilled": ["mobilenet"],
+        "candidates": ["mobilenet", "xception", "ensemble", "mobilenet_distilled"],
+    }
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
 
 
 def run(root: Path, stage: str, arguments: list[str]) -> None:
-    words = ["tiny" if word == "mobilenet" else word for word in arguments]
+    words = ["mobilenet" if word == "tiny" else word for word in arguments]
     named = [] if "--params" in words else ["--params", str(root / "params.yaml")]
     assert importlib.import_module(f"stages.{stage}").main([*words, *named]) == 0
 
@@ -64,11 +72,13 @@ def run(root: Path, stage: str, arguments: list[str]) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which the three stages have run."""
-    from tests.classifier.conftest import put_in_table, trace_once
+    from knee.classifier.net import backbones
+    from tests.classifier.conftest import tiny_net, trace_once
 
     root = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
-        put_in_table(patch)
+        row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
+        patch.setitem(backbones.BACKBONES, "mobilenet", row)
         trace_once(patch)
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -131,10 +141,10 @@ def test_the_record_has_the_limits_that_the_loaded_model_applies(project: Path) 
 
 
 def test_models_are_chosen_by_out_of_fold_predictions(project: Path) -> None:
-    made = candidates.read_candidate("tiny", project / "model", project / "metrics")
+    made = candidates.read_candidate("mobilenet", project / "model", project / "metrics")
     assert made.chosen_by == "development"
     (project / "metrics" / "cross_validation.json").write_text('{"accuracy": 0.5}')
-    made = candidates.read_candidate("tiny", project / "model", project / "metrics")
+    made = candidates.read_candidate("mobilenet", project / "model", project / "metrics")
     assert made.judged == {"accuracy": 0.5}
 
 
@@ -150,3 +160,133 @@ def test_a_loaded_model_answers_as_the_stages_judged_it(project: Path) -> None:
     assert limits.sets(expected.to_numpy(), observed.folds).tolist() == (
         test["prediction_set"].tolist()
     )
+
+
+@pytest.fixture(scope="module")
+def joined(project: Path) -> Path:
+    """A folder with models, metrics and features of two backbones, and of both joined.
+
+    The second's nets are the first's with other weights.
+    """
+    from knee.classifier.net import saved
+
+    root = project / "both"
+    first, second = root / "models" / "mobilenet", root / "models" / "xception"
+    shutil.copytree(project / "model", first)
+    shutil.copytree(project / "model", second)
+    model = saved.load_model(first / "model.keras")
+    model.name = "xception"
+    saved.apply_temperature(model, -2.0)
+    record = json.loads((first / "training.json").read_text()) | {
+        "backbone": "xception",
+        "model_sha256": saved.save_model(model, second / "model.keras"),
+    }
+    (second / "training.json").write_text(json.dumps(provenance.sealed(record)))
+    members = pd.read_csv(project / "members.csv")
+    columns = [f"{predictions.PREFIX}{name}" for name in NAMES]
+    for name in ("mobilenet", "xception"):
+        metrics = root / "metrics" / name
+        metrics.mkdir(parents=True)
+        members.to_csv(metrics / "members.csv", index=False)
+        shutil.copy(project / "history.csv", metrics)
+        shutil.copy(project / "cross_validation.json", metrics)
+        shutil.copytree(project / "features", root / "features" / name)
+        members[columns] = members[columns].to_numpy()[:, ::-1]
+    files = {
+        **{name: project / f"{name}.csv" for name in ("records", "split")},
+        "pixels": project / "pixels.npy",
+        **{name: root / name for name in ("models", "metrics", "features")},
+        "model-out": root / "models" / "ensemble",
+        "history-out": root / "history.csv",
+        "out-of-fold-out": root / "members.csv",
+        "cross-validation-out": root / "cross_validation.json",
+        "headline-out": root / "headline.json",
+        "predictions-out": root / "out_of_fold.csv",
+        "plot-out": root / "folds.png",
+        "params": project / "params.yaml",
+    }
+    words = [word for flag, file in files.items() for word in (f"--{flag}", str(file))]
+    run(project, "join", ["--backbone", "ensemble", *words])
+    return root
+
+
+def test_the_joint_net_answers_the_mean_of_its_parts_in_keras_and_in_openvino(
+    project: Path, joined: Path
+) -> None:
+    import knee
+    from knee.classifier.attribution import grad_cam
+    from knee.classifier.net import saved
+
+    pixels = np.load(project / "pixels.npy")
+    trained = [TrainedModel.read(joined / "models" / name) for name in ("mobilenet", "xception")]
+    parts = [saved.predict(one.load(), pixels) for one in trained]
+    joint = TrainedModel.read(joined / "models" / "ensemble")
+    expected = calibration.scaled(
+        calibration.averaged(np.stack(parts)), joint.training["temperature"]
+    )
+    net = joint.load()
+    np.testing.assert_allclose(saved.predict(net, pixels), expected, atol=1e-5)
+    observed = knee.load(joined / "models" / "ensemble").observe(pixels)
+    np.testing.assert_allclose(observed.probabilities, expected, atol=1e-5)
+    assert observed.folds is not None
+    assert observed.folds.shape == (len(pixels), FOLDS, len(NAMES))
+    assert np.isfinite(joint.limits.scores(observed.features)).all()
+    assert joint.training["weights"] == net.count_params() > parts[0].size
+    maps = grad_cam.grad_cam(grad_cam.halves(net), pixels[:2], np.array([0, 1]))
+    assert maps.shape == (2, SIDE, SIDE)
+
+
+def test_joint_out_of_fold_predictions_are_the_mean_of_those_of_the_parts(joined: Path) -> None:
+    columns = [f"{predictions.PREFIX}{name}" for name in NAMES]
+    one, other = (
+        pd.read_csv(joined / "metrics" / name / "members.csv") for name in ("mobilenet", "xception")
+    )
+    both = pd.read_csv(joined / "members.csv")
+    mean = calibration.averaged(np.stack([one[columns], other[columns]]))
+    temperature = json.loads((joined / "models/ensemble/training.json").read_text())["temperature"]
+    np.testing.assert_allclose(both[columns], calibration.scaled(mean, temperature), atol=1e-6)
+    assert both[["record", "fold"]].equals(one[["record", "fold"]])
+    found = report(joined, "cross_validation.json")
+    assert (found["backbone"], found["folds"]) == ("ensemble", FOLDS)
+    assert found["accuracy"] == pytest.approx((both["label"] == both["predicted"]).mean())
+
+
+def test_what_teaches_a_distilled_net_has_not_seen_what_judges_it(project: Path) -> None:
+    from knee.classifier.features import feature_source
+    from knee.classifier.training import distillation, observe
+    from knee.classifier.training.fold_training import Recipe
+
+    settings = parameters.load(project / "params.yaml")
+    members = pd.read_csv(project / "members.csv").assign(pixel_row=lambda table: table["record"])
+    teacher = TrainedModel.read(project / "model")
+    source = feature_source.open_source(project / "features", project / "pixels.npy")
+    recipe = Recipe.of(settings, "student", project / "features", len(NAMES))
+    rows, held = distillation.taught(recipe, teacher, members, source)
+    own = members.set_index("pixel_row")
+    assert set(held["fold"]) == {distillation.HELD_BACK}
+    assert distillation.HELD_BACK not in set(own.loc[rows.rows, "fold"])
+    assert not set(held["group"]) & set(own.loc[rows.rows, "group"])
+    # Its teachers are the members whose predictions of the held-back images are out of fold.
+    model = teacher.load()
+    made = np.asarray(observe.observe(model, source, held["pixel_row"].to_numpy(), FOLDS).folds)
+    columns = [f"{predictions.PREFIX}{name}" for name in NAMES]
+    np.testing.assert_allclose(made[:, distillation.HELD_BACK], held[columns], atol=2e-5)
+    taught = np.asarray(observe.observe(model, source, rows.rows, FOLDS).folds)
+    np.testing.assert_array_equal(rows.soft_labels, taught[:, distillation.HELD_BACK])
+
+
+def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges(project: Path) -> None:
+    flags = {"--members": "members.csv", "--model": "model", "--out-of-fold-out": "held_back.csv"}
+    flags |= {"--model-out": "distilled", "--history-out": "of_one.csv"}
+    for name in ("features", "pixels", "records", "split", "checkpoints", "params"):
+        kinds = {"features": "", "checkpoints": "", "pixels": ".npy", "params": ".yaml"}
+        flags[f"--{name}"] = f"{name}{kinds.get(name, '.csv')}"
+    words = [word for flag, file in flags.items() for word in (flag, str(project / file))]
+    run(project, "distil", ["--backbone", "mobilenet", *words])
+    trained = TrainedModel.read(project / "distilled")
+    assert (trained.training["backbone"], trained.limits.folds) == ("mobilenet_distilled", 0)
+    held = pd.read_csv(project / "held_back.csv")
+    members = pd.read_csv(project / "members.csv")
+    assert held["record"].tolist() == members.loc[members["fold"] == 0, "record"].tolist()
+    of_classes = trained.training["conformal"]["per_class"].values()
+    assert sum(one["validation_records"] for one in of_classes) == len(held)

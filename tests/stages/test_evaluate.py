@@ -98,6 +98,7 @@ def write_model(root: Path) -> None:
     }
     (root / "model" / "training.json").write_text(json.dumps(facts))
     (root / "metrics").mkdir()
+    (root / "metrics" / "members.csv").write_text("record\n")
     (root / "metrics" / "history.csv").write_text(
         "epoch,learning_rate,loss,accuracy,val_loss,val_accuracy\n"
         "0,0.001,1.1,0.4,1.2,0.3\n1,0.001,0.9,0.5,1.0,0.4\n"

@@ -34,7 +34,7 @@ def root(
 def settings(*backbones: str, minimum_common_groups: int = 5) -> parameters.Params:
     return dataclasses.replace(
         SETTINGS,
-        model=dataclasses.replace(SETTINGS.model, backbones=backbones),
+        model=dataclasses.replace(SETTINGS.model, backbones=backbones, candidates=backbones),
         register=dataclasses.replace(
             SETTINGS.register,
             model_name="knee",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.storage.arrays import Integers
+from knee.storage.arrays import Images, Integers
 from knee.storage.artifacts import ArtifactError, read_json
 from knee.storage.row_files import RowFile, Values
 
@@ -46,10 +46,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Subset:
-    """Rows of a source with their classes; rows may repeat in training."""
+    """Rows of a source with their classes; rows may repeat in training.
+
+    `soft_labels`, (rows, classes), are the wanted probabilities where a training gives each row its
+    own, and not those of its class.
+    """
 
     rows: Integers
     class_indices: Integers
+    soft_labels: Images | None = None
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Subset:

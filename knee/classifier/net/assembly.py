@@ -12,7 +12,7 @@ import numpy.typing as npt
 from keras import layers
 
 from knee.classifier.net import backbones, heads
-from knee.classifier.net.design import BackboneDesign
+from knee.classifier.net.design import BackboneDesign, DesignError
 from knee.classifier.net.fine_tuning import split_backbone
 
 Weights = Sequence[npt.NDArray[Any]]  # of one member's trained part, in the order of its layers
@@ -106,6 +106,54 @@ def _member(trained: keras.Model, name: str, weights: Weights) -> _Member:
     head = keras.Model(feature_map, linear(last.input), name=name)
     linear.set_weights(last.get_weights())
     return _Member(keras.Model(own.input, feature_map, name=f"{name}_upper"), head)
+
+
+def joined(name: str, ensembles: Sequence[keras.Model]) -> keras.Model:
+    """Return one classifier, `name`, of the members of several `ensembles` of the same folds.
+
+    Each has a backbone of its own, by which it is called, and takes the same pixels. The answer is
+    the mean of the log-probabilities, as within one ensemble; the feature maps lie behind each
+    other in one. The layers of `ensembles` are used, not copied.
+
+    Raises:
+        DesignError: the feature maps have different heights or widths.
+    """
+    parts = [_three_parts(model) for model in ensembles]
+    pixels = keras.Input(ensembles[0].input.shape[1:], name="pixels")
+    frozen = keras.Model(pixels, [below(pixels) for below, _, _ in parts], name="frozen")
+    features = [keras.Input(tensor.shape[1:]) for tensor in frozen.outputs]
+    maps = [upper(own) for (_, upper, _), own in zip(parts, features, strict=True)]
+    if len({tuple(values.shape[1:3]) for values in maps}) > 1:
+        raise DesignError(
+            "ingest.image_size_pixels: the backbones' feature maps have different sizes "
+            f"({', '.join(f'{v.shape[1]} x {v.shape[2]}' for v in maps)}): give a multiple of 32"
+        )
+    together = layers.Concatenate(name=FEATURE_MAP)(maps)
+    of_folds, start = [], 0
+    for (_, _, head), own in zip(parts, maps, strict=True):
+        width = own.shape[-1]
+        made = head(together[..., start : start + width])
+        of_folds.append(made if isinstance(made, list) else [made])
+        start += width
+    folds = [
+        _mean(own, heads.fold_logits(number))
+        for number, own in enumerate(zip(*of_folds, strict=True))
+    ]
+    probabilities = layers.Softmax(dtype="float32", name=heads.PROBABILITIES)(
+        _mean(folds, "logits")
+    )
+    trained = keras.Model(features, probabilities, name="trained")
+    return keras.Model(pixels, trained(frozen(pixels)), name=name)
+
+
+def _three_parts(ensemble: keras.Model) -> tuple[keras.Model, keras.Model, keras.Model]:
+    """The frozen layers, those below the feature map, and from there on to each fold's logits."""
+    below, trained = ensemble.layers[-2:]
+    below.name = f"{ensemble.name}_frozen"
+    feature_map = trained.get_layer(FEATURE_MAP).output
+    logits = [one.output for one in trained.layers if one.name.startswith(heads.FOLD_LOGITS)]
+    upper = keras.Model(trained.input, feature_map, name=f"{ensemble.name}_upper_layers")
+    return below, upper, keras.Model(feature_map, logits, name=f"{ensemble.name}_heads")
 
 
 def _mean(values: Sequence[keras.KerasTensor], name: str) -> keras.KerasTensor:

@@ -7,7 +7,7 @@ map `FEATURE_MAP`, averaged over its positions.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers
 
 from knee.classifier.net import model_file
-from knee.classifier.net.assembly import FEATURE_MAP, members_of
+from knee.classifier.net.assembly import FEATURE_MAP
 from knee.classifier.net.heads import FOLD_LOGITS, LOGITS, PROBABILITIES
 from knee.run import progress
 from knee.storage import artifacts, provenance
@@ -92,12 +92,15 @@ def last_dense_layers(trained: keras.Model) -> list[keras.layers.Dense]:
     last = trained.get_layer(PROBABILITIES)
     if isinstance(last, layers.Dense):
         return [last]
-    return [
-        own
-        for member in members_of(trained)
-        for own in member.layers
-        if own.name.startswith(LOGITS)
-    ]
+    return [layer for layer in _all_layers(trained) if layer.name.startswith(LOGITS)]
+
+
+def _all_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)
+        else:
+            yield layer
 
 
 def joint_outputs(trained: keras.Model) -> Any:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
@@ -14,8 +15,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from knee.classifier.features.feature_source import Source, Subset
-from knee.classifier.net.design import BackboneDesign
+from knee.classifier.net.design import BackboneDesign, read_design
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
+from knee.run import parameters
 from knee.splits import cross_validation
 from knee.splits.cross_validation import Fold
 from knee.statistics import scores
@@ -38,6 +40,26 @@ class Recipe:
     oversampling: Literal["random", "none"]
     oversampling_seed: int
     classes: int
+
+    @classmethod
+    def of(
+        cls,
+        settings: parameters.Params,
+        name: str,
+        features: Path,
+        classes: int,
+        head: parameters.Head | None = None,
+    ) -> Recipe:
+        """Return what `settings` ask for on `features`, with another `head` where one is given."""
+        return cls(
+            name,
+            read_design(features),
+            dataclasses.asdict(head or settings.head),
+            dataclasses.asdict(settings.train),
+            settings.oversample.method,
+            settings.oversample.seed,
+            classes,
+        )
 
 
 def train_folds(

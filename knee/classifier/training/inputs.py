@@ -71,26 +71,32 @@ def training_batches(
     """All batches of `epochs`, one after the other: (inputs, wanted probabilities, weights).
 
     `augmentation` is for pixels; of it features have mixup, and the flip where there is a mirrored
-    view. `targets` are those of the function `targets`, `batch_size` is global.
+    view. `targets` are those of the function `targets`, for rows without soft labels of their own;
+    `batch_size` is global.
     """
     source, rows, class_indices = data.source, data.training.rows, data.training.class_indices
     orders = [epoch_order(len(rows), batch_size, seed, epoch) for epoch in epochs]
     size = len(orders[0])
     positions = np.concatenate(orders)
     ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
-    weights, wanted = tf.constant(data.class_weights), tf.constant(targets)
+    weights, soft_labels = data.class_weights[class_indices], data.training.soft_labels
+    wanted = targets[class_indices] if soft_labels is None else soft_labels
     offered = tf.constant(source.offered(flip=augmentation.horizontal_flip), tf.int64)
 
-    def prepare(row: tf.Tensor, label: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def prepare(
+        row: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, tick: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         chosen = _read(source, _choose(offered, row, seed, tick[0]), row)
         if source.pixels:
             chosen = augment(chosen, seed, tick[0], augmentation)
-        made = (chosen, tf.gather(wanted, label), tf.gather(weights, label))
+        made = (chosen, label, weight)
         return mixed(made, seed, tick[0], augmentation.mixup) if augmentation.mixup else made
 
     size = min(batch_size, size)
     return (
-        tf.data.Dataset.from_tensor_slices((rows[positions], class_indices[positions], ticks))
+        tf.data.Dataset.from_tensor_slices(
+            (rows[positions], wanted[positions], weights[positions], ticks)
+        )
         .batch(size, drop_remainder=True)
         .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from knee.classifier.features.feature_source import Source, Subset, TrainingData
-from knee.classifier.net.assembly import Weights
 from knee.classifier.training import fit, inputs, training
 from knee.classifier.training.checkpoints import BestWeights, Progress, TrainingState
 from knee.evidence.evaluation.fold_results import FoldResult
@@ -63,10 +62,8 @@ class Learner:
             one_by_one=True,
         )
 
-    def predict(self, rows: Integers, weights: Weights | None = None) -> Floats:
-        """Return probabilities (rows, classes), with the `weights` of an earlier training."""
-        if weights is not None:
-            self._trained.set_weights(weights)
+    def predict(self, rows: Integers) -> Floats:
+        """Return probabilities (rows, classes)."""
         batches = inputs.padded_batches(self._source, rows, self._plan.optimisation.batch_size)
         return np.asarray(self._model.predict(batches, verbose=0)[: len(rows)])
 

@@ -37,7 +37,6 @@ from knee.storage import artifacts
 from knee.storage.arrays import Floats, Integers
 
 BATCH_IMAGES: Final = 32
-SMALLEST: Final = float(np.finfo(np.float32).tiny)  # probability: a logarithm has to exist
 Train = Callable[[Subset, Subset, int, EveryEpoch], Progress]  # rows, held out, seed, state
 log = logging.getLogger(__name__)
 
@@ -184,13 +183,13 @@ def _out_of_fold(
 ) -> tuple[Floats, Integers]:
     """Probabilities (records, classes) by the members that held each out, and their fold."""
     rows = kept["pixel_row"].to_numpy(np.int64)
-    logarithms = np.zeros((len(kept), int(trained.output.shape[-1])))
+    seeds = 1 + max(fold.repeat for fold in folds)
+    predicted = np.empty((seeds, len(kept), int(trained.output.shape[-1])))
     held_by = np.empty(len(kept), np.int64)
     for fold, own in zip(folds, weights, strict=True):
         trained.set_weights(own)
         batches = inputs.padded_batches(source, rows[fold.held_out], BATCH_IMAGES)
         made = trained.predict(batches, verbose=0)[: len(fold.held_out)]
-        logarithms[fold.held_out] += np.log(np.maximum(np.asarray(made, np.float64), SMALLEST))
+        predicted[fold.repeat, fold.held_out] = made
         held_by[fold.held_out] = fold.fold
-    powers = np.exp(logarithms / (1 + max(fold.repeat for fold in folds)))
-    return powers / powers.sum(axis=1, keepdims=True), held_by
+    return calibration.averaged(predicted), held_by

@@ -47,7 +47,7 @@ def train_head(
     _write_features(trunk, data.source, rows, path)
 
     def renumbered(subset: Subset) -> Subset:
-        return Subset(np.searchsorted(rows, subset.rows), subset.class_indices)
+        return dataclasses.replace(subset, rows=np.searchsorted(rows, subset.rows))
 
     features = dataclasses.replace(
         data,

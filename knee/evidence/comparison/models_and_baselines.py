@@ -100,9 +100,9 @@ class ComparisonData:
 
 
 def read_out_of_fold(
-    metrics: Path, backbones: Sequence[str], also: Mapping[str, Path]
+    metrics: Path, backbones: Sequence[str], joined: Sequence[str], also: Mapping[str, Path]
 ) -> dict[str, pd.DataFrame] | str:
-    """Read the out-of-fold predictions of each backbone, of its other heads, and of `also`.
+    """Read the out-of-fold predictions of backbones, their other heads, joint models and `also`.
 
     Returns:
         The tables by model; or why there are none, where a backbone was not cross-validated.
@@ -110,7 +110,8 @@ def read_out_of_fold(
     Raises:
         ArtifactError: a file is missing or damaged.
     """
-    files = {name: metrics / name / "out_of_fold.csv" for name in backbones} | dict(also)
+    files = {name: metrics / name / "out_of_fold.csv" for name in (*backbones, *joined)}
+    files |= dict(also)
     tables = {name: read_predictions(read_bytes(file)) for name, file in files.items()}
     for name in backbones:
         path = metrics / name / "heads_out_of_fold.csv"

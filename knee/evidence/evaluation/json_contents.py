@@ -28,6 +28,7 @@ class TrainingRecord(TypedDict, total=False):
     data: str
     data_fingerprint: str  # SHA-256 of the records table
     execution: str
+    made_of: dict[str, str]  # model_sha256 of the models that it was made of, by their names
     model_sha256: str
     parameters: dict[str, Any]  # flat, dotted keys
     patients: dict[str, int]  # of known_patients.patient_counts

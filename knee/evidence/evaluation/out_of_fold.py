@@ -28,6 +28,16 @@ OF_A_FOLD: Final = (
     "log_loss",
 )
 AVERAGED: Final = ("precision", "recall", "f1")
+OF_PREDICTIONS: Final = (  # keys of cross_validation.json that are no facts of `report`
+    "status",
+    "records",
+    "groups",
+    *scores.HEADLINE,
+    "confidence_interval",
+    "per_class",
+    "over_folds",
+    "per_fold",
+)
 
 
 def table(
@@ -55,23 +65,23 @@ def table(
 
 def report(
     predicted: pd.DataFrame,
-    folds: Sequence[Fold],
     results: Sequence[FoldResult],
     facts: Mapping[str, Any],
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """Return the content of cross_validation.json.
 
-    `predicted` is what `table` gave for the same folds and results; without results nothing is
-    said of epochs, which an ensemble's members have in common. `facts` say what was
-    cross-validated and how, `classes` among them, and go in as they are.
+    `predicted` is what `table` gave for the same `results`, which are by repeat and fold; without
+    results nothing is said of epochs, which an ensemble's members have in common. `facts` say what
+    was cross-validated and how, `classes` among them, and go in as they are.
     """
     names = facts["classes"]
     repeats = [predictions.outcomes(part, names) for _, part in predicted.groupby("repeat")]
     figures = [scores.score(one) for one in repeats]
     of_classes = [one["per_class"] for one in figures]
+    folds = [part for _, part in predicted.groupby(["repeat", "fold"])]
     ends: Sequence[FoldResult | None] = results or [None] * len(folds)
-    per_fold = [_of_fold(predicted, *one, names) for one in zip(folds, ends, strict=True)]
+    per_fold = [_of_fold(*one, names) for one in zip(folds, ends, strict=True)]
     return {
         "status": DONE,
         **facts,
@@ -114,13 +124,13 @@ def subtitle(facts: Mapping[str, Any]) -> str:
 
 
 def _of_fold(
-    predicted: pd.DataFrame, fold: Fold, result: FoldResult | None, class_names: Sequence[str]
+    part: pd.DataFrame, result: FoldResult | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    part = predicted[(predicted["repeat"] == fold.repeat) & (predicted["fold"] == fold.fold)]
+    """The figures of the rows of one repeat and fold."""
     figures = scores.score(predictions.outcomes(part, class_names))
     return {
-        "repeat": fold.repeat,
-        "fold": fold.fold,
+        "repeat": int(part["repeat"].iloc[0]),
+        "fold": int(part["fold"].iloc[0]),
         "rows": len(part),
         "groups": int(part["group"].nunique()),
         **({"best_epoch": result.best_epoch, "epochs": result.epochs} if result else {}),

@@ -41,8 +41,19 @@ class Fit:
 
 def scaled(probabilities: AnyFloats, temperature: float) -> Floats:
     """Return probabilities (records, classes) of logits divided by `temperature`, > 0."""
-    logits = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST_PROBABILITY))
-    logits /= temperature
+    return _softmax(_logarithms(probabilities) / temperature)
+
+
+def averaged(probabilities: AnyFloats) -> Floats:
+    """Return those (records, classes) of the mean logits of nets (nets, records, classes)."""
+    return _softmax(_logarithms(probabilities).mean(axis=0))
+
+
+def _logarithms(probabilities: AnyFloats) -> Floats:
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST_PROBABILITY))
+
+
+def _softmax(logits: Floats) -> Floats:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 

@@ -48,7 +48,7 @@ def made() -> tuple[pd.DataFrame, list[Fold], list[FoldResult]]:
 def report() -> dict[str, Any]:
     kept, folds, results = made()
     predicted = out_of_fold.table(kept, folds, results, NAMES)
-    return out_of_fold.report(predicted, folds, results, FACTS, BOOTSTRAP)
+    return out_of_fold.report(predicted, results, FACTS, BOOTSTRAP)
 
 
 def test_the_table_has_every_record_once_a_repeat_with_what_was_predicted_for_it() -> None:
