@@ -10,7 +10,7 @@ from knee.evidence.comparison.predictor_names import called
 from knee.promotion.verdict import FEW_GROUPS, Judged, Verdict
 
 BLIND: Final = ("metadata", "border", "origin")  # shortcuts that do not see the joint
-OWN_DATA: Final = "dvc exp run -S data=folder -S data.path=/path/to/films -S weights=imagenet"
+OWN_DATA: Final = "make films DATA=/path/to/films"
 USE: Final = "python -m stages.predict /path/to/films --out predictions.csv"
 
 
