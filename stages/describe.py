@@ -15,7 +15,7 @@ import pandas as pd
 from knee.drawing.html import data_uri
 from knee.promotion import candidates, model_card
 from knee.records import records_table
-from knee.run import command, parameters, rebuild
+from knee.run import command, overrides, parameters
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
 
@@ -45,7 +45,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     table = records_table.read_records(paths.records)
     comparison = artifacts.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
     audit = artifacts.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
-    again = rebuild.command(settings, paths.conf)
+    again = overrides.command(settings, paths.conf)
     with artifacts.staged_folder(paths.cards_out) as folder:
         for name in settings.model.candidates:
             facts = _facts(settings, name, table, comparison, audit, paths) | {"rebuild": again}

@@ -20,7 +20,7 @@ from knee.run import command, overrides
 
 def run(given: Sequence[str], conf: Path, passed_on: Sequence[str]) -> int:
     """Check the overrides, then become `dvc exp run` with all words of the command line."""
-    before_run.check(overrides.composed(conf, given))
+    before_run.check(overrides.checked(conf, given))
     words = [sys.executable, "-m", "dvc", "exp", "run", *passed_on]
     os.execv(sys.executable, words)  # noqa: S606  # nosec B606  # no shell, our own program
 

@@ -43,7 +43,7 @@ def run(given: Mapping[str, str], conf: Path, params: Path) -> int:
     with tempfile.TemporaryDirectory() as trial:
         copy = Path(shutil.copytree(conf, Path(trial) / "conf"))
         (copy / MINE).write_text(text, encoding="utf-8")
-        settings = overrides.composed(copy, ["data=mine"])
+        settings = overrides.checked(copy, ["data=mine"])
     before_run.check(settings)
     before_run.check_downloads(settings)
     artifacts.write_text(mine, text)

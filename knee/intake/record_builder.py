@@ -46,8 +46,8 @@ class ExaminedFile:
 
     def packed(self) -> bytes:
         """Return all of an image, one after the other."""
-        assert self.canonical is not None
-        assert self.fingerprints is not None
+        if self.canonical is None or self.fingerprints is None:
+            raise ValueError("a file that is no image has no pixels")
         pixels = (self.canonical, *self.fingerprints)
         return b"\n".join(
             [json.dumps(self.columns).encode(), b"".join(one.tobytes() for one in pixels)]

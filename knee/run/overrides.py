@@ -1,21 +1,32 @@
-"""Overrides of conf/, as `dvc exp run -S` takes them: composed and checked, with our own messages.
+"""Overrides of conf/, as `dvc exp run -S` takes them: checked, or found to make a run again.
 
 Hydra tells of the first mistake only, in its own words, and DVC takes seconds to start it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from knee.run import parameter_errors, parameters
 from knee.run.parameters import Params, ParamsError
 
-QUOTING = "a value with blanks, brackets or accents needs two pairs of quotes: -S \"key='value'\""
+GROUPS: Final = ("data", "model", "train", "split", "head")  # folders of conf, in this order
+# Texts that Hydra takes as they are.
+PLAIN: Final = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
+PATHS: Final = ("data.path", "data.sheet", "data.bone_masks", "weights")
+MISSING: Final = "???"  # Hydra's value of what the user has to give
+QUOTING: Final = (
+    "a value with blanks, brackets or accents needs two pairs of quotes: -S \"key='value'\""
+)
 
 
-def composed(conf: Path, overrides: Sequence[str]) -> Params:
+def checked(conf: Path, overrides: Sequence[str]) -> Params:
     """Return the parameters of the Hydra configuration in `conf` with `overrides`, checked.
 
     Of a sweep, such as train.seed=1,2, the first value is checked.
@@ -23,20 +34,16 @@ def composed(conf: Path, overrides: Sequence[str]) -> Params:
     Raises:
         ParamsError: a key, a choice or a value cannot be used.
     """
-    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     single = [_first_of_sweep(conf, override) for override in overrides]
-    with initialize_config_dir(str(conf.resolve()), version_base=None):
-        try:
-            made = compose("config", overrides=single)
-            if missing := sorted(OmegaConf.missing_keys(made)):
-                raise ParamsError(f"{missing[0]} is not set: give -S {missing[0]}=VALUE")
-            values = OmegaConf.to_container(made, resolve=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ParamsError(str(error).splitlines()[0]) from None
+    try:
+        values = parameters.composed(conf, single)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ParamsError(str(error).splitlines()[0]) from None
+    if missing := sorted(key for key, value in _flat(values).items() if value == MISSING):
+        raise ParamsError(f"{missing[0]} is not set: give -S {missing[0]}=VALUE")
     return parameters.check(values)
 
 
@@ -64,3 +71,72 @@ def _check_choice(folder: Path, choice: str) -> None:
         near = difflib.get_close_matches(choice, there, 1)
         remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(there)}"
         raise ParamsError(f"{folder.name}: {choice!r} is none of conf/{folder.name}: {remedy}")
+
+
+def command(settings: Params, conf: Path) -> str:
+    """Return the `dvc exp run` that composes `settings` from the folder `conf`.
+
+    Of an absolute path only the last part is told: the rest names the machine.
+    """
+    found = that_make(settings, conf)
+    words = [word for one in found for word in ("-S", _quoted(_without_folder(one)))]
+    return " ".join(["dvc exp run", *words])
+
+
+def that_make(settings: Params, conf: Path) -> list[str]:
+    """Return Hydra's overrides that make `settings` of the defaults: few, and exact."""
+    wanted = _flat(dataclasses.asdict(settings))
+    chosen: list[str] = []
+    missing = _missing(wanted, conf, chosen)
+    for group in GROUPS:
+        for file in sorted((conf / group).glob("*.yaml")):
+            if not any(key.startswith(f"{group}.") for key in missing):
+                break
+            tried = [one for one in chosen if not one.startswith(f"{group}=")]
+            tried.append(f"{group}={file.stem}")
+            if len(fewer := _missing(wanted, conf, tried)) < len(missing):
+                chosen, missing = tried, fewer
+    return chosen + [f"{plus}{key}={_written(wanted[key])}" for key, plus in missing.items()]
+
+
+def _missing(wanted: Mapping[str, Any], conf: Path, tried: list[str]) -> dict[str, str]:
+    """The keys that `tried` overrides leave otherwise, with "++" where they leave none."""
+    made = _flat(parameters.composed(conf, tried))
+    return {
+        key: "" if key in made else "++"
+        for key, value in wanted.items()
+        if key not in made or made[key] != value
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _written(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, str) and not PLAIN.fullmatch(value):
+        escaped = value.replace("'", "\\'")
+        return f"'{escaped}'"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(word: str) -> str:
+    """A word for the shell; in double quotes where Hydra needs single ones, if that is enough."""
+    return f'"{word}"' if "'" in word and not set(word) & set('$`"\\!') else shlex.quote(word)
+
+
+def _without_folder(override: str) -> str:
+    key, _, value = override.partition("=")
+    path = value.strip("'")
+    if key in PATHS and Path(path).is_absolute():
+        return f"{key}={_written(f'/path/to/{Path(path).name}')}"
+    return override

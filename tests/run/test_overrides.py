@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
-from knee.run import overrides
+from knee.run import overrides, parameters
 from knee.run.parameters import ParamsError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -14,7 +15,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def test_choices_values_and_sweeps_are_composed() -> None:
     given = ["model=xception,mobilenet", "data=folder", "data.path='/a (1)/b'", "train.seed=7,8"]
-    made = overrides.composed(CONF, [*given, "cross_validate.folds=range(3,5)"])
+    made = overrides.checked(CONF, [*given, "cross_validate.folds=range(3,5)"])
     assert made.model.backbones == ("xception",)
     assert made.data.path == "/a (1)/b"
     assert (made.train.seed, made.cross_validate.folds) == (7, 3)
@@ -41,6 +42,40 @@ def test_choices_values_and_sweeps_are_composed() -> None:
 )
 def test_a_mistake_names_key_value_and_remedy(override: str, message: str) -> None:
     with pytest.raises(ParamsError) as raised:
-        overrides.composed(CONF, [override])
+        overrides.checked(CONF, [override])
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ([], 0),
+        (["data=folder", "data.path='/home/jane/my films (1)'", "model=xception"], 3),
+        (
+            [
+                *(
+                    "data=osteoporosis",
+                    "experiment=[few_pictures,heads]",
+                    "weights=/w",
+                    "data.path=/f",
+                ),
+                *("train.learning_rate=0.0003", "data.patient_pattern='^(?P<patient>[^\\']+)'"),
+                "data.classes=['0','a, b']",
+            ],
+            200,
+        ),
+    ],
+    ids=["defaults", "own films", "many"],
+)
+def test_the_command_of_a_run_composes_the_same_parameters(given: list[str], most: int) -> None:
+    wanted = parameters.check(parameters.composed(CONF, given))
+    found = overrides.that_make(wanted, CONF)
+    assert parameters.check(parameters.composed(CONF, found)) == wanted
+    assert len(found) <= most
+    command = overrides.command(wanted, CONF)
+    words = shlex.split(command)
+    assert words[:3] == ["dvc", "exp", "run"]
+    assert set(words[3::2]) <= {"-S"}
+    assert "jane" not in command
+    parameters.composed(CONF, words[4::2])

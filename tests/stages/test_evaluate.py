@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),
 ]
 
+GIVEN = ("history.csv", "members.csv")  # of train, beside what evaluate writes
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
 SIDE_PIXELS, ROWS = 16, 48
 PICTURES = ("confusion", "roc", "precision_recall", "reliability", "learning_curves")
@@ -158,7 +159,7 @@ def written_predictions(root: Path) -> pd.DataFrame:
 
 
 def test_every_file_that_is_declared_is_written_and_no_other(evaluated: Path) -> None:
-    files = ("history.csv", "test.json", "headline.json", "predictions.csv")
+    files = (*GIVEN, "test.json", "headline.json", "predictions.csv")
     expected = {*files, *(f"plots/{n}" for n in PLOTS)}
     assert set(outputs(evaluated)) == {f"metrics/{name}" for name in expected}
 
@@ -258,7 +259,8 @@ def copy(evaluated: Path, tmp_path: Path) -> Path:
             shutil.copy(path, tmp_path)
     shutil.copytree(evaluated / "model", tmp_path / "model")
     (tmp_path / "metrics").mkdir()
-    shutil.copy(evaluated / "metrics" / "history.csv", tmp_path / "metrics")
+    for name in GIVEN:
+        shutil.copy(evaluated / "metrics" / name, tmp_path / "metrics")
     return tmp_path
 
 
@@ -294,4 +296,4 @@ def test_bad_input_is_one_message_and_writes_nothing(
     assert message in error
     assert error.startswith("evaluate: ")
     assert error.count("\n") == 1
-    assert set(outputs(copy)) == {"metrics/history.csv"}
+    assert set(outputs(copy)) == {f"metrics/{name}" for name in GIVEN}

@@ -97,7 +97,9 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_figures_headline_and_picture_are_written_and_nothing_else(explained: Path) -> None:
-    assert set(outputs(explained)) - WRITTEN == {"history.csv", "test.json", "predictions.csv"}
+    assert set(outputs(explained)) - WRITTEN == {
+        *("history.csv", "members.csv", "test.json", "predictions.csv")
+    }
     assert set(outputs(explained)) >= WRITTEN
     found = explanation(explained)
     assert (found["records"], found["synthetic"], found["leaky"]) == (6, True, False)

@@ -42,7 +42,7 @@ def test_one_command_makes_them_the_data_of_every_later_one(project: Path) -> No
     )
     assert not read.data.synthetic
     assert read.register.model_name == "knee-bone-health-mine"
-    again = overrides.composed(project / "conf", ["model=xception"])  # as dvc exp run
+    again = overrides.checked(project / "conf", ["model=xception"])  # as dvc exp run
     assert again.data == read.data
     assert again.model.backbones == ("xception",)
 

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from knee import tracking
-from knee.run import parameters
+from knee.run import dvc_notes
 from knee.tracking import registry, store
 from stages import promote, register
 from tests.stages.test_register import paths, settings, write_backbone, write_evidence
@@ -36,7 +35,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, trained: dict[str, Path]) -> FakeRegistry:
+def fake(monkeypatch: pytest.MonkeyPatch, trained: dict[str, Path], tmp_path: Path) -> FakeRegistry:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")  # not this project's
     store.prepare_environment()  # before MLflow is imported: it sets how much MLflow logs
     made = FakeRegistry()
 
@@ -211,9 +211,8 @@ def test_an_alias_moved_by_hand_past_a_gate_is_written_and_said_once(
 def test_promote_lists_the_versions_that_there_are(
     trained: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = SimpleNamespace(register=SimpleNamespace(model_name="knee"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parameters, "load", lambda _: chosen)
+        patch.setattr(dvc_notes, "registered_model", lambda _: "knee")
         assert promote.main(["99", "--reason", "x"]) == 1
         assert "has no version 99: there is none yet" in capsys.readouterr().err
         registered(trained["v1"])
