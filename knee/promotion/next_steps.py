@@ -89,8 +89,9 @@ def _of_the_model(said: Verdict, registered: Mapping[str, Any]) -> list[Step]:
     model, alias = registered["backbone"], registered["alias"]
     steps = []
     if said.usable and alias == "champion":
-        steps.append(Step("Try it on images that it has not seen.", USE))
-        steps.append(Step("Or look at one image at a time.", "make demo"))
+        if not registered.get("synthetic"):  # such a model refuses other images
+            steps.append(Step("Try it on images that it has not seen.", USE))
+        steps.append(Step("Look at its answers, one image at a time.", "make demo"))
     elif alias == "challenger":
         text = "To use it against the gates, give a reason that others can read."
         promote = f'python -m stages.promote {registered["version"]} --reason "..."'
