@@ -132,9 +132,11 @@ class OpenVinoForward:
 def compiled_graph(model: keras.Model, precision: Precision, batch_size: int) -> Any:
     """`model` compiled by OpenVINO for uint8 batches of `batch_size`, for throughput."""
     openvino()  # before Keras imports it
+    from knee.classifier.net import saved  # TensorFlow
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        model.export(str(path), format="openvino", verbose=False)
+        saved.export_graph(model, path)
         return compiled_file(path, precision, batch_size)
 
 
