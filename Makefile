@@ -109,4 +109,4 @@ lock: ## pin the newest versions again, engines as in pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt benchmarks/requirements.in -o requirements-bench.txt
 
 clean: ## remove .venv, caches and known results; outputs and data stay
-	rm -rf .venv known_results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv known_results .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -72,7 +72,7 @@ class Model:
         from knee.classifier.net import saved  # TensorFlow
 
         engines.openvino()  # before Keras imports it
-        saved.export_graph(saved.with_features(self.trained.load()), graph)
+        engines.export_graph(saved.with_features(self.trained.load()), graph)
 
     def observe(self, pixels: Pixels) -> Observed:
         """Return probabilities and features of `pixels`, uint8 (n, side, side)."""

@@ -131,13 +131,22 @@ class OpenVinoForward:
 
 def compiled_graph(model: keras.Model, precision: Precision, batch_size: int) -> Any:
     """`model` compiled by OpenVINO for uint8 batches of `batch_size`, for throughput."""
-    openvino()  # before Keras imports it
-    from knee.classifier.net import saved  # TensorFlow
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        saved.export_graph(model, path)
+        export_graph(model, path)
         return compiled_file(path, precision, batch_size)
+
+
+def export_graph(model: keras.Model, path: Path) -> None:
+    """Write `model` to the file `path` (.xml), as OpenVINO reads it."""
+    openvino()  # before Keras imports it
+    import tensorflow as tf
+    from openvino.frontend.tensorflow import utils  # type: ignore[import-untyped]
+
+    # OpenVINO 2026.4 asks by exec("del tensorflow"), which finds no name from Python 3.13 on:
+    # what exec sets inside a function is gone after it (PEP 667).
+    utils.get_environment_setup = lambda _: {"tensorflow": tf.__version__}
+    model.export(str(path), format="openvino", verbose=False)
 
 
 def compiled_file(path: Path, precision: Precision, batch_size: int) -> Any:

@@ -101,7 +101,7 @@ def _prepare(model: Path, sha256: str, *graphs: str) -> Callable[[bytes], bytes]
     engines.openvino()  # before Keras imports it: nothing is to be reported to anybody
     loaded = saved.load_model(model, sha256)
     for graph in graphs:
-        saved.export_graph(saved.with_features(loaded), Path(graph))
+        engines.export_graph(saved.with_features(loaded), Path(graph))
     halves = grad_cam.halves(loaded)
 
     def answer(question: bytes) -> bytes:

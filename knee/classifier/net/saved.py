@@ -115,14 +115,3 @@ def joint_outputs(trained: keras.Model) -> Any:
     ]
     rows = layers.Concatenate(dtype="float32", name="rows")([trained.output, *folds, features])
     return keras.Model(trained.input, rows, name="joint")
-
-
-def export_graph(model: keras.Model, path: Path) -> None:
-    """Write `model` to the file `path` (.xml), as OpenVINO reads it."""
-    import tensorflow as tf
-    from openvino.frontend.tensorflow import utils  # type: ignore[import-untyped]
-
-    # OpenVINO 2026.4 asks by exec("del tensorflow"), which finds no name from Python 3.13 on:
-    # what exec sets inside a function is gone after it (PEP 667).
-    utils.get_environment_setup = lambda _: {"tensorflow": tf.__version__}
-    model.export(str(path), format="openvino", verbose=False)
