@@ -140,12 +140,15 @@ def compiled_graph(model: keras.Model, precision: Precision, batch_size: int) ->
 def export_graph(model: keras.Model, path: Path) -> None:
     """Write `model` to the file `path` (.xml), as OpenVINO reads it."""
     openvino()  # before Keras imports it
-    import tensorflow as tf
-    from openvino.frontend.tensorflow import utils  # type: ignore[import-untyped]
+    import keras
 
-    # OpenVINO 2026.4 asks by exec("del tensorflow"), which finds no name from Python 3.13 on:
-    # what exec sets inside a function is gone after it (PEP 667).
-    utils.get_environment_setup = lambda _: {"tensorflow": tf.__version__}
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        from openvino.frontend.tensorflow import utils  # type: ignore[import-untyped]
+
+        # OpenVINO 2026.4 asks by exec("del tensorflow"), which finds no name from Python 3.13 on:
+        # what exec sets inside a function is gone after it (PEP 667).
+        utils.get_environment_setup = lambda _: {"tensorflow": tf.__version__}
     model.export(str(path), format="openvino", verbose=False)
 
 
