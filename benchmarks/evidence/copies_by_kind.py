@@ -46,7 +46,7 @@ def main() -> None:
 
 def _groups(pictures: list[Pixels], search: copy_groups.CopySearch) -> Integers:
     fingerprints = [copy_groups.Fingerprints.of(picture) for picture in pictures]
-    return copy_groups.copy_groups(fingerprints, search)[0]
+    return copy_groups.copy_groups(fingerprints, search).groups
 
 
 if __name__ == "__main__":

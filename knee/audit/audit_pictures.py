@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from knee.drawing.html import data_uri
-from knee.records.conflicts import conflicting_labels
+from knee.records.conflicts import conflicts_of
 from knee.storage.arrays import Pixels
 
 JPEG_QUALITY: Final = 62
@@ -71,7 +71,7 @@ def conflicts(images: pd.DataFrame, thumbnails: Thumbnails, count: int, most: in
     `images` are rows of the records table that have pixels, with a column derived; `most` of each
     group are shown.
     """
-    labels = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
+    labels = conflicts_of(images)
     parts = dict(iter(images[images["picture"].isin(labels)].groupby("picture")))
     order = sorted(labels, key=lambda number: (-len(labels[number]), -len(parts[number]), number))
     return [

@@ -95,6 +95,7 @@ class Data:
     name: RegisteredName = about("part of the registered model's name")
     path: PathText = about("folder of class folders, or an archive (zip, tar) of one")
     sheet: PathText = about("CSV or Excel sheet of labels; conf/no_sheet.csv: none")
+    decisions: PathText = about("a reviewer's CSV about labels; conf/no_decisions.csv: none")
     bone_masks: PathText = about("PNG masks, white is bone; conf/no_bone_masks: none")
     generators: Generators = about("[sample] where the sample is generated, else empty")
     downloads: Downloads = about("[kaggle] where the data set is downloaded, else empty")
@@ -214,6 +215,18 @@ class Audit(RepeatedFolds):
     conflicts_shown: Shown = about("copy groups under several labels")
     groups_shown: Shown = about("copy groups, the largest ones")
     films_shown: Shown = about("images per class; of a copy group a quarter")
+    thumbnail_pixels: int = about("longer side", ge=16, le=1024)
+    report_megabytes: float = about("size of the page, at most", ge=0.01, le=1000)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Review:
+    """The page on which a person decides about doubtful labels."""
+
+    conflicts_shown: Shown = about("copy groups under several labels")
+    suspects_shown: Shown = about("images whose label out-of-fold predictions contradict")
+    joins_shown: Shown = about("copies by their look, those that agree least")
+    images_shown: Count = about("of a copy group")
     thumbnail_pixels: int = about("longer side", ge=16, le=1024)
     report_megabytes: float = about("size of the page, at most", ge=0.01, le=1000)
 
@@ -356,6 +369,7 @@ class Evaluate(Intervals):
 
     worst_mistakes: Shown = about("images on the contact sheet")
     explained_images: Shown = about("images on the Grad-CAM panel")
+    minimum_subgroup_groups: int = about("fewer are not estimated", ge=2, le=1_000_000)
     strangers_per_kind: int = about("non-radiographs, to try the OOD score", ge=0, le=1000)
 
 
@@ -405,6 +419,7 @@ class Params:
     validate: Validate
     split: Split
     audit: Audit
+    review: Review
     oversample: Oversample
     embed: Embed
     model: Model

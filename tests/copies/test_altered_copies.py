@@ -17,7 +17,8 @@ STRANGERS = [picture(seed) for seed in range(20, 24)]
 
 
 def related(pictures: Sequence[Pixels]) -> tuple[Integers, list[Pair]]:
-    return copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], SEARCH)
+    found = copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], SEARCH)
+    return found.groups, found.parts
 
 
 def ranks(pixels: Pixels) -> Pixels:
