@@ -92,6 +92,7 @@ def _links(settings: parameters.Params, registered: dict[str, Any]) -> list[tupl
     ]
     return [
         ("Audit", "audit.html", "copies, contradicting labels, shortcuts in the data"),
+        ("Labels to review", "review.html", "contradicting and doubtful labels: decide, and save"),
         ("Comparison", "comparison/comparison.html", "models beside what needs no bone"),
         *cards,
         ("Checks of the records", "data_docs/index.html", "what was expected of the files"),

@@ -63,7 +63,7 @@ def _of_the_data(
         steps.append(Step(text, link="data_docs/index.html"))
     if count := audit.get("conflicting_pictures"):
         text = f"{_radiographs(count)} under several labels: ask who knows the patients."
-        steps.append(Step(text, link="audit.html#conflicts"))
+        steps.append(Step(text, link="review.html#conflict"))
     if copies := sum(audit.get("copies", {}).values()):
         text = f"{_files(copies)} are copies of others: look whether you agree."
         steps.append(Step(text, link="audit.html#copies"))

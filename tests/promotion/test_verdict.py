@@ -119,7 +119,7 @@ def test_faults_of_the_data_come_before_the_use_of_the_model() -> None:
     found = steps(audit={**faults, "patients": {"unknown": 4}})
     assert [step.link for step in found][:3] == [
         "data_docs/index.html",
-        "audit.html#conflicts",
+        "review.html#conflict",
         "audit.html#copies",
     ]
     text = " ".join(step.text for step in found)
