@@ -56,6 +56,7 @@ COLUMNS: Final[dict[str, str]] = {
 OPTIONAL: Final = {"decision": "str"}  # kept | relabelled from LABEL | excluded | ""
 KEPT, RELABELLED, EXCLUDED = "kept", "relabelled", "excluded"  # its first word
 BORDERS: Final = ("border_top", "border_bottom", "border_left", "border_right")
+NORMAL_T_SCORE, OSTEOPOROSIS_T_SCORE = -1.0, -2.5  # at least, at most; see `who_class`
 MEASURED: Final = {name for name, kind in COLUMNS.items() if kind == "float64"}  # NaN: unknown
 
 
@@ -152,7 +153,8 @@ def who_class(t_score: float, classes: Sequence[str]) -> str:
     Normal from -1.0 up, osteoporosis from -2.5 down, osteopenia between. Source: WHO Technical
     Report Series 843 (1994).
     """
-    return classes[0 if t_score >= -1.0 else 2 if t_score <= -2.5 else 1]
+    lowest = t_score <= OSTEOPOROSIS_T_SCORE
+    return classes[0 if t_score >= NORMAL_T_SCORE else 2 if lowest else 1]
 
 
 def notes(records: pd.DataFrame) -> dict[str, int]:
