@@ -61,7 +61,7 @@ def test_significantly_better_than_the_best_shortcut_may_be_tried() -> None:
             {},
             "it failed the check calibration, do not use it",
         ),
-        (None, None, {}, "MobileNet was not compared with what needs no bone"),
+        (None, None, {}, "MobileNet was not compared with baselines that see no bone"),
         (compared("none"), None, {}, "there is no verdict, do not use it"),
     ],
     ids=["not significant", "worse", "leaky", "a gate", "no comparison", "no evidence"],
@@ -123,7 +123,7 @@ def test_faults_of_the_data_come_before_the_use_of_the_model() -> None:
         "audit.html#copies",
     ]
     text = " ".join(step.text for step in found)
-    for said in ("1 file could", "2 radiographs stand", "3 files", "4 images", "border", "few"):
+    for said in ("1 file could", "2 radiographs have", "3 files", "4 images", "border", "few"):
         assert said in text
     assert next_steps.USE in [step.command for step in found]
 

@@ -21,6 +21,7 @@ from knee.evidence.uncertainty import calibration
 from knee.promotion import candidates
 from knee.run import parameters
 from knee.storage import provenance
+from knee.tracking.live import TrainingRun
 from tests.stages import test_cross_validate, test_evaluate, test_train
 from tests.tracking.runs import empty_store
 
@@ -275,7 +276,17 @@ def test_what_teaches_a_distilled_net_has_not_seen_what_judges_it(project: Path)
     np.testing.assert_array_equal(rows.soft_labels, taught[:, distillation.HELD_BACK])
 
 
-def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges(project: Path) -> None:
+class KilledError(BaseException):
+    """Nobody catches it."""
+
+
+def killed(*_: object) -> None:
+    raise KilledError
+
+
+def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges_killed_or_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flags = {"--members": "members.csv", "--model": "model", "--out-of-fold-out": "held_back.csv"}
     flags |= {"--model-out": "distilled", "--history-out": "of_one.csv"}
     for name in ("features", "pixels", "records", "split", "checkpoints", "params"):
@@ -283,6 +294,12 @@ def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges(project: Path
         flags[f"--{name}"] = f"{name}{kinds.get(name, '.csv')}"
     words = [word for flag, file in flags.items() for word in (flag, str(project / file))]
     run(project, "distil", ["--backbone", "mobilenet", *words])
+    made = {name: (project / name).read_bytes() for name in ("of_one.csv", "held_back.csv")}
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(TrainingRun, "log_epoch", killed)
+        run(project, "distil", ["--backbone", "mobilenet", *words])
+    run(project, "distil", ["--backbone", "mobilenet", *words])  # goes on after the first epoch
+    assert made == {name: (project / name).read_bytes() for name in made}
     trained = TrainedModel.read(project / "distilled")
     assert (trained.training["backbone"], trained.limits.folds) == ("mobilenet_distilled", 0)
     held = pd.read_csv(project / "held_back.csv")
