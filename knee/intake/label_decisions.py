@@ -92,37 +92,36 @@ def apply(records: pd.DataFrame, decided: Decisions, classes: Sequence[str]) -> 
     if not decisions:
         return records
     images = records[records["pixel_row"] >= 0]
-    rows_of: dict[tuple[str, str], Any] = {
-        (str(digest), str(label)): part.index
-        for (digest, label), part in images.groupby(["pixel_sha256", "label"])
-    }
-    _check_present(decisions, rows_of, path)
+    _check_present(decisions, zip(images["pixel_sha256"], images["label"], strict=True), path)
     _check_alike(decisions, path)
     if odd := [one for one in decisions if one.new_label not in ("", *classes)]:
         known = ", ".join(classes)
         raise DecisionError(
             f"{path}, {_rows(odd)}: new_label {quoted(odd[0].new_label)} is none of {known}"
         )
-    result, row_of = records.assign(decision=""), pd.Series(0, index=records.index)
-    for one in decisions:
-        rows = rows_of[(one.pixel_sha256, one.old_label)]
-        row_of[rows] = one.row
-        values: dict[str, Any]
-        if one.decision == EXCLUDE:
-            values = {"status": QUARANTINED, "reason": REASON, "decision": EXCLUDED}
-        elif one.decision == RELABEL:
-            number, said = classes.index(one.new_label), f"{RELABELLED} from {one.old_label}"
-            values = {"label": one.new_label, "class_index": number, "decision": said}
-        else:
-            values = {"decision": KEPT}
-        result.loc[rows, [*values]] = [*values.values()]
-    _check_groups(result, row_of, path)
+    by_image = {(one.pixel_sha256, one.old_label): one for one in decisions}
+    columns = records[["pixel_sha256", "label"]].itertuples(index=False, name=None)
+    found = pd.Series([by_image.get(pair) for pair in columns], index=records.index, dtype=object)
+    result = records.assign(decision=[_recorded(one) for one in found])
+    new = found[[one is not None and one.decision == RELABEL for one in found]]
+    result.loc[new.index, "label"] = [one.new_label for one in new]
+    result.loc[new.index, "class_index"] = [classes.index(one.new_label) for one in new]
+    result.loc[result["decision"] == EXCLUDED, ["status", "reason"]] = [QUARANTINED, REASON]
+    _check_groups(result, found, path)
     left = set(result.loc[(result["pixel_row"] >= 0) & (result["decision"] != EXCLUDED), "label"])
     if empty := [name for name in classes if name not in left]:
         raise DecisionError(f"{path} leaves no image in {', '.join(empty)}: leave the class out")
     counts = ", ".join(f"{name} {count}" for name, count in decision_counts(result).items())
     log.warning("%s: %d decisions about labels; files: %s", path, len(decisions), counts)
     return result
+
+
+def _recorded(one: Decision | None) -> str:
+    """What the column decision of the records says."""
+    if one is None:
+        return ""
+    done = {KEEP: KEPT, RELABEL: f"{RELABELLED} from {one.old_label}", EXCLUDE: EXCLUDED}
+    return done[one.decision]
 
 
 def _decision(path: Path, number: int, cells: Mapping[str, str]) -> Decision:
@@ -182,13 +181,13 @@ def _check_alike(decisions: Sequence[Decision], path: Path) -> None:
         first[one.pixel_sha256].append(one)
 
 
-def _check_groups(records: pd.DataFrame, row_of: pd.Series[int], path: Path) -> None:
+def _check_groups(records: pd.DataFrame, found: pd.Series[Any], path: Path) -> None:
     """Refuse decisions by which copies of one radiograph have different labels."""
-    kept = records[(row_of > 0) & (records["decision"] != EXCLUDED)]
+    kept = records[~records["decision"].isin(("", EXCLUDED))]
     several = kept.groupby("picture")["label"].nunique()
     for picture in several.index[several > 1][:1]:
         rows = kept[kept["picture"] == picture].drop_duplicates("label")
-        numbers = sorted(row_of[rows.index])
+        numbers = sorted(one.row for one in found[rows.index])
         raise DecisionError(
             f"{path}: rows {listed(numbers, LISTED_ROWS)} give copies of one radiograph the labels "
             f"{', '.join(sorted(rows['label']))}: give them one, or exclude the others"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import time
 from pathlib import Path
@@ -80,6 +82,17 @@ def test_doubtful_labels_are_on_it_once_by_kind_and_nothing_can_run(root: Path) 
     assert source
     assert not re.findall(r"(?:src|href)=.https?:", text)
     assert page(root).read_text(encoding="utf-8") == text
+
+
+def test_a_label_is_for_all_copies_and_an_exclusion_for_the_joined_image_alone(root: Path) -> None:
+    text = page(root).read_text(encoding="utf-8")
+    join = text[text.index('<h2 id="join"') :]
+    found = re.findall(r'data-(rows|excluded)="([^"]+)"', join)
+    rows, excluded = (json.loads(html.unescape(value)) for _, value in found)
+    records = read_records(root / "records.csv").set_index("source")
+    pixels = records["pixel_sha256"]
+    assert excluded == [[pixels["Normal/reduced.png"], "Normal"]]
+    assert sorted(rows) == sorted([*excluded, [pixels["Normal/1.png"], "Normal"]])
 
 
 def test_without_cross_validation_no_label_is_suspected(root: Path) -> None:

@@ -16,6 +16,7 @@ from knee.records.conflicts import conflicts_of
 from knee.records.records_table import RELABELLED
 
 CONFLICT, SUSPECT, JOIN, DECIDED = "conflict", "suspect", "join", "decided"
+ONE_LABEL: Final = 3  # images shown of a radiograph with one label, at most
 FROM: Final = f"{RELABELLED} from "  # in column decision, before the label by folder or sheet
 
 
@@ -31,12 +32,13 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Card:
-    """One radiograph to decide on; a decision is about all its `rows`."""
+    """One radiograph to decide on; a label is for all its `rows`."""
 
     images: Sequence[ShownImage]
     hidden: int  # files of it that are not shown
     labels: Sequence[str]  # that its files have now, sorted by class
     rows: Sequence[tuple[str, str]]  # pixel_sha256 and label by folder or sheet, each pair once
+    excluded: Sequence[tuple[str, str]]  # of `rows`, those that an exclusion is about
     doubt: Doubt | None = None
     agreement: float | None = None  # least one by which its files, or its two images, were joined
     altered: bool = False  # joined without margins, equalised or as a negative
@@ -91,14 +93,17 @@ def sections(subject: Subject, limits: Limits, thumbnails: Thumbnails) -> list[S
     }
     shown = [*suspects][: limits.suspects]
     taken |= set(shown)
-    joins = subject.joins[~subject.joins["record"].map(picture_of).isin(taken)]
-    weakest = joins.sort_values(["agreement", "record"]).head(limits.joins)
+    joins = subject.joins.assign(picture=subject.joins["record"].map(picture_of))
+    joins = joins[~joins["picture"].isin(taken)].sort_values(["agreement", "record"])
+    joins = joins.drop_duplicates("picture")
     return [
         Section(
             CONFLICT, [made.whole(one) for one in conflicts[: limits.conflicts]], len(conflicts)
         ),
         Section(SUSPECT, [made.whole(one, doubt=suspects[one]) for one in shown], len(suspects)),
-        Section(JOIN, [made.join(row) for row in weakest.itertuples()], len(joins)),
+        Section(
+            JOIN, [made.join(row) for row in joins.head(limits.joins).itertuples()], len(joins)
+        ),
         Section(DECIDED, [made.decided(one) for one in sorted(before)], len(before)),
     ]
 
@@ -135,11 +140,13 @@ class _Cards:
         return sorted(several, key=lambda one: (-len(several[one]), -len(self._parts[one]), one))
 
     def whole(self, picture: int, **known: Any) -> Card:
-        """The card of a copy group."""
+        """The card of a copy group; copies of one label have less to tell than several labels."""
         part = self._parts[picture]
-        group = audit_pictures.one_of_each_look(part, "", self._thumbnails, self._most)
+        most = self._most if part["label"].nunique() > 1 else min(self._most, ONE_LABEL)
+        group = audit_pictures.one_of_each_look(part, "", self._thumbnails, most)
         known = {"agreement": self._agreement.get(picture), **known}
-        return Card(group.images, group.hidden, _labels(part), _rows(part), **known)
+        rows = _rows(part)
+        return Card(group.images, group.hidden, _labels(part), rows, rows, **known)
 
     def decided(self, picture: int) -> Card:
         """The card of a copy group with earlier decisions."""
@@ -150,13 +157,14 @@ class _Cards:
     def join(self, row: Any) -> Card:
         """The card of a copy beside the image with which it was joined."""
         pair = self.images.set_index("record").loc[[row.record, row.other]].reset_index()
-        same = self.images[self.images["pixel_sha256"] == pair["pixel_sha256"][0]]
+        part = self._parts[pair["picture"][0]]
         shown = audit_pictures.shown(pair.assign(copies=1), self._thumbnails)
         return Card(
             shown,
-            len(same) - 1,
-            _labels(pair),
-            _rows(same),
+            len(part) - len(shown),
+            _labels(part),
+            _rows(part),
+            _rows(part[part["pixel_sha256"] == pair["pixel_sha256"][0]]),
             agreement=float(row.agreement),
             altered=bool(row.altered),
         )
