@@ -54,7 +54,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     classes = records_table.class_names(table)
     pixels = row_files.read_pixels(paths.pixels, images["pixel_row"].to_numpy())
     tables = _out_of_fold(paths.metrics, settings.model.backbones)
-    doubts, noise, predicted = _doubts(settings, images, pixels, [*tables.values()], classes)
+    doubts, predicted = _doubts(settings, images, pixels, [*tables.values()], classes)
     joins = pd.read_csv(paths.joins)
     decisions = label_decisions.read_decisions(paths.decisions).rows
     thumbnails = Thumbnails(pixels, asked.thumbnail_pixels, int(asked.report_megabytes * MEGABYTE))
@@ -74,7 +74,6 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         digest=cards.digest(images),
         models=[called(name) for name in tables],
         predicted=predicted,
-        noise=noise,
         left_out=thumbnails.left_out,
     )
     artifacts.write_text(paths.page_out, page)
@@ -99,13 +98,13 @@ def _doubts(
     pixels: Pixels,
     tables: Sequence[pd.DataFrame],
     classes: Sequence[str],
-) -> tuple[dict[int, Doubt], float | None, int]:
-    """Suspected labels by record, the estimated share of wrong ones, and how many were predicted.
+) -> tuple[dict[int, Doubt], int]:
+    """Suspected labels by record, the most doubtful first, and how many records were predicted.
 
     What the outer ring alone says of the same records comes from folds of its own.
     """
     if not tables:
-        return {}, None, 0
+        return {}, 0
     mean = confident_learning.mean_predictions(tables, classes)
     labels = mean["class_index"].to_numpy(np.int64)
     probabilities = predictions.probabilities_of(mean, classes)
@@ -128,7 +127,7 @@ def _doubts(
         )
         for row in found.ranked()
     }
-    return doubts, float(1 - np.trace(found.joint)), len(mean)
+    return doubts, len(mean)
 
 
 main = command.stage("review", __doc__, Paths, run)

@@ -1,9 +1,10 @@
 """Labels that out-of-fold predictions contradict: confident learning.
 
 Northcutt, Jiang and Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels,
-https://doi.org/10.1613/jair.1.12125, sections 3.1 and 3.2. A class is confidently predicted for an
-image where its probability is at least the mean that images labelled so get; so a class of which
-the model is unsure everywhere needs less.
+https://doi.org/10.1613/jair.1.12125, section 3.1: the off-diagonal counts of the confident joint. A
+class is confidently predicted for an image where its probability is at least the mean that images
+labelled so get; so a class of which the model is unsure everywhere needs less. The paper's estimate
+of the share of wrong labels is left out: with a weak model it is far too high (docs/log.md).
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ class Suspicions:
 
     suggested: Integers  # (records,) confidently predicted class, where it is not the label; or -1
     margin: Floats  # (records,) probability of the label less the largest other one, -1 to 1
-    joint: Floats  # (classes, classes) estimated shares of all records, by label and true class
 
     def ranked(self) -> Integers:
         """Return the positions of suspected records, the smallest margin first."""
@@ -50,19 +50,7 @@ def suspicions(labels: Integers, probabilities: Probabilities) -> Suspicions:
     return Suspicions(
         np.where(confident == labels, NOT_SUSPECTED, confident),
         probabilities[rows, labels] - others.max(axis=1),
-        _joint(labels, confident, counts),
     )
-
-
-def _joint(labels: Integers, confident: Integers, counts: Integers) -> Floats:
-    """Counts of label and confident class, scaled so that each label has its own share."""
-    found = np.zeros((len(counts), len(counts)))
-    sure = confident != NOT_SUSPECTED
-    np.add.at(found, (labels[sure], confident[sure]), 1)
-    empty = found.sum(axis=1) == 0
-    found[np.diag(empty)] = 1  # a label without any confident prediction: taken as it is
-    scaled = found / found.sum(axis=1, keepdims=True) * counts[:, None]
-    return np.asarray(scaled / max(1, counts.sum()))
 
 
 def mean_predictions(tables: Sequence[pd.DataFrame], class_names: Sequence[str]) -> pd.DataFrame:

@@ -32,8 +32,7 @@ def page(
         classes: of the scale, in order.
         names: of the files, by record.
         facts: data_set, digest (of the data, the key of what the browser keeps), models (names),
-            predicted (records with out-of-fold predictions), noise (estimated share of wrong
-            labels or None), left_out (thumbnails), synthetic.
+            predicted (records with out-of-fold predictions), left_out (thumbnails), synthetic.
     """
     script = environment().get_template(SCRIPT).render(formula=FORMULA, columns=COLUMNS)
     code = Markup(script)  # noqa: S704  # nosec B704  # of this folder; its values are JSON
