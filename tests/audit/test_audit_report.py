@@ -182,6 +182,14 @@ def test_conflicts_come_first_with_images_and_labels_side_by_side(made: tuple[st
     assert part.count("<img ") == 2
 
 
+def test_decisions_about_labels_are_counted_on_both_pages(made: tuple[str, str]) -> None:
+    frame = table().assign(decision="")
+    frame.loc[[3, 5, 7], "decision"] = ["kept", "excluded", "relabelled from class0"]
+    for page, before in zip(audit_report.pages(subject(frame), LIMITS), made, strict=True):
+        assert "1 kept, 1 relabelled,\n1 excluded files" in page
+        assert "has decided about" not in before
+
+
 def test_figures_stand_in_plain_words(made: tuple[str, str]) -> None:
     text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", made[0], flags=re.S)
     text = " ".join(text.split())
