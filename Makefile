@@ -104,8 +104,8 @@ hostile: setup ## damaged and hostile files through the readers, about ten minut
 
 lock: ## pin the newest versions again, engines as in pyproject.toml (needs uv)
 	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu pyproject.toml -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu pyproject.toml -o requirements-gpu.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu --extra onnx pyproject.toml -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu --extra onnx pyproject.toml -o requirements-gpu.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt benchmarks/requirements.in -o requirements-bench.txt
 
 clean: ## remove .venv, caches and known results; outputs and data stay

@@ -24,7 +24,7 @@ import pytest
 
 import knee
 from knee import tracking
-from knee.serving import local
+from knee.serving import listening
 from knee.storage import provenance
 from tests import films as drawn
 from tests.reading import dicom_files
@@ -275,7 +275,9 @@ def test_a_model_folder_is_served_too(root: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("knee.prediction.answers.GradientProcess", mock.MagicMock())
     monkeypatch.setattr("knee.classifier.features.engines.CompiledNet", mock.MagicMock())
     served: list[bytes] = []
-    monkeypatch.setattr(local, "run", lambda app, _: served.append(asgi.ask(app, "/version")[2]))
+    monkeypatch.setattr(
+        listening, "run", lambda app, _: served.append(asgi.ask(app, "/version")[2])
+    )
     assert importlib.import_module("stages.demo").main(["--model", str(root / "model")]) == 0
     assert json.loads(served[0]) == {"name": "model", "version": "", "backbone": "tiny"}
 
