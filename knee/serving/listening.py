@@ -96,7 +96,7 @@ class Listening:
                 "other machines may ask, without encryption: put TLS in front (docs/serving.md)"
             )
         names = {name.lower() for name in (*self.allowed_hosts, self.host)}
-        names -= {"", "0.0.0.0", "::"}  # noqa: S104  # nosec B104  # no names to ask for
+        names -= {"", "0.0.0.0", "::"}  # noqa: S104  # no names to ask for
         token = access.read_token(self.token_file) if self.token_file else None
         return Access(access.LOCAL_NAMES | names, token)
 
