@@ -26,8 +26,14 @@ FACTS: Final = "export.json"
 GRAPH: Final = "model/graph.xml"
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """--help with line ends as they are, and defaults."""
+
+
 def damaged(folder: Path) -> list[str]:
     """Return the files of an exported folder that are missing or have another SHA-256."""
+    if not (folder / SUMS).is_file():
+        return [SUMS]
     found = []
     for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")
@@ -54,9 +60,7 @@ def main(argv: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     from knee.run.errors import UserError
     from knee.serving import listening
 
-    parser = argparse.ArgumentParser(
-        "serve.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser("serve.py", description=__doc__, formatter_class=Help)
     listening.add_flags(parser, 5001)
     parser.add_argument(
         "--synthetic-model-ok",
