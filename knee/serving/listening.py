@@ -64,7 +64,8 @@ class Listening:
             raise AddressError(
                 f"--host {self.host}: no address of this machine: give {LOCAL}, or 0.0.0.0 for all"
             ) from None
-        made = socket.socket(family)
+        # Said to be TCP, or asyncio would not send small answers at once (TCP_NODELAY).
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(address)

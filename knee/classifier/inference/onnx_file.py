@@ -54,7 +54,13 @@ def write(trained: TrainedModel, path: Path) -> float:
         try:
             function = _function(joint, trained)
             signature = function.input_signature
-            tf2onnx.convert.from_function(function, signature, OPSET, output_path=str(staged))
+            tf2onnx.convert.from_function(
+                function,
+                signature,
+                OPSET,
+                custom_op_handlers={"Erfc": (_erfc, [])},
+                output_path=str(staged),
+            )
         except Exception as error:  # of many types
             said = (str(error).strip().splitlines() or [""])[0]
             raise OnnxError(
@@ -91,6 +97,16 @@ def _function(joint: Any, trained: TrainedModel) -> Any:
 
     shape = tf.TensorSpec((None, side, side, 1), tf.float32, name="pixels")
     return tf.function(named, input_signature=[shape], autograph=False)
+
+
+def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
+    """Write erfc, of the activation GELU, as 1 - erf: ONNX has that alone, and tf2onnx neither."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    one = graph.make_const(f"{name}_one", np.float32(1).reshape(()))
+    erf = graph.make_node("Erf", node.input[:1], shapes=shapes, dtypes=dtypes)
+    graph.remove_node(name)
+    ends = [one.output[0], erf.output[0]]
+    graph.make_node("Sub", ends, name=name, outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
 def _describe(file: Path, trained: TrainedModel) -> None:

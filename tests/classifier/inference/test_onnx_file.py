@@ -14,6 +14,7 @@ from knee.classifier.inference import onnx_file
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
 from tests.stages.test_predict import NAMES, ROOT, shafts, write_model
+from tests.tiny_classifier import classifier
 
 pytestmark = pytest.mark.tf
 
@@ -45,6 +46,17 @@ def test_an_onnx_file_answers_as_the_model_does_and_says_what_it_is(
     assert json.loads(facts["classes"]) == NAMES
     assert facts["model_sha256"] == trained.training["model_sha256"]
     assert str(tmp_path).encode() not in file.read_bytes()
+
+
+def test_the_activation_that_the_converter_does_not_know_is_converted(
+    trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = classifier(trained.canonical.side_pixels, activation="gelu")
+    monkeypatch.setattr(TrainedModel, "load", lambda _: model)
+    assert onnx_file.write(trained, tmp_path / "model.onnx") < 1e-5
+    kinds = {node.op_type for node in onnx.load(str(tmp_path / "model.onnx")).graph.node}
+    assert "Erf" in kinds
+    assert "Erfc" not in kinds
 
 
 def test_a_file_that_computes_something_else_is_not_written(
