@@ -43,6 +43,7 @@ PACKAGES: Final = (  # that the served code imports
     "uvicorn",
 )
 TEMPLATES: Final = ("README.md", "Containerfile")
+NOT_IN_IMAGES: Final = "venv\ntoken\n"  # what README.md has its reader make beside
 
 
 class ExportError(UserError):
@@ -86,6 +87,7 @@ def write(trained: TrainedModel, graph: Path, folder: Path) -> None:
         for template in TEMPLATES:
             text = html.render(f"serving/exported_files/{template}.j2", **facts)
             artifacts.write_text(staged / template, text)
+        artifacts.write_text(staged / ".dockerignore", NOT_IN_IMAGES)
         artifacts.write_text(staged / exported.SUMS, _sums(staged))
 
 

@@ -93,9 +93,7 @@ class Listening:
                     f"--host {self.host} lets other machines ask: give --token-file FILE, or leave "
                     f"--host out; {access.MAKE_ONE}"
                 )
-            log.warning(
-                "other machines may ask, without encryption: put TLS in front (docs/serving.md)"
-            )
+            log.warning("other machines may ask, without encryption: put a proxy with TLS in front")
         names = {name.lower() for name in (*self.allowed_hosts, self.host)}
         names -= {"", "0.0.0.0", "::"}  # noqa: S104  # no names to ask for
         token = access.read_token(self.token_file) if self.token_file else None

@@ -72,10 +72,21 @@ function lookAt(id) {
   at(id).scrollIntoView({ block: "nearest" });
 }
 
+// Roles are said, since rows that are stacked on a phone lose those of a table.
+function withRole(element, role) {
+  element.setAttribute("role", role);
+  return element;
+}
+
+function cellOf(label, text, className) {
+  const element = withRole(made("td", text, className), "cell");
+  element.dataset.label = label;
+  return element;
+}
+
 function addRow(one) {
-  const row = made("tr", "");
-  const head = made("th", "");
-  head.scope = "row";
+  const row = withRole(made("tr", ""), "row");
+  const head = withRole(made("th", ""), "rowheader");
   if (one.answer) {
     const { answer } = one;
     const button = made("button", one.name, "link");
@@ -88,13 +99,13 @@ function addRow(one) {
     const score = answer.out_of_distribution;
     row.append(
       head,
-      made("td", answer.class + ", " + percent(answer.probabilities[answer.class])),
-      made("td", answer.prediction_set.join(", ") || "no class fits"),
-      made("td", score === null ? "" : score.toFixed(2) + (score > 1 ? ": do not use" : ""), score > 1 ? "over" : ""),
+      cellOf("Most likely", answer.class + ", " + percent(answer.probabilities[answer.class])),
+      cellOf("Cannot be excluded", answer.prediction_set.join(", ") || "no class fits"),
+      cellOf("Unlike", score === null ? "unknown" : score.toFixed(2) + (score > 1 ? ": do not use" : ""), score > 1 ? "over" : ""),
     );
   } else {
     head.textContent = one.name;
-    const reason = made("td", one.reason, "over");
+    const reason = cellOf("Not used", one.reason, "over");
     reason.colSpan = 3;
     row.append(head, reason);
   }
