@@ -94,8 +94,8 @@ class Listening:
                     f"--host out; {access.MAKE_ONE}"
                 )
             log.warning("other machines may ask, without encryption: put a proxy with TLS in front")
-        names = {name.lower() for name in (*self.allowed_hosts, self.host)}
-        names -= {"", "0.0.0.0", "::"}  # noqa: S104  # no names to ask for
+        named = () if address.is_unspecified else (self.host,)  # of all addresses no name is one
+        names = {name.lower() for name in (*self.allowed_hosts, *named)}
         token = access.read_token(self.token_file) if self.token_file else None
         return Access(access.LOCAL_NAMES | names, token)
 

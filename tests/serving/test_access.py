@@ -132,6 +132,12 @@ def test_a_server_for_other_machines_needs_a_token(
     assert rules.token_sha256 == hashlib.sha256(TOKEN.encode()).digest()
 
 
+def test_the_address_that_is_listened_on_may_be_asked_for() -> None:
+    place = Listening(59171, "127.0.0.2")
+    with place.bound() as bound:
+        assert place.access(bound) == Access(access.LOCAL_NAMES | {"127.0.0.2"})
+
+
 def test_an_address_that_is_not_this_machines_is_one_message(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
