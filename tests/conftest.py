@@ -41,13 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         files.setdefault(item.path, []).append(item)
 
-    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
-        beside = files[item.path]
+    def place(beside: list[pytest.Item]) -> tuple[bool, bool, bool]:
         slow, tf = (any(one.get_closest_marker(name) for one in beside) for name in ("slow", "tf"))
         waits = "finished" in getattr(beside[0], "fixturenames", ())
         return not slow, slow and waits, not tf
 
-    items.sort(key=place)
+    places = {path: place(beside) for path, beside in files.items()}
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import importlib.metadata
 import io
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +83,8 @@ def example(side_pixels: int) -> dict[str, list[str]]:
     return {"image": [base64.b64encode(content.getvalue()).decode("ascii")]}
 
 
-def served_modules() -> list[str]:
+@functools.cache
+def served_modules() -> Sequence[str]:
     """Return the paths, relative to the project, of the modules that `SERVED_CODE` imports.
 
     Imports are followed through the project without running any, those inside functions too.
@@ -90,7 +93,7 @@ def served_modules() -> list[str]:
     finder.run_script(str(SERVED_CODE))
     names = [name for name in finder.modules if name.split(".")[0] == "knee"]
     files = [Path(vars(finder.modules[name])["__file__"]) for name in names]
-    return sorted(file.relative_to(ROOT).as_posix() for file in files)
+    return tuple(sorted(file.relative_to(ROOT).as_posix() for file in files))
 
 
 def _logged(client: MlflowClient, run: Run, evidence: Evidence) -> LoggedModel:

@@ -67,9 +67,10 @@ def unsafe_call(node: ast.Call) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_module_unpickles_or_runs_what_it_reads(file: Path) -> None:
-    assert unsafe(file.read_text(encoding="utf-8")) == []
+def test_no_module_unpickles_or_runs_what_it_reads() -> None:
+    assert CODE
+    found = {str(file.relative_to(ROOT)): unsafe(file.read_text(encoding="utf-8")) for file in CODE}
+    assert {name: what for name, what in found.items() if what} == {}
 
 
 @pytest.mark.parametrize(
