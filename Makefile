@@ -96,7 +96,7 @@ torture: setup ## kill the pipeline N times at random and see that nothing is lo
 	@cp requirements-bench.txt .venv/bench-pins
 
 bench: setup .venv/bench-pins ## measure speed on an idle machine: make bench DATA=folder WEIGHTS=folder
-	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with a sub-folder a class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
+	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with one sub-folder per class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
 	python -m benchmarks.speed.run --data "$(DATA)" --weights "$(WEIGHTS)" $(BENCH)
 
 hostile: setup ## damaged and hostile files through the readers, about ten minutes: make hostile HOSTILE="--parts corpora"

@@ -5,7 +5,7 @@ python -m stages.predict PATH... [--out FILE.csv|FILE.json] [--model models:/NAM
 Each file has a row: its probabilities, or the reason why it could not be used. A model of synthetic
 images answers about those images only, and each row begins with what it is.
 
-Beside the probabilities stand the prediction set (the classes that the model cannot exclude) and
+Beside the probabilities are the prediction set (the classes that the model cannot exclude) and
 out_of_distribution, how unlike the training radiographs an image is: above 1 the prediction is not
 to be used, which is_out_of_distribution and warning say too. docs/judging.md explains them.
 """
@@ -81,7 +81,7 @@ def run(chosen: Options) -> int:
 def _sources(chosen: Options, classes: Sequence[str]) -> list[source_files.SourceFile]:
     if chosen.labels:
         if len(chosen.paths) != 1:
-            raise source_files.FolderError("--labels: give one folder with a sub-folder a class")
+            raise source_files.FolderError("--labels: give one folder with a sub-folder per class")
         source_files.class_folders(chosen.paths[0], classes)
     return prepare.sources(chosen.paths, labelled=chosen.labels)
 

@@ -62,7 +62,7 @@ def _of_the_data(
         text = f"{_files(rejected)} could not be used: the list says why."
         steps.append(Step(text, link="data_docs/index.html"))
     if count := audit.get("conflicting_pictures"):
-        text = f"{_radiographs(count)} under several labels: ask who knows the patients."
+        text = f"{_radiographs(count)} several labels: ask someone who knows the patients."
         steps.append(Step(text, link="audit.html#conflicts"))
     if copies := sum(audit.get("copies", {}).values()):
         text = f"{_files(copies)} are copies of others: look whether you agree."
@@ -109,7 +109,7 @@ def _files(count: int) -> str:
 
 
 def _radiographs(count: int) -> str:
-    return f"{count:,} radiograph{' stands' if count == 1 else 's stand'}"
+    return f"{count:,} radiograph{' has' if count == 1 else 's have'}"
 
 
 def _listed(names: list[str]) -> str:

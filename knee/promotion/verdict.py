@@ -82,7 +82,7 @@ def verdict(
     warnings = (SYNTHETIC,) * synthetic + (LEAKY,) * leaky
     found = next(iter(judged(comparison, model).values()), None)
     if found is None:
-        sentence = f"{called(model)} was not compared with what needs no bone on the same images"
+        sentence = f"{called(model)} was not compared with baselines that see no bone on the same images"
         return Verdict(warnings, sentence, "there is no verdict, do not use it", usable=False)
     reached = f"{_images(found.part, test)} {called(model)} reaches {_bounded(found)}"
     if (gross := test.get("off_by_two")) is not None:

@@ -33,6 +33,7 @@ from knee.run.parameter_types import (
     BACKBONES,
     LARGEST_SEED,
     LARGEST_SIDE_PIXELS,
+    Auto,
     Backbones,
     Candidates,
     Count,
@@ -40,6 +41,7 @@ from knee.run.parameter_types import (
     Distilled,
     Downloads,
     Draws,
+    Epochs,
     EpochsOrNone,
     FileName,
     Folds,
@@ -303,9 +305,9 @@ class Train:
 
     members: int = about("nets of an ensemble, one a fold; 1: val chooses", ge=1, le=20)
     members_seeds: int = about("nets of each fold, of other seeds", ge=1, le=20)
-    epochs: int = about("at most", ge=1, le=10_000)
+    epochs: Auto | Epochs = about("at most; auto: by the number of images")
     batch_size: int = about("global, over all devices", ge=1, le=4096)
-    learning_rate: LearningRate = about("peak of the schedule")
+    learning_rate: Auto | LearningRate = about("peak of the schedule; auto: likewise")
     schedule: Literal["constant", "cosine"] = about("after the warm-up")
     warmup_epochs: EpochsOrNone = about("of linear rise")
     weight_decay: float = about("decoupled; 0: plain Adam", ge=0, le=1)
@@ -314,7 +316,7 @@ class Train:
     probe_epochs: EpochsOrNone = about("of the head alone, before fine-tuning; 0: none")
     probe_learning_rate: LearningRate = about("of the head alone")
     early_stopping_patience: EpochsOrNone = about("epochs without a better one; 0: never stops")
-    keep_epoch: Literal["best", "last"] = about("best: of the lowest validation loss")
+    keep_epoch: Literal["auto", "best", "last"] = about("best: of the lowest validation loss")
     adapt_batch_norms: bool = about("of pretrained layers that are trained")
     class_weights: bool = about("weigh rare classes more in the loss")
     mixed_precision: Literal["none", "bfloat16", "float16"] = about("none: float32")
@@ -324,7 +326,7 @@ class Train:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.warmup_epochs > self.epochs:
+        if self.epochs != "auto" and self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs} of {self.epochs} epochs")
         if self.members > 1 and self.early_stopping_patience:
             raise ValueError("early_stopping_patience: members end at a common epoch: give 0")
@@ -478,7 +480,8 @@ def check(values: Any) -> Params:
         found = error.errors()
         if len(found) > 1:  # a list whose entries are wrong counts as too short, too
             found = [one for one in found if one["type"] != "too_short" or not one["input"]]
-        wrong = [parameter_errors.in_words(one, known_keys()) for one in found]
+        # A value that is of no type of a union is an error of each.
+        wrong = dict.fromkeys(parameter_errors.in_words(one, known_keys()) for one in found)
         raise ParamsError("\n  ".join(wrong)) from error
     except (TypeError, ValueError) as error:  # keys that are no text, mappings within themselves
         raise ParamsError(f"params.yaml: {error}") from error

@@ -187,7 +187,7 @@ def test_figures_stand_in_plain_words(made: tuple[str, str]) -> None:
     text = " ".join(text.split())
     assert "40 files" in text
     assert "38 different radiographs" in text
-    assert re.search(r"\b1 of these radiographs stands under more than one label", text)
+    assert re.search(r"\b1 of these radiographs has more than one label", text)
 
 
 def test_synthetic_data_and_a_leaky_split_are_shouted() -> None:
@@ -226,7 +226,7 @@ def test_data_without_conflicts_copies_or_shortcuts_say_so() -> None:
     frame = records([0, 1], [0, 1])
     page = audit_report.pages(subject(frame), LIMITS)[0]
     for sentence in (
-        "No radiograph stands under two labels",
+        "No radiograph has two labels",
         "Every file is a radiograph of its own",
     ):
         assert sentence in page

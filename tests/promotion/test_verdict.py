@@ -61,7 +61,7 @@ def test_significantly_better_than_the_best_shortcut_may_be_tried() -> None:
             {},
             "it failed the check calibration, do not use it",
         ),
-        (None, None, {}, "MobileNet was not compared with what needs no bone"),
+        (None, None, {}, "MobileNet was not compared with baselines that see no bone"),
         (compared("none"), None, {}, "there is no verdict, do not use it"),
     ],
     ids=["not significant", "worse", "leaky", "a gate", "no comparison", "no evidence"],
