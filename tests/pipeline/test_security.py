@@ -10,6 +10,7 @@ from pathlib import Path, PosixPath
 import pytest
 
 from tests.project import PREDICTED, UNPICKLED, Project
+from tests.tracking.runs import own_store
 
 ROOT = Path(__file__).parents[2]
 CODE = sorted(
@@ -140,8 +141,9 @@ def ui_command(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
 
 
 def test_mlflows_pages_are_for_this_machine_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    own_store(tmp_path, tmp_path_factory.getbasetemp(), monkeypatch)
     words = ui_command(monkeypatch, tmp_path)
     assert words[words.index("--host") + 1] == "127.0.0.1"
     assert not [word for word in words if "allowed-hosts" in word or "cors" in word]
