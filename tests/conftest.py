@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tests.trials import Trial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Workers share the cores: threads of BLAS and OpenMP would spin while they wait for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 # For a long run of the fuzzed tests: make hostile.
 hypothesis.settings.register_profile(
