@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro films exp compare test unit lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
+.PHONY: help setup repro films exp compare test unit lint doctor audit-packages ui replay params serve demo export serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,6 +81,10 @@ serve: setup ## the champion on http://127.0.0.1:5001 (docs/serving.md)
 demo: setup ## a page for images on http://127.0.0.1:8501
 	python -m stages.demo
 
+export: setup ## the champion as a folder that serves it without this project: make export FOLDER=new_folder
+	@test -n "$(FOLDER)" || { echo "give FOLDER, a new folder"; exit 1; }
+	python -m stages.export "$(FOLDER)"
+
 serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests
 	python -m benchmarks.speed.serve_load $(LOAD)
 
@@ -106,8 +110,8 @@ hostile: setup ## damaged and hostile files through the readers, about ten minut
 
 lock: ## pin the newest versions again, engines as in pyproject.toml (needs uv)
 	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu pyproject.toml -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu pyproject.toml -o requirements-gpu.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu --extra onnx pyproject.toml -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu --extra onnx pyproject.toml -o requirements-gpu.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt benchmarks/requirements.in -o requirements-bench.txt
 
 clean: ## remove .venv, caches and known results; outputs and data stay

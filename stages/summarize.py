@@ -92,7 +92,11 @@ def _links(settings: parameters.Params, registered: dict[str, Any]) -> list[tupl
     ]
     return [
         ("Audit", "audit.html", "copies, contradicting labels, shortcuts in the data"),
-        ("Comparison", "comparison/comparison.html", "do the models beat baselines that see no bone?"),
+        (
+            "Comparison",
+            "comparison/comparison.html",
+            "do the models beat baselines that see no bone?",
+        ),
         *cards,
         ("Checks of the records", "data_docs/index.html", "what was expected of the files"),
         ("Checks of the split", "data_docs_split/index.html", "who is in which subset"),

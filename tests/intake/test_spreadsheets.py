@@ -159,7 +159,7 @@ def test_a_first_visible_worksheet_without_paths_is_refused_where_another_has_th
     tmp_path: Path,
 ) -> None:
     content = workbook(("Read me", "visible", "Notes"), ("Labels", "visible", "path"))
-    with pytest.raises(SheetError, match="begins with worksheet 'Read me'.*: move 'Labels' to"):
+    with pytest.raises(SheetError, match=r"begins with worksheet 'Read me'.*: move 'Labels' to"):
         read_rows(written(tmp_path, content))
     content = workbook(("Read me", "hidden", "Notes"), ("Labels", "visible", "path"))
     assert read_rows(written(tmp_path, content)) == [["path"]]
