@@ -44,7 +44,7 @@ def write_data(root: Path, labels: npt.NDArray[np.int64], **changes: Any) -> Non
     np.save(root / "features" / "features.npy", values.astype(np.float16))
     (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
     settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
-    settings["train"] |= {"epochs": 4, "batch_size": 8, "learning_rate": 0.01}
+    settings["train"] |= {"epochs": 4, "batch_size": 8, "learning_rate": 0.1}
     # Attention takes long to trace.
     settings["head"] |= {"projection_channels": 8, "attention": False, "dense_units": 0}
     settings["cross_validate"] |= {"folds": 3, "repeats": 2, "bootstrap_draws": 50, **changes}
