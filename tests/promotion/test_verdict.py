@@ -70,7 +70,7 @@ def test_significantly_better_than_the_best_shortcut_may_be_tried() -> None:
         (None, None, {}, "MobileNet was not compared with baselines that see no bone"),
         (compared("none"), None, {}, "there is no verdict, do not use it"),
     ],
-    ids=["not significant", "and a gate", "worse", "leaky", "a gate", "no comparison", "no evidence"],
+    ids=["by chance", "and a gate", "worse", "leaky", "a gate", "no comparison", "no evidence"],
 )
 def test_what_speaks_against_a_model_is_said(
     comparison: Any, gates: list[Gate] | None, facts: dict[str, Any], said: str
