@@ -61,11 +61,16 @@ def _cut(film: Pixels, knee: Knee, side: str, box_widths: float) -> KneeImage:
     return KneeImage(square, knee, side, left, top)
 
 
-def seems_mirrored(found: Sequence[Knee], certainty: float = 0.8) -> bool:
-    """Return whether both fibulae of a film of two knees lie between them, as surely as given.
+def seems_mirrored(found: Sequence[Knee], side: str = "", certainty: float = 0.9) -> bool:
+    """Return whether the fibulae lie where they cannot, as surely as given.
 
-    Then the film is shown from behind, or was mirrored half by half: its sides cannot be trusted.
+    Of two knees, both between them; of a lone knee, not where that of its `side` lies. Then the
+    film was mirrored or is seen from behind, or the side is wrong.
     """
-    if len(found) != 2:
-        return False
-    return found[0].lateral_right >= certainty and found[1].lateral_right <= 1 - certainty
+    sides = ("right", "left") if len(found) == 2 else (side,)
+    wrong = [
+        knee.lateral_right if own == "right" else 1 - knee.lateral_right
+        for knee, own in zip(found, sides, strict=False)
+        if own
+    ]
+    return bool(wrong) and min(wrong) >= certainty

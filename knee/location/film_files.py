@@ -32,7 +32,7 @@ from knee.storage.arrays import Pixels
 
 IMAGES: Final = "images"
 NO_KNEE: Final = "no knee was found"
-MIRRORED: Final = "both fibulae lie between the knees: mirrored, or seen from behind"
+MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
 CONTRADICTED: Final = "two knees, and its file tells one side: the sides are by their order"
 BATCH_FILES: Final = 32  # decoded films held at once
 SHOWN_PIXELS: Final = 196  # longer side of a film in the picture
@@ -102,7 +102,7 @@ def cut(
         for one in images
     ]
     notes = [image.note] if image.note else []
-    notes += [MIRRORED] if cropping.seems_mirrored(found) else []
+    notes += [MIRRORED] if cropping.seems_mirrored(found, side) else []
     notes += [CONTRADICTED] if len(images) == 2 and side else []
     row |= {"knees": len(images), "note": "; ".join(notes), "reason": "" if images else NO_KNEE}
     shown, scale = _reduced(image.pixels)

@@ -40,6 +40,15 @@ def test_the_fibulae_tell_a_mirrored_film_of_two_knees() -> None:
     assert cropping.seems_mirrored(knees.locate(swapped))
 
 
+def test_the_fibula_tells_a_wrong_side_of_a_lone_knee() -> None:
+    for one in drawn():
+        found, side = knees.locate(one.pixels), "left" if one.lateral_right else "right"
+        other = {"left": "right", "right": "left"}[side]
+        assert not cropping.seems_mirrored(found, side)
+        assert cropping.seems_mirrored(found, other)
+        assert not cropping.seems_mirrored(found)
+
+
 def test_no_knee_is_found_where_there_is_none() -> None:
     others = {kind: images[0] for kind, images in non_radiographs.draw_all(160, 1, 5).items()}
     others["blank"] = np.zeros((200, 90), np.uint8)
