@@ -27,6 +27,7 @@ from knee.copies.affine_registration import (
     refine,
 )
 from knee.storage.arrays import Floats, Images, Pixels
+from knee.storage.image_stacks import ChosenImages, ImageRows, blocks
 from knee.storage.known_results import KnownResults
 
 REDUCED_SIDE_PIXELS: Final = 96  # of the image that is registered; pooled by 4, 2 and 1
@@ -71,7 +72,7 @@ class Registered(NamedTuple):
 
 
 def register(
-    reduced: Pixels,
+    reduced: ImageRows,
     pairs: npt.NDArray[np.int64],
     maps: AffineMaps,
     progress: str = "",
@@ -100,9 +101,14 @@ def register(
     return Registered(table[:, :6].reshape(-1, 2, 3), Agreement(*table[:, 6:].T.copy()))
 
 
-def _keys(reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps) -> list[bytes]:
+def _keys(reduced: ImageRows, pairs: npt.NDArray[np.int64], maps: AffineMaps) -> list[bytes]:
     """The digest of each pair's images and start: a result depends on nothing else."""
-    images = {int(image): hashlib.sha256(reduced[image]).digest() for image in np.unique(pairs)}
+    numbers = np.unique(pairs)
+    shown = (image for images in blocks(ChosenImages(reduced, numbers)) for image in images)
+    images = {
+        number: hashlib.sha256(image).digest()
+        for number, image in zip(numbers.tolist(), shown, strict=True)
+    }
     return [
         hashlib.sha256(images[one] + images[two] + start.tobytes()).digest()
         for (one, two), start in zip(pairs.tolist(), maps, strict=True)
@@ -110,7 +116,7 @@ def _keys(reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps) -> li
 
 
 def _registered(
-    reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str
+    reduced: ImageRows, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str
 ) -> Registered:
     """The pairs by batches, in parallel; no pair's result depends on the others of its batch."""
     starts = range(0, len(pairs), BATCH_PAIRS)

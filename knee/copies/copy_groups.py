@@ -13,36 +13,22 @@ import dataclasses
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from knee.copies import affine_registration, altered_copies, copy_check, hash_search, look_alikes
 from knee.copies.affine_registration import AffineMaps
-from knee.reading.canonical_image import resize
+from knee.copies.fingerprints import FingerprintFile
 from knee.records import file_names
-from knee.records.components import Pair, by_first, components, equal_pairs
+from knee.records.components import GrowingComponents, Pair, by_first, components, equal_pairs
 from knee.storage.arrays import Integers, Pixels
+from knee.storage.image_stacks import ChosenImages, ImageRows
 from knee.storage.known_results import KnownResults
 
-ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already
-
-
-class Fingerprints(NamedTuple):
-    """What copies of an image are recognised by."""
-
-    upright: Pixels  # perceptual hash, uint8 (32,)
-    mirrored: Pixels  # that of the mirror image
-    reduced: Pixels  # the image, uint8 (96, 96)
-    views: Pixels  # without margins, and its halves if it is wide, uint8 (1 or 3, 96, 96)
-
-    @classmethod
-    def of(cls, pixels: Pixels) -> Fingerprints:
-        """Return those of an image, uint8 (height, width)."""
-        side = copy_check.REDUCED_SIDE_PIXELS
-        reduced, views = resize(pixels, side, side), altered_copies.views_of(pixels, side)
-        return cls(*hash_search.perceptual_hashes(pixels), reduced, views)
+ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already,
+MOST_ROUNDS: Final = 64  # or more where that would be more rounds than these
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,42 +52,33 @@ class Links:
 
 
 def copy_groups(
-    fingerprints: Sequence[Fingerprints], search: CopySearch, known: KnownResults | None = None
+    fingerprints: FingerprintFile,
+    images: Integers,
+    search: CopySearch,
+    known: KnownResults | None = None,
 ) -> tuple[Integers, list[Pair]]:
-    """Return the copy group of each image, int64 (n,), numbered by their first images.
+    """Return the copy group of each of the `images` (n,), int64 (n,), numbered by first ones.
 
     Of each group found among the images as they are, the first image is looked for among altered
     copies. The second value are pairs of images of which one shows what a half of the other does.
-    Registrations that are `known` are not repeated.
+    Registrations that are `known` are not repeated. `images` are numbers in `fingerprints`, pairs
+    are of places in `images`.
     """
-    columns = zip(*((one.upright, one.mirrored, one.reduced) for one in fingerprints), strict=True)
-    hashes, mirrored_hashes, reduced = map(np.stack, columns)
+    hashes, mirrored_hashes = (kind[images] for kind in fingerprints.hashes())
+    reduced = ChosenImages(fingerprints.reduced, images)
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
     links = verify(reduced, candidates, search.copy, known)
     groups = consistent_groups(reduced, links, search, known)
     first = np.unique(groups, return_index=True)[1]
-    views = _views([fingerprints[image] for image in first], first)
+    views = fingerprints.views(images[first])
+    views = views._replace(image=first[views.image])
     altered = altered_copies.relatives(views, search.similarity, search.copy, known)
     together = equal_pairs([str(group) for group in groups])
     return components(len(groups), [*together, *altered.copies]), altered.parts
 
 
-def _views(fingerprints: Sequence[Fingerprints], images: Integers) -> altered_copies.Views:
-    """The views of the images, whole ones first."""
-    whole = [one.views[:1] for one in fingerprints]
-    halves = [one.views[1:] for one in fingerprints]
-    count = np.array([len(one) for one in halves])
-    cut = [not np.array_equal(one.views[0], one.reduced) for one in fingerprints]
-    return altered_copies.Views(
-        np.concatenate([*whole, *halves]),
-        np.concatenate([images, images.repeat(count)]),
-        np.arange(len(images) + count.sum()) >= len(images),
-        np.array(cut + [True] * int(count.sum())),
-    )
-
-
 def find_candidates(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: CopySearch
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: ImageRows, search: CopySearch
 ) -> Links:
     """Return the pairs to verify and the maps to start from, most promising pairs first."""
     upright = hash_search.near_pairs(hashes, hashes, search.radius_bits)
@@ -117,7 +94,7 @@ def find_candidates(
 
 
 def verify(
-    reduced: Pixels,
+    reduced: ImageRows,
     candidates: Links,
     copy: copy_check.CopyThresholds,
     known: KnownResults | None = None,
@@ -126,23 +103,24 @@ def verify(
 
     Pairs that earlier rounds have linked already, directly or through others, are skipped.
     """
-    groups = np.arange(len(reduced))
-    linked: list[Pair] = []
+    joined = GrowingComponents()
+    linked: list[Integers] = [np.empty((0, 2), np.int64)]
     maps: list[AffineMaps] = [np.empty((0, 2, 3))]
-    for start in range(0, len(candidates.pairs), ROUND_PAIRS):
-        pairs = candidates.pairs[start : start + ROUND_PAIRS]
-        apart = groups[pairs[:, 0]] != groups[pairs[:, 1]]
-        starts = candidates.maps[start : start + ROUND_PAIRS][apart]
+    size = max(ROUND_PAIRS, len(candidates.pairs) // MOST_ROUNDS)
+    for start in range(0, len(candidates.pairs), size):
+        pairs = candidates.pairs[start : start + size]
+        apart = ~joined.connected(pairs)
+        starts = candidates.maps[start : start + size][apart]
         registered = copy_check.register(reduced, pairs[apart], starts, "copies", known)
         holds = copy.holds(registered.agreement)
-        linked += [(int(one), int(two)) for one, two in pairs[apart][holds]]
+        joined.connect(pairs[apart][holds])
+        linked.append(pairs[apart][holds])
         maps.append(registered.maps[holds])
-        groups = components(len(reduced), linked)
-    return Links(np.array(linked, np.int64).reshape(-1, 2), np.concatenate(maps))
+    return Links(np.concatenate(linked), np.concatenate(maps))
 
 
 def consistent_groups(
-    reduced: Pixels, links: Links, search: CopySearch, known: KnownResults | None = None
+    reduced: ImageRows, links: Links, search: CopySearch, known: KnownResults | None = None
 ) -> Integers:
     """Return groups whose members all agree with their centre, int64 (n,), by first images.
 
@@ -201,7 +179,7 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
 
 def add_groups(
     frame: pd.DataFrame,
-    fingerprints: Sequence[Fingerprints],
+    fingerprints: FingerprintFile,
     search: CopySearch,
     lineage: file_names.Patterns,
     known: KnownResults | None = None,
@@ -224,22 +202,22 @@ def add_groups(
     pairs += equal_pairs(file_names.lineage_keys(sources, lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, lineage)
-    copies, parts = copy_groups([fingerprints[index] for index in chosen], search, known)
+    copies, parts = copy_groups(fingerprints, chosen, search, known)
     pictures = by_first(copies[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures
     patients = equal_pairs(usable["patient"].tolist())
     copied = equal_pairs([str(picture) for picture in pictures])
-    halves = [(chosen[one], chosen[two]) for one, two in parts]
+    halves = [(int(chosen[one]), int(chosen[two])) for one, two in parts]
     result.loc[usable.index, "group"] = components(len(usable), [*copied, *patients, *halves])
     return result
 
 
 def _representatives(
     sources: Sequence[str], families: Integers, patterns: file_names.Patterns
-) -> list[int]:
+) -> Integers:
     """The first member of each family whose name is not a copy's, else its first member."""
     stems = [PurePosixPath(source).stem for source in sources]
     derived = np.array([file_names.source_stem(stem, patterns) != stem for stem in stems])
     order = np.lexsort((np.arange(len(sources)), derived, families))
-    return [int(index) for index in order[np.unique(families[order], return_index=True)[1]]]
+    return np.asarray(order[np.unique(families[order], return_index=True)[1]], np.int64)
