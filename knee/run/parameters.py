@@ -33,6 +33,7 @@ from knee.run.parameter_types import (
     BACKBONES,
     LARGEST_SEED,
     LARGEST_SIDE_PIXELS,
+    Address,
     Backbones,
     Candidates,
     Count,
@@ -395,6 +396,20 @@ class Register:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Execution:
+    """Where folds, members and registrations are computed; no result depends on it."""
+
+    engine: Literal["local", "ray"] = about("local: this machine; ray: the nodes of a cluster")
+    address: Address = about("of the cluster's head; auto: what RAY_ADDRESS says")
+    cpus: int = about("a task", ge=1, le=4096)
+    gpus: int = about("a task", ge=0, le=64)
+    files: Literal["sent", "shared"] = about("shared: the nodes open the same paths")
+    retries: int = about("of a task whose worker was lost", ge=0, le=100)
+    start_seconds: int = about("to wait for the first node", ge=1, le=86_400)
+    trusted_network: bool = about("data may travel without TLS")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Params:
     """The whole of params.yaml."""
 
@@ -416,6 +431,7 @@ class Params:
     explain: Explain
     compare: Compare
     register: Register
+    execution: Execution
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -22,6 +22,9 @@ CODE = ("knee/", "stages/")
 PLUMBING = {  # no byte of an output depends on it
     "knee/__init__.py": "offers the library to notebooks",
     "knee/classifier/__init__.py": "removes what a user's environment would change",
+    "knee/execution/opening.py": "opens the place of work, which decides no byte",
+    "knee/execution/on_ray.py": "another place of work; loaded by name",
+    "knee/execution/same_bits.py": "keeps out nodes whose bytes would differ",
     "knee/run": "starts, locks and ends commands, and hands parameters over",
 }
 ITEMS = {  # of a run with all kinds of models

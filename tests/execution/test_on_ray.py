@@ -1,0 +1,223 @@
+"""A cluster of real nodes: the same bytes as here, whatever is killed, and clear ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from knee.classifier.net.design import BackboneDesign, write_design
+from knee.records import records_table
+from knee.run import parameters
+from tests.execution import ray_cluster
+from tests.execution.ray_cluster import ROOT, Cluster
+from tests.records import tables
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="ray is not installed"),
+]
+ROWS, SIDE = 40, 32
+EXECUTION = {
+    "engine": "ray",
+    "address": "auto",
+    "cpus": 1,
+    "gpus": 0,
+    "files": "sent",
+    "retries": 2,
+    "start_seconds": 60,
+    "trusted_network": True,
+}
+
+
+DRIVER = """
+import json, logging, sys
+from knee.execution.opening import Opened
+from knee.execution.ordered import ordered
+from knee.execution.place import ExecutionError
+from knee.run import parameters
+from tests.execution import tasks
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+with Opened(parameters.Execution(**json.loads(sys.argv[1])), tasks.trial) as place_of:
+    place = place_of()
+"""
+WORK = """
+    chunks = [range(start, start + 4) for start in range(0, 40, 4)]
+    found = [*ordered(place, tasks.doubled, [place.share(-1)], chunks, name=str)]
+    print("told:", [one for some in found for one in some])
+    try:
+        list(ordered(place, tasks.broken, [], [[3]], name=str))
+    except ZeroDivisionError as error:
+        print("told:", error)
+    try:
+        list(ordered(place, tasks.doubled, [6], chunks, name=lambda item: f"film {item}"))
+    except ExecutionError as error:
+        print("told:", error)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes like this machine, and one that computes other bits."""
+    folder = Path("/tmp") / f"ray-{os.getpid()}"  # paths of sockets are short
+    nodes: list[dict[str, str]] = [{}, {}, {"KNEE_TEST_BITS": "other"}]
+    with ray_cluster.running(folder, nodes) as made:
+        yield made
+    shutil.rmtree(folder)
+
+
+def execution(cluster: Cluster, **changes: Any) -> dict[str, Any]:
+    return {**EXECUTION, "address": cluster.address, **changes}
+
+
+def driven(
+    cluster: Cluster, settings: dict[str, Any], work: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A process that opens the cluster, then does `work` there."""
+    return subprocess.run(
+        [sys.executable, "-c", DRIVER + work, json.dumps(settings)],
+        cwd=ROOT,
+        env={**cluster.environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_client_with_another_token_is_refused(cluster: Cluster) -> None:
+    done = driven(cluster, execution(cluster), RAY_AUTH_TOKEN="0" * 64)
+    assert done.returncode != 0
+    assert "refuses" in done.stderr.splitlines()[-1]
+
+
+def test_a_node_of_other_bits_gets_no_work_and_items_that_end_workers_are_named(
+    cluster: Cluster,
+) -> None:
+    done = driven(cluster, execution(cluster), WORK)
+    assert done.returncode == 0, done.stderr
+    assert "gets no work: other bits" in done.stderr
+    lines = done.stdout.splitlines()  # Ray says, too, that workers died
+    found, error, named = (line[6:] for line in lines if line.startswith("told: "))
+    assert found == str([(2 * number, "ours") for number in range(40)])
+    assert error == "no 3"
+    assert named.startswith("film 6 ended 3 workers: ")
+
+
+def test_a_cluster_without_such_a_node_says_what_is_there(cluster: Cluster) -> None:
+    done = driven(cluster, execution(cluster, cpus=2, start_seconds=1))
+    said = done.stderr.splitlines()[-1]
+    assert "no node with 2 CPUs and 0 GPUs came within 1 s" in said
+    assert said.count("(1 CPUs, 0 GPUs)") == 3
+
+
+def write_project(root: Path) -> None:
+    """Features of noise that tell two classes, for a head on MobileNet's maps."""
+    labels, groups = np.arange(ROWS) // 2 % 2, np.arange(ROWS) // 2
+    table = tables.records(labels.tolist(), groups.tolist())
+    records_table.write_records(table, root / "records.csv")
+    np.save(root / "pixels.npy", np.zeros((ROWS, SIDE, SIDE), np.uint8))
+    split = {"record": table["record"], "subset": "train", "fold": 0, "group": groups}
+    pd.DataFrame(split).to_csv(root / "split.csv", index=False)
+    (root / "features").mkdir()
+    write_design(BackboneDesign("mobilenet", SIDE, train_from="head"), root / "features")
+    values = np.random.default_rng(0).normal(size=(1, ROWS, 1, 1, 1024))
+    values[..., :8] += 2 * labels[:, None, None, None]
+    np.save(root / "features" / "features.npy", values.astype(np.float16))
+    (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
+
+
+def command(root: Path, name: str, changes: dict[str, Any]) -> tuple[list[str], Path]:
+    """The words of a cross-validation in `root`, and the folder of its outputs."""
+    settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
+    settings["train"] |= {"epochs": 3, "batch_size": 8, "learning_rate": 0.01, "members": 1}
+    settings["model"] |= {"joined": [], "distilled": [], "backbones": ["mobilenet"]}
+    settings["model"] |= {"candidates": ["mobilenet"]}
+    settings["head"] |= {"projection_channels": 8, "attention_heads": 2, "dense_units": 0}
+    settings["cross_validate"] |= {"folds": 3, "repeats": 3, "bootstrap_draws": 50}
+    settings["execution"] |= changes
+    out = root / name
+    out.mkdir(exist_ok=True)
+    params = out / "params.yaml"
+    params.write_text(yaml.safe_dump(json.loads(json.dumps(settings))), encoding="utf-8")
+    words = [sys.executable, "-m", "stages.cross_validate", "--backbone", "mobilenet"]
+    files = {
+        "params": params,
+        **{one: root / one for one in ("features",)},
+        **{one.split(".")[0]: root / one for one in ("pixels.npy", "records.csv", "split.csv")},
+        "members": root / "members.csv",
+        "checkpoints": root / f"checkpoints-{name}",
+        "cross-validation-out": out / "cross_validation.json",
+        "headline-out": out / "headline.json",
+        "predictions-out": out / "out_of_fold.csv",
+        "heads-out": out / "heads.csv",
+        "plot-out": out / "plot.png",
+    }
+    return [
+        *words,
+        *(word for flag, path in files.items() for word in (f"--{flag}", str(path))),
+    ], out
+
+
+def sha256(out: Path) -> dict[str, str]:
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(out.iterdir())
+        if file.name != "params.yaml"
+    }
+
+
+def test_folds_are_the_same_bytes_as_here_with_a_worker_a_node_and_the_head_killed(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    write_project(tmp_path)
+    options: dict[str, Any] = {"cwd": ROOT, "env": cluster.environment, "timeout": 300}
+    local, expected = command(tmp_path, "local", {})
+    subprocess.run(local, check=True, **options)
+    ray = execution(cluster)
+    sent, out = command(tmp_path, "sent", ray)
+
+    def kill_when_folds_come() -> None:
+        folds = tmp_path / "checkpoints-sent"
+        ray_cluster.waited(lambda: any(folds.rglob("*.json")))
+        cluster.kill("ray::_done")
+        ray_cluster.waited(lambda: len([*folds.rglob("*.json")]) > 2)
+        cluster.kill("raylet", 1)
+
+    killer = threading.Thread(target=kill_when_folds_come)
+    killer.start()
+    done = subprocess.run(sent, check=True, stderr=subprocess.PIPE, text=True, **options)
+    killer.join()
+    assert sha256(out) == sha256(expected)
+    assert len(cluster.processes("raylet")) == 3
+
+    shared, out = command(tmp_path, "shared", {**ray, "files": "shared"})
+    with subprocess.Popen(
+        shared, cwd=ROOT, env=cluster.environment, stderr=subprocess.PIPE, text=True
+    ) as run:
+        folds = tmp_path / "checkpoints-shared"
+        ray_cluster.waited(lambda: any(folds.rglob("*.json")))
+        cluster.kill("gcs_server")
+        _, said = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "the cluster is lost" in said.splitlines()[-1]
+    kept = {file.name: file.stat().st_mtime_ns for file in folds.rglob("*.json")}
+    assert kept
+    here, _ = command(tmp_path, "shared", {})
+    subprocess.run(here, check=True, **options)
+    assert sha256(out) == sha256(expected)
+    assert "KNEE_PATIENT_KEY" not in done.stderr
