@@ -218,7 +218,12 @@ def test_what_computes_depends_on_the_engines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "lock"), [("cpu", "requirements.txt"), ("gpu", "requirements-gpu.txt")]
+    ("extra", "lock"),
+    [
+        ("cpu", "requirements.txt"),
+        ("gpu", "requirements-gpu.txt"),
+        ("cluster", "requirements-cluster.txt"),
+    ],
 )
 def test_the_engines_are_pinned_as_in_the_lock_file(extra: str, lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
