@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from knee.copies import copy_check, copy_groups
+from knee.execution.local import Threads
+from knee.execution.opening import Opened
 from knee.intake import archives, label_sheet, labels, patient_remarks, patients, record_builder
 from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
@@ -70,8 +72,12 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         key,
         {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
     )
-    with opened_results(paths.known_results, "registrations", {}) as known:
-        frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage, known)
+    with (
+        opened_results(paths.known_results, "registrations", {}) as known,
+        Opened(settings.execution, copy_check.trial, Threads) as place_of,
+    ):
+        registrar = copy_check.Registrar(known, place_of)
+        frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage, registrar)
     frame = conflicts.resolve(frame, ingest.conflicts)
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())

@@ -20,7 +20,6 @@ from knee.reading.canonical_image import resize
 from knee.records.components import Pair
 from knee.storage.arrays import Integers, Pixels
 from knee.storage.image_stacks import ChosenImages, ImageRows, blocks
-from knee.storage.known_results import KnownResults
 
 WIDE: Final = 1.2  # width to height: from here on an image may show two knees side by side
 FRINGE: Final = 64  # this part of a side goes with a margin: its edge is blurred, or rings in JPEG
@@ -105,7 +104,7 @@ def relatives(
     views: Views,
     similarity: float,
     copy: copy_check.CopyThresholds,
-    known: KnownResults | None = None,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> Relatives:
     """Return pairs that agree as `copy` demands; a copy agrees with its star's centre itself."""
     views = views.at(_telling(views.pixels))
@@ -113,11 +112,11 @@ def relatives(
         return Relatives([], [])
     ranks = ChosenImages(views.pixels, np.arange(len(views.pixels)), equalised)
     found = _candidates(ranks, views, similarity)
-    holds = _agree(ranks, found, copy, known)
+    holds = _agree(ranks, found, copy, registrar)
     # Whole images without margins and of one polarity are left to the search as they are.
     altered = found.opposite | views.cut[found.pairs].any(axis=1)
     again = np.flatnonzero(altered & ~holds)
-    holds[again] = _agree(views.pixels, found.at(again), copy, known)
+    holds[again] = _agree(views.pixels, found.at(again), copy, registrar)
     half = views.half[found.pairs].any(axis=1)
     images = np.sort(views.image[found.pairs], axis=1)
     copies, parts = (
@@ -171,7 +170,7 @@ def _agree(
     shown: ImageRows,
     candidates: Candidates,
     copy: copy_check.CopyThresholds,
-    known: KnownResults | None,
+    registrar: copy_check.Registrar,
 ) -> npt.NDArray[np.bool_]:
     """Which candidates agree, bool (m,), the moving view as a negative where they say so."""
     holds = [np.empty(0, bool)]
@@ -181,7 +180,7 @@ def _agree(
         images = [shown[pairs[:, 0]], np.where(opposite[:, None, None], 255 - moving, moving)]
         numbers = np.arange(2 * len(pairs)).reshape(2, -1).T
         shown_images = np.concatenate(images)
-        registered = copy_check.register(shown_images, numbers, maps, "altered copies", known)
+        registered = registrar.register(shown_images, numbers, maps, "altered copies")
         holds.append(copy.holds(registered.agreement))
     return np.concatenate(holds)
 

@@ -25,7 +25,6 @@ from knee.records import file_names
 from knee.records.components import GrowingComponents, Pair, by_first, components, equal_pairs
 from knee.storage.arrays import Integers, Pixels
 from knee.storage.image_stacks import ChosenImages, ImageRows
-from knee.storage.known_results import KnownResults
 
 ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already,
 MOST_ROUNDS: Final = 64  # or more where that would be more rounds than these
@@ -55,24 +54,24 @@ def copy_groups(
     fingerprints: FingerprintFile,
     images: Integers,
     search: CopySearch,
-    known: KnownResults | None = None,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> tuple[Integers, list[Pair]]:
     """Return the copy group of each of the `images` (n,), int64 (n,), numbered by first ones.
 
     Of each group found among the images as they are, the first image is looked for among altered
     copies. The second value are pairs of images of which one shows what a half of the other does.
-    Registrations that are `known` are not repeated. `images` are numbers in `fingerprints`, pairs
+    `images` are numbers in `fingerprints`, pairs
     are of places in `images`.
     """
     hashes, mirrored_hashes = (kind[images] for kind in fingerprints.hashes())
     reduced = ChosenImages(fingerprints.reduced, images)
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
-    links = verify(reduced, candidates, search.copy, known)
-    groups = consistent_groups(reduced, links, search, known)
+    links = verify(reduced, candidates, search.copy, registrar)
+    groups = consistent_groups(reduced, links, search, registrar)
     first = np.unique(groups, return_index=True)[1]
     views = fingerprints.views(images[first])
     views = views._replace(image=first[views.image])
-    altered = altered_copies.relatives(views, search.similarity, search.copy, known)
+    altered = altered_copies.relatives(views, search.similarity, search.copy, registrar)
     together = equal_pairs([str(group) for group in groups])
     return components(len(groups), [*together, *altered.copies]), altered.parts
 
@@ -97,7 +96,7 @@ def verify(
     reduced: ImageRows,
     candidates: Links,
     copy: copy_check.CopyThresholds,
-    known: KnownResults | None = None,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> Links:
     """Return the candidates that agree as `copy` demands.
 
@@ -111,7 +110,7 @@ def verify(
         pairs = candidates.pairs[start : start + size]
         apart = ~joined.connected(pairs)
         starts = candidates.maps[start : start + size][apart]
-        registered = copy_check.register(reduced, pairs[apart], starts, "copies", known)
+        registered = registrar.register(reduced, pairs[apart], starts, "copies")
         holds = copy.holds(registered.agreement)
         joined.connect(pairs[apart][holds])
         linked.append(pairs[apart][holds])
@@ -120,7 +119,10 @@ def verify(
 
 
 def consistent_groups(
-    reduced: ImageRows, links: Links, search: CopySearch, known: KnownResults | None = None
+    reduced: ImageRows,
+    links: Links,
+    search: CopySearch,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> Integers:
     """Return groups whose members all agree with their centre, int64 (n,), by first images.
 
@@ -135,7 +137,7 @@ def consistent_groups(
         spokes = np.stack([centres, members], axis=1)
         # A member that is linked to its centre has been registered with it before.
         linked = np.array([frozenset(spoke) in verified for spoke in spokes.tolist()], bool)
-        registered = copy_check.register(reduced, spokes[~linked], starts[~linked], "", known)
+        registered = registrar.register(reduced, spokes[~linked], starts[~linked])
         holds = linked.copy()
         holds[~linked] = slack.holds(registered.agreement)
         joined += [(int(one), int(two)) for one, two in spokes[holds]]
@@ -182,7 +184,7 @@ def add_groups(
     fingerprints: FingerprintFile,
     search: CopySearch,
     lineage: file_names.Patterns,
-    known: KnownResults | None = None,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> pd.DataFrame:
     """Return `frame` with copy groups and groups, each numbered in the order of first records.
 
@@ -194,7 +196,7 @@ def add_groups(
         fingerprints: of the rows with pixels, in order of pixel_row.
         search: for copies by their pixels.
         lineage: marks of copies in file names; such names join without a look at the pixels.
-        known: registrations of an earlier run.
+        registrar: of candidate pairs.
     """
     usable = frame[frame["pixel_row"] >= 0]
     sources = usable["source"].tolist()
@@ -202,7 +204,7 @@ def add_groups(
     pairs += equal_pairs(file_names.lineage_keys(sources, lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, lineage)
-    copies, parts = copy_groups(fingerprints, chosen, search, known)
+    copies, parts = copy_groups(fingerprints, chosen, search, registrar)
     pictures = by_first(copies[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures

@@ -59,6 +59,8 @@ def _done(task: Callable[..., Any], *arguments: Any) -> Any:
 class RayPlace:
     """Workers on the nodes of a cluster, of those that compute the same bits."""
 
+    in_process = False
+
     def __init__(self, settings: parameters.Execution, address: tuple[str, int]) -> None:
         """Take what is connected to."""
         self.window, self.retries = AHEAD, settings.retries

@@ -30,11 +30,13 @@ class Place(Protocol):
 
     Attributes:
         window: most tasks that are worth submitting ahead of the oldest unfinished one.
+        in_process: whether tasks see the memory of this process, so that nothing has to travel.
         has_files: whether its workers open the same paths as this process.
         retries: how often a task is tried again whose worker was lost.
     """
 
     window: int
+    in_process: bool
     has_files: bool
     retries: int
 

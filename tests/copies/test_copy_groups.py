@@ -124,14 +124,14 @@ def test_rounds_link_what_they_would_with_all_components_made_anew(
     def holds(some: Integers) -> npt.NDArray[np.bool_]:
         return np.asarray(copies[some[:, 0], some[:, 1]])
 
-    def register(_: Pixels, some: Integers, maps: Any, *__: Any) -> copy_check.Registered:
-        agree = holds(some).astype(np.float64)
-        return copy_check.Registered(maps, affine_registration.Agreement(agree, agree, agree))
+    class Told(copy_check.Registrar):
+        def register(self, _: Any, some: Integers, maps: Any, *__: Any) -> copy_check.Registered:
+            agree = holds(some).astype(np.float64)
+            return copy_check.Registered(maps, affine_registration.Agreement(agree, agree, agree))
 
-    monkeypatch.setattr(copy_check, "register", register)
     monkeypatch.setattr(copy_groups, "ROUND_PAIRS", 8)
     candidates = copy_groups.Links(pairs, np.zeros((len(pairs), 2, 3)))
-    found = copy_groups.verify(np.empty((60, 0, 0), np.uint8), candidates, COPY)
+    found = copy_groups.verify(np.empty((60, 0, 0), np.uint8), candidates, COPY, Told())
     expected = straightforward.linked(60, pairs[pairs[:, 0] != pairs[:, 1]], holds, 10)
     assert len(found.maps) == len(found.pairs)
     np.testing.assert_array_equal(found.pairs, expected)

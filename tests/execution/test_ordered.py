@@ -22,6 +22,7 @@ from knee.execution.place import ExecutionError, Result, WorkerLost
 class Unsteady:
     """Threads that are late by chance, and lost with some items, or the first times with others."""
 
+    in_process = True
     has_files = False
 
     def __init__(self, window: int, retries: int, cursed: set[int], lost_first: int) -> None:
