@@ -23,6 +23,7 @@ import yaml
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
+from knee.synthetic import cohort
 from tests.execution import ray_cluster
 from tests.execution.ray_cluster import ROOT, Cluster
 from tests.records import tables
@@ -50,6 +51,7 @@ from knee.execution.opening import Opened
 from knee.execution.ordered import ordered
 from knee.execution.place import ExecutionError
 from knee.run import parameters
+from knee.synthetic import cohort
 from tests.execution import tasks
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
 with Opened(parameters.Execution(**json.loads(sys.argv[1])), tasks.trial) as place_of:
@@ -123,6 +125,46 @@ def test_a_cluster_without_such_a_node_says_what_is_there(cluster: Cluster) -> N
     said = done.stderr.splitlines()[-1]
     assert "no node with 2 CPUs and 0 GPUs came within 1 s" in said
     assert said.count("(1 CPUs, 0 GPUs)") == 3
+
+
+def test_copies_are_registered_to_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    cohort.write_sample(images, tmp_path / "truth.json", patients=12, size_pixels=96, seed=42)
+    made = []
+    for name, changes in (("local", {}), ("ray", execution(cluster))):
+        settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
+        settings["execution"] |= changes
+        params, out = tmp_path / f"{name}.yaml", tmp_path / name
+        params.write_text(yaml.safe_dump(json.loads(json.dumps(settings))), encoding="utf-8")
+        words = [sys.executable, "-m", "stages.ingest", "--params", str(params)]
+        words += ["--images", str(images), "--sheet", str(ROOT / "conf" / "no_sheet.csv")]
+        words += [
+            "--records-out",
+            str(out / "records.csv"),
+            "--pixels-out",
+            str(out / "pixels.npy"),
+        ]
+        done = subprocess.run(
+            words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=True
+        )
+        assert ("cluster: " in done.stderr) == (name == "ray")
+        made.append(sha256(out))
+    assert made[0] == made[1]
+    assert len(made[0]) == 2
+
+
+def test_an_ensemble_is_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -> None:
+    told = []
+    for name, changes in (("local", {"engine": "local"}), ("ray", {})):
+        settings = json.dumps({**execution(cluster), **changes})
+        words = [sys.executable, "-m", "tests.execution.ensemble", settings, str(tmp_path / name)]
+        done = subprocess.run(
+            words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout.splitlines()[-1])
+    assert told[0] == told[1]
+    assert told[0].startswith("model ")
 
 
 def write_project(root: Path) -> None:
