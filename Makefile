@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro films exp compare test unit cluster-test lint doctor audit-packages ui replay params serve demo serve-load bench torture hostile lock clean
+.PHONY: help setup repro films exp compare test unit cluster-test lint doctor audit-packages ui replay params serve demo export serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -88,6 +88,10 @@ serve: setup ## the champion on http://127.0.0.1:5001 (docs/serving.md)
 demo: setup ## a page for images on http://127.0.0.1:8501
 	python -m stages.demo
 
+export: setup ## the champion as a folder that serves it without this project: make export FOLDER=new_folder
+	@test -n "$(FOLDER)" || { echo "give FOLDER, a new folder"; exit 1; }
+	python -m stages.export "$(FOLDER)"
+
 serve-load: setup ## requests/s, latency and memory of the champion's server over 10,000 requests
 	python -m benchmarks.speed.serve_load $(LOAD)
 
@@ -105,7 +109,7 @@ torture: setup ## kill the pipeline N times at random and see that nothing is lo
 	@cp requirements-bench.txt .venv/bench-pins
 
 bench: setup .venv/bench-pins ## measure speed on an idle machine: make bench DATA=folder WEIGHTS=folder
-	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with a sub-folder a class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
+	@test -n "$(DATA)" -a -n "$(WEIGHTS)" || { echo "give DATA, a folder with one sub-folder per class, and WEIGHTS, one with mobilenet.h5 and xception.h5"; exit 1; }
 	python -m benchmarks.speed.run --data "$(DATA)" --weights "$(WEIGHTS)" $(BENCH)
 
 hostile: setup ## damaged and hostile files through the readers, about ten minutes: make hostile HOSTILE="--parts corpora"
@@ -113,8 +117,8 @@ hostile: setup ## damaged and hostile files through the readers, about ten minut
 
 lock: ## pin the newest versions again, engines as in pyproject.toml (needs uv)
 	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt requirements-cluster.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu pyproject.toml -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu pyproject.toml -o requirements-gpu.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu --extra onnx pyproject.toml -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu --extra onnx pyproject.toml -o requirements-gpu.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt benchmarks/requirements.in -o requirements-bench.txt
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["cluster"])' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt - -o requirements-cluster.txt
 

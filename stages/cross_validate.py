@@ -21,7 +21,7 @@ import pandas as pd
 
 from knee.classifier.features import feature_source
 from knee.classifier.net import design
-from knee.classifier.training import fold_training
+from knee.classifier.training import fold_training, presets
 from knee.evidence.evaluation import cross_validation_files, out_of_fold, predictions
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
 from knee.execution.place import Place
@@ -63,6 +63,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Cross-validate `backbone`; write figures, predictions and a chart."""
     chosen = settings.cross_validate
     table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
+    settings = presets.resolved(settings, split_table.development_images(table, split))
     patterns = file_names.compile_patterns(
         settings.ingest.lineage_patterns, settings.ingest.copy_patterns
     )

@@ -10,13 +10,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from knee.drawing.html import data_uri
 from knee.promotion import candidates, model_card
-from knee.records import records_table
 from knee.run import command, overrides, parameters
-from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts
 
 DISTILLED = "one net that learned from an ensemble has no folds"
@@ -32,7 +28,6 @@ log = logging.getLogger(__name__)
 class Paths:
     """What the stage reads and writes."""
 
-    records: Path = command.flag("records table of ingest")
     models: Path = command.flag("folder with a folder of train for each backbone")
     metrics: Path = command.flag("folder with the figures of each backbone")
     comparison: Path = command.flag("folder of compare")
@@ -42,13 +37,12 @@ class Paths:
 
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Write the cards of `settings.model.candidates` to the folder `cards_out`."""
-    table = records_table.read_records(paths.records)
     comparison = artifacts.read_json(paths.comparison / "comparison.json", ("evidence", "metric"))
     audit = artifacts.read_json(paths.metrics / "audit.json", ("leakage", "copies"))
     again = overrides.command(settings, paths.conf)
     with artifacts.staged_folder(paths.cards_out) as folder:
         for name in settings.model.candidates:
-            facts = _facts(settings, name, table, comparison, audit, paths) | {"rebuild": again}
+            facts = _facts(settings, name, comparison, audit, paths) | {"rebuild": again}
             text = model_card.markdown(facts)
             artifacts.write_text(folder / f"{name}.md", text)
             artifacts.write_text(
@@ -60,14 +54,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 def _facts(
     settings: parameters.Params,
     name: str,
-    table: pd.DataFrame,
     comparison: dict[str, Any],
     audit: dict[str, Any],
     paths: Paths,
 ) -> dict[str, Any]:
-    chosen = settings.evaluate
     candidate = candidates.read_candidate(name, paths.models / name, paths.metrics / name)
-    predictions = candidate.predictions
     folds = artifacts.read_json_if_present(paths.metrics / name / "cross_validation.json")
     folds = folds or {"status": "not run", "reason": DISTILLED}
     return {
@@ -80,13 +71,7 @@ def _facts(
         "explanation": artifacts.read_json_if_present(
             paths.metrics / name / "explanation_headline.json"
         ),
-        "subgroups": model_card.figures(
-            predictions[predictions["subset"] == "test"],
-            table,
-            candidate.training["classes"],
-            Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed),
-        ),
-        "level": chosen.interval_level,
+        "level": settings.evaluate.interval_level,
     }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from knee import tracking
 from knee.classifier.features import feature_source
 from knee.classifier.net.trained_model import TrainedModel
-from knee.classifier.training import distillation, finished_training
+from knee.classifier.training import distillation, finished_training, presets
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.classifier.training.fold_training import Recipe
 from knee.evidence.evaluation.predictions import read_predictions
@@ -47,6 +47,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     classes, name = records_table.class_names(table), parameters.distilled_name(paths.backbone)
     teacher.check_origin(paths.backbone, classes, records=paths.records, split=paths.split)
     members = read_predictions(artifacts.read_bytes(paths.members))
+    settings = presets.resolved(settings, len(members))
     facts = finished_training.derived_facts(name, [teacher.training])
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
     facts["execution"] = uuid.uuid4().hex

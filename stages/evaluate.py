@@ -21,7 +21,7 @@ from knee.classifier.attribution import grad_cam
 from knee.classifier.net import devices, saved
 from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import charts, contact_sheets
-from knee.evidence.evaluation import evaluation_report, predictions
+from knee.evidence.evaluation import evaluation_report, predictions, subgroups, t_score_errors
 from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits, uncertainty_report
 from knee.evidence.uncertainty.prediction_limits import Observed, PredictionLimits
@@ -89,6 +89,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         report["confidence_interval"]["off_by_two"] = interval
     ood_scores = _out_of_distribution_scores(chosen, observe, images, trained.limits)
     report |= uncertainty_report.report(test, training, *ood_scores, bootstrap)
+    report["subgroups"] = subgroups.subgroups(
+        test, table, classes, chosen.minimum_subgroup_groups, bootstrap
+    )
+    if errors := t_score_errors.t_score_errors(test, table, classes, bootstrap):
+        report["t_score_error"] = errors
     if not members.empty:
         described = members.merge(table[["record", "source"]], on="record")
         predicted = pd.concat([described.assign(subset="development"), predicted])[[*predicted]]

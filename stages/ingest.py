@@ -2,7 +2,7 @@
 
 PATH is a folder, or a zip or tar of one. Classes are its sub-folders, or come from SHEET (CSV or
 .xlsx; conf/no_sheet.csv is none). Every file has a row in the table: used, quarantined (the same
-radiograph stands under several labels), or rejected with the reason.
+radiograph stands under several labels, or a reviewer excluded it), or rejected with the reason.
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ from typing import Any
 from knee.copies import copy_check, copy_groups
 from knee.execution.local import Threads
 from knee.execution.opening import Opened
-from knee.intake import archives, label_sheet, labels, patient_remarks, patients, record_builder
+from knee.intake import (
+    archives,
+    label_decisions,
+    label_sheet,
+    labels,
+    patient_remarks,
+    patients,
+    record_builder,
+)
 from knee.reading.canonical_image import Canonical
 from knee.records import conflicts, file_names
 from knee.records.records_table import notes, write_records
 from knee.run import command, parameters
+from knee.storage import artifacts
 from knee.storage.known_results import KnownResults
 
 log = logging.getLogger(__name__)
@@ -41,6 +50,12 @@ class Paths:
     patient_key: tuple[Path, ...] = command.repeated_flag(
         "output of check: stop where KNEE_PATIENT_KEY is another", Path
     )
+    joins_out: Path | None = command.optional_flag(
+        "pairs of records that were joined as copies by their look, CSV; none: it is not written"
+    )
+    decisions: Path | None = command.optional_flag(
+        "decisions of a reviewer about labels; none or conf/no_decisions.csv: no label is changed"
+    )
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
@@ -56,6 +71,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
+    decided = label_decisions.read_decisions(paths.decisions) if paths.decisions else None
     named = (*data.classes, *data.parts)
     with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
@@ -77,8 +93,14 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         Opened(settings.execution, copy_check.trial, Threads) as place_of,
     ):
         registrar = copy_check.Registrar(known, place_of)
-        frame = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage, registrar)
+        frame, joins = copy_groups.add_groups(
+            frame, fingerprints, search(ingest), lineage, registrar
+        )
+    if decided:
+        frame = label_decisions.apply(frame, decided, listing.classes)
     frame = conflicts.resolve(frame, ingest.conflicts)
+    if paths.joins_out:
+        artifacts.write_text(paths.joins_out, joins.to_csv(index=False))
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
     for note, count in notes(frame).items():

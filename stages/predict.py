@@ -1,11 +1,12 @@
 r"""Classify radiographs with a trained model: files, folders, DICOM -> CSV or JSON.
 
 python -m stages.predict PATH... [--out FILE.csv|FILE.json] [--model models:/NAME@champion|FOLDER]
+    [--dicom-sr FOLDER]
 
 Each file has a row: its probabilities, or the reason why it could not be used. A model of synthetic
 images answers about those images only, and each row begins with what it is.
 
-Beside the probabilities stand the prediction set (the classes that the model cannot exclude) and
+Beside the probabilities are the prediction set (the classes that the model cannot exclude) and
 out_of_distribution, how unlike the training radiographs an image is: above 1 the prediction is not
 to be used, which is_out_of_distribution and warning say too. docs/judging.md explains them.
 """
@@ -24,7 +25,7 @@ import pandas as pd
 
 from knee.classifier.features import engines
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import batch_prediction, model_notes, synthetic_model
+from knee.prediction import batch_prediction, model_notes, structured_reports, synthetic_model
 from knee.reading import prepare, source_files
 from knee.run import command, parameters
 from knee.serving import loading
@@ -45,10 +46,13 @@ class Options:
     maximum_megapixels: float
     labels: bool
     synthetic_model_ok: bool
+    dicom_sr: Path | None = None
 
 
 def run(chosen: Options) -> int:
-    """Classify `chosen.paths`; 1 if none of them could be used."""
+    """Classify `chosen.paths`; 1 if none of them could be used, or none of the reports written."""
+    if chosen.dicom_sr:
+        structured_reports.check_folder(chosen.dicom_sr)
     engine = engines.choose(chosen.engine, chosen.precision)
     name = loading.champion_unless_named(chosen.model, chosen.params)
     with loading.trained_model(name, chosen.maximum_megapixels) as trained:
@@ -60,6 +64,9 @@ def run(chosen: Options) -> int:
         )
     table = model.classify(sources)
     _write(table, chosen.out, labels=chosen.labels)
+    reports = 1
+    if chosen.dicom_sr:
+        reports = structured_reports.write_all(table, sources, model.trained, chosen.dicom_sr)
     usable = table[table["reason"] == ""]
     if chosen.labels and len(usable):
         judged = parameters.load(chosen.params).evaluate
@@ -75,13 +82,13 @@ def run(chosen: Options) -> int:
     warned = int((table["warning"] != "").sum())
     if warned:
         logging.warning("%d of them: %s", warned, prediction_limits.WARNING)
-    return 0 if len(usable) else 1
+    return 0 if len(usable) and reports else 1
 
 
 def _sources(chosen: Options, classes: Sequence[str]) -> list[source_files.SourceFile]:
     if chosen.labels:
         if len(chosen.paths) != 1:
-            raise source_files.FolderError("--labels: give one folder with a sub-folder a class")
+            raise source_files.FolderError("--labels: give one folder with a sub-folder per class")
         source_files.class_folders(chosen.paths[0], classes)
     return prepare.sources(chosen.paths, labelled=chosen.labels)
 
@@ -134,6 +141,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="the one PATH has a sub-folder for each class: print the figures of test.json as JSON "
         "instead of rows",
+    )
+    parser.add_argument(
+        "--dicom-sr",
+        type=Path,
+        metavar="FOLDER",
+        help="new folder for a DICOM Structured Report of each DICOM file, with its patient's name",
     )
     chosen = Options(**vars(parser.parse_args(argv)))
     return command.exit_status("predict", lambda: run(chosen))

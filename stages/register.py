@@ -1,4 +1,4 @@
-"""Register the model that is best on images it has not seen; make it champion if it deserves it.
+"""Register the model that is best on unseen images; make it champion if it passes every gate.
 
 The choice never looks at test figures. What a champion has to pass is written on the version,
 passed or failed; `python -m stages.promote` is a person's way past it. A training that failed, and

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Paths:
     """What the stage reads and writes."""
 
-    images_out: Path = command.flag("folder of images, one sub-folder a class")
+    images_out: Path = command.flag("folder of images, one sub-folder per class")
     bone_masks_out: Path = command.flag("folder of masks: which pixels show bone")
     truth_out: Path = command.flag("JSON file for tests: patient, T-score, planted fault")
     contact_sheet_out: Path = command.flag("PNG of some images")

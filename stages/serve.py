@@ -1,7 +1,7 @@
-r"""Serve a trained model on http://127.0.0.1:5001, to this machine alone.
+r"""Serve a trained model on http://127.0.0.1:5001, to this machine alone unless --host says more.
 
-POST /invocations, GET /ping, /health and /version, and a page for images. docs/serving.md has
-examples. A model of synthetic images answers about those images only.
+POST /invocations, GET /ping, /health, /version and /metrics, and a page for images. docs/serving.md
+has examples. A model of synthetic images answers about those images only.
 """
 
 from __future__ import annotations

@@ -92,7 +92,16 @@ def _links(settings: parameters.Params, registered: dict[str, Any]) -> list[tupl
     ]
     return [
         ("Audit", "audit.html", "copies, contradicting labels, shortcuts in the data"),
-        ("Comparison", "comparison/comparison.html", "models beside what needs no bone"),
+        (
+            "Labels to review",
+            "review.html",
+            "contradicting or doubtful labels, to decide on",
+        ),
+        (
+            "Comparison",
+            "comparison/comparison.html",
+            "do the models beat baselines that see no bone?",
+        ),
         *cards,
         ("Checks of the records", "data_docs/index.html", "what was expected of the files"),
         ("Checks of the split", "data_docs_split/index.html", "who is in which subset"),

@@ -27,6 +27,7 @@ from knee.classifier.training import (
     members,
     observe,
     one_net,
+    presets,
 )
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.classifier.training.finished_training import FinishedTraining
@@ -58,6 +59,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Train `backbone`; write the folder `model_out`, and tables."""
     table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
     classes = records_table.class_names(table)
+    settings = presets.resolved(settings, split_table.development_images(table, split))
     files = {"features": paths.features, "records": paths.records, "split": paths.split}
     facts = finished_training.facts(settings, paths.backbone, classes, **files, rows=paths.rows)
     key = provenance.key(facts)

@@ -138,9 +138,18 @@ class Browser:
 
     def press(self, key: str) -> None:
         """A key, down and up."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32}
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
+        code = codes.get(key) or ord(key.upper())
         for kind in ("keyDown", "keyUp"):
-            self.ask("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key])
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+
+    def write(self, text: str) -> None:
+        """Text, as from a keyboard, where the focus is."""
+        self.ask("Input.insertText", text=text)
+
+    def downloads_to(self, folder: Path) -> None:
+        """What the page saves goes to a folder."""
+        self.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def screenshot(self, path: Path) -> None:
         """The whole page as PNG."""

@@ -74,10 +74,15 @@ def fill(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def taken_in(
-    images: Path, out: Path, configuration: parameters.Params, sheet: Path = NO_SHEET
+    images: Path,
+    out: Path,
+    configuration: parameters.Params,
+    sheet: Path = NO_SHEET,
+    decisions: Path | None = None,
 ) -> pd.DataFrame:
     """The records of `images`, by source."""
-    paths = ingest.Paths(images, sheet, out / "records.csv", out / "pixels.npy", out / "known")
+    made = (out / "records.csv", out / "pixels.npy", out / "known", (), out / "copy_joins.csv")
+    paths = ingest.Paths(images, sheet, *made, decisions)
     ingest.run(configuration, paths)
     return read_records(out / "records.csv").set_index("source", drop=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def classifier(side_pixels: int, classes: int = 3) -> Any:
+def classifier(side_pixels: int, classes: int = 3, activation: str = "relu") -> Any:
     """Raw pixels (batch, side, side, 1) -> probabilities (batch, classes); always the same."""
     import keras
 
@@ -15,7 +15,7 @@ def classifier(side_pixels: int, classes: int = 3) -> Any:
     keras.utils.set_random_seed(3)
     pixels = keras.Input((side_pixels, side_pixels, 1))
     scaled = keras.layers.Rescaling(1 / 255)(pixels)
-    frozen = keras.Model(pixels, keras.layers.Conv2D(32, 4, 4, activation="relu")(scaled))
+    frozen = keras.Model(pixels, keras.layers.Conv2D(32, 4, 4, activation=activation)(scaled))
     features = keras.Input(frozen.output.shape[1:])
     hidden = keras.layers.Activation("linear", name=FEATURE_MAP)(features)
     pooled = keras.layers.GlobalAveragePooling2D()(hidden)

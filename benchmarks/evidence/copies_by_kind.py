@@ -49,7 +49,7 @@ def main() -> None:
 
 def _groups(pictures: list[Pixels], search: copy_groups.CopySearch) -> Integers:
     fingerprints = FingerprintFile.of(map(Fingerprints.of, pictures))
-    return copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), search)[0]
+    return copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), search).groups
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from knee.audit import shortcut_scores
 from knee.audit.shortcuts import Shortcut, shortcuts
 from knee.records.components import components, equal_pairs
-from knee.records.conflicts import conflicting_labels
+from knee.records.conflicts import conflicts_of
 from knee.records.file_names import Patterns, lineage_keys
-from knee.records.records_table import class_names, notes, status_counts
+from knee.records.records_table import class_names, decision_counts, notes, status_counts
 from knee.splits import protocols, split_table
 from knee.storage.arrays import Integers, Pixels
 from knee.storage.artifacts import ArtifactError
@@ -36,7 +36,7 @@ def facts(records: pd.DataFrame, split: pd.DataFrame, patterns: Patterns) -> dic
     if split["record"].tolist() != records["record"].tolist():
         raise ArtifactError("the split is not of these records: run the split stage")
     images = records[records["pixel_row"] >= 0]
-    several = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
+    several, reviewed = conflicts_of(records), decision_counts(records)
     return {
         "records": len(records),
         **status_counts(records),
@@ -48,6 +48,7 @@ def facts(records: pd.DataFrame, split: pd.DataFrame, patterns: Patterns) -> dic
         "conflicting_groups": int(images.loc[images["picture"].isin(several), "group"].nunique()),
         "copies": copies(images, patterns),
         "notes": notes(images),
+        **({"reviewed": reviewed} if reviewed else {}),
         "leakage": {
             "random": random_leakage(records),
             "in_use": round(split_table.leakage(records, split), 6),

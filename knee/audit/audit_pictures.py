@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from knee.drawing.html import data_uri
-from knee.records.conflicts import conflicting_labels
+from knee.records.conflicts import conflicts_of
 from knee.storage.arrays import Pixels
 
 JPEG_QUALITY: Final = 62
@@ -71,11 +71,11 @@ def conflicts(images: pd.DataFrame, thumbnails: Thumbnails, count: int, most: in
     `images` are rows of the records table that have pixels, with a column derived; `most` of each
     group are shown.
     """
-    labels = conflicting_labels(images["picture"].tolist(), images["label"].tolist())
+    labels = conflicts_of(images)
     parts = dict(iter(images[images["picture"].isin(labels)].groupby("picture")))
     order = sorted(labels, key=lambda number: (-len(labels[number]), -len(parts[number]), number))
     return [
-        _group(parts[number], " or ".join(labels[number]), thumbnails, most)
+        one_of_each_look(parts[number], " or ".join(labels[number]), thumbnails, most)
         for number in order[:count]
     ]
 
@@ -84,7 +84,7 @@ def largest(images: pd.DataFrame, thumbnails: Thumbnails, count: int, most: int)
     """Return the `count` copy groups with most files, if they have two or more."""
     sizes = images["picture"].value_counts(sort=False).sort_values(ascending=False, kind="stable")
     return [
-        _group(images[images["picture"] == number], f"{size} files", thumbnails, most)
+        one_of_each_look(images[images["picture"] == number], f"{size} files", thumbnails, most)
         for number, size in sizes.head(count).items()
         if size > 1
     ]
@@ -95,23 +95,24 @@ def montages(kept: pd.DataFrame, thumbnails: Thumbnails, most: int, seed: int) -
     groups = []
     for _, part in kept.groupby("class_index"):
         drawn = np.random.default_rng(seed).permutation(len(part))[:most]
-        shown = _shown(part.iloc[np.sort(drawn)].assign(copies=1), thumbnails)
-        groups.append(Group(str(part["label"].iloc[0]), len(part), shown, len(part) - len(shown)))
+        images = shown(part.iloc[np.sort(drawn)].assign(copies=1), thumbnails)
+        groups.append(Group(str(part["label"].iloc[0]), len(part), images, len(part) - len(images)))
     return groups
 
 
-def _group(part: pd.DataFrame, title: str, thumbnails: Thumbnails, most: int) -> Group:
+def one_of_each_look(part: pd.DataFrame, title: str, thumbnails: Thumbnails, most: int) -> Group:
     """Return one image for each label and look: the labels in turn, of each the originals first."""
     part = part.sort_values(["derived", "record"])
     looks = part.groupby(["class_index", "pixel_sha256"], sort=False)
     first = looks.head(1).assign(copies=looks["record"].transform("size"))
     first = first.assign(turn=first.groupby("class_index").cumcount())
     chosen = first.sort_values(["turn", "class_index"], kind="stable").head(most)
-    images = _shown(chosen.sort_values(["class_index", "turn"]), thumbnails)
+    images = shown(chosen.sort_values(["class_index", "turn"]), thumbnails)
     return Group(title, len(part), images, len(part) - sum(image.copies for image in images))
 
 
-def _shown(chosen: pd.DataFrame, thumbnails: Thumbnails) -> tuple[ShownImage, ...]:
+def shown(chosen: pd.DataFrame, thumbnails: Thumbnails) -> tuple[ShownImage, ...]:
+    """Return the images of records with a column copies, in their order."""
     names = ("pixel_row", "record", "label", "class_index", "copies")
     columns = [chosen[name].tolist() for name in names]
     return tuple(ShownImage(thumbnails.of(row), *rest) for row, *rest in zip(*columns, strict=True))

@@ -76,6 +76,24 @@ def cross_validated(
     return {**figures, "p_value": p_value, "alarm": bool(above and p_value <= protocol.alarm_level)}
 
 
+def out_of_fold_votes(
+    shortcut: Shortcut, records: Labelled, *, folds: int, repeats: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the class that a shortcut guesses most often for each record, (records,).
+
+    It is fitted `repeats` times to folds without the record's group. -1 where there are no folds.
+    """
+    labels, features = records.labels, shortcut.features
+    votes = np.zeros((len(labels), len(records.class_names)), np.int64)
+    rows = np.arange(len(labels))
+    rounds = repeated_folds(labels, records.groups, folds=folds, repeats=repeats, seed=seed)
+    with _quick():
+        for parts in rounds:
+            bound = [shortcut.learner(features[train], features[test]) for train, test in parts]
+            votes[rows, _guess(bound, parts, labels)] += 1
+    return votes.argmax(axis=1) if rounds else np.full(len(labels), -1)
+
+
 def held_out(
     shortcut: Shortcut,
     records: Labelled,

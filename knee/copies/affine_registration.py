@@ -47,8 +47,12 @@ class Agreement(NamedTuple):
 
     def better(self, other: Agreement) -> Agreement:
         """Return the better of two registrations of each pair, by its worse correlation."""
-        ours = np.minimum(self.whole, self.local) >= np.minimum(other.whole, other.local)
+        ours = self.smaller() >= other.smaller()
         return Agreement(*(np.where(ours, *values) for values in zip(self, other, strict=True)))
+
+    def smaller(self) -> Floats:
+        """Return the smaller of the correlations of each pair, float64 (pairs,)."""
+        return np.minimum(self.whole, self.local)
 
 
 def warp(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:

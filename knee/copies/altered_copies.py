@@ -18,7 +18,7 @@ from knee.copies.look_alikes import POOLED_SIDE_PIXELS
 from knee.reading import borders
 from knee.reading.canonical_image import resize
 from knee.records.components import Pair
-from knee.storage.arrays import Integers, Pixels
+from knee.storage.arrays import Floats, Integers, Pixels
 from knee.storage.image_stacks import ChosenImages, ImageRows, blocks
 
 WIDE: Final = 1.2  # width to height: from here on an image may show two knees side by side
@@ -63,6 +63,7 @@ class Relatives(NamedTuple):
 
     copies: list[Pair]
     parts: list[Pair]
+    agreement: dict[Pair, float]  # of each pair, the smaller correlation of its best registration
 
 
 def without_margins(pixels: Pixels) -> Pixels:
@@ -109,21 +110,24 @@ def relatives(
     """Return pairs that agree as `copy` demands; a copy agrees with its star's centre itself."""
     views = views.at(_telling(views.pixels))
     if len(views.pixels) < 2:
-        return Relatives([], [])
+        return Relatives([], [], {})
     ranks = ChosenImages(views.pixels, np.arange(len(views.pixels)), equalised)
     found = _candidates(ranks, views, similarity)
-    holds = _agree(ranks, found, copy, registrar)
+    holds, agreement = _agree(ranks, found, copy, registrar)
     # Whole images without margins and of one polarity are left to the search as they are.
     altered = found.opposite | views.cut[found.pairs].any(axis=1)
     again = np.flatnonzero(altered & ~holds)
-    holds[again] = _agree(views.pixels, found.at(again), copy, registrar)
+    holds[again], agreement[again] = _agree(views.pixels, found.at(again), copy, registrar)
     half = views.half[found.pairs].any(axis=1)
     images = np.sort(views.image[found.pairs], axis=1)
     copies, parts = (
         sorted({(int(one), int(two)) for one, two in images[holds & kind]})
         for kind in (~half, half)
     )
-    return Relatives(stars(copies), parts)
+    best: dict[Pair, float] = {}
+    for (one, two), value in zip(images[holds].tolist(), agreement[holds].tolist(), strict=True):
+        best[one, two] = best[two, one] = max(value, best.get((one, two), value))
+    return Relatives(stars(copies), parts, best)
 
 
 def _telling(pixels: ImageRows) -> npt.NDArray[np.bool_]:
@@ -171,9 +175,12 @@ def _agree(
     candidates: Candidates,
     copy: copy_check.CopyThresholds,
     registrar: copy_check.Registrar,
-) -> npt.NDArray[np.bool_]:
-    """Which candidates agree, bool (m,), the moving view as a negative where they say so."""
-    holds = [np.empty(0, bool)]
+) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Which candidates agree, bool (m,), and their smaller correlations, float64 (m,).
+
+    The moving view is looked at as a negative where the candidates say so.
+    """
+    holds, smaller = [np.empty(0, bool)], [np.empty(0)]
     for start in range(0, len(candidates.pairs), ROUND_PAIRS):
         pairs, opposite, maps = candidates.at(slice(start, start + ROUND_PAIRS))
         moving = shown[pairs[:, 1]]
@@ -182,7 +189,8 @@ def _agree(
         shown_images = np.concatenate(images)
         registered = registrar.register(shown_images, numbers, maps, "altered copies")
         holds.append(copy.holds(registered.agreement))
-    return np.concatenate(holds)
+        smaller.append(registered.agreement.smaller())
+    return np.concatenate(holds), np.concatenate(smaller)
 
 
 def stars(pairs: list[Pair]) -> list[Pair]:

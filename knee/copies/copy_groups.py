@@ -13,7 +13,7 @@ import dataclasses
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from knee.copies.affine_registration import AffineMaps
 from knee.copies.fingerprints import FingerprintFile
 from knee.records import file_names
 from knee.records.components import GrowingComponents, Pair, by_first, components, equal_pairs
-from knee.storage.arrays import Integers, Pixels
+from knee.storage.arrays import Floats, Integers, Pixels
 from knee.storage.image_stacks import ChosenImages, ImageRows
 
 ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already,
@@ -48,6 +48,34 @@ class Links:
 
     pairs: Integers
     maps: AffineMaps
+    agreement: Floats | None = None  # (m,) smaller correlation of each; None of candidates
+
+
+class Join(NamedTuple):
+    """Two images that were joined by their look: a group's centre, and one that agrees with it."""
+
+    centre: int
+    member: int
+    agreement: float  # smaller of whole and local correlation, see `copy_check.CopyThresholds`
+    altered: bool  # registered without margins, equalised or as a negative
+
+
+class CopyGroups(NamedTuple):
+    """Copy groups of images, and by what they came about."""
+
+    groups: Integers  # (n,), numbered by their first images
+    parts: list[Pair]  # pairs of images of which one shows what a half of the other does
+    joins: list[Join]
+
+
+class GroupedRecords(NamedTuple):
+    """The records table with groups, and the pairs of records that were joined by their look."""
+
+    records: pd.DataFrame
+    joins: pd.DataFrame  # columns `JOINS`
+
+
+JOINS: Final = ("record", "other", "agreement", "altered")
 
 
 def copy_groups(
@@ -55,25 +83,24 @@ def copy_groups(
     images: Integers,
     search: CopySearch,
     registrar: copy_check.Registrar = copy_check.HERE,
-) -> tuple[Integers, list[Pair]]:
-    """Return the copy group of each of the `images` (n,), int64 (n,), numbered by first ones.
+) -> CopyGroups:
+    """Return the copy groups of the `images` (n,), which are numbers in `fingerprints`.
 
     Of each group found among the images as they are, the first image is looked for among altered
-    copies. The second value are pairs of images of which one shows what a half of the other does.
-    `images` are numbers in `fingerprints`, pairs
-    are of places in `images`.
+    copies. What comes back numbers the images by their places in `images`.
     """
     hashes, mirrored_hashes = (kind[images] for kind in fingerprints.hashes())
     reduced = ChosenImages(fingerprints.reduced, images)
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
     links = verify(reduced, candidates, search.copy, registrar)
-    groups = consistent_groups(reduced, links, search, registrar)
+    groups, joins = consistent_groups(reduced, links, search, registrar)
     first = np.unique(groups, return_index=True)[1]
     views = fingerprints.views(images[first])
     views = views._replace(image=first[views.image])
     altered = altered_copies.relatives(views, search.similarity, search.copy, registrar)
     together = equal_pairs([str(group) for group in groups])
-    return components(len(groups), [*together, *altered.copies]), altered.parts
+    joins += [Join(*pair, altered.agreement[pair], altered=True) for pair in altered.copies]
+    return CopyGroups(components(len(groups), [*together, *altered.copies]), altered.parts, joins)
 
 
 def find_candidates(
@@ -105,6 +132,7 @@ def verify(
     joined = GrowingComponents()
     linked: list[Integers] = [np.empty((0, 2), np.int64)]
     maps: list[AffineMaps] = [np.empty((0, 2, 3))]
+    agreement: list[Floats] = [np.empty(0)]
     size = max(ROUND_PAIRS, len(candidates.pairs) // MOST_ROUNDS)
     for start in range(0, len(candidates.pairs), size):
         pairs = candidates.pairs[start : start + size]
@@ -115,7 +143,8 @@ def verify(
         joined.connect(pairs[apart][holds])
         linked.append(pairs[apart][holds])
         maps.append(registered.maps[holds])
-    return Links(np.concatenate(linked), np.concatenate(maps))
+        agreement.append(registered.agreement.smaller()[holds])
+    return Links(np.concatenate(linked), np.concatenate(maps), np.concatenate(agreement))
 
 
 def consistent_groups(
@@ -123,29 +152,36 @@ def consistent_groups(
     links: Links,
     search: CopySearch,
     registrar: copy_check.Registrar = copy_check.HERE,
-) -> Integers:
+) -> tuple[Integers, list[Join]]:
     """Return groups whose members all agree with their centre, int64 (n,), by first images.
 
-    Members that do not agree with it form groups among themselves by the same rule.
+    Members that do not agree with it form groups among themselves by the same rule. The second
+    value are the pairs of centre and member.
     """
     slack = search.copy.loosened(search.slack)
-    joined: list[Pair] = []
+    joined: list[Join] = []
     pairs, maps = links.pairs, links.maps
-    verified = {frozenset(pair) for pair in pairs.tolist()}
+    unknown = np.full(len(pairs), np.nan)
+    values = unknown if links.agreement is None else links.agreement
+    verified = dict(zip(map(frozenset, pairs.tolist()), values.tolist(), strict=True))
     while len(pairs):
         centres, members, starts = _spokes(len(reduced), Links(pairs, maps))
         spokes = np.stack([centres, members], axis=1)
         # A member that is linked to its centre has been registered with it before.
-        linked = np.array([frozenset(spoke) in verified for spoke in spokes.tolist()], bool)
+        ends = [frozenset(spoke) for spoke in spokes.tolist()]
+        linked = np.array([one in verified for one in ends], bool)
+        agreement = np.array([verified.get(one, np.nan) for one in ends])
         registered = registrar.register(reduced, spokes[~linked], starts[~linked])
         holds = linked.copy()
         holds[~linked] = slack.holds(registered.agreement)
-        joined += [(int(one), int(two)) for one, two in spokes[holds]]
+        agreement[~linked] = registered.agreement.smaller()
+        found = zip(spokes[holds].tolist(), agreement[holds].tolist(), strict=True)
+        joined += [Join(one, two, value, altered=False) for (one, two), value in found]
         settled = np.zeros(len(reduced), bool)
         settled[centres] = settled[members[holds]] = True
         open_pairs = ~(settled[pairs[:, 0]] | settled[pairs[:, 1]])
         pairs, maps = pairs[open_pairs], maps[open_pairs]
-    return components(len(reduced), joined)
+    return components(len(reduced), [(one.centre, one.member) for one in joined]), joined
 
 
 def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
@@ -185,7 +221,7 @@ def add_groups(
     search: CopySearch,
     lineage: file_names.Patterns,
     registrar: copy_check.Registrar = copy_check.HERE,
-) -> pd.DataFrame:
+) -> GroupedRecords:
     """Return `frame` with copy groups and groups, each numbered in the order of first records.
 
     Identical pixels and named copies are one family at once; one image of each family is compared
@@ -204,15 +240,24 @@ def add_groups(
     pairs += equal_pairs(file_names.lineage_keys(sources, lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, lineage)
-    copies, parts = copy_groups(fingerprints, chosen, search, registrar)
-    pictures = by_first(copies[families])
+    found = copy_groups(fingerprints, chosen, search, registrar)
+    pictures = by_first(found.groups[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures
     patients = equal_pairs(usable["patient"].tolist())
     copied = equal_pairs([str(picture) for picture in pictures])
-    halves = [(int(chosen[one]), int(chosen[two])) for one, two in parts]
+    halves = [(int(chosen[one]), int(chosen[two])) for one, two in found.parts]
     result.loc[usable.index, "group"] = components(len(usable), [*copied, *patients, *halves])
-    return result
+    return GroupedRecords(result, _joins_table(usable["record"].to_numpy()[chosen], found.joins))
+
+
+def _joins_table(records: Integers, joins: Sequence[Join]) -> pd.DataFrame:
+    """The joins of images, by the record number of each image."""
+    rows = [
+        (int(records[one.member]), int(records[one.centre]), round(one.agreement, 4), one.altered)
+        for one in joins
+    ]
+    return pd.DataFrame(sorted(rows), columns=[*JOINS])
 
 
 def _representatives(

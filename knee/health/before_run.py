@@ -26,6 +26,7 @@ def check(settings: parameters.Params) -> None:
         design.check_weights(settings.weights, name)
     inputs.check("split.keep", Path(settings.split.keep))
     data = settings.data
+    inputs.check("data.decisions", Path(data.decisions))
     if data.generators or data.downloads:
         inputs.check_made("data.path", Path(data.path), data.name)
     else:

@@ -55,9 +55,7 @@ class PackageError(UserError):
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """Return every row of a CSV file, or of an Excel file's visible worksheet with a column path.
-
-    If no visible worksheet has one, the rows are those of the first.
+    """Return every row of a CSV file, or of an Excel file's first visible worksheet.
 
     Cells are text without blanks around it, `UNSAVED` where a program wrote a formula without
     calculating it. A row's place in the list is its number in a spreadsheet program less one.
@@ -153,7 +151,7 @@ def _book(content: bytes, *, values: bool = True) -> Any:
 
 
 def _worksheet(book: Any, path: Path) -> Any:
-    """The visible worksheet with a column of paths, or the first visible one."""
+    """The first visible worksheet, which no other one with a column of paths may follow."""
     visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
     if not visible:
         raise SheetError(f"{path} has no visible worksheet: unhide the one with the labels")
@@ -164,7 +162,12 @@ def _worksheet(book: Any, path: Path) -> Any:
             f"{path} has several worksheets with a column {PATH_COLUMN}, {titles}: put all "
             "rows into one, or hide those that are not meant"
         )
-    chosen = (tables or visible)[0]
+    chosen = visible[0]
+    if tables and tables[0] is not chosen:
+        raise SheetError(
+            f"{path} begins with worksheet {quoted(chosen.title)}, which has no column "
+            f"{PATH_COLUMN}: move {quoted(tables[0].title)} to the front, or hide the others"
+        )
     others = [quoted(sheet.title) for sheet in book.worksheets if sheet is not chosen]
     unread = f", and of {listed(others)} nothing" if others else ""
     log.info("%s: worksheet %s is read%s", path, quoted(chosen.title), unread)

@@ -1,62 +1,23 @@
-"""JSON answers of a trained model, with the same numbers as stages.predict."""
+"""Answers of a trained model as it was trained: the net is converted, and heat maps are drawn."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import os
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from knee.classifier.features import engines
 from knee.classifier.inference import converted
 from knee.classifier.inference.gradient_worker import GradientProcess
 from knee.classifier.net.trained_model import TrainedModel
-from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import model_notes, request_images, synthetic_model
-from knee.statistics import scores
+from knee.prediction import request_images
+from knee.prediction.graph_answers import GraphAnswers
 from knee.storage.arrays import Pixels
 
 
-@dataclass(frozen=True)
-class Answered:
-    """The answer to one image.
+class Answers(GraphAnswers):
+    """A model that is ready to answer; threads may share it."""
 
-    Attributes:
-        values: as they go out, JSON values alone.
-        pixels: canonical pixels, uint8 (side, side): what the model saw.
-        overlay: PNG of the pixels under the heat of the answered class; None if not asked for.
-    """
-
-    values: dict[str, Any]
-    pixels: Pixels
-    overlay: bytes | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the values, and the overlay as base64 text if there is one."""
-        if self.overlay is None:
-            return self.values
-        return {**self.values, "grad_cam": base64.b64encode(self.overlay).decode("ascii")}
-
-
-class AbandonedError(Exception):
-    """Nobody waits for the answer any more."""
-
-
-class Answers:
-    """A model that is ready to answer; threads may share it.
-
-    Attributes:
-        training: content of training.json.
-        model: name and version in the registry, and the backbone.
-    """
+    explains = True
 
     def __init__(
         self, trained: TrainedModel, cache: Path | None = None, *, synthetic_model_ok: bool = False
@@ -72,111 +33,26 @@ class Answers:
             GradientProcessError: the net is missing, is not the recorded one, or cannot be loaded.
             EngineError: OpenVINO is not installed.
         """
-        engine = engines.choose("openvino", "float32")
-        self._trained = trained
-        self.training = trained.training
-        self._answerable = synthetic_model.Answerable.by(
-            trained.training, synthetic_model_ok=synthetic_model_ok
-        )
-        self.model = {
-            "name": Path(trained.name).name,  # of a folder not where it lies
-            "version": trained.version,
-            "backbone": trained.training["backbone"],
-        }
+        engines.choose("openvino", "float32")
         with contextlib.ExitStack() as begun:
             digest = trained.training["model_sha256"]
             self._gradients = GradientProcess(
                 trained.net.resolve(), digest, request_images.EXPLAIN_SECONDS
             )
             begun.callback(self._gradients.close)
-            convert = self._gradients.convert
-            graph = begun.enter_context(converted.graph(digest, cache, convert))
-            self._pool = begun.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
-            self._net = engines.CompiledNet(graph, trained.canonical.side_pixels, engine.precision)
-            self._begun = begun.pop_all()
+            graph = begun.enter_context(converted.graph(digest, cache, self._gradients.convert))
+            super().__init__(trained, graph, synthetic_model_ok=synthetic_model_ok)
+            begun.callback(super().close)
+            self._held = begun.pop_all()
 
-    def answer(
-        self,
-        images: Sequence[object],
-        *,
-        explain: bool = False,
-        abandoned: threading.Event | None = None,
-    ) -> list[Answered]:
-        """Answer `images`, in their order.
-
-        Args:
-            images: of one request, as `request_images.canonical_pixels` takes them.
-            explain: also draw where the evidence for the answered class lies.
-            abandoned: set as soon as nobody waits for the answer any more.
+    def overlay(self, pixels: Pixels, class_index: int) -> bytes:
+        """See `GraphAnswers`.
 
         Raises:
-            AbandonedError: `abandoned` was set before all was done.
-            RefusedError: an image cannot be used; the message names its number, from 1.
+            GradientProcessError: twice in a row there was no answer.
         """
-        if not 1 <= len(images) <= request_images.IMAGES:
-            raise request_images.RefusedError(
-                f"expected 1-{request_images.IMAGES} images in a request, got {len(images)}"
-            )
-        unless = abandoned or threading.Event()
-        if len(images) == 1:  # another thread would be no faster
-            return [self._answered(*self._outputs(1, images[0], unless), explain, unless)]
-        begun = [self._pool.submit(self._outputs, *pair, unless) for pair in enumerate(images, 1)]
-        try:
-            computed = [each.result() for each in begun]
-        finally:
-            for each in begun:
-                each.cancel()
-        return [self._answered(pixels, outputs, explain, unless) for pixels, outputs in computed]
+        return self._gradients.overlay(pixels, class_index)
 
     def close(self) -> None:
         """End the processes and threads."""
-        self._begun.close()
-
-    def _outputs(
-        self, number: int, image: object, abandoned: threading.Event
-    ) -> tuple[Pixels, npt.NDArray[np.float32]]:
-        """Return canonical pixels and the net's outputs: probabilities, then features."""
-        if abandoned.is_set():
-            raise AbandonedError
-        try:
-            pixels = request_images.canonical_pixels(image, self._trained.canonical)
-            if refusal := self._answerable.refusal(pixels):
-                raise request_images.RefusedError(refusal)
-        except request_images.RefusedError as reason:
-            raise request_images.RefusedError(f"image {number}: {reason}") from None
-        return pixels, self._net(pixels)
-
-    def _answered(
-        self,
-        pixels: Pixels,
-        outputs: npt.NDArray[np.float32],
-        explain: bool,
-        abandoned: threading.Event,
-    ) -> Answered:
-        if abandoned.is_set():
-            raise AbandonedError
-        if not np.isfinite(outputs).all():
-            raise ArithmeticError("the model's output is not finite")
-        classes, limits = self._trained.classes, self._trained.limits
-        observed = prediction_limits.split_outputs(outputs[np.newaxis], len(classes), limits.folds)
-        probabilities = scores.rounded(observed.probabilities)  # as predictions.csv
-        (names,) = limits.sets(probabilities, observed.folds)
-        (score,) = limits.scores(observed.features)
-        is_known = bool(np.isfinite(score))
-        answered = int(probabilities[0].argmax())
-        beginning = synthetic_model.warning(self.training)
-        values = {
-            **({synthetic_model.COLUMN: beginning} if beginning else {}),
-            "class": classes[answered],
-            "probabilities": dict(zip(classes, probabilities[0].tolist(), strict=True)),
-            "median_class": classes[int(scores.median_class(probabilities)[0])],
-            "prediction_set": names.split(prediction_limits.BETWEEN) if names else [],
-            "out_of_distribution": float(score) if is_known else None,
-            "is_out_of_distribution": bool(score > 1) if is_known else None,
-            "warning": prediction_limits.WARNING if is_known and score > 1 else "",
-            "notes": model_notes.notes(self.training),
-            "model": self.model,
-        }
-        return Answered(
-            values, pixels, self._gradients.overlay(pixels, answered) if explain else None
-        )
+        self._held.close()

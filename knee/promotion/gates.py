@@ -51,7 +51,7 @@ def audit(facts: AuditFacts | None) -> Gate:
 def shortcuts(
     comparison: ComparisonReport | None, backbone: str, minimum_probability: float
 ) -> Gate:
-    """Check that it is better than everything that needs no bone, by comparison.json."""
+    """Check that it is better than every baseline that sees no bone, by comparison.json."""
     evidence = comparison["evidence"] if comparison else {}
     for judged in EVIDENCE:  # a distilled net has no out-of-fold predictions
         part = evidence.get(judged, {}).get("overall", {"differences": []})

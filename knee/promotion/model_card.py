@@ -6,18 +6,13 @@ names, origins) is escaped; nothing names a file or a person.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
-
-import numpy as np
-import pandas as pd
 
 from knee.drawing.html import environment, render
 from knee.evidence.comparison.predictor_names import called
-from knee.evidence.evaluation import predictions
 from knee.records import known_patients
 from knee.statistics import scores
-from knee.statistics.bootstrap import Bootstrap, only
 
 FIGURES: Final = (
     "accuracy",
@@ -31,6 +26,7 @@ FIGURES: Final = (
     "expected_calibration_error",
 )
 WEIGHTS: Final = {"none": "none, from random", "imagenet": "ImageNet"}
+MOST_NAMED: Final = 20  # subgroups that are too small
 MARKUP: Final = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]<>|#"})
 
 
@@ -39,8 +35,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
 
     The `facts` are training, test, audit (contents of training.json, test.json, audit.json); folds
     (cross_validation.json, or None, and then folds_missing says why); ranking, compared and metric
-    (see `ranking`); explanation (explanation_headline.json or None); subgroups; level; rebuild, a
-    command.
+    (see `ranking`); explanation (explanation_headline.json or None); level; rebuild, a command.
     """
     parameters = facts["training"]["parameters"]
     escaping = environment().overlay(autoescape=False, finalize=_escaped)  # Markdown, not HTML
@@ -53,6 +48,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
         figures={name: scores.title(name) for name in FIGURES},
         title=scores.title,
         called=called,
+        most_named=MOST_NAMED,
     )
     return f"{text.strip()}\n"
 
@@ -121,33 +117,3 @@ def _escaped(value: Any) -> Any:
     ):
         return value.translate(MARKUP).replace("\n", " ")
     return value
-
-
-AGE_BANDS: Final = ((0, 50, "age below 50"), (50, 65, "age 50 to 64"), (65, 200, "age from 65"))
-FEWEST_RECORDS: Final = 5
-SHOWN: Final = ("accuracy", "macro_f1")
-TEXTS: Final = ("sex", "side", "origin")
-
-
-def figures(
-    test: pd.DataFrame, records: pd.DataFrame, class_names: Sequence[str], bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
-    """Return one row a group with images enough: name, records, accuracy, macro_f1, intervals.
-
-    The groups of the `test` rows are by sex, age_years, side and origin of the `records` table.
-    """
-    known = records[["record", *TEXTS, "age_years"]]
-    joined = test.drop(columns=list(TEXTS), errors="ignore").merge(known, on="record")
-    groups: list[tuple[str, Any]] = []
-    for column in TEXTS:
-        texts = joined[column].fillna("").astype(str)
-        groups += [(f"{column} {value}", texts == value) for value in sorted(set(texts) - {""})]
-    ages = pd.to_numeric(joined["age_years"], errors="coerce").to_numpy(np.float64)
-    groups += [(name, (ages >= low) & (ages < high)) for low, high, name in AGE_BANDS]
-    found = []
-    for name, rows in groups:
-        part = joined[rows]
-        if len(part) >= FEWEST_RECORDS:
-            judged = bootstrap.figures(predictions.outcomes(part, class_names))
-            found.append({"name": name, "records": len(part), **only(judged, SHOWN)})
-    return found

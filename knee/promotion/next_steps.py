@@ -11,6 +11,7 @@ from knee.promotion.verdict import FEW_GROUPS, Judged, Verdict
 
 BLIND: Final = ("metadata", "border", "origin")  # shortcuts that do not see the joint
 OWN_DATA: Final = "make films DATA=/path/to/films"
+COMPARE: Final = "make compare"
 USE: Final = "python -m stages.predict /path/to/films --out predictions.csv"
 
 
@@ -41,7 +42,7 @@ def next_steps(
 def commands(steps: list[Step]) -> list[str]:
     """Return the two commands that come next: the first of `steps`, and the comparison."""
     first = [step.command for step in steps if step.command][:1]
-    return [*first, "make compare"]
+    return [*dict.fromkeys([*first, COMPARE])]
 
 
 def _of_the_protocol(audit: Mapping[str, Any]) -> list[Step]:
@@ -62,8 +63,8 @@ def _of_the_data(
         text = f"{_files(rejected)} could not be used: the list says why."
         steps.append(Step(text, link="data_docs/index.html"))
     if count := audit.get("conflicting_pictures"):
-        text = f"{_radiographs(count)} under several labels: ask who knows the patients."
-        steps.append(Step(text, link="audit.html#conflicts"))
+        text = f"{_radiographs(count)} several labels: ask someone who knows the patients."
+        steps.append(Step(text, link="review.html#conflict"))
     if copies := sum(audit.get("copies", {}).values()):
         text = f"{_files(copies)} are copies of others: look whether you agree."
         steps.append(Step(text, link="audit.html#copies"))
@@ -88,8 +89,8 @@ def _of_the_data(
 def _of_the_model(said: Verdict, registered: Mapping[str, Any]) -> list[Step]:
     model, alias = registered["backbone"], registered["alias"]
     steps = []
-    if said.usable and alias == "champion":
-        if not registered.get("synthetic"):  # such a model refuses other images
+    if alias == "champion":
+        if said.usable and not registered.get("synthetic"):  # such a model refuses other images
             steps.append(Step("Try it on images that it has not seen.", USE))
         steps.append(Step("Look at its answers, one image at a time.", "make demo"))
     elif alias == "challenger":
@@ -100,7 +101,7 @@ def _of_the_model(said: Verdict, registered: Mapping[str, Any]) -> list[Step]:
         text = "It has no version, as an earlier one is as good. To try it anyway:"
         steps.append(Step(text, f"{USE} --model models/{model}"))
     steps.append(Step("Read where it fails.", link=f"model_cards/{model}.html"))
-    steps.append(Step("See all experiments in one table.", "make compare"))
+    steps.append(Step("See all experiments in one table.", COMPARE))
     return steps
 
 
@@ -109,7 +110,7 @@ def _files(count: int) -> str:
 
 
 def _radiographs(count: int) -> str:
-    return f"{count:,} radiograph{' stands' if count == 1 else 's stand'}"
+    return f"{count:,} radiograph{' has' if count == 1 else 's have'}"
 
 
 def _listed(names: list[str]) -> str:

@@ -17,6 +17,7 @@ from knee.drawing.html import render
 from knee.evidence.comparison import comparison_report
 from knee.evidence.comparison.predictor_names import called
 from knee.promotion.description import with_interval
+from knee.promotion.model_card import MOST_NAMED
 from knee.promotion.verdict import Judged
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
@@ -43,6 +44,7 @@ def page(facts: Mapping[str, Any]) -> str:
         evidence=found.kind.replace("_", "-") if found else "",
         rows=comparison_report.bars(found.part, found.metric, found.model) if found else [],
         model=called(facts["registered"]["backbone"]),
+        most_named=MOST_NAMED,
     )
 
 

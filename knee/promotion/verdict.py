@@ -23,6 +23,7 @@ LEAKY: Final = (
     "LEAKY SPLIT: copies of test images, or images of the same patients, were in training, so "
     "these figures are no results."
 )
+BY_CHANCE: Final = "the difference is not significant"
 FEW_GROUPS: Final = 100  # of patients or copy groups: the intervals are wide with fewer
 
 
@@ -82,7 +83,9 @@ def verdict(
     warnings = (SYNTHETIC,) * synthetic + (LEAKY,) * leaky
     found = next(iter(judged(comparison, model).values()), None)
     if found is None:
-        sentence = f"{called(model)} was not compared with what needs no bone on the same images"
+        sentence = (
+            f"{called(model)} was not compared with baselines that see no bone on the same images"
+        )
         return Verdict(warnings, sentence, "there is no verdict, do not use it", usable=False)
     reached = f"{_images(found.part, test)} {called(model)} reaches {_bounded(found)}"
     if (gross := test.get("off_by_two")) is not None:
@@ -90,7 +93,9 @@ def verdict(
     failed = [gate for gate in seen if not gate.passed and gate.name != "champion"]
     against = _against(found, failed, leaky=leaky)
     few = found.part["groups"] < FEW_GROUPS and not synthetic
-    advice = f"{against}, do not use it" if against else _in_favour(synthetic=synthetic)
+    champion = against == BY_CHANCE and not failed  # as no gate is against it
+    refused = f"{against}, do not {'rely on it yet' if champion else 'use it'}"
+    advice = refused if against else _in_favour(synthetic=synthetic)
     if few:
         advice += f"; {found.part['groups']} {_unit(test)} are few, collect more"
     sentence = "; ".join(filter(None, [reached, _beside(found)]))
@@ -104,7 +109,7 @@ def _against(found: Judged, failed: Sequence[Gate], *, leaky: bool) -> str:
         return "it was tested on what it had learned"
     if row is not None and not row["significant"]:
         worse = (row["difference"] or 0) < 0
-        return "it is no better than that" if worse else "the difference is not significant"
+        return "it is no better than that" if worse else BY_CHANCE
     if failed:
         names = " and ".join(gate.name.replace("_", " ") for gate in failed)
         return f"it failed the check{'s' if len(failed) > 1 else ''} {names}"

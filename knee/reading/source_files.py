@@ -260,7 +260,11 @@ def _refuse_parts(
     for name in sorted(subsets, key=len):  # "test" rather than "auto_test"
         by_part.setdefault(part_of(name), name)
     chosen = [by_part[part] for part in ("train", "val", "test") if part in by_part]
-    several = f"{override('data.parts', chosen)} -S split=official keeps them; or "
+    parts = override("data.parts", chosen)
+    several = (
+        f"{parts} -S split=official keeps them; {parts} -S split=grouped takes all as one pool "
+        "and splits it anew; or "
+    )
     such = f"one of them, such as {shown}/{chosen[0]}"
     raise FolderError(
         f"{shown} has {listed(names)}, which are subsets (data.parts), not classes: "

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from knee.records.records_table import QUARANTINED
+from knee.records.records_table import EXCLUDED, QUARANTINED
 
 Policy = Literal["quarantine", "majority", "keep"]
 
@@ -24,6 +24,14 @@ def conflicting_labels(groups: Sequence[int], labels: Sequence[str]) -> dict[int
     }
 
 
+def conflicts_of(records: pd.DataFrame) -> dict[int, list[str]]:
+    """Return the copy groups under several labels, without files that a reviewer excluded."""
+    images = records[records["pixel_row"] >= 0]
+    if "decision" in images:
+        images = images[images["decision"] != EXCLUDED]
+    return conflicting_labels(images["picture"].tolist(), images["label"].tolist())
+
+
 def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Return `frame` with the rows quarantined that contradict others of their copy group.
 
@@ -35,8 +43,8 @@ def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     result = frame.copy()
     if policy == "keep":
         return result
-    usable = frame[frame["pixel_row"] >= 0]
-    conflicts = conflicting_labels(usable["picture"].tolist(), usable["label"].tolist())
+    usable = frame[(frame["pixel_row"] >= 0) & (frame["status"] != QUARANTINED)]
+    conflicts = conflicts_of(frame)
     rows_of = usable.groupby("picture").groups
     for group, labels in conflicts.items():
         rows = rows_of[group]

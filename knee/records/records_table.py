@@ -52,7 +52,11 @@ COLUMNS: Final[dict[str, str]] = {
     "picture": "int64",  # copy group: images of the same radiograph; -1 if rejected
     "group": "int64",  # copy groups of one patient joined; -1 if rejected
 }
+# Written only where a reviewer has decided about labels: other tables keep their bytes.
+OPTIONAL: Final = {"decision": "str"}  # kept | relabelled from LABEL | excluded | ""
+KEPT, RELABELLED, EXCLUDED = "kept", "relabelled", "excluded"  # its first word
 BORDERS: Final = ("border_top", "border_bottom", "border_left", "border_right")
+NORMAL_T_SCORE, OSTEOPOROSIS_T_SCORE = -1.0, -2.5  # at least, at most; see `who_class`
 MEASURED: Final = {name for name, kind in COLUMNS.items() if kind == "float64"}  # NaN: unknown
 
 
@@ -63,13 +67,15 @@ class RecordsError(UserError):
 def read_records(path: Path) -> pd.DataFrame:
     """Return the table at `path`, one row a source file, columns and dtypes of `COLUMNS`.
 
-    Unknown text is "", never NaN; unknown measurements are NaN.
+    Columns of `OPTIONAL` follow where the file has them. Unknown text is "", never NaN; unknown
+    measurements are NaN.
 
     Raises:
         RecordsError: no such file, or columns or values that do not fit `COLUMNS`.
     """
     try:
         as_written = {name: "str" if name in MEASURED else kind for name, kind in COLUMNS.items()}
+        as_written |= OPTIONAL
         frame = pd.read_csv(path, dtype=as_written, keep_default_na=False, encoding="utf-8")
         for name in MEASURED.intersection(frame.columns):
             frame[name] = frame[name].replace("", "nan").astype("float64")
@@ -78,7 +84,7 @@ def read_records(path: Path) -> pd.DataFrame:
     except (ValueError, TypeError) as error:
         raise RecordsError(f"{path} is not a records table: {error}") from error
     _check_columns(frame.columns, str(path))
-    return artifacts.with_all_texts(frame[list(COLUMNS)])
+    return artifacts.with_all_texts(frame[columns_of(frame)])
 
 
 def write_records(frame: pd.DataFrame, path: Path) -> None:
@@ -88,7 +94,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
         RecordsError: columns that are not those of `COLUMNS`.
     """
     _check_columns(frame.columns, "the frame")
-    ordered = frame[list(COLUMNS)].astype(COLUMNS)
+    ordered = frame[columns_of(frame)].astype(COLUMNS)
     with artifacts.staged_file(path) as staged:
         artifacts.without_formulas(ordered).to_csv(
             staged,
@@ -97,6 +103,19 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
             lineterminator="\n",
             encoding="utf-8",
         )
+
+
+def columns_of(records: pd.DataFrame) -> list[str]:
+    """Return the names of all columns that belong in a table of these `records`, in order."""
+    return [*COLUMNS, *(name for name in OPTIONAL if name in records)]
+
+
+def decision_counts(records: pd.DataFrame) -> dict[str, int]:
+    """Count files by what a reviewer decided about their label; empty where nothing was decided."""
+    if "decision" not in records:
+        return {}
+    words = records["decision"].str.split(" ").str[0]
+    return {word: int((words == word).sum()) for word in (KEPT, RELABELLED, EXCLUDED)}
 
 
 def status_counts(records: pd.DataFrame) -> dict[str, int]:
@@ -121,7 +140,7 @@ def class_names(records: pd.DataFrame) -> list[str]:
 def _check_columns(columns: Iterable[str], where: str) -> None:
     present = set(columns)
     missing = sorted(set(COLUMNS) - present)
-    unknown = sorted(present - set(COLUMNS))
+    unknown = sorted(present - set(COLUMNS) - set(OPTIONAL))
     if missing or unknown:
         raise RecordsError(
             f"{where} is not a records table: missing columns {missing}, unknown columns {unknown}"
@@ -134,7 +153,8 @@ def who_class(t_score: float, classes: Sequence[str]) -> str:
     Normal from -1.0 up, osteoporosis from -2.5 down, osteopenia between. Source: WHO Technical
     Report Series 843 (1994).
     """
-    return classes[0 if t_score >= -1.0 else 2 if t_score <= -2.5 else 1]
+    lowest = t_score <= OSTEOPOROSIS_T_SCORE
+    return classes[0 if t_score >= NORMAL_T_SCORE else 2 if lowest else 1]
 
 
 def notes(records: pd.DataFrame) -> dict[str, int]:

@@ -30,6 +30,8 @@ def keys(schema: Schema) -> dict[str, Schema]:
 
 def allowed(schema: Schema) -> str:
     """What a value may be, such as "a whole number (at least 1, at most 100)"."""
+    if "anyOf" in schema:
+        return " or ".join(allowed(one).removeprefix("one of ") for one in schema["anyOf"])
     if "enum" in schema or "const" in schema:
         return "one of " + ", ".join(schema.get("enum") or [schema["const"]])
     if schema.get("type") == "array":
@@ -52,6 +54,8 @@ def in_words(error: Mapping[str, Any], known: Mapping[str, Schema]) -> str:
     """Return an entry of pydantic's `ValidationError.errors()` as a line; `known` is of `keys`."""
     loc = error["loc"][:-2] if error["loc"][-1:] == ("[key]",) else error["loc"]
     names = [part for part in loc if isinstance(part, str)]
+    if _general(".".join(names[:-1])) in known and "anyOf" in known[_general(".".join(names[:-1]))]:
+        names.pop()  # which type of several
     key, value = ".".join(names), error["input"]
     if error["type"] == "missing":
         return f"missing key {key}"
@@ -95,7 +99,8 @@ def _abbreviated(name: str, names: Iterable[str]) -> list[str]:
 
 def _hint(schema: Schema, value: Any) -> str:
     """How a number that YAML takes for text has to be written."""
-    if schema.get("type") not in ("integer", "number") or not isinstance(value, str):
+    kinds = {one.get("type") for one in schema.get("anyOf", [schema])}
+    if not kinds & {"integer", "number"} or not isinstance(value, str):
         return ""
     try:
         number = float(value)

@@ -108,6 +108,7 @@ def as_name(entry: Any) -> Any:
 Address = Annotated[
     str, matching(r"auto|[\w.:\[\]-]+:\d{1,5}", "is neither auto nor HOST:PORT of a cluster's head")
 ]
+Auto = Literal["auto"]  # of presets
 Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
 Distinct = AfterValidator(distinct)
 Expression = Annotated[str, AfterValidator(expression)]
@@ -160,6 +161,7 @@ Patterns = Annotated[tuple[Annotated[Expression, Field(min_length=1)], ...], Dis
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Deviation = Annotated[float, Field(ge=0, le=10), zero_or(0.05)]
 Draws = Annotated[int, Field(ge=2, le=1_000_000)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
 EpochsOrNone = Annotated[int, Field(ge=0, le=10_000)]
 Folds = Annotated[int, Field(ge=2, le=100)]
 LearningRate = Annotated[float, Field(ge=1e-8, le=1)]

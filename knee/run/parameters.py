@@ -34,6 +34,7 @@ from knee.run.parameter_types import (
     LARGEST_SEED,
     LARGEST_SIDE_PIXELS,
     Address,
+    Auto,
     Backbones,
     Candidates,
     Count,
@@ -41,6 +42,7 @@ from knee.run.parameter_types import (
     Distilled,
     Downloads,
     Draws,
+    Epochs,
     EpochsOrNone,
     FileName,
     Folds,
@@ -96,6 +98,7 @@ class Data:
     name: RegisteredName = about("part of the registered model's name")
     path: PathText = about("folder of class folders, or an archive (zip, tar) of one")
     sheet: PathText = about("CSV or Excel sheet of labels; conf/no_sheet.csv: none")
+    decisions: PathText = about("a reviewer's CSV about labels; conf/no_decisions.csv: none")
     bone_masks: PathText = about("PNG masks, white is bone; conf/no_bone_masks: none")
     generators: Generators = about("[sample] where the sample is generated, else empty")
     downloads: Downloads = about("[kaggle] where the data set is downloaded, else empty")
@@ -220,6 +223,18 @@ class Audit(RepeatedFolds):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Review:
+    """The page on which a person decides about doubtful labels."""
+
+    conflicts_shown: Shown = about("copy groups under several labels")
+    suspects_shown: Shown = about("images whose label out-of-fold predictions contradict")
+    joins_shown: Shown = about("copies by their look, those that agree least")
+    images_shown: Count = about("of a copy group")
+    thumbnail_pixels: int = about("longer side", ge=16, le=1024)
+    report_megabytes: float = about("size of the page, at most", ge=0.01, le=1000)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Oversample:
     """Repetition of training rows."""
 
@@ -304,9 +319,9 @@ class Train:
 
     members: int = about("nets of an ensemble, one a fold; 1: val chooses", ge=1, le=20)
     members_seeds: int = about("nets of each fold, of other seeds", ge=1, le=20)
-    epochs: int = about("at most", ge=1, le=10_000)
+    epochs: Auto | Epochs = about("at most; auto: by the number of images")
     batch_size: int = about("global, over all devices", ge=1, le=4096)
-    learning_rate: LearningRate = about("peak of the schedule")
+    learning_rate: Auto | LearningRate = about("peak of the schedule; auto: likewise")
     schedule: Literal["constant", "cosine"] = about("after the warm-up")
     warmup_epochs: EpochsOrNone = about("of linear rise")
     weight_decay: float = about("decoupled; 0: plain Adam", ge=0, le=1)
@@ -315,7 +330,7 @@ class Train:
     probe_epochs: EpochsOrNone = about("of the head alone, before fine-tuning; 0: none")
     probe_learning_rate: LearningRate = about("of the head alone")
     early_stopping_patience: EpochsOrNone = about("epochs without a better one; 0: never stops")
-    keep_epoch: Literal["best", "last"] = about("best: of the lowest validation loss")
+    keep_epoch: Literal["auto", "best", "last"] = about("best: of the lowest validation loss")
     adapt_batch_norms: bool = about("of pretrained layers that are trained")
     class_weights: bool = about("weigh rare classes more in the loss")
     mixed_precision: Literal["none", "bfloat16", "float16"] = about("none: float32")
@@ -325,7 +340,7 @@ class Train:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.warmup_epochs > self.epochs:
+        if self.epochs != "auto" and self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs} of {self.epochs} epochs")
         if self.members > 1 and self.early_stopping_patience:
             raise ValueError("early_stopping_patience: members end at a common epoch: give 0")
@@ -357,6 +372,7 @@ class Evaluate(Intervals):
 
     worst_mistakes: Shown = about("images on the contact sheet")
     explained_images: Shown = about("images on the Grad-CAM panel")
+    minimum_subgroup_groups: int = about("fewer are not estimated", ge=2, le=1_000_000)
     strangers_per_kind: int = about("non-radiographs, to try the OOD score", ge=0, le=1000)
 
 
@@ -420,6 +436,7 @@ class Params:
     validate: Validate
     split: Split
     audit: Audit
+    review: Review
     oversample: Oversample
     embed: Embed
     model: Model
@@ -494,7 +511,8 @@ def check(values: Any) -> Params:
         found = error.errors()
         if len(found) > 1:  # a list whose entries are wrong counts as too short, too
             found = [one for one in found if one["type"] != "too_short" or not one["input"]]
-        wrong = [parameter_errors.in_words(one, known_keys()) for one in found]
+        # A value that is of no type of a union is an error of each.
+        wrong = dict.fromkeys(parameter_errors.in_words(one, known_keys()) for one in found)
         raise ParamsError("\n  ".join(wrong)) from error
     except (TypeError, ValueError) as error:  # keys that are no text, mappings within themselves
         raise ParamsError(f"params.yaml: {error}") from error

@@ -1,7 +1,7 @@
 """The ASGI application of a trained model: predictions as JSON, and a page for images.
 
-It answers this machine's own host names alone. Images are decoded in memory, and neither written
-nor logged; a refusal is {"error": STATUS, "message": "..."} and never quotes its request.
+It answers to its own host names alone (access.py). Images are decoded in memory, and neither
+written nor logged; a refusal is {"error": STATUS, "message": "..."} and never quotes its request.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import io
 import json
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from PIL import Image
 from starlette.applications import Starlette
@@ -28,15 +28,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knee.drawing import html
 from knee.prediction import model_notes, request_images, synthetic_model
-from knee.prediction.answers import Answered, Answers
+from knee.prediction.graph_answers import Answered, GraphAnswers
 from knee.prediction.request_images import RefusedError
 from knee.serving import request_bodies
+from knee.serving.access import Access
 from knee.serving.limited_work import LimitedWork
+from knee.serving.metrics import MEDIA_TYPE, Metrics
 from knee.storage.arrays import Pixels
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 EXAMPLES: Final = ("normal", "osteopenia", "osteoporosis")  # images of the sample's test subset
-LOCAL_NAMES: Final = frozenset(("127.0.0.1", "localhost", "::1"))
+PROBED: Final = ("/ping", "/health")
+PAGE: Final = {  # its parts, which hold no answer
+    "/style.css": ("style.css", "text/css"),
+    "/script.js": ("script.js", "text/javascript"),
+    **{f"/examples/{name}.jpg": (f"examples/{name}.jpg", "image/jpeg") for name in EXAMPLES},
+}
+OPEN: Final = frozenset((*PROBED, "/", *PAGE))  # addresses that need no token
 HEADERS: Final = {  # of every response
     "cache-control": "no-store",
     "content-security-policy": (
@@ -54,8 +62,14 @@ HEADERS: Final = {  # of every response
 logger = logging.getLogger(__name__)
 
 
-def application(answers: Answers) -> ASGIApp:
-    """Return the application that serves `answers`; docs/serving.md describes its addresses."""
+def application(answers: GraphAnswers, access: Access | None = None) -> ASGIApp:
+    """Return the application that serves `answers`; docs/serving.md describes its addresses.
+
+    Args:
+        answers: the model.
+        access: who may ask; None is whoever does so by this machine's own names.
+    """
+    rules = access or Access()
     room = request_bodies.Room()
     answering = LimitedWork(os.cpu_count() or 1, request_images.ANSWERS)
     explaining = LimitedWork(request_images.EXPLAINING, request_images.EXPLANATIONS)
@@ -64,11 +78,13 @@ def application(answers: Answers) -> ASGIApp:
         request: Request, images: Sequence[object], *, explain: bool
     ) -> list[Answered]:
         """Answer in a thread; requests for heat maps, which are slow, keep no other waiting."""
-        return await (explaining if explain else answering).done(
+        found = await (explaining if explain else answering).done(
             request,
             lambda abandoned: answers.answer(images, explain=explain, abandoned=abandoned),
             request_images.ANSWER_SECONDS,
         )
+        metrics.count_images(found)
+        return found
 
     async def invocations(request: Request) -> Response:
         with room.reserved() as take:
@@ -87,74 +103,67 @@ def application(answers: Answers) -> ASGIApp:
                 request, "application/octet-stream", request_images.FILE_BYTES, take
             )
             try:
-                (found,) = await answered(request, [bytes(content)], explain=True)
+                (found,) = await answered(request, [bytes(content)], explain=answers.explains)
             except RefusedError as reason:
                 raise RefusedError(str(reason).removeprefix("image 1: ")) from None
         return JSONResponse({**found.as_json(), "image": _png(found.pixels)})
 
+    async def figures(request: Request) -> Response:
+        await request_bodies.read(request)  # there must be none
+        return Response(metrics.text(), media_type=MEDIA_TYPE)
+
     healthy = _fixed('{"status": "ok"}', "application/json")
+    needs_token = rules.token_sha256 is not None
     routes = [
-        Route("/ping", healthy),
-        Route("/health", healthy),
+        *(Route(path, healthy) for path in PROBED),
         Route("/version", _fixed(json.dumps(answers.model), "application/json")),
+        Route("/metrics", figures),
         Route("/invocations", invocations, methods=["POST"]),
-        Route("/", _fixed(_page(answers), "text/html")),
-        Route("/style.css", _fixed(_file("style.css"), "text/css")),
-        Route("/script.js", _fixed(_file("script.js"), "text/javascript")),
+        Route("/", _fixed(_page(answers, needs_token=needs_token), "text/html")),
+        *(Route(path, _fixed(_file(file), kind)) for path, (file, kind) in PAGE.items()),
         Route("/image", image, methods=["POST"]),
-        *(
-            Route(f"/examples/{name}.jpg", _fixed(_file(f"examples/{name}.jpg"), "image/jpeg"))
-            for name in EXAMPLES
-        ),
     ]
+    metrics = Metrics(answers.model, [route.path for route in routes])
     handlers = dict.fromkeys((HTTPException, RefusedError, Exception), _refusal)
     inner = Starlette(routes=routes, exception_handlers=handlers)
     inner.router.redirect_slashes = False
-    return _local_only(inner)
+    return _guarded(inner, rules, metrics)
 
 
-def _local_only(inner: ASGIApp) -> ASGIApp:
-    """Answer this machine's host names and pages alone; set the headers of all answers.
-
-    Another page must not reach the server through its reader's browser, also not by a name of its
-    own that leads to this machine.
-    """
+def _guarded(inner: ASGIApp, rules: Access, metrics: Metrics) -> ASGIApp:
+    """Answer whoever may ask; set the headers of all answers, and count them."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await inner(scope, receive, send)
             return
+        status, begun = 500, time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        foreign = _foreign(Headers(scope=scope))
         try:
-            await (foreign or inner)(scope, receive, send_with_headers)
+            refused = _refused(rules, scope)
+            await (refused or inner)(scope, receive, send_with_headers)
         except Exception as error:  # answered with 500 already; what it says stays unsaid
             logger.error("no answer: %s", type(error).__name__)
+        finally:
+            metrics.count_request(scope["path"], status, time.perf_counter() - begun)
 
     return answer
 
 
-def _foreign(headers: Headers) -> Response | None:
-    """Return the refusal of a request that names another server; None for any other."""
-    hosts = [_host_name(f"//{host}") for host in headers.getlist("host")]
-    if len(hosts) != 1 or hosts[0] not in LOCAL_NAMES:
-        return _error(421, "host not allowed: use localhost or 127.0.0.1")
-    if not {_host_name(origin) for origin in headers.getlist("origin")} <= LOCAL_NAMES:
-        return _error(403, "pages of other servers may not ask this one")
-    return None
-
-
-def _host_name(address: str) -> str:
-    """Return the host name in an address, without its port; "" if there is none."""
+def _refused(rules: Access, scope: Scope) -> Response | None:
+    """Return the refusal of a request that may not be answered; None for any other."""
     try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
+        rules.check(Headers(scope=scope), is_open=scope["path"] in OPEN)
+    except HTTPException as refusal:
+        return _error(refusal.status_code, refusal.detail, refusal.headers)
+    return None
 
 
 def _refusal(request: Request, error: Exception) -> Response:
@@ -187,13 +196,15 @@ def _fixed(content: str | bytes, media_type: str) -> Endpoint:
     return answer
 
 
-def _page(answers: Answers) -> str:
+def _page(answers: GraphAnswers, *, needs_token: bool) -> str:
     level = answers.training.get("conformal", {}).get("level")
     return html.render(
         "serving/page/index.html",
         **answers.model,
         synthetic=synthetic_model.warning(answers.training),
         examples=EXAMPLES,
+        explains=answers.explains,
+        needs_token=needs_token,
         notes=model_notes.notes(answers.training),
         level=f"{100 * level:g}" if level else "",
         largest_bytes=request_images.FILE_BYTES,

@@ -32,16 +32,21 @@ def cache() -> Path:
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which model is to answer, and about which images."""
+    add_model_flag(parser)
+    parser.add_argument(
+        synthetic_model.FLAG,
+        action="store_true",
+        help="let a model of synthetic images answer about others, too; default: it refuses them",
+    )
+
+
+def add_model_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says which model is meant."""
     parser.add_argument(
         "--model",
         default="",
         help="models:/NAME@champion, models:/NAME/VERSION or a model's folder, such as "
         "models/mobilenet; default: the champion of what the project registered last",
-    )
-    parser.add_argument(
-        synthetic_model.FLAG,
-        action="store_true",
-        help="let a model of synthetic images answer about others, too; default: it refuses them",
     )
 
 

@@ -92,6 +92,12 @@ def leakage(records: pd.DataFrame, split: pd.DataFrame) -> float:
     return float(related.mean()) if len(test) else 0.0
 
 
+def development_images(records: pd.DataFrame, split: pd.DataFrame) -> int:
+    """Return the number of different images in train and val: copies of an image count once."""
+    members = split.loc[split["subset"].isin(["train", "val"]), "record"]
+    return int(records.loc[records["record"].isin(members), "picture"].nunique())
+
+
 def patient_counts(records: pd.DataFrame, split: pd.DataFrame) -> dict[str, int]:
     """Return the counts of `known_patients` over the records that are in a subset."""
     members = split.loc[split["subset"] != UNUSED, "record"]

@@ -51,7 +51,7 @@ def write_sample(
     """Generate the cohort; replace `images_out`, `masks_out` (folders) and `truth_out` (JSON).
 
     Args:
-        images_out: gets one sub-folder a class with JPEG and PNG files.
+        images_out: gets one sub-folder per class with JPEG and PNG files.
         truth_out: gets the truth about every file, planted faults included.
         patients: at least 12; 1 or 2 radiographs each.
         size_pixels: longest side of a close-up; at least 96.

@@ -14,6 +14,7 @@ import io
 import shutil
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,16 +82,23 @@ def example(side_pixels: int) -> dict[str, list[str]]:
     return {"image": [base64.b64encode(content.getvalue()).decode("ascii")]}
 
 
-def served_modules() -> list[str]:
-    """Return the paths, relative to the project, of the modules that `SERVED_CODE` imports.
+def served_modules(script: Path = SERVED_CODE, excluded: Sequence[str] = ()) -> list[str]:
+    """Return the paths, relative to the project, of the modules that `script` imports.
 
-    Imports are followed through the project without running any, those inside functions too.
+    Imports are followed through the project without running any, those inside functions too; not
+    through the `excluded` modules, which are left out.
     """
-    finder = ModuleFinder([str(ROOT)])
-    finder.run_script(str(SERVED_CODE))
+    finder = ModuleFinder([str(ROOT)], excludes=excluded)
+    finder.run_script(str(script))
     names = [name for name in finder.modules if name.split(".")[0] == "knee"]
     files = [Path(vars(finder.modules[name])["__file__"]) for name in names]
     return sorted(file.relative_to(ROOT).as_posix() for file in files)
+
+
+def served_facts(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what answers need of a training.json, sealed again."""
+    served = {key: training[key] for key in SERVED_FACTS if key in training}
+    return dict(sorted(provenance.sealed(served).items()))
 
 
 def _logged(client: MlflowClient, run: Run, evidence: Evidence) -> LoggedModel:
@@ -190,9 +198,7 @@ def _signature() -> Any:
 def _files(evidence: Evidence, folder: Path) -> dict[str, str]:
     """Files of the logged model beside its code; training.json is cut down and lies in `folder`."""
     facts = folder / "training.json"
-    training = read_json(evidence.artifacts["training.json"])
-    served = {key: training[key] for key in SERVED_FACTS if key in training}
-    write_json(facts, dict(sorted(provenance.sealed(served).items())))
+    write_json(facts, served_facts(read_json(evidence.artifacts["training.json"])))
     files = {"model": evidence.model, "training": facts}
     if evidence.novelty is not None:
         files["novelty"] = evidence.novelty

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from knee.records.conflicts import conflicts_of
 from knee.records.records_table import (
     BORDERS,
-    COLUMNS,
     QUARANTINED,
     REJECTED,
     UNLISTED,
     USED,
+    columns_of,
     reasons,
     status_counts,
 )
@@ -63,7 +65,7 @@ def _suites(records: pd.DataFrame, limits: Thresholds) -> dict[str, Suite]:
     aside = records[records["status"] != USED]
     reason = "each file set aside has a reason"
     return {
-        "records": Suite(records, "source", _of_files()),
+        "records": Suite(records, "source", _of_files(columns_of(records))),
         "set_aside": Suite(
             aside, "source", [expect(LENGTHS, reason, column="reason", min_value=1)]
         ),
@@ -73,10 +75,10 @@ def _suites(records: pd.DataFrame, limits: Thresholds) -> dict[str, Suite]:
     }
 
 
-def _of_files() -> list[Expectation]:
+def _of_files(columns: Sequence[str]) -> list[Expectation]:
     status = "each file is used, quarantined, rejected or unlisted"
     return [
-        expect("TableColumnsToMatchSet", "the columns are as agreed", column_set=[*COLUMNS]),
+        expect("TableColumnsToMatchSet", "the columns are as agreed", column_set=[*columns]),
         expect("TableRowCountToBeBetween", "there is at least one file", min_value=1),
         unique("each file has its own record", "record"),
         unique("each file has its own source", "source"),
@@ -130,12 +132,12 @@ def _of_classes(limits: Thresholds) -> list[Expectation]:
 def _shares(records: pd.DataFrame) -> pd.DataFrame:
     """One row: shares, 0-1, of all listed files, and of the copy groups under several labels."""
     listed = records[records["status"] != UNLISTED]
-    labels = records[records["picture"] >= 0].groupby("picture")["label"].nunique()
+    pictures = records.loc[records["picture"] >= 0, "picture"].nunique()
     shares = {
         "data": "share of all files",
         REJECTED: listed["status"].eq(REJECTED).mean(),
         QUARANTINED: listed["status"].eq(QUARANTINED).mean(),
-        "conflicting": float((labels > 1).mean()) if len(labels) else 0.0,
+        "conflicting": len(conflicts_of(records)) / pictures if pictures else 0.0,
         "of_one_patient": _largest_patient(records),
     }
     return pd.DataFrame([shares])

@@ -66,6 +66,15 @@ def test_a_patient_with_two_diagnoses_is_no_conflict_but_a_picture_is() -> None:
     assert (found["conflicting_groups"], found["conflicting_pictures"]) == (1, 1)
 
 
+def test_decisions_are_counted_and_an_excluded_copy_is_no_conflict() -> None:
+    table = records([0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1], ["used", "quarantined"] * 2)
+    assert "reviewed" not in facts(table)
+    table["decision"] = ["kept", "excluded", "relabelled from class1", ""]
+    found = facts(table)
+    assert found["reviewed"] == {"kept": 1, "relabelled": 1, "excluded": 1}
+    assert found["conflicting_pictures"] == 1
+
+
 def test_rejected_files_are_counted_and_are_no_pictures() -> None:
     table = records([0, 1, 1], [0, 1, -1], [0, 1, -1], ["used", "quarantined", "rejected"])
     table.loc[2, "sha256"] = ""

@@ -182,12 +182,20 @@ def test_conflicts_come_first_with_images_and_labels_side_by_side(made: tuple[st
     assert part.count("<img ") == 2
 
 
+def test_decisions_about_labels_are_counted_on_both_pages(made: tuple[str, str]) -> None:
+    frame = table().assign(decision="")
+    frame.loc[[3, 5, 7], "decision"] = ["kept", "excluded", "relabelled from class0"]
+    for page, before in zip(audit_report.pages(subject(frame), LIMITS), made, strict=True):
+        assert "1 kept, 1 relabelled,\n1 excluded files" in page
+        assert "has decided about" not in before
+
+
 def test_figures_stand_in_plain_words(made: tuple[str, str]) -> None:
     text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", made[0], flags=re.S)
     text = " ".join(text.split())
     assert "40 files" in text
     assert "38 different radiographs" in text
-    assert re.search(r"\b1 of these radiographs stands under more than one label", text)
+    assert re.search(r"\b1 of these radiographs has more than one label", text)
 
 
 def test_synthetic_data_and_a_leaky_split_are_shouted() -> None:
@@ -226,7 +234,7 @@ def test_data_without_conflicts_copies_or_shortcuts_say_so() -> None:
     frame = records([0, 1], [0, 1])
     page = audit_report.pages(subject(frame), LIMITS)[0]
     for sentence in (
-        "No radiograph stands under two labels",
+        "No radiograph has two labels",
         "Every file is a radiograph of its own",
     ):
         assert sentence in page

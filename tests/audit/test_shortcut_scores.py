@@ -144,3 +144,23 @@ def test_the_test_rows_are_scored_by_what_the_training_rows_taught() -> None:
     shortcut = Shortcut(features, nearest_neighbour)
     figures = shortcut_scores.held_out(shortcut, known, PROTOCOL, rows)
     assert figures["accuracy"] == 0.5
+
+
+def test_a_vote_on_a_record_is_of_folds_without_its_group() -> None:
+    """Pairs of a group share a feature of their own: without the group it tells nothing."""
+    groups = np.arange(40) // 2
+    labels = (groups % 2).astype(np.int64)
+    told = labels[:, None] * 200 + np.zeros((40, 4))
+    own = np.eye(20)[groups] * 200  # known by heart, if the group were seen
+    records = Labelled(labels, groups, ("a", "b"))
+
+    def votes(shortcut: Shortcut, judged: Labelled) -> Integers:
+        return shortcut_scores.out_of_fold_votes(shortcut, judged, folds=4, repeats=3, seed=0)
+
+    by_heart = Shortcut(own, nearest_neighbour)
+    honest = Shortcut(told, nearest_neighbour)
+    assert (votes(honest, records) == labels).all()
+    blind = votes(by_heart, records)
+    assert (blind == labels).mean() < 0.8
+    alone = Labelled(labels * 0, groups, ("a", "b"))
+    assert (votes(honest, alone) == -1).all()

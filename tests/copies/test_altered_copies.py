@@ -18,7 +18,8 @@ STRANGERS = [picture(seed) for seed in range(20, 24)]
 
 def related(pictures: Sequence[Pixels]) -> tuple[Integers, list[Pair]]:
     fingerprints = FingerprintFile.of(map(Fingerprints.of, pictures))
-    return copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), SEARCH)
+    found = copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), SEARCH)
+    return found.groups, found.parts
 
 
 def ranks(pixels: Pixels) -> Pixels:

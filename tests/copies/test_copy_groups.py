@@ -71,7 +71,7 @@ def reduced(pictures: Sequence[Pixels]) -> Pixels:
 
 def groups(pictures: Sequence[Pixels], search: copy_groups.CopySearch = SEARCH) -> Integers:
     fingerprints = FingerprintFile.of(map(Fingerprints.of, pictures))
-    return copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), search)[0]
+    return copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), search).groups
 
 
 def test_the_thresholds_tested_here_are_the_projects() -> None:
@@ -152,10 +152,10 @@ def test_a_chain_never_glues_strangers() -> None:
     pictures = [picture(0), picture(0), picture(1), picture(1)]
     identity = np.eye(2, 3)[None].repeat(3, axis=0)
     links = copy_groups.Links(np.array([[0, 1], [1, 2], [2, 3]]), identity)
-    loose = copy_groups.consistent_groups(reduced(pictures), links, SEARCH)
+    loose, _ = copy_groups.consistent_groups(reduced(pictures), links, SEARCH)
     assert loose.tolist() == [0, 0, 1, 2] or loose.tolist() == [0, 0, 0, 1]
     star = copy_groups.Links(np.array([[0, 1], [0, 2], [2, 3]]), identity)
-    found = copy_groups.consistent_groups(reduced(pictures), star, SEARCH)
+    found, _ = copy_groups.consistent_groups(reduced(pictures), star, SEARCH)
     assert found[3] != found[0]
 
 

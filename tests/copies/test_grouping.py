@@ -21,14 +21,14 @@ LINEAGE = file_names.compile_patterns([r"_aug_\d+$"])
 def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, FingerprintFile]:
     """Of (source, patient, image); None: rejected."""
     fingerprints = FingerprintFile()
-    records = []
+    records: list[tuple[int, str, str, int, str, int, int]] = []
     for source, patient, image in rows:
         number = -1 if image is None else len(fingerprints)
         digest = "" if image is None else str(hash(image.tobytes()))
-        records.append((source, patient, number, digest, -1, -1))
+        records.append((len(records), source, patient, number, digest, -1, -1))
         if image is not None:
             fingerprints.append(Fingerprints.of(image))
-    names = ["source", "patient", "pixel_row", "pixel_sha256", "picture", "group"]
+    names = ["record", "source", "patient", "pixel_row", "pixel_sha256", "picture", "group"]
     return pd.DataFrame(records, columns=names, index=np.arange(len(rows)) * 2), fingerprints
 
 
@@ -46,7 +46,7 @@ def test_names_pixels_and_patients_join_and_nothing_else() -> None:
             ("b/7.png", "", picture(3)),
         ]
     )
-    found = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE)
+    found = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE).records
     assert found["picture"].tolist() == [0, 0, 1, -1, 1, 2, 2, 1, 3]
     assert found["group"].tolist() == [0, 0, 1, -1, 1, 0, 0, 1, 2]
     assert frame["picture"].tolist() == [-1] * 9  # the argument is left alone
@@ -61,7 +61,7 @@ def test_a_family_is_compared_by_its_source_not_by_a_copy() -> None:
             ("b/2.png", "", changed(picture(0), "jpeg 60")),
         ]
     )
-    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE)
+    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE).records
     assert grouped["picture"].tolist() == [0, 0, 0]
     assert len(np.unique(grouped["group"])) == 1
 
@@ -72,7 +72,7 @@ def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings()
     frame, fingerprints = table(
         [(f"a/knee ({number}).png", "", picture(number)) for number in range(4)]
     )
-    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, lineage)
+    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, lineage).records
     assert grouped["picture"].tolist() == [0, 1, 2, 3]
 
 
@@ -86,6 +86,6 @@ def test_a_film_of_both_knees_and_its_halves_are_one_group_of_three_copy_groups(
             ("b/left.png", "", left),
         ]
     )
-    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE)
+    grouped = copy_groups.add_groups(frame, fingerprints, SEARCH, LINEAGE).records
     assert grouped["picture"].tolist() == [0, 1, 2, 3]
     assert grouped["group"].tolist() == [0, 1, 0, 0]

@@ -155,13 +155,14 @@ def test_two_visible_worksheets_with_paths_are_refused_and_one_hidden_is_none(
     assert read_rows(written(tmp_path, content)) == [["path"]]
 
 
-def test_the_worksheet_with_paths_is_read_behind_visible_ones_without(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_first_visible_worksheet_without_paths_is_refused_where_another_has_them(
+    tmp_path: Path,
 ) -> None:
     content = workbook(("Read me", "visible", "Notes"), ("Labels", "visible", "path"))
-    with caplog.at_level("INFO"):
-        assert read_rows(written(tmp_path, content)) == [["path"]]
-    assert "worksheet 'Labels' is read, and of 'Read me' nothing" in caplog.text
+    with pytest.raises(SheetError, match=r"begins with worksheet 'Read me'.*: move 'Labels' to"):
+        read_rows(written(tmp_path, content))
+    content = workbook(("Read me", "hidden", "Notes"), ("Labels", "visible", "path"))
+    assert read_rows(written(tmp_path, content)) == [["path"]]
 
 
 @pytest.mark.parametrize("around", [" ", "\u00a0", "\u3000", "\ufeff", "\u200b", "\u2060 ", "\t"])

@@ -16,7 +16,7 @@ COMMANDS = sorted(
     for file in (ROOT / folder).rglob("*.py")
     if "__main__" in (text := file.read_text(encoding="utf-8"))
     and ("parse_args" in text or "_parsed" in text or folder == "stages" or "command." in text)
-    and file.name not in ("worker.py", "dvc_notes.py")
+    and file.name not in ("worker.py", "dvc_notes.py", "exported.py")
 )
 
 

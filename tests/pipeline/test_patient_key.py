@@ -21,7 +21,7 @@ def project(tmp_path: Path) -> Project:
     """The stages check and ingest alone, of four films of two patients."""
     for name in ("knee", "stages"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    nothing = ("no_sheet.csv", "no_split.csv")
+    nothing = ("no_sheet.csv", "no_split.csv", "no_decisions.csv")
     fill(tmp_path / "conf", {name: (ROOT / "conf" / name).read_bytes() for name in nothing})
     names = ("a/P1_L.png", "a/P2_L.png", "b/P1_R.png", "b/P2_R.png")
     fill(tmp_path / "films", {name: encoded(film(seed)) for seed, name in enumerate(names)})

@@ -30,6 +30,7 @@ ROOMS = (  # of knee, each may import those before it
     "evidence.evaluation",
     "evidence.uncertainty",
     "evidence.comparison",
+    "evidence.review",
     "promotion",
     "classifier.net",
     "classifier.features",

@@ -182,7 +182,7 @@ def test_a_refusal_names_the_images_number(answers: Answers) -> None:
 
 
 def test_images_that_nobody_waits_for_are_not_looked_at(answers: Answers) -> None:
-    from knee.prediction.answers import AbandonedError
+    from knee.prediction.graph_answers import AbandonedError
 
     abandoned = threading.Event()
     abandoned.set()

@@ -6,13 +6,10 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from knee.promotion import model_card
 from knee.statistics import scores
-from knee.statistics.bootstrap import Bootstrap
 from tests import browser
 
 BOUNDS = {name: {"low": 0.1, "high": 0.9} for name in scores.HEADLINE}
@@ -51,6 +48,7 @@ def facts(**changes: Any) -> dict[str, Any]:
             "calibration": {"temperature": 1.5, "before": PART, "after": PART},
             "conformal": {"level": 0.9, "coverage": 0.88, "mean_set_size": 1.5},
             "out_of_distribution": {"flagged": 0.02},
+            "subgroups": {"minimum_groups": 20, "estimated": [], "too_small": []},
         },
         "audit": {
             "records": 20,
@@ -68,7 +66,6 @@ def facts(**changes: Any) -> dict[str, Any]:
         "compared": "test",
         "metric": "macro_f1",
         "explanation": None,
-        "subgroups": [],
         "level": 0.95,
         "rebuild": "dvc exp run -S model=mobilenet",
     }
@@ -115,6 +112,40 @@ def test_cross_validation_stands_beside_test() -> None:
     assert "| accuracy | 0.500 (0.100 to 0.900) | 0.700 (0.100 to 0.900) |" in text
 
 
+def test_subgroups_have_their_intervals_and_small_ones_are_named() -> None:
+    known = copy.deepcopy(facts())
+    bounds = {name: {"low": 0.3, "high": 0.7} for name in ("accuracy", "macro_f1")}
+    women = {"name": "sex F", "records": 30, "groups": 25, "accuracy": 0.5, "macro_f1": 0.4}
+    known["test"]["subgroups"] = {
+        "minimum_groups": 20,
+        "estimated": [{**women, "confidence_interval": bounds}],
+        "too_small": [{"name": f"origin {HOSTILE}", "records": 9, "groups": 3}],
+    }
+    text = model_card.markdown(known)
+    assert "| sex F | 30 | 25 | 0.500 (0.300 to 0.700) | 0.400 (0.300 to 0.700) |" in text
+    assert "fewer than 20 groups:\norigin" in text
+    assert "<script>" not in model_card.html(text)
+    assert "Neither sex" not in text
+
+
+def test_errors_in_units_of_the_t_score_stand_beside_the_classes() -> None:
+    known = copy.deepcopy(facts())
+    assert "error in T" not in model_card.markdown(known)
+    part = {"records": 4, "mean": 0.25, "confidence_interval": {"mean": {"low": 0.1, "high": 0.4}}}
+    known["test"]["t_score_error"] = {**part, "contradicting": 2, "per_class": {HOSTILE: part}}
+    text = model_card.markdown(known)
+    assert "| 0.500 | 4 | 0.250 (0.100 to 0.400) |" in text
+    assert "2 whose label contradicts it are left out." in text
+
+
+def test_decisions_of_a_reviewer_are_counted() -> None:
+    known = copy.deepcopy(facts())
+    assert "A person decided" not in model_card.markdown(known)
+    known["audit"]["reviewed"] = {"kept": 1, "relabelled": 2, "excluded": 3}
+    text = " ".join(model_card.markdown(known).split())
+    assert "**A person decided about labels of files: 1 kept, 2 relabelled, 3 excluded.**" in text
+
+
 def test_names_from_outside_cannot_become_markup_and_paths_stay_here() -> None:
     text = model_card.markdown(facts())
     page = model_card.html(text)
@@ -146,20 +177,3 @@ def test_others_are_ranked_and_seen_from_this_model() -> None:
     assert [one["name"] for one in of_b["ranking"]] == ["b", "a"]
     assert of_b["ranking"][1]["probability"] == pytest.approx(0.8)
     assert model_card.ranking(comparison, "c")["ranking"] == []
-
-
-def test_subgroups_are_those_with_images_enough() -> None:
-    number = np.arange(24)
-    test = pd.DataFrame({"record": number, "group": number, "class_index": number % 2})
-    test["probability_a"] = np.where(number % 2 == 0, 0.9, 0.2)
-    test["probability_b"] = 1 - test["probability_a"]
-    records = pd.DataFrame({"record": number, "side": "", "origin": "site"})
-    records["sex"] = np.where(number < 22, "F", "M")
-    records["age_years"] = np.where(number < 12, 70.0, np.nan)
-    found = model_card.figures(test, records, ["a", "b"], Bootstrap(20, 0.9, 0))
-    assert [(one["name"], one["records"]) for one in found] == [
-        ("sex F", 22),
-        ("origin site", 24),
-        ("age from 65", 12),
-    ]
-    assert all(one["accuracy"] == 1 for one in found)

@@ -52,7 +52,13 @@ def test_significantly_better_than_the_best_shortcut_may_be_tried() -> None:
 @pytest.mark.parametrize(
     ("comparison", "gates", "facts", "said"),
     [
-        (compared(significant=False), None, {}, "the difference is not significant, do not use it"),
+        (compared(significant=False), None, {}, "is not significant, do not rely on it yet"),
+        (
+            compared(significant=False),
+            [Gate("shortcuts", passed=False, reason="x")],
+            {},
+            "the difference is not significant, do not use it",
+        ),
         (compared(value=0.6, significant=False), None, {}, "it is no better than that, do not use"),
         (compared(), None, {"leaky": True}, "it was tested on what it had learned, do not use it"),
         (
@@ -61,10 +67,10 @@ def test_significantly_better_than_the_best_shortcut_may_be_tried() -> None:
             {},
             "it failed the check calibration, do not use it",
         ),
-        (None, None, {}, "MobileNet was not compared with what needs no bone"),
+        (None, None, {}, "MobileNet was not compared with baselines that see no bone"),
         (compared("none"), None, {}, "there is no verdict, do not use it"),
     ],
-    ids=["not significant", "worse", "leaky", "a gate", "no comparison", "no evidence"],
+    ids=["by chance", "and a gate", "worse", "leaky", "a gate", "no comparison", "no evidence"],
 )
 def test_what_speaks_against_a_model_is_said(
     comparison: Any, gates: list[Gate] | None, facts: dict[str, Any], said: str
@@ -119,11 +125,11 @@ def test_faults_of_the_data_come_before_the_use_of_the_model() -> None:
     found = steps(audit={**faults, "patients": {"unknown": 4}})
     assert [step.link for step in found][:3] == [
         "data_docs/index.html",
-        "audit.html#conflicts",
+        "review.html#conflict",
         "audit.html#copies",
     ]
     text = " ".join(step.text for step in found)
-    for said in ("1 file could", "2 radiographs stand", "3 files", "4 images", "border", "few"):
+    for said in ("1 file could", "2 radiographs have", "3 files", "4 images", "border", "few"):
         assert said in text
     assert next_steps.USE in [step.command for step in found]
 

@@ -179,7 +179,9 @@ def test_subsets_are_no_classes_and_the_message_tells_how_to_keep_them(
         class_folders(tmp_path, [])
     words = str(raised.value).split("'")
     chosen = words[1].removeprefix("data.parts=[").removesuffix("]").split(",")
-    assert "-S split=official" in words[2]
+    assert words[2].startswith(" -S split=official keeps them")
+    assert words[3] == words[1]
+    assert words[4].startswith(" -S split=grouped takes all as one pool")
     assert class_folders(tmp_path, [], parts=chosen) == ["a", "b"]
     sources = list_sources(tmp_path, parts=chosen)
     assert {source.part for source in sources} <= {"train", "val", "test"}

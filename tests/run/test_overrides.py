@@ -28,7 +28,7 @@ def test_choices_values_and_sweeps_are_composed() -> None:
         ("train.epoch=3", "unknown key train.epoch: did you mean train.epochs?"),
         (
             "train.epochs=abc",
-            "train.epochs: 'abc' is not a whole number (at least 1, ",
+            "train.epochs: 'abc' is not auto or a whole number (at least 1, ",
         ),
         ("data=fodler", "data: 'fodler' is none of conf/data: did you mean folder?"),
         (

@@ -84,7 +84,7 @@ def test_a_folder_brings_its_own_training_and_no_generator(tmp_path: Path) -> No
     read = load(composed("data=folder", "data.path=/films"), tmp_path)
     assert read.data.generators == ()
     assert not read.data.synthetic
-    assert read.train == load(composed("train=frozen"), tmp_path).train or read.train.epochs > 0
+    assert (read.train.epochs, read.train.learning_rate) == ("auto", "auto")
     assert read.register.model_name == "knee-bone-health-folder"
 
 
@@ -110,16 +110,16 @@ def changed(values: dict[str, Any], key: str, value: object) -> dict[str, Any]:
 
 NOT_A_NAME = ("", " knees", "knees ", "a/b", "a|b", 'a"b', "a'b", "a\nb", "a\\b")
 WRONG = [
-    ("train.epochs", "many", "train.epochs: 'many' is not a whole number (at least 1, at most"),
-    ("train.epochs", "5", "'5' is not a whole number (at least 1, at most 10000): write 5"),
-    ("train.epochs", 5.0, "train.epochs: 5.0 is not a whole number"),
+    ("train.epochs", "many", "train.epochs: 'many' is not auto or a whole number (at least 1, at"),
+    ("train.epochs", "5", "'5' is not auto or a whole number (at least 1, at most 10000): write 5"),
+    ("train.epochs", 5.0, "train.epochs: 5.0 is not auto or a whole number"),
     ("train.epochs", 10**12, "1000000000000 is not"),
-    ("train.epochs", True, "train.epochs: True is not a whole number"),
-    ("train.epochs", None, "train.epochs: None is not a whole number"),
-    ("train.learning_rate", "fast", "'fast' is not a number (at least"),
+    ("train.epochs", True, "train.epochs: True is not auto or a whole number"),
+    ("train.epochs", None, "train.epochs: None is not auto or a whole number"),
+    ("train.learning_rate", "fast", "'fast' is not auto or a number (at least"),
     ("train.learning_rate", "0.001", "at most 1): write 0.001"),
-    ("train.learning_rate", math.nan, "train.learning_rate: nan is not a number"),
-    ("train.learning_rate", math.inf, "train.learning_rate: inf is not a number"),
+    ("train.learning_rate", math.nan, "train.learning_rate: nan is not auto or a number"),
+    ("train.learning_rate", math.inf, "train.learning_rate: inf is not auto or a number"),
     ("train.warmup_epochs", -1, "train.warmup_epochs: -1 is not"),
     ("train.warmup_epochs", 8, "train.warmup_epochs: 8 of 7 epochs"),
     ("train.soft_label_deviation", 1e-200, "is neither 0 nor at least"),
@@ -325,6 +325,10 @@ def fits(value: Any, schema: Mapping[str, Any]) -> bool:
         "string": str,
         "array": list,
     }
+    if "anyOf" in schema:
+        return any(fits(value, one) for one in schema["anyOf"])
+    if "const" in schema:
+        return bool(value == schema["const"])
     kind = schema.get("type", "object")
     if not isinstance(value, kinds.get(kind, dict)) or isinstance(value, bool) != (
         kind == "boolean"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from knee.prediction import request_images
-from knee.prediction.answers import Answered
+from knee.prediction.graph_answers import Answered
 from knee.reading.canonical_image import Canonical
 
 HOSTILE = "<script>alert(1)</script>"
@@ -19,6 +19,8 @@ CANONICAL = Canonical(64, "letterbox", 1.0)
 
 class StandIn:
     """In the place of `Answers`."""
+
+    explains = True
 
     def __init__(self) -> None:
         self.model = {"name": HOSTILE, "version": "3", "backbone": "tiny"}

@@ -17,15 +17,15 @@ from knee.serving import local
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, tempfile
-from knee.serving import local
+from knee.serving import listening, local
 async def application(scope, receive, send):
     if scope["type"] == "http":
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"here"})
-def serve(model, port, **_):
+def serve(model, place, **_):
     with tempfile.TemporaryDirectory(dir=model):
-        local.run(application, local.listener(port))
+        listening.run(application, place.bound())
 local.serve = serve
 sys.exit(local.main("serve", None, 5001, ["--model", sys.argv[2], "--port", sys.argv[1]]))
 """

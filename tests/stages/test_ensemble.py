@@ -21,6 +21,7 @@ from knee.evidence.uncertainty import calibration
 from knee.promotion import candidates
 from knee.run import parameters
 from knee.storage import provenance
+from knee.tracking.live import TrainingRun
 from tests.stages import test_cross_validate, test_evaluate, test_train
 from tests.tracking.runs import empty_store
 
@@ -70,15 +71,25 @@ def run(root: Path, stage: str, arguments: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def build() -> Any:
+    """What builds a net afresh for each training."""
+    from knee.classifier.training import training
+
+    return training.build
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, build: Any) -> Iterator[Path]:
     """A project in which the three stages have run."""
     from knee.classifier.net import backbones
+    from knee.classifier.training import training
     from tests.classifier.conftest import tiny_net, trace_once
 
     root = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
         row = backbones.Backbone(tiny_net, 1 / 127.5, -1.0, published_squeeze=False)
         patch.setitem(backbones.BACKBONES, "mobilenet", row)
+        assert training.build is build  # before the patch
         trace_once(patch)
         patch.setenv("DVC_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -275,7 +286,19 @@ def test_what_teaches_a_distilled_net_has_not_seen_what_judges_it(project: Path)
     np.testing.assert_array_equal(rows.soft_labels, taught[:, distillation.HELD_BACK])
 
 
-def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges(project: Path) -> None:
+class KilledError(BaseException):
+    """Nobody catches it."""
+
+
+def killed(*_: object) -> None:
+    raise KilledError
+
+
+def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges_killed_or_not(
+    project: Path, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A net that was traced for the first epoch does not go on from another one.
+    monkeypatch.setattr("knee.classifier.training.training.build", build)
     flags = {"--members": "members.csv", "--model": "model", "--out-of-fold-out": "held_back.csv"}
     flags |= {"--model-out": "distilled", "--history-out": "of_one.csv"}
     for name in ("features", "pixels", "records", "split", "checkpoints", "params"):
@@ -283,6 +306,12 @@ def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges(project: Path
         flags[f"--{name}"] = f"{name}{kinds.get(name, '.csv')}"
     words = [word for flag, file in flags.items() for word in (flag, str(project / file))]
     run(project, "distil", ["--backbone", "mobilenet", *words])
+    made = {name: (project / name).read_bytes() for name in ("of_one.csv", "held_back.csv")}
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(TrainingRun, "log_epoch", killed)
+        run(project, "distil", ["--backbone", "mobilenet", *words])
+    run(project, "distil", ["--backbone", "mobilenet", *words])  # goes on after the first epoch
+    assert made == {name: (project / name).read_bytes() for name in made}
     trained = TrainedModel.read(project / "distilled")
     assert (trained.training["backbone"], trained.limits.folds) == ("mobilenet_distilled", 0)
     held = pd.read_csv(project / "held_back.csv")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from PIL import Image
 
@@ -24,6 +25,7 @@ from knee.reading.canonical_image import Canonical
 from knee.statistics import scores
 from knee.storage import provenance
 from knee.synthetic import non_radiographs
+from tests.reading import dicom_files
 
 ROOT = Path(__file__).parents[2]
 SIDE = 24
@@ -290,3 +292,22 @@ def test_preparing_a_file_is_what_ingest_does(tmp_path: Path) -> None:
                 assert str(prepared) == ingested.columns["reason"]
             else:
                 np.testing.assert_array_equal(prepared, ingested.canonical)
+
+
+@pytest.mark.tf
+def test_dicom_files_get_a_report_each_beside_the_table(trained: Path, tmp_path: Path) -> None:
+    study = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.9.1", "PatientID": "4711"}
+    gray = np.random.default_rng(1).integers(0, 4096, (40, 30)).astype(np.uint16)
+    films = tmp_path / "films"
+    films.mkdir()
+    (films / "a.dcm").write_bytes(dicom_files.dicom(gray, **study))
+    shutil.copy(trained / "films" / "Normal" / "00.png", films)
+    out, reports = tmp_path / "out.csv", tmp_path / "reports"
+    words = [str(films), "--out", str(out), "--dicom-sr", str(reports)]
+    assert main(trained, *words) == 0
+    (file,) = reports.iterdir()
+    made = pydicom.dcmread(file).to_json()
+    assert all(word in made for word in ('"4711"', '"1.2.3"', rows(out)[1]["probability_Normal"]))
+    assert "4711" not in out.read_text()
+    assert main(trained, *words) == 1  # the folder is in use
+    assert main(trained, str(films / "00.png"), "--dicom-sr", str(tmp_path / "none")) == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import http.client
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -14,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ import pytest
 
 import knee
 from knee import tracking
-from knee.serving import local
+from knee.serving import listening
 from knee.storage import provenance
 from tests import films as drawn
 from tests.reading import dicom_files
@@ -40,6 +43,7 @@ pytestmark = [
     ),
 ]
 JSON = {"content-type": "application/json"}
+BYTES = {"content-type": "application/octet-stream"}
 MODEL = "models:/knees@champion"
 
 
@@ -86,9 +90,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def port(root: Path) -> Iterator[int]:
     """Of `python -m stages.serve`, once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = int(free.getsockname()[1])
+    number = free_port()
     command = ["-m", "stages.serve", "--model", MODEL, "--port", str(number)]
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -98,16 +100,26 @@ def port(root: Path) -> Iterator[int]:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    while process.poll() is None:
-        try:
-            if ask(number, None, {}, "GET", "/ping")[0] == 200:
-                break
-        except OSError:
-            time.sleep(0.1)
-    assert process.poll() is None, (root / "log").read_text()
+    wait_until_it_answers(number, process, root / "log")
     yield number
     process.terminate()
     assert process.wait(120) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def wait_until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    while process.poll() is None:
+        try:
+            if ask(port, None, {}, "GET", "/ping")[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
 
 
 def ask(
@@ -275,7 +287,9 @@ def test_a_model_folder_is_served_too(root: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("knee.prediction.answers.GradientProcess", mock.MagicMock())
     monkeypatch.setattr("knee.classifier.features.engines.CompiledNet", mock.MagicMock())
     served: list[bytes] = []
-    monkeypatch.setattr(local, "run", lambda app, _: served.append(asgi.ask(app, "/version")[2]))
+    monkeypatch.setattr(
+        listening, "run", lambda app, _: served.append(asgi.ask(app, "/version")[2])
+    )
     assert importlib.import_module("stages.demo").main(["--model", str(root / "model")]) == 0
     assert json.loads(served[0]) == {"name": "model", "version": "", "backbone": "tiny"}
 
@@ -307,6 +321,87 @@ def test_a_folder_that_lacks_something_is_one_message(
     assert error.startswith("serve: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def exported_folder(root: Path, port: int) -> Path:
+    """Of the champion, once its conversion is kept."""
+    assert port
+    folder = root / "exported"
+    assert importlib.import_module("stages.export").main([str(folder), "--model", MODEL]) == 0
+    return folder
+
+
+def empty_environment(pins: Path, folder: Path) -> Path:
+    """Python that has the pinned packages and no others, as links to the installed ones."""
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/*/site-packages")
+    for line in pins.read_text(encoding="utf-8").splitlines():
+        if not line[:1].isalnum():
+            continue
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of other systems
+            installed = importlib.metadata.distribution(line.split("==")[0])
+            for top in {file.parts[0] for file in installed.files or []} - {"..", "__pycache__"}:
+                if not (packages / top).exists():
+                    (packages / top).symlink_to(str(installed.locate_file(top)))
+    return folder / "bin" / "python"
+
+
+def test_an_exported_folder_answers_as_the_project_does_and_without_it(
+    exported_folder: Path, port: int, tmp_path: Path
+) -> None:
+    python = empty_environment(exported_folder / "requirements.txt", tmp_path / "venv")
+    moved = shutil.copytree(exported_folder, tmp_path / "moved")
+    number = free_port()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(python), "-I", str(moved / "serve.py"), "--port", str(number)],
+            cwd=tmp_path,
+            env={},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_it_answers(number, process, tmp_path / "log")
+        for name, content in film_files().items():
+            asked = record(text(content))
+            assert ask(number, asked) == ask(port, asked), name
+        status, content = ask(number, film_files()["a.png"], BYTES, path="/image")
+        assert (status, "grad_cam" in json.loads(content)) == (200, False)
+        assert ask(number, record(text(drawn.png(1)), params={"explain": True}))[0] == 400
+    finally:
+        process.terminate()
+    assert process.wait(60) == 0
+    assert str(ROOT) not in (tmp_path / "log").read_text()
+    program = "from importlib.util import find_spec as f; print(*map(f, ('knee', 'tensorflow')))"
+    words = [str(python), "-I", "-c", program]
+    shown = subprocess.check_output(words, cwd=tmp_path, env={}, text=True)
+    assert shown == "None None\n"
+
+
+def test_an_exported_folder_holds_what_serving_needs_and_no_place_of_this_machine(
+    exported_folder: Path,
+) -> None:
+    names = {file.relative_to(exported_folder).as_posix() for file in exported_folder.rglob("*")}
+    assert {
+        "serve.py",
+        "requirements.txt",
+        "Containerfile",
+        "README.md",
+        "model/graph.bin",
+    } <= names
+    unneeded = ("training/", "tracking", "saved", "grad", "intake", "stages", "keras")
+    assert not [name for name in names if any(word in name for word in unneeded)]
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"],
+        cwd=exported_folder,
+        check=True,
+    )
+    for file in exported_folder.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert str(ROOT).encode() not in content, file
+            assert str(exported_folder).encode() not in content, file
 
 
 def flip_a_bit(file: Path) -> None:

@@ -18,6 +18,18 @@ from tests.records.tables import records
 HOSTILE = "class0/<script>alert(1)</script>'\".png"
 CLASSES = ("class0", "class1")
 
+ENDS = {name: {"low": 0.25, "high": 0.75} for name in ("accuracy", "macro_f1", "mean")}
+SUBGROUPS = {
+    "minimum_groups": 20,
+    "estimated": [
+        {"name": "sex F", "records": 30, "groups": 22, "accuracy": 0.5, "macro_f1": 0.4}
+        | {"confidence_interval": ENDS}
+    ],
+    "too_small": [{"name": "origin <b>", "records": 4, "groups": 3}],
+}
+PART = {"records": 9, "mean": 0.5, "confidence_interval": ENDS}
+T_SCORE_ERROR = {**PART, "contradicting": 1, "per_class": {"class0": PART}}
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -41,6 +53,7 @@ def root(tmp_path: Path) -> Path:
     sets = {"level": 0.9, "coverage": 0.92, "singletons": 0.7}
     report = {"records": 12, "confidence_interval": interval, "conformal": sets}
     report |= {"expected_calibration_error": 0.1, "quadratic_kappa": 0.7}
+    report |= {"subgroups": SUBGROUPS, "t_score_error": T_SCORE_ERROR}
     (metrics / "test.json").write_text(json.dumps(report))
     audit = {"synthetic": True, "conflicting_pictures": 1, "patients": {"images": 12, "unknown": 0}}
     (tmp_path / "metrics" / "audit.json").write_text(json.dumps(audit))
@@ -79,7 +92,15 @@ def test_the_page_says_the_verdict_shows_the_mistakes_and_leads_to_all_others(
         page = made(root)
     text = " ".join(page.split())
     assert text.index('<p class="red">SYNTHETIC DATA') < text.index("MobileNet reaches 0.74")
-    for link in ("audit.html", "comparison/comparison.html", "model_cards/mobilenet.html"):
+    assert "origin &lt;b&gt; (3)." in text
+    assert '<td class="n">0.500 <span class="small faint">(0.250 to 0.750)</span></td>' in text
+    assert "in the mean of 9 test images 0.500" in text
+    for link in (
+        "audit.html",
+        "review.html",
+        "comparison/comparison.html",
+        "model_cards/mobilenet.html",
+    ):
         assert f'href="{link}"' in page
     assert 'href="data_docs/index.html"' in page
     assert "<script>" not in page

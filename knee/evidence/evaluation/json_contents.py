@@ -70,6 +70,8 @@ class EvaluationReport(TypedDict, total=False):
     expected_calibration_error: float | None
     confidence_interval: dict[str, Interval]  # by figure
     per_class: dict[str, dict[str, Any]]  # precision, recall, f1, support by class
+    subgroups: dict[str, Any]  # of `subgroups.subgroups`
+    t_score_error: dict[str, Any]  # of `t_score_errors`, where T-scores are known
     calibration: dict[str, Any]
     conformal: dict[str, Any] | None
     out_of_distribution: dict[str, Any] | None

@@ -1,4 +1,4 @@
-// Images to this machine's server, one after the other, and their answers on the page. Text is set as
+// Images to this page's server, one after the other, and their answers on the page. Text is set as
 // text, never as HTML.
 "use strict";
 
@@ -54,9 +54,11 @@ function show({ name, answer }) {
   at("warning").hidden = !answer.warning;
   at("warning").textContent = answer.warning ? "This image is " + answer.warning + "." : "";
   at("seen").src = "data:image/png;base64," + answer.image;
-  at("heat").src = "data:image/png;base64," + answer.grad_cam;
-  at("heat").alt = "Heat map over the image: where the evidence for " + answer.class + " lies";
-  at("heat-caption").textContent = "Evidence for " + answer.class + " (Grad-CAM)";
+  if (answer.grad_cam) {
+    at("heat").src = "data:image/png;base64," + answer.grad_cam;
+    at("heat").alt = "Heat map over the image: where the evidence for " + answer.class + " lies";
+    at("heat-caption").textContent = "Evidence for " + answer.class + " (Grad-CAM)";
+  }
   const names = answer.prediction_set.map((each) => made("li", each));
   at("set").replaceChildren(...(names.length ? names : [made("li", "no class fits", "none")]));
   const rows = Object.entries(answer.probabilities);
@@ -70,10 +72,21 @@ function lookAt(id) {
   at(id).scrollIntoView({ block: "nearest" });
 }
 
+// Roles are said, since rows that are stacked on a phone lose those of a table.
+function withRole(element, role) {
+  element.setAttribute("role", role);
+  return element;
+}
+
+function cellOf(label, text, className) {
+  const element = withRole(made("td", text, className), "cell");
+  element.dataset.label = label;
+  return element;
+}
+
 function addRow(one) {
-  const row = made("tr", "");
-  const head = made("th", "");
-  head.scope = "row";
+  const row = withRole(made("tr", ""), "row");
+  const head = withRole(made("th", ""), "rowheader");
   if (one.answer) {
     const { answer } = one;
     const button = made("button", one.name, "link");
@@ -86,13 +99,13 @@ function addRow(one) {
     const score = answer.out_of_distribution;
     row.append(
       head,
-      made("td", answer.class + ", " + percent(answer.probabilities[answer.class])),
-      made("td", answer.prediction_set.join(", ") || "no class fits"),
-      made("td", score === null ? "" : score.toFixed(2) + (score > 1 ? ": do not use" : ""), score > 1 ? "over" : ""),
+      cellOf("Most likely", answer.class + ", " + percent(answer.probabilities[answer.class])),
+      cellOf("Cannot be excluded", answer.prediction_set.join(", ") || "no class fits"),
+      cellOf("Unlike", score === null ? "unknown" : score.toFixed(2) + (score > 1 ? ": do not use" : ""), score > 1 ? "over" : ""),
     );
   } else {
     head.textContent = one.name;
-    const reason = made("td", one.reason, "over");
+    const reason = cellOf("Not used", one.reason, "over");
     reason.colSpan = 3;
     row.append(head, reason);
   }
@@ -143,7 +156,10 @@ function download() {
 async function answered(file) {
   if (file.size > Number(at("image").dataset.largestBytes)) return { reason: "the file is too large for this page" };
   const headers = { "content-type": "application/octet-stream" };
+  const token = at("token")?.value.trim();
+  if (token) headers.authorization = "Bearer " + token;
   const response = await fetch("/image", { method: "POST", headers, body: file });
+  if (response.status === 401) return { reason: "this server asks for its token, and this is not it: see above" };
   const answer = await response.json();
   return response.ok ? { answer } : { reason: answer.message };
 }

@@ -1,0 +1,1 @@
+"""Doubtful labels: which they are, by what evidence, and the page on which a person decides."""
