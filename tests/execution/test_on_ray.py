@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,43 +222,65 @@ def sha256(out: Path) -> dict[str, str]:
     }
 
 
-def test_folds_are_the_same_bytes_as_here_with_a_worker_a_node_and_the_head_killed(
-    cluster: Cluster, tmp_path: Path
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> tuple[Path, Any]:
+    """A project, and the digests of what its cross-validation gives on this machine."""
+    root = tmp_path_factory.mktemp("project")
+    write_project(root)
+    words, out = command(root, "local", {})
+    subprocess.run(words, cwd=ROOT, env=cluster.environment, check=True, timeout=300)
+    return root, sha256(out)
+
+
+def begun(cluster: Cluster, root: Path, name: str, **changes: Any) -> subprocess.Popen[str]:
+    """A cross-validation on the cluster, of which a fold is finished."""
+    words, _ = command(root, name, execution(cluster, **changes))
+    run = subprocess.Popen(
+        words, cwd=ROOT, env=cluster.environment, stderr=subprocess.PIPE, text=True
+    )
+    ray_cluster.waited(lambda: any((root / f"checkpoints-{name}").rglob("*.json")))
+    return run
+
+
+def ended_here(cluster: Cluster, root: Path, name: str) -> dict[str, str]:
+    """The digests after the same command has gone on on this machine."""
+    words, out = command(root, name, {"engine": "local"})
+    subprocess.run(words, cwd=ROOT, env=cluster.environment, check=True, timeout=300)
+    return sha256(out)
+
+
+def test_folds_are_the_same_bytes_as_here_with_a_worker_and_a_node_killed(
+    cluster: Cluster, project: tuple[Path, Any]
 ) -> None:
-    write_project(tmp_path)
-    options: dict[str, Any] = {"cwd": ROOT, "env": cluster.environment, "timeout": 300}
-    local, expected = command(tmp_path, "local", {})
-    subprocess.run(local, check=True, **options)
-    ray = execution(cluster)
-    sent, out = command(tmp_path, "sent", ray)
-
-    def kill_when_folds_come() -> None:
-        folds = tmp_path / "checkpoints-sent"
-        ray_cluster.waited(lambda: any(folds.rglob("*.json")))
+    root, expected = project
+    with begun(cluster, root, "sent") as run:
         cluster.kill("ray::_done")
-        ray_cluster.waited(lambda: len([*folds.rglob("*.json")]) > 2)
+        finished = root / "checkpoints-sent"
+        ray_cluster.waited(lambda: len([*finished.rglob("*.json")]) > 2)
         cluster.kill("raylet", 1)
-
-    killer = threading.Thread(target=kill_when_folds_come)
-    killer.start()
-    done = subprocess.run(sent, check=True, stderr=subprocess.PIPE, text=True, **options)
-    killer.join()
-    assert sha256(out) == sha256(expected)
+        _, said = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert sha256(root / "sent") == expected
     assert len(cluster.processes("raylet")) == 3
 
-    shared, out = command(tmp_path, "shared", {**ray, "files": "shared"})
-    with subprocess.Popen(
-        shared, cwd=ROOT, env=cluster.environment, stderr=subprocess.PIPE, text=True
-    ) as run:
-        folds = tmp_path / "checkpoints-shared"
-        ray_cluster.waited(lambda: any(folds.rglob("*.json")))
+
+def test_tasks_of_a_killed_run_end_and_the_run_goes_on_here(
+    cluster: Cluster, project: tuple[Path, Any]
+) -> None:
+    root, expected = project
+    with begun(cluster, root, "killed", files="shared") as run:
+        run.kill()
+    ray_cluster.waited(lambda: not cluster.processes("ray::_done"))
+    assert ended_here(cluster, root, "killed") == expected
+
+
+def test_a_run_whose_head_is_lost_says_so_and_goes_on_here(
+    cluster: Cluster, project: tuple[Path, Any]
+) -> None:
+    root, expected = project
+    with begun(cluster, root, "lost", files="shared") as run:
         cluster.kill("gcs_server")
         _, said = run.communicate(timeout=120)
     assert run.returncode == 1
     assert "the cluster is lost" in said.splitlines()[-1]
-    kept = {file.name: file.stat().st_mtime_ns for file in folds.rglob("*.json")}
-    assert kept
-    here, _ = command(tmp_path, "shared", {})
-    subprocess.run(here, check=True, **options)
-    assert sha256(out) == sha256(expected)
-    assert "KNEE_PATIENT_KEY" not in done.stderr
+    assert ended_here(cluster, root, "lost") == expected
