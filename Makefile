@@ -24,7 +24,9 @@ setup: .venv/pins $(if $(CLUSTER),.venv/cluster-pins) ## .venv with the pinned p
 	@test ! -L .venv || { echo ".venv is a link to packages that others may use, and they are not those of $(LOCK): remove the link, then make setup again"; exit 1; }
 	@echo "installing the packages of $(LOCK) into .venv"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(LOCK)
+	@# pip would compile on one core. A few packages have templates that are no Python.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@cp $(LOCK) .venv/pins
 
 .venv/cluster-pins: requirements-cluster.txt .venv/pins

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tests.trials import Trial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Workers share the cores: threads of BLAS and OpenMP would spin while they wait for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 # For a long run of the fuzzed tests: make hostile.
 hypothesis.settings.register_profile(
@@ -41,13 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         files.setdefault(item.path, []).append(item)
 
-    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
-        beside = files[item.path]
+    def place(beside: list[pytest.Item]) -> tuple[bool, bool, bool]:
         slow, tf = (any(one.get_closest_marker(name) for one in beside) for name in ("slow", "tf"))
         waits = "finished" in getattr(beside[0], "fixturenames", ())
         return not slow, slow and waits, not tf
 
-    items.sort(key=place)
+    places = {path: place(beside) for path, beside in files.items()}
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture

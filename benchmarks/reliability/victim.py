@@ -48,6 +48,7 @@ TINY = (
     "compare.bootstrap_draws=20",
     "register.bootstrap_draws=20",
     "register.minimum_probability=0",  # of nets that have learned nothing
+    "register.minimum_out_of_distribution_auc=0",
     "register.maximum_calibration_error=1",
 )
 

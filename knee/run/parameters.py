@@ -475,12 +475,17 @@ def load(path: Path) -> Params:
         ParamsError: it names every wrong key by its dotted path.
     """
     try:
-        values = _yaml().load(path.read_text(encoding="utf-8"))
+        return _of_text(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist: run from the project's root") from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not YAML: {error}") from error
-    return check(values)
+
+
+@functools.lru_cache(maxsize=8)
+def _of_text(text: str) -> Params:
+    """The parameters in `text`: to read it takes longer than many a stage's own work."""
+    return check(_yaml().load(text))
 
 
 class _Constructor(SafeConstructor):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import importlib.metadata
 import io
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,8 @@ def example(side_pixels: int) -> dict[str, list[str]]:
     return {"image": [base64.b64encode(content.getvalue()).decode("ascii")]}
 
 
-def served_modules(script: Path = SERVED_CODE, excluded: Sequence[str] = ()) -> list[str]:
+@functools.cache
+def served_modules(script: Path = SERVED_CODE, excluded: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the paths, relative to the project, of the modules that `script` imports.
 
     Imports are followed through the project without running any, those inside functions too; not
@@ -92,7 +94,7 @@ def served_modules(script: Path = SERVED_CODE, excluded: Sequence[str] = ()) -> 
     finder.run_script(str(script))
     names = [name for name in finder.modules if name.split(".")[0] == "knee"]
     files = [Path(vars(finder.modules[name])["__file__"]) for name in names]
-    return sorted(file.relative_to(ROOT).as_posix() for file in files)
+    return tuple(sorted(file.relative_to(ROOT).as_posix() for file in files))
 
 
 def served_facts(training: Mapping[str, Any]) -> dict[str, Any]:

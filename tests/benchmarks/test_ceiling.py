@@ -18,7 +18,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_curve_noise_and_origins_are_written_with_a_chart(run: Path, tmp_path: Path) -> None:
+def test_curve_noise_and_origins_are_written_with_a_chart(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ceiling, "SIZES", 4)
     result, picture = tmp_path / "ceiling.json", tmp_path / "curve.png"
     flags = [f"--data-run={run}", f"--results-out={result}", f"--chart-out={picture}"]
     ceiling.main([*flags, "--repeats=1"])

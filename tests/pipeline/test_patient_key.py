@@ -28,18 +28,13 @@ def project(tmp_path: Path) -> Project:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     used = {name: stages[name] for name in ("check", "ingest")}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": used}))
-    write_params(tmp_path, 32)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values["data"] |= {"path": "films", "classes": [], "generators": [], "bone_masks": "films"}
+    values["ingest"]["image_size_pixels"] = 32
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     made = Project(tmp_path)
     made.dvc("init", "--no-scm")
     return made
-
-
-def write_params(folder: Path, side_pixels: int) -> None:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["data"] |= {"path": "films", "classes": [], "generators": []}
-    values["data"]["bone_masks"] = "films"
-    values["ingest"]["image_size_pixels"] = side_pixels
-    (folder / "params.yaml").write_text(yaml.safe_dump(values))
 
 
 def patients(project: Project) -> set[str]:
@@ -58,13 +53,9 @@ def test_records_are_of_the_key_that_is_set(
     secret = {hashed(number, KEY.encode()) for number in ("P1", "P2")}
     assert ran(project.dvc("repro")) == ["ingest"]
     assert patients(project) == secret
-    for side_pixels in (33, 32):  # the second comes from the cache of runs
-        write_params(project.folder, side_pixels)
-        project.dvc("repro")
-        assert patients(project) == secret
 
     monkeypatch.delenv(KEY_VARIABLE)
-    project.dvc("repro")
+    assert ran(project.dvc("repro")) == []  # the cache of runs has those of either key
     assert patients(project) == public
     texts = [path.read_bytes() for path in project.folder.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in text for text in texts)

@@ -32,7 +32,7 @@ def table(rows: int, **values: Any) -> pd.DataFrame:
     return pd.DataFrame(blank | values).astype(COLUMNS)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)  # some names a table
 @given(st.lists(names, min_size=1, max_size=5))
 def test_reading_gives_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 
 import pytest
 
@@ -22,3 +24,12 @@ def test_known_lines_go_and_others_stay_even_if_the_import_fails(
         os.write(2, ALWAYS + NEWS + ALWAYS)
         raise ImportError
     assert capfd.readouterr().err == NEWS.decode()
+
+
+def test_keras_finds_no_package_that_only_its_wrappers_need_and_others_do() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in known_noise.EXTRAS:
+            patch.delitem(sys.modules, name, raising=False)
+        with known_noise.without_extras(), pytest.raises(ImportError):
+            importlib.import_module("sklearn")
+        assert not sys.modules.keys() & {*known_noise.EXTRAS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knee.splits import split_table
@@ -22,6 +22,7 @@ def cases(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, pd.DataFrame({"record": table["record"], "subset": subsets})
 
 
+@settings(max_examples=30)
 @given(cases(), st.integers(0, 5))
 def test_classes_become_equal_from_train_rows_alone_and_none_is_lost(
     case: tuple[pd.DataFrame, pd.DataFrame], seed: int
@@ -38,6 +39,7 @@ def test_classes_become_equal_from_train_rows_alone_and_none_is_lost(
     assert rows["pixel_row"].tolist() == table.loc[rows["record"], "pixel_row"].tolist()
 
 
+@settings(max_examples=30)
 @given(cases())
 def test_without_oversampling_each_train_row_stands_once(
     case: tuple[pd.DataFrame, pd.DataFrame],
@@ -47,6 +49,7 @@ def test_without_oversampling_each_train_row_stands_once(
     assert rows["record"].tolist() == split.loc[split["subset"] == "train", "record"].tolist()
 
 
+@settings(max_examples=30)
 @given(cases(), st.integers(0, 5))
 def test_the_same_seed_repeats_the_same_rows(
     case: tuple[pd.DataFrame, pd.DataFrame], seed: int

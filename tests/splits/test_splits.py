@@ -37,17 +37,16 @@ def grouped(table: pd.DataFrame, seed: int = 42) -> pd.DataFrame:
 
 @settings(max_examples=40)
 @given(tables())
-def test_no_group_stands_in_two_subsets_or_two_folds(table: pd.DataFrame) -> None:
+def test_each_record_stands_once_each_group_in_one_subset_each_class_everywhere(
+    table: pd.DataFrame,
+) -> None:
     split = grouped(table)
+    assert sorted(split["record"]) == sorted(table["record"])
+    assert set(split["subset"]) == set(split_table.SUBSETS)
+    assert set(split["fold"]) == set(range(SHARES["folds"]))
     assert split.groupby("group")["subset"].nunique().max() == 1
     assert split.groupby("group")["fold"].nunique().max() == 1
     assert split_table.leakage(table, split) == 0
-
-
-@settings(max_examples=40)
-@given(tables())
-def test_every_class_stands_in_every_subset_near_its_share(table: pd.DataFrame) -> None:
-    split = grouped(table)
     counts = pd.crosstab(table["label"], split["subset"])
     largest = table.groupby("group").size().max()
     for label, row in counts.iterrows():
@@ -98,15 +97,6 @@ def test_classes_that_cannot_all_be_everywhere_are_a_clear_error() -> None:
         split_table.SplitError, match=r"class\d cannot be in all of train, val, test"
     ):
         grouped(table)
-
-
-@settings(max_examples=40)
-@given(tables())
-def test_each_used_record_stands_once_and_in_one_fold(table: pd.DataFrame) -> None:
-    split = grouped(table)
-    assert sorted(split["record"]) == sorted(table["record"])
-    assert set(split["subset"]) == set(split_table.SUBSETS)
-    assert set(split["fold"]) == set(range(SHARES["folds"]))
 
 
 @settings(max_examples=20)

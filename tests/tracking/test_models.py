@@ -41,7 +41,7 @@ def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> N
     model = store.connect().get_logged_model(only_run().outputs.model_outputs[0].model_id)
     code = Path(model.artifact_location.removeprefix("file://")) / "code"
     found = {file.relative_to(code).as_posix() for file in code.rglob("*") if file.is_file()}
-    assert found == set(models.served_modules())
+    assert found == {*models.served_modules()}
     assert "knee/prediction/answers.py" in found
     assert "knee/classifier/attribution/grad_cam.py" in found  # imported by the child process
     assert "knee/reading/dicom.py" in found

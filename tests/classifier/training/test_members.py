@@ -41,7 +41,7 @@ TRAIN = {
     "adapt_batch_norms": False,
     "augmentation": {},
 }
-HEAD = {"design": "default", "projection_channels": 8, "attention_heads": 2}
+HEAD = {"design": "default", "projection_channels": 8, "attention": False}  # it is long to trace
 FOLDS, SEEDS, ROWS = 2, 2, 24
 
 
