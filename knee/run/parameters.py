@@ -516,6 +516,7 @@ def check(values: Any) -> Params:
         found = error.errors()
         if len(found) > 1:  # a list whose entries are wrong counts as too short, too
             found = [one for one in found if one["type"] != "too_short" or not one["input"]]
+        found.sort(key=lambda one: one["type"] == "missing")  # a misspelt key explains it
         # A value that is of no type of a union is an error of each.
         wrong = dict.fromkeys(parameter_errors.in_words(one, known_keys()) for one in found)
         raise ParamsError("\n  ".join(wrong)) from error
