@@ -153,7 +153,7 @@ WRONG = [
     (
         "data.classes",
         ["Normal"],
-        "data.classes: 'Normal' is the only one: a classifier needs two or more",
+        "data.classes: 'Normal' is the only one: give two or more",
     ),
     ("data.classes", ["Normal", "normal"], "data.classes: ['Normal', 'normal'] has 'normal' twice"),
     ("data.classes", [0.0, 1.0], "data.classes: 0.0 is not text"),
