@@ -61,7 +61,7 @@ test: setup ## linters, types and all tests, side by side
 
 # Two files at a time, the long ones first (tests/conftest.py): most of the time goes into starts of
 # Python, which use one core. What a run makes once is shared by both (tests/shared.py).
-unit: setup ## all tests alone
+unit: setup ## all tests without linters
 	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Where the machine allows, in a network of its own that has nothing but loopback.
@@ -69,7 +69,7 @@ cluster-test: setup .venv/cluster-pins ## a Ray cluster on this machine: the sam
 	@alone="$$(unshare -rn true 2>/dev/null && echo 'unshare -rn')"; \
 	$$alone python -m tests.execution.loopback python -m pytest -m cluster tests/execution
 
-lint: setup ## linters and types alone
+lint: setup ## linters and types without tests
 	ruff check
 	ruff format --check
 	mypy

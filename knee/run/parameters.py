@@ -115,7 +115,7 @@ class Data:
         if self.path == UNSET:
             raise ValueError("path: not set: give -S data.path=/path/to/images")
         if len(self.classes) == 1:
-            raise ValueError(f"classes: {self.classes[0]!r} alone is nothing to choose from")
+            raise ValueError(f"classes: {self.classes[0]!r} is the only one: give two or more")
         if self.downloads and not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", self.dataset):
             raise ValueError(f"dataset: {self.dataset!r} is no owner/name/versions/number")
         return self
