@@ -18,6 +18,7 @@ import pandas as pd
 from knee.audit import shortcuts
 from knee.classifier.features import feature_source
 from knee.evidence.comparison import comparison_report, models_and_baselines
+from knee.evidence.comparison.predictor_names import called
 from knee.evidence.evaluation import predictions
 from knee.evidence.evaluation.json_contents import ComparisonReport
 from knee.records import records_table
@@ -122,9 +123,10 @@ def _log(facts: ComparisonReport) -> None:
                 ends = (bounds["low"], bounds["high"])
                 log.info(text, evidence, name, metric, bounds["value"], *ends)
         for one in part["best_shortcut"]:
-            text = "%-16s %-30s %s %s than the best shortcut, %s"
+            text = "%-16s %-30s %s: %s than the best shortcut, %s"
+            where = "overall" if within == "all" else f"within {within}"
             verdict = f"{'' if one['significant'] else 'not '}significantly better"
-            log.info(text, evidence, one["model"], f"within {within}", verdict, one["other"])
+            log.info(text, evidence, one["model"], where, verdict, called(one["other"]))
 
 
 main = command.stage("compare", __doc__, Paths, run)

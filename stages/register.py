@@ -300,7 +300,7 @@ def _log_table(
         figures = [description.with_interval(candidate.test, key) for key in SHOWN]
         logger.info(layout, name, f"{selection[name]:.3f}", *figures)
     if baselines:
-        logger.info("to beat, by no knowledge of bone (see the audit):")
+        logger.info("baselines that see no bone (see the audit):")
     for name, test in baselines.items():
         figures = [description.with_interval(test, key) for key in SHOWN]
         logger.info(layout, name.replace("_", " "), "", *figures)

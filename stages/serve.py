@@ -1,4 +1,4 @@
-r"""Serve a trained model on http://127.0.0.1:5001, to this machine alone unless --host says more.
+r"""Serve a trained model on http://127.0.0.1:5001, only to this machine unless --host says more.
 
 POST /invocations, GET /ping, /health, /version and /metrics, and a page for images. docs/serving.md
 has examples. A model of synthetic images answers about those images only.

@@ -3,7 +3,7 @@
 python -m benchmarks.speed.run --data FOLDER --weights FOLDER
     [--only recipe engines inference scaling]
 
-FOLDER has a sub-folder a class, and mobilenet.h5 and xception.h5. Run it on an idle machine.
+FOLDER has a sub-folder per class, and mobilenet.h5 and xception.h5. Run it on an idle machine.
 `--quick` measures a few steps and images, to see that everything works.
 """
 

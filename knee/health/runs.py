@@ -108,7 +108,7 @@ def check_missing() -> Result:
     return Result(
         "fault",
         f"{plural(len(names), 'finished training')} not in MLflow yet",
-        "make replay; it says what stands in the way",
+        "make replay; it says what is in the way",
         names,
         lambda: "written" if replay() else "",
     )

@@ -122,7 +122,7 @@ def check_site_cache(project: Project) -> Result:
         return _of_another_project(project, project.foreign_site_cache)
     open_to = _open_to_others(folder)
     if open_to is None:
-        return Result("ok", f"{project.shown(folder.parents[1])}, writable by us alone")
+        return Result("ok", f"{project.shown(folder.parents[1])}, writable only by us")
     shown = project.shown(open_to)
     saying = f"others may write to {shown}, and DVC unpickles what lies there"
     if not open_to.is_relative_to(project.root):
@@ -131,7 +131,7 @@ def check_site_cache(project: Project) -> Result:
 
     def close() -> str:
         open_to.chmod(0o700)
-        return "now we alone may"
+        return "now only we may"
 
     return Result("fault", saying, f"chmod 700 {shown}", mending=close)
 

@@ -36,7 +36,7 @@ def check_weights(
         if name in embeddings and not _made_with(embeddings[name], folder / f"{name}.h5")
     ]
     if changed:
-        remedy = "dvc repro --force embed, or restore the weights: DVC sees their path alone"
+        remedy = "dvc repro --force embed, or restore the weights: DVC sees only their path"
         saying = f"{plural(len(changed), 'file')} changed since the features were made"
         return Result("fault", saying, remedy, tuple(changed))
     return Result("ok", f"{plural(len(backbones), 'file')} in {folder}, readable")

@@ -126,7 +126,7 @@ def in_order(names: Sequence[str], shown: object) -> list[str]:
     if len(names) > 1 and _likeness(names) < 0:
         raise ClassNameError(
             f"{shown} has the classes {listed(names)}, which do not read like findings: set "
-            "data.path to a folder above or below that holds a folder a class, or, if they are "
+            "data.path to a folder above or below that holds a folder per class, or, if they are "
             f"classes, give {override('data.classes', names)}"
         )
     known = known_order(names) or _by_number(names)

@@ -80,7 +80,7 @@ def check_classes(listing: Listing) -> None:
     if len(listing.classes) < 2:
         raise source_files.FolderError(
             f"{listing.shown} has only one class, {listing.classes[0]}: set data.path to the "
-            "folder that holds a folder a class, or add another class"
+            "folder that holds a folder per class, or add another class"
         )
 
 

@@ -1,4 +1,4 @@
-"""Description of a version of the registered model: its figures, and why it stands there."""
+"""Description of a version of the registered model: its metrics, and why it is there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Gates that a version has to pass before it may be champion; each says what it saw.
 
 No gate chooses a model: the choice is made on images outside the test subset. They decide whether
-the chosen one may be trusted with the name, and what failed stands on the model version for people
+the chosen one may be trusted with the name, and what failed is on the model version for people
 to read.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+from knee.evidence.comparison.predictor_names import called
 from knee.evidence.evaluation.json_contents import AuditFacts, ComparisonReport, EvaluationReport
 from knee.records import known_patients
 
@@ -28,7 +29,7 @@ class Gate:
 def split(protocol: str) -> Gate:
     """Check that no relatives of test images are in training, by the protocol."""
     if protocol == "random":
-        return Gate("split", passed=False, reason="its split is leaky: no figure can be believed")
+        return Gate("split", passed=False, reason="its split is leaky: no result can be trusted")
     return Gate("split", passed=True, reason=f"a {protocol} split")
 
 
@@ -66,8 +67,8 @@ def shortcuts(
         return Gate("shortcuts", passed=False, reason="it was not compared with shortcuts")
     least, other = min(probabilities)
     text = (
-        f"better than every shortcut with a probability of at least {least:.3f} ({other}, by "
-        f"{judged.replace('_', ' ')}); {minimum_probability:g} is needed"
+        f"{least:.1%} likely to beat the hardest shortcut, {called(other)} (by "
+        f"{judged.replace('_', ' ')}); {minimum_probability:.0%} needed"
     )
     return Gate("shortcuts", passed=least >= minimum_probability, reason=text)
 
@@ -86,7 +87,7 @@ def out_of_distribution(test: EvaluationReport, minimum_auc: float) -> Gate:
         return Gate(name, passed=False, reason=why)
     text = (
         f"the out-of-distribution score tells drawn non-radiographs from test images with an AUC "
-        f"of {auc:.3f}; {minimum_auc:g} is needed"
+        f"of {auc:.3f}; {minimum_auc:g} needed"
     )
     return Gate(name, passed=auc >= minimum_auc, reason=text)
 
@@ -100,5 +101,5 @@ def calibration(test: EvaluationReport, maximum_error: float) -> Gate:
     low = test.get("confidence_interval", {}).get("expected_calibration_error", {}).get("low")
     if error is None or low is None:
         return Gate("calibration", passed=False, reason="the calibration error is not known")
-    text = f"calibration error {error:.3f}, at least {low:.3f}; at most {maximum_error:g} is needed"
+    text = f"calibration error {error:.3f}, interval from {low:.3f}; limit {maximum_error:g}"
     return Gate("calibration", passed=low <= maximum_error, reason=text)

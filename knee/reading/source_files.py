@@ -181,7 +181,7 @@ def _sub_folders(folder: Path, shown: object) -> list[str]:
     """Names of the folders in `folder`, not hidden nor of a system, sorted by bytes."""
     if not folder.is_dir():
         raise FolderError(
-            f"{shown} is not a folder: set data.path to one with a folder a class, or to an "
+            f"{shown} is not a folder: set data.path to one with a folder per class, or to an "
             "archive of one"
         )
     try:

@@ -113,7 +113,7 @@ def replay() -> bool:
     """Publish every finished training of the project and close runs of killed processes.
 
     Returns:
-        Whether all of it was done; what stands in the way is logged.
+        Whether all of it was done; what is in the way is logged.
     """
     folders = finished()
     published = 0

@@ -152,7 +152,7 @@ def _of_shares(limits: Thresholds) -> list[Expectation]:
     asked = (
         (REJECTED, limits.maximum_rejected_share, "files are rejected"),
         (QUARANTINED, limits.maximum_quarantined_share, "files are quarantined"),
-        ("conflicting", limits.maximum_conflicting_share, "pictures stand under several labels"),
+        ("conflicting", limits.maximum_conflicting_share, "radiographs have several labels"),
     )
     most = limits.maximum_patient_share
     one_patient = (

@@ -98,7 +98,7 @@ def _of_table(count: int) -> list[Expectation]:
     columns = f"the columns are {', '.join(COLUMNS)}"
     return [
         expect("TableColumnsToMatchSet", columns, column_set=[*COLUMNS]),
-        expect("TableRowCountToEqual", f"there are {count} rows, one a record", value=count),
+        expect("TableRowCountToEqual", f"there are {count} rows, one per record", value=count),
         unique("each record has one row", "record"),
     ]
 

@@ -150,7 +150,11 @@ WRONG = [
     ("data.path", "???", "for example -S data.path=/path/to/images"),
     ("data.path", "/films/$(id)", "is no path"),
     ("data.path", "~/films", "is no path"),
-    ("data.classes", ["Normal"], "data.classes: 'Normal' alone is nothing to choose from"),
+    (
+        "data.classes",
+        ["Normal"],
+        "data.classes: 'Normal' is the only one: give two or more",
+    ),
     ("data.classes", ["Normal", "normal"], "data.classes: ['Normal', 'normal'] has 'normal' twice"),
     ("data.classes", [0.0, 1.0], "data.classes: 0.0 is not text"),
     ("data.classes", [False, True], "data.classes: False is not text"),

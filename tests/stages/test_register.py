@@ -251,7 +251,7 @@ def test_what_failed_is_written_on_the_version(root: Path) -> None:
     registered = run_stage(root, "mobilenet")
     assert registered["alias"] == "challenger"
     version = store.connect().get_model_version("knee", "1")
-    assert version.tags["gate.shortcuts"].startswith("FAILED: better than every shortcut")
+    assert version.tags["gate.shortcuts"].startswith("FAILED: ")
     assert version.tags["gate.audit"].startswith("passed")
     assert "**FAILED** shortcuts" in version.description
 

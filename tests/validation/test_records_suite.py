@@ -116,7 +116,7 @@ def test_nothing_else_fails_for_these_rows(found_in_rows: dict[str, list[str]]) 
     ("fault", "sentence"),
     [
         (lambda t: t.assign(extra=1), "the columns are as agreed"),
-        (conflict, "at most 0.1 of all pictures stand under several labels"),
+        (conflict, "at most 0.1 of all radiographs have several labels"),
         (lambda t: t[:0], "there is at least one file"),
         (lambda t: t[t["class_index"] == 0], "there are two or more classes"),
         (lambda t: t.assign(status="quarantined"), "each class has at least 5 used films"),

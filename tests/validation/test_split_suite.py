@@ -111,7 +111,7 @@ def test_a_fault_of_a_row_fails_the_expectation_that_names_it(
         (copy_in_test, {"no group is in two subsets", "each picture is there once"}),
         (
             lambda split: split[1:].assign(extra=1),
-            {"there are 80 rows, one a record", "the columns are record, subset, fold, group"},
+            {"there are 80 rows, one per record", "the columns are record, subset, fold, group"},
         ),
         (half_in_val, {"each subset's share is within 0.1 of the wanted one"}),
     ],

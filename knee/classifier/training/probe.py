@@ -38,7 +38,7 @@ def train_head(
     It ends with the weights of its best epoch. Of `augmentation` features can have mixup, and the
     flip where there is a mirrored view. They lie beside the `checkpoints` meanwhile.
     """
-    log.info("first the head alone, on features of the untouched backbone")
+    log.info("first only the head, on features of the untouched backbone")
     with trained.distribute_strategy.scope():
         trunk, head = assembly.split_at_feature_map(trained)
         fit.compile_model(head, optimisation)
