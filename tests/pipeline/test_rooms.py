@@ -23,6 +23,7 @@ ROOMS = (  # of knee, each may import those before it
     "copies",
     "splits",
     "intake",
+    "location",
     "validation",
     "audit",
     "evidence.explanation",
