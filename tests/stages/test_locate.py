@@ -83,9 +83,10 @@ def test_ingest_takes_them_in_with_their_labels(cut: Path, tmp_path: Path) -> No
     sheet = label_sheet.read_sheet(cut / "knees.csv", CLASSES, KEY)
     listing = labels.list_labelled(opened, sheet, CLASSES)
     canonical = Canonical(32, "letterbox", 64.0)
-    frame = record_builder.take_in(listing, canonical, KEY, tmp_path / "pixels.npy")[0]
+    frame, prints = record_builder.take_in(listing, canonical, KEY, tmp_path / "pixels.npy")
     assert frame["label"].tolist() == ["3", "4", "0"]
     assert set(frame["status"]) == {"used"}
+    assert len(prints) == len(frame)
 
 
 def test_another_folder_is_not_replaced(cut: Path, tmp_path: Path) -> None:
