@@ -1,17 +1,17 @@
 # `make repro` rebuilds everything; `make test` checks the code. Both make .venv where it is missing
-# or where the pins changed. `make GPU=1 ...` installs TensorFlow with CUDA.
+# or where the pins changed. `make GPU=1 ...` installs TensorFlow with CUDA, `make CLUSTER=1 ...` Ray.
 PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(if $(shell python$(v) -c 'import venv' 2>/dev/null && echo ok),python$(v))) python3)
 LOCK := $(if $(GPU),requirements-gpu.txt,requirements.txt)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup repro films exp compare test unit lint doctor audit-packages ui replay params serve demo export serve-load bench torture hostile lock clean
+.PHONY: help setup repro films exp compare test unit cluster-test lint doctor audit-packages ui replay params serve demo export serve-load bench torture hostile lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
+setup: .venv/pins $(if $(CLUSTER),.venv/cluster-pins) ## .venv with the pinned packages, and MLflow's empty store
 	@# A downloaded archive has no git: DVC then works without experiments.
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
 	@# Not in a folder that all users can write to; absolute, since queued experiments run elsewhere.
@@ -28,6 +28,10 @@ setup: .venv/pins ## .venv with the pinned packages, and MLflow's empty store
 	@# pip would compile on one core. A few packages have templates that are no Python.
 	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@cp $(LOCK) .venv/pins
+
+.venv/cluster-pins: requirements-cluster.txt .venv/pins
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.txt
+	@cp requirements-cluster.txt .venv/cluster-pins
 
 repro: setup ## run the whole pipeline; what did not change is not run again
 	@python -m knee.health.before_run
@@ -59,6 +63,11 @@ test: setup ## linters, types and all tests, side by side
 # Python, which use one core. What a run makes once is shared by both (tests/shared.py).
 unit: setup ## all tests without linters
 	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+# Where the machine allows, in a network of its own that has nothing but loopback.
+cluster-test: setup .venv/cluster-pins ## a Ray cluster on this machine: the same bytes, whatever is killed
+	@alone="$$(unshare -rn true 2>/dev/null && echo 'unshare -rn')"; \
+	$$alone python -m tests.execution.loopback python -m pytest -m cluster tests/execution
 
 lint: setup ## linters and types without tests
 	ruff check
@@ -109,10 +118,11 @@ hostile: setup ## damaged and hostile files through the readers, about ten minut
 	python -m benchmarks.hostile_files.run $(HOSTILE)
 
 lock: ## pin the newest versions again, engines as in pyproject.toml (needs uv)
-	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt
+	rm -f requirements.txt requirements-gpu.txt requirements-bench.txt requirements-cluster.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra cpu --extra onnx pyproject.toml -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group dev --extra gpu --extra onnx pyproject.toml -o requirements-gpu.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt benchmarks/requirements.in -o requirements-bench.txt
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["cluster"])' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --constraint requirements.txt - -o requirements-cluster.txt
 
 clean: ## remove .venv, caches and known results; outputs and data stay
 	rm -rf .venv known_results .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from knee.classifier.net import design
 from knee.classifier.training import fold_training, presets
 from knee.evidence.evaluation import cross_validation_files, out_of_fold, predictions
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
+from knee.execution.place import Place
 from knee.records import file_names, known_patients, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
@@ -78,17 +79,16 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         report = out_of_fold.not_run(facts, TOO_DEAR)
         _write(paths, report, none, ())
         return
-    judged = [fold for fold in folds if fold.repeat < facts["repeats"]]
-    results = []
+    with fold_training.place_of_work(
+        settings, paths.backbone, paths.features, len(facts["classes"]), source
+    ) as place_of:
+        work = _Work(settings, paths, facts, source, kept, folds, place_of)
+        results = [] if is_ensemble else work.results(settings.head)
+        others = work.others()
     if is_ensemble:
         predicted = predictions.read_predictions(artifacts.read_bytes(paths.members))
     else:
-        results = _results(settings, paths, settings.head, facts, source, kept, folds)
         predicted = out_of_fold.table(kept, folds, results, facts["classes"])
-    others = []
-    for name, head in chosen.heads.items():
-        found = _results(settings, paths, head, facts, source, kept, folds, name)
-        others.append(out_of_fold.table(kept, judged, found, facts["classes"]).assign(head=name))
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     report = out_of_fold.report(predicted, results, facts, bootstrap)
     _write(paths, report, predicted, others)
@@ -155,36 +155,51 @@ def _parameters(settings: parameters.Params, paths: Paths, head: parameters.Head
     return provenance.flatten({"backbone": backbone, **sections})
 
 
-def _results(
-    settings: parameters.Params,
-    paths: Paths,
-    head: parameters.Head,
-    facts: dict[str, Any],
-    source: feature_source.Source,
-    kept: pd.DataFrame,
-    folds: Sequence[Fold],
-    name: str = "",
-) -> list[FoldResult]:
-    """The results of all folds with `head`, called `name` where it is not the one of train.
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Trainings of the same folds with several heads."""
 
-    Those of an ensemble are of the folds alone, by the members of all seeds together.
-    """
-    state = {
-        **facts,
-        "parameters": _parameters(settings, paths, head),
-        "split_fingerprint": provenance.fingerprint(paths.split),
-        "embedding": None if source.pixels else feature_source.read_origin(paths.features),
-    }
-    called = cross_validation.with_head(paths.backbone, name) if name else paths.backbone
-    recipe = fold_training.Recipe.of(settings, called, paths.features, len(facts["classes"]), head)
-    folder = paths.checkpoints / (f"head-{name}" if name else "recipe")
-    if settings.is_ensemble:
-        from knee.classifier.training import members  # TensorFlow
+    settings: parameters.Params
+    paths: Paths
+    facts: dict[str, Any]
+    source: feature_source.Source
+    kept: pd.DataFrame
+    folds: Sequence[Fold]
+    place_of: Callable[[], Place]
 
-        made = members.train_members(recipe, source, kept, folds, folder, provenance.key(state))
-        return made.results([fold for fold in folds if fold.repeat == 0])
-    done = FoldResults(folder, provenance.key(state))
-    return fold_training.train_folds(recipe, source, kept, folds, done)
+    def others(self) -> list[pd.DataFrame]:
+        """Out-of-fold predictions of the heads of cross_validate.heads, each once a record."""
+        judged = [fold for fold in self.folds if fold.repeat < self.facts["repeats"]]
+        tables = []
+        for name, head in self.settings.cross_validate.heads.items():
+            found = self.results(head, name)
+            table = out_of_fold.table(self.kept, judged, found, self.facts["classes"])
+            tables.append(table.assign(head=name))
+        return tables
+
+    def results(self, head: parameters.Head, name: str = "") -> list[FoldResult]:
+        """The results of all folds with `head`, called `name` where it is not the one of train.
+
+        Those of an ensemble are of the folds alone, by the members of all seeds together.
+        """
+        settings, paths, source = self.settings, self.paths, self.source
+        state = {
+            **self.facts,
+            "parameters": _parameters(settings, paths, head),
+            "split_fingerprint": provenance.fingerprint(paths.split),
+            "embedding": None if source.pixels else feature_source.read_origin(paths.features),
+        }
+        called = cross_validation.with_head(paths.backbone, name) if name else paths.backbone
+        classes = len(self.facts["classes"])
+        recipe = fold_training.Recipe.of(settings, called, paths.features, classes, head)
+        folder = paths.checkpoints / (f"head-{name}" if name else "recipe")
+        key, data = provenance.key(state), (recipe, source, self.kept, self.folds)
+        if settings.is_ensemble:
+            from knee.classifier.training import members  # TensorFlow
+
+            made = members.train_members(*data, folder, key, self.place_of)
+            return made.results([fold for fold in self.folds if fold.repeat == 0])
+        return fold_training.train_folds(*data, FoldResults(folder, key), self.place_of)
 
 
 def _write(

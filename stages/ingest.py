@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from knee.copies import copy_check, copy_groups
+from knee.execution.local import Threads
+from knee.execution.opening import Opened
 from knee.intake import (
     archives,
     label_decisions,
@@ -86,8 +88,14 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         key,
         {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
     )
-    with opened_results(paths.known_results, "registrations", {}) as known:
-        frame, joins = copy_groups.add_groups(frame, fingerprints, search(ingest), lineage, known)
+    with (
+        opened_results(paths.known_results, "registrations", {}) as known,
+        Opened(settings.execution, copy_check.trial, Threads) as place_of,
+    ):
+        registrar = copy_check.Registrar(known, place_of)
+        frame, joins = copy_groups.add_groups(
+            frame, fingerprints, search(ingest), lineage, registrar
+        )
     if decided:
         frame = label_decisions.apply(frame, decided, listing.classes)
     frame = conflicts.resolve(frame, ingest.conflicts)

@@ -114,7 +114,10 @@ def _ensemble(
     kept = cross_validation.chosen_records(table, split, patterns, "development")
     folds = cross_validation.plan_members(kept, chosen.members, chosen.members_seeds, chosen.seed)
     source = feature_source.open_source(paths.features, paths.pixels)
-    made = members.train_members(recipe, source, kept, folds, paths.checkpoints, key)
+    with fold_training.place_of_work(
+        settings, paths.backbone, paths.features, recipe.classes, source
+    ) as place_of:
+        made = members.train_members(recipe, source, kept, folds, paths.checkpoints, key, place_of)
     for epoch, row in enumerate(made.history.to_numpy(np.float64)):
         on_epoch(epoch, dict(zip(made.history.columns, row.tolist(), strict=True)))
     first = [fold for fold in folds if fold.repeat == 0]

@@ -10,7 +10,10 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from knee.copies import copy_groups
+from knee.copies.fingerprints import FingerprintFile, Fingerprints
 from knee.reading import image_formats
 from knee.run import command, parameters
 from knee.storage.arrays import Integers, Pixels
@@ -45,8 +48,8 @@ def main() -> None:
 
 
 def _groups(pictures: list[Pixels], search: copy_groups.CopySearch) -> Integers:
-    fingerprints = [copy_groups.Fingerprints.of(picture) for picture in pictures]
-    return copy_groups.copy_groups(fingerprints, search).groups
+    fingerprints = FingerprintFile.of(map(Fingerprints.of, pictures))
+    return copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), search).groups
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def agreements(images: list[Pixels], search: copy_groups.CopySearch) -> Pairs:
     side = copy_check.REDUCED_SIDE_PIXELS
     reduced = np.stack([canonical_image.resize(image, side, side) for image in images])
     candidates = copy_groups.find_candidates(hashes[0], hashes[1], reduced, search)
-    found = copy_check.register(reduced, candidates.pairs, candidates.maps).agreement
+    found = copy_check.HERE.register(reduced, candidates.pairs, candidates.maps).agreement
     best: Pairs = {}
     values = zip(found.whole, found.local, found.overlap, strict=True)
     for (one, two), value in zip(np.sort(candidates.pairs).tolist(), values, strict=True):

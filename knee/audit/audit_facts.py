@@ -107,8 +107,8 @@ def shortcut_facts(
 ) -> dict[str, Any]:
     """Score each shortcut as a predictor of the label, on `kept`: one used record a copy group.
 
-    More than `most_pictures` are subsampled, by whole groups at random, for the cross-validation.
-    `pixels` are uint8 (rows, side, side).
+    More than `most_pictures` are subsampled, by whole groups at random, for the cross-validation;
+    so are the test subset's records. `pixels` are uint8 (rows, side, side).
 
     Returns:
         shortcut_pictures, chance, alarms (names), and shortcuts.<name> with the figures of
@@ -117,13 +117,16 @@ def shortcut_facts(
     names = class_names(records)
     chosen = _subsample_groups(kept, most_pictures, protocol.seed)
     subset = records["record"].map(split.set_index("record")["subset"])
+    tested = _subsample_groups(records[subset == "test"], most_pictures, protocol.seed)
     is_chosen = records["record"].isin(chosen["record"])
-    is_needed = is_chosen | subset.isin(("train", "test"))
+    is_tested = records["record"].isin(tested["record"])
+    is_needed = is_chosen | is_tested | (subset == "train")
     needed = records[is_needed].reset_index(drop=True)
     labels, groups = (needed[name].to_numpy(np.int64) for name in ("class_index", "group"))
     labelled = shortcut_scores.Labelled(labels, groups, names)
     inside = np.flatnonzero(is_chosen[is_needed])
-    train, test = (np.flatnonzero(subset[is_needed] == name) for name in ("train", "test"))
+    train = np.flatnonzero(subset[is_needed] == "train")
+    test = np.flatnonzero(is_tested[is_needed])
     found = {}
     bar = tqdm(shortcuts(needed, pixels).items(), desc="audit", unit="shortcut", disable=None)
     for name, shortcut in bar:

@@ -29,7 +29,8 @@ REDUCED_SIDE_PIXELS: Final = 32
 RING_COMPONENTS: Final = 32  # principal components of the ring that are kept
 INVERSE_PENALTY: Final = 0.1  # scikit-learn's C of the logistic regression
 LEAVES, LEAF_RECORDS = 8, 5  # of the decision tree: at most, at least
-ROWS_AT_ONCE: Final = 512  # test rows whose distances are held at once
+ROWS_AT_ONCE: Final = 512  # test rows whose distances are held at once,
+TRAINING_ROWS_AT_ONCE: Final = 65_536  # to so many training rows
 
 TEXTS: Final = ("mode", "format", "compression")
 NUMBERS: Final = ("width", "height", "bits", "pixel_spacing_mm", *BORDERS)
@@ -95,13 +96,18 @@ def majority(_: Features, test: Features) -> Fitted:
 
 def nearest_neighbour(train: Features, test: Features) -> Fitted:
     """Predict the class of the training row at the least Euclidean distance, first of equals."""
-    known = train.astype(np.float32)
-    length = np.einsum("ij,ij->i", known, known)
-    nearest = [
-        np.argmin(length - 2 * test[start : start + ROWS_AT_ONCE].astype(np.float32) @ known.T, 1)
-        for start in range(0, len(test), ROWS_AT_ONCE)
-    ]
-    rows = np.concatenate([*nearest, np.zeros(0, np.int64)]).astype(np.int64)
+    rows, least = np.zeros(len(test), np.int64), np.full(len(test), np.inf, np.float32)
+    for first in range(0, len(train), TRAINING_ROWS_AT_ONCE):
+        known = train[first : first + TRAINING_ROWS_AT_ONCE].astype(np.float32)
+        length = np.einsum("ij,ij->i", known, known)
+        for start in range(0, len(test), ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            distances = length - 2 * test[some].astype(np.float32) @ known.T
+            place = np.argmin(distances, 1)
+            distance = np.take_along_axis(distances, place[:, np.newaxis], 1)[:, 0]
+            nearer = distance < least[some]
+            rows[some] = np.where(nearer, first + place, rows[some])
+            least[some] = np.where(nearer, distance, least[some])
     return lambda labels: labels[rows]
 
 

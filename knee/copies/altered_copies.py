@@ -19,7 +19,7 @@ from knee.reading import borders
 from knee.reading.canonical_image import resize
 from knee.records.components import Pair
 from knee.storage.arrays import Floats, Integers, Pixels
-from knee.storage.known_results import KnownResults
+from knee.storage.image_stacks import ChosenImages, ImageRows, blocks
 
 WIDE: Final = 1.2  # width to height: from here on an image may show two knees side by side
 FRINGE: Final = 64  # this part of a side goes with a margin: its edge is blurred, or rings in JPEG
@@ -35,14 +35,15 @@ LARGEST_LEVEL: Final = 1 / 16
 class Views(NamedTuple):
     """What is compared: each image without its margins, then the halves of wide ones."""
 
-    pixels: Pixels  # uint8 (views, side, side)
+    pixels: ImageRows  # uint8 (views, side, side)
     image: Integers  # (views,), the image that each shows
     half: npt.NDArray[np.bool_]  # (views,)
     cut: npt.NDArray[np.bool_]  # (views,): differs from the image as it is
 
     def at(self, places: npt.NDArray[np.bool_]) -> Views:
         """Return the views at these places."""
-        return Views(self.pixels[places], self.image[places], self.half[places], self.cut[places])
+        pixels = ChosenImages(self.pixels, np.flatnonzero(places))
+        return Views(pixels, self.image[places], self.half[places], self.cut[places])
 
 
 class Candidates(NamedTuple):
@@ -104,19 +105,19 @@ def relatives(
     views: Views,
     similarity: float,
     copy: copy_check.CopyThresholds,
-    known: KnownResults | None = None,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> Relatives:
     """Return pairs that agree as `copy` demands; a copy agrees with its star's centre itself."""
     views = views.at(_telling(views.pixels))
     if len(views.pixels) < 2:
         return Relatives([], [], {})
-    ranks = equalised(views.pixels)
+    ranks = ChosenImages(views.pixels, np.arange(len(views.pixels)), equalised)
     found = _candidates(ranks, views, similarity)
-    holds, agreement = _agree(ranks, found, copy, known)
+    holds, agreement = _agree(ranks, found, copy, registrar)
     # Whole images without margins and of one polarity are left to the search as they are.
     altered = found.opposite | views.cut[found.pairs].any(axis=1)
     again = np.flatnonzero(altered & ~holds)
-    holds[again], agreement[again] = _agree(views.pixels, found.at(again), copy, known)
+    holds[again], agreement[again] = _agree(views.pixels, found.at(again), copy, registrar)
     half = views.half[found.pairs].any(axis=1)
     images = np.sort(views.image[found.pairs], axis=1)
     copies, parts = (
@@ -129,17 +130,26 @@ def relatives(
     return Relatives(stars(copies), parts, best)
 
 
-def _telling(pixels: Pixels) -> npt.NDArray[np.bool_]:
+def _telling(pixels: ImageRows) -> npt.NDArray[np.bool_]:
     """Which images, uint8 (n, side, side), have more than two gray levels and their blur."""
-    counts = np.stack([np.bincount(image.ravel(), minlength=256) for image in pixels])
-    beside = np.sort(counts, axis=1)[:, :-2].sum(axis=1)
-    return np.asarray(beside >= FEWEST_GRAYS * pixels[0].size)
+    telling = [np.empty(0, np.bool_)]
+    for images in blocks(pixels):
+        counts = np.stack([np.bincount(image.ravel(), minlength=256) for image in images])
+        beside = np.sort(counts, axis=1)[:, :-2].sum(axis=1)
+        telling.append(beside >= FEWEST_GRAYS * images[0].size)
+    return np.concatenate(telling)
 
 
-def _candidates(ranks: Pixels, views: Views, similarity: float) -> Candidates:
+def _pooled(images: Pixels) -> Pixels:
+    """The means of parts, rounded, uint8 (n, 32, 32)."""
+    pools = (POOLED_SIDE_PIXELS, images.shape[1] // POOLED_SIDE_PIXELS)
+    means = images.reshape(-1, *pools, *pools).mean((2, 4))
+    return np.asarray(np.rint(means), np.uint8)
+
+
+def _candidates(ranks: ImageRows, views: Views, similarity: float) -> Candidates:
     """The pairs of views of different images that look alike, as they are or as negatives."""
-    pools = (POOLED_SIDE_PIXELS, ranks.shape[1] // POOLED_SIDE_PIXELS)
-    pooled = np.rint(ranks.reshape(-1, *pools, *pools).mean((2, 4))).astype(np.uint8)
+    pooled = np.concatenate([_pooled(images) for images in blocks(ranks)])
     both = np.concatenate([pooled, 255 - pooled])
     poses = look_alikes.pose_bank(turned=False)
     alike = look_alikes.look_alikes(both, poses[:UPRIGHT_POSES], NEIGHBOURS, similarity)
@@ -161,10 +171,10 @@ def _candidates(ranks: Pixels, views: Views, similarity: float) -> Candidates:
 
 
 def _agree(
-    shown: Pixels,
+    shown: ImageRows,
     candidates: Candidates,
     copy: copy_check.CopyThresholds,
-    known: KnownResults | None,
+    registrar: copy_check.Registrar,
 ) -> tuple[npt.NDArray[np.bool_], Floats]:
     """Which candidates agree, bool (m,), and their smaller correlations, float64 (m,).
 
@@ -177,7 +187,7 @@ def _agree(
         images = [shown[pairs[:, 0]], np.where(opposite[:, None, None], 255 - moving, moving)]
         numbers = np.arange(2 * len(pairs)).reshape(2, -1).T
         shown_images = np.concatenate(images)
-        registered = copy_check.register(shown_images, numbers, maps, "altered copies", known)
+        registered = registrar.register(shown_images, numbers, maps, "altered copies")
         holds.append(copy.holds(registered.agreement))
         smaller.append(registered.agreement.smaller())
     return np.concatenate(holds), np.concatenate(smaller)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,7 +25,11 @@ from knee.copies.affine_registration import (
     inverted,
     refine,
 )
+from knee.execution.local import Inline, Threads
+from knee.execution.ordered import ordered
+from knee.execution.place import Place
 from knee.storage.arrays import Floats, Images, Pixels
+from knee.storage.image_stacks import ChosenImages, ImageRows, blocks
 from knee.storage.known_results import KnownResults
 
 REDUCED_SIDE_PIXELS: Final = 96  # of the image that is registered; pooled by 4, 2 and 1
@@ -39,6 +42,7 @@ MARGIN_PIXELS: Final = {4: 1, 2: 2, 1: 3}  # at the frame, where a blur sees one
 FILLED: Final = 12  # gray values up to this may be the black that turning or shifting leaves
 FILL_EDGE: Final = 50  # gray values: radiographs fade into black, a filled corner is cut off
 BATCH_PAIRS: Final = 32  # fits the processor's cache
+TASK_BATCHES: Final = 8  # half a second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,64 +74,123 @@ class Registered(NamedTuple):
     agreement: Agreement
 
 
-def register(
-    reduced: Pixels,
-    pairs: npt.NDArray[np.int64],
-    maps: AffineMaps,
-    progress: str = "",
-    known: KnownResults | None = None,
-) -> Registered:
-    """Register the second image of each pair with the first.
+class Batch(NamedTuple):
+    """Pairs that are registered together."""
 
-    Args:
-        reduced: uint8 (n, 96, 96).
-        pairs: int64 (m, 2), fixed and moving.
-        maps: float64 (m, 2, 3), where to start.
-        progress: what the progress bar says; "": none.
-        known: results by the two images and the start, which are used and added to.
-    """
-    if known is None:
-        return _registered(reduced, pairs, maps, progress)
-    keys = _keys(reduced, pairs, maps)
-    values = [known.get(key) for key in keys]
-    new = np.array([value is None for value in values], bool)
-    made = _registered(reduced, pairs[new], maps[new], progress)
-    table = np.empty((len(pairs), 9))  # a map and its agreement
-    table[new] = np.column_stack([made.maps.reshape(-1, 6), *made.agreement])
-    table[~new] = np.frombuffer(b"".join(filter(None, values))).reshape(-1, 9)
-    for key, row in zip(keys, table, strict=True):
-        known.add(key, row.tobytes())
-    return Registered(table[:, :6].reshape(-1, 2, 3), Agreement(*table[:, 6:].T.copy()))
+    images: ImageRows
+    pairs: npt.NDArray[np.int64]  # (m, 2) of `images`, fixed and moving
+    maps: AffineMaps  # where they start
+
+    def __str__(self) -> str:
+        return f"a batch of {len(self.pairs)} pairs of images"
+
+    def alone(self) -> Batch:
+        """Return the same with an array of the images that it shows, and no others."""
+        numbers, places = np.unique(self.pairs, return_inverse=True)
+        return Batch(self.images[numbers], places.reshape(-1, 2).astype(np.int64), self.maps)
 
 
-def _keys(reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps) -> list[bytes]:
+@dataclasses.dataclass(frozen=True)
+class Registrar:
+    """Registers pairs: `known` results are used and added to, the others computed at a place."""
+
+    known: KnownResults | None = None
+    place_of: Callable[[], Place] = Threads
+
+    def register(
+        self,
+        reduced: ImageRows,
+        pairs: npt.NDArray[np.int64],
+        maps: AffineMaps,
+        progress: str = "",
+    ) -> Registered:
+        """Register the second image of each pair with the first.
+
+        Args:
+            reduced: uint8 (n, 96, 96).
+            pairs: int64 (m, 2), fixed and moving.
+            maps: float64 (m, 2, 3), where to start.
+            progress: what the progress bar says; "": none.
+        """
+        if self.known is None:
+            return self._computed(reduced, pairs, maps, progress)
+        keys = _keys(reduced, pairs, maps)
+        values = [self.known.get(key) for key in keys]
+        new = np.array([value is None for value in values], bool)
+        made = self._computed(reduced, pairs[new], maps[new], progress)
+        table = np.empty((len(pairs), 9))  # a map and its agreement
+        table[new] = np.column_stack([made.maps.reshape(-1, 6), *made.agreement])
+        table[~new] = np.frombuffer(b"".join(filter(None, values))).reshape(-1, 9)
+        for key, row in zip(keys, table, strict=True):
+            self.known.add(key, row.tobytes())
+        return Registered(table[:, :6].reshape(-1, 2, 3), Agreement(*table[:, 6:].T.copy()))
+
+    def _computed(
+        self, reduced: ImageRows, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str
+    ) -> Registered:
+        """The pairs by batches; no pair's result depends on the others of its batch."""
+        results = [Registered(np.empty((0, 2, 3)), _nothing(0))]
+        count = -(-len(pairs) // BATCH_PAIRS)
+        place = self.place_of() if count else Inline()
+        chunks = _chunks(reduced, pairs, maps, is_alone=not place.in_process)
+        with tqdm(total=count, desc=progress, disable=None if progress else True) as bar:
+            for some in ordered(place, register_batches, [], chunks, name=str):
+                results += some
+                bar.update(len(some))
+        agreements = zip(*(result.agreement for result in results), strict=True)
+        return Registered(
+            np.concatenate([result.maps for result in results]),
+            Agreement(*map(np.concatenate, agreements)),
+        )
+
+
+HERE: Final = Registrar()  # nothing is known, threads of this process
+
+
+def register_batches(batches: Sequence[Batch]) -> list[Registered]:
+    """Register some batches; a task of a place of work."""
+    return [
+        _register(images[pairs[:, 0]], images[pairs[:, 1]], maps) for images, pairs, maps in batches
+    ]
+
+
+def trial() -> str:
+    """Return a digest of the registration of some generated pairs."""
+    from scipy.ndimage import gaussian_filter
+
+    side = REDUCED_SIDE_PIXELS
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(8, side, side)), (0, 3, 3))
+    images = np.asarray(np.clip(128 + 400 * noise, 13, 255), np.uint8)
+    images[4:] = np.roll(images[:4], 2, axis=2)
+    pairs = np.array([[0, 4], [1, 5], [2, 6], [3, 7], [0, 1], [2, 3]])
+    maps, found = _register(images[pairs[:, 0]], images[pairs[:, 1]], np.stack([np.eye(2, 3)] * 6))
+    return hashlib.sha256(b"".join(one.tobytes() for one in (maps, *found))).hexdigest()
+
+
+def _chunks(
+    reduced: ImageRows, pairs: npt.NDArray[np.int64], maps: AffineMaps, *, is_alone: bool
+) -> Iterator[list[Batch]]:
+    """Yield some batches for each task, with their own images if it `is_alone`."""
+    step = BATCH_PAIRS * TASK_BATCHES
+    for first in range(0, len(pairs), step):
+        starts = range(first, min(first + step, len(pairs)), BATCH_PAIRS)
+        parts = [slice(start, start + BATCH_PAIRS) for start in starts]
+        batches = [Batch(reduced, pairs[part], maps[part]) for part in parts]
+        yield [batch.alone() for batch in batches] if is_alone else batches
+
+
+def _keys(reduced: ImageRows, pairs: npt.NDArray[np.int64], maps: AffineMaps) -> list[bytes]:
     """The digest of each pair's images and start: a result depends on nothing else."""
-    images = {int(image): hashlib.sha256(reduced[image]).digest() for image in np.unique(pairs)}
+    numbers = np.unique(pairs)
+    shown = (image for images in blocks(ChosenImages(reduced, numbers)) for image in images)
+    images = {
+        number: hashlib.sha256(image).digest()
+        for number, image in zip(numbers.tolist(), shown, strict=True)
+    }
     return [
         hashlib.sha256(images[one] + images[two] + start.tobytes()).digest()
         for (one, two), start in zip(pairs.tolist(), maps, strict=True)
     ]
-
-
-def _registered(
-    reduced: Pixels, pairs: npt.NDArray[np.int64], maps: AffineMaps, progress: str
-) -> Registered:
-    """The pairs by batches, in parallel; no pair's result depends on the others of its batch."""
-    starts = range(0, len(pairs), BATCH_PAIRS)
-
-    def registered(start: int) -> Registered:
-        batch = slice(start, start + BATCH_PAIRS)
-        return _register(reduced[pairs[batch, 0]], reduced[pairs[batch, 1]], maps[batch])
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        batches = pool.map(registered, starts)
-        bar = tqdm(batches, progress, len(starts), disable=None if progress else True)
-        results = [Registered(np.empty((0, 2, 3)), _nothing(0)), *bar]
-    agreements = zip(*(result.agreement for result in results), strict=True)
-    return Registered(
-        np.concatenate([result.maps for result in results]),
-        Agreement(*map(np.concatenate, agreements)),
-    )
 
 
 def _register(fixed: Pixels, moving: Pixels, maps: AffineMaps) -> Registered:

@@ -20,29 +20,14 @@ import pandas as pd
 
 from knee.copies import affine_registration, altered_copies, copy_check, hash_search, look_alikes
 from knee.copies.affine_registration import AffineMaps
-from knee.reading.canonical_image import resize
+from knee.copies.fingerprints import FingerprintFile
 from knee.records import file_names
-from knee.records.components import Pair, by_first, components, equal_pairs
+from knee.records.components import GrowingComponents, Pair, by_first, components, equal_pairs
 from knee.storage.arrays import Floats, Integers, Pixels
-from knee.storage.known_results import KnownResults
+from knee.storage.image_stacks import ChosenImages, ImageRows
 
-ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already
-
-
-class Fingerprints(NamedTuple):
-    """What copies of an image are recognised by."""
-
-    upright: Pixels  # perceptual hash, uint8 (32,)
-    mirrored: Pixels  # that of the mirror image
-    reduced: Pixels  # the image, uint8 (96, 96)
-    views: Pixels  # without margins, and its halves if it is wide, uint8 (1 or 3, 96, 96)
-
-    @classmethod
-    def of(cls, pixels: Pixels) -> Fingerprints:
-        """Return those of an image, uint8 (height, width)."""
-        side = copy_check.REDUCED_SIDE_PIXELS
-        reduced, views = resize(pixels, side, side), altered_copies.views_of(pixels, side)
-        return cls(*hash_search.perceptual_hashes(pixels), reduced, views)
+ROUND_PAIRS: Final = 2048  # verified before looking again which images are linked already,
+MOST_ROUNDS: Final = 64  # or more where that would be more rounds than these
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,42 +79,32 @@ JOINS: Final = ("record", "other", "agreement", "altered")
 
 
 def copy_groups(
-    fingerprints: Sequence[Fingerprints], search: CopySearch, known: KnownResults | None = None
+    fingerprints: FingerprintFile,
+    images: Integers,
+    search: CopySearch,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> CopyGroups:
-    """Return the copy groups of images.
+    """Return the copy groups of the `images` (n,), which are numbers in `fingerprints`.
 
     Of each group found among the images as they are, the first image is looked for among altered
-    copies. Registrations that are `known` are not repeated.
+    copies. What comes back numbers the images by their places in `images`.
     """
-    columns = zip(*((one.upright, one.mirrored, one.reduced) for one in fingerprints), strict=True)
-    hashes, mirrored_hashes, reduced = map(np.stack, columns)
+    hashes, mirrored_hashes = (kind[images] for kind in fingerprints.hashes())
+    reduced = ChosenImages(fingerprints.reduced, images)
     candidates = find_candidates(hashes, mirrored_hashes, reduced, search)
-    links = verify(reduced, candidates, search.copy, known)
-    groups, joins = consistent_groups(reduced, links, search, known)
+    links = verify(reduced, candidates, search.copy, registrar)
+    groups, joins = consistent_groups(reduced, links, search, registrar)
     first = np.unique(groups, return_index=True)[1]
-    views = _views([fingerprints[image] for image in first], first)
-    altered = altered_copies.relatives(views, search.similarity, search.copy, known)
+    views = fingerprints.views(images[first])
+    views = views._replace(image=first[views.image])
+    altered = altered_copies.relatives(views, search.similarity, search.copy, registrar)
     together = equal_pairs([str(group) for group in groups])
     joins += [Join(*pair, altered.agreement[pair], altered=True) for pair in altered.copies]
     return CopyGroups(components(len(groups), [*together, *altered.copies]), altered.parts, joins)
 
 
-def _views(fingerprints: Sequence[Fingerprints], images: Integers) -> altered_copies.Views:
-    """The views of the images, whole ones first."""
-    whole = [one.views[:1] for one in fingerprints]
-    halves = [one.views[1:] for one in fingerprints]
-    count = np.array([len(one) for one in halves])
-    cut = [not np.array_equal(one.views[0], one.reduced) for one in fingerprints]
-    return altered_copies.Views(
-        np.concatenate([*whole, *halves]),
-        np.concatenate([images, images.repeat(count)]),
-        np.arange(len(images) + count.sum()) >= len(images),
-        np.array(cut + [True] * int(count.sum())),
-    )
-
-
 def find_candidates(
-    hashes: Pixels, mirrored_hashes: Pixels, reduced: Pixels, search: CopySearch
+    hashes: Pixels, mirrored_hashes: Pixels, reduced: ImageRows, search: CopySearch
 ) -> Links:
     """Return the pairs to verify and the maps to start from, most promising pairs first."""
     upright = hash_search.near_pairs(hashes, hashes, search.radius_bits)
@@ -145,35 +120,38 @@ def find_candidates(
 
 
 def verify(
-    reduced: Pixels,
+    reduced: ImageRows,
     candidates: Links,
     copy: copy_check.CopyThresholds,
-    known: KnownResults | None = None,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> Links:
     """Return the candidates that agree as `copy` demands.
 
     Pairs that earlier rounds have linked already, directly or through others, are skipped.
     """
-    groups = np.arange(len(reduced))
-    linked: list[Pair] = []
+    joined = GrowingComponents()
+    linked: list[Integers] = [np.empty((0, 2), np.int64)]
     maps: list[AffineMaps] = [np.empty((0, 2, 3))]
     agreement: list[Floats] = [np.empty(0)]
-    for start in range(0, len(candidates.pairs), ROUND_PAIRS):
-        pairs = candidates.pairs[start : start + ROUND_PAIRS]
-        apart = groups[pairs[:, 0]] != groups[pairs[:, 1]]
-        starts = candidates.maps[start : start + ROUND_PAIRS][apart]
-        registered = copy_check.register(reduced, pairs[apart], starts, "copies", known)
+    size = max(ROUND_PAIRS, len(candidates.pairs) // MOST_ROUNDS)
+    for start in range(0, len(candidates.pairs), size):
+        pairs = candidates.pairs[start : start + size]
+        apart = ~joined.connected(pairs)
+        starts = candidates.maps[start : start + size][apart]
+        registered = registrar.register(reduced, pairs[apart], starts, "copies")
         holds = copy.holds(registered.agreement)
-        linked += [(int(one), int(two)) for one, two in pairs[apart][holds]]
+        joined.connect(pairs[apart][holds])
+        linked.append(pairs[apart][holds])
         maps.append(registered.maps[holds])
         agreement.append(registered.agreement.smaller()[holds])
-        groups = components(len(reduced), linked)
-    pairs = np.array(linked, np.int64).reshape(-1, 2)
-    return Links(pairs, np.concatenate(maps), np.concatenate(agreement))
+    return Links(np.concatenate(linked), np.concatenate(maps), np.concatenate(agreement))
 
 
 def consistent_groups(
-    reduced: Pixels, links: Links, search: CopySearch, known: KnownResults | None = None
+    reduced: ImageRows,
+    links: Links,
+    search: CopySearch,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> tuple[Integers, list[Join]]:
     """Return groups whose members all agree with their centre, int64 (n,), by first images.
 
@@ -193,7 +171,7 @@ def consistent_groups(
         ends = [frozenset(spoke) for spoke in spokes.tolist()]
         linked = np.array([one in verified for one in ends], bool)
         agreement = np.array([verified.get(one, np.nan) for one in ends])
-        registered = copy_check.register(reduced, spokes[~linked], starts[~linked], "", known)
+        registered = registrar.register(reduced, spokes[~linked], starts[~linked])
         holds = linked.copy()
         holds[~linked] = slack.holds(registered.agreement)
         agreement[~linked] = registered.agreement.smaller()
@@ -239,10 +217,10 @@ def _spokes(count: int, links: Links) -> tuple[Integers, Integers, AffineMaps]:
 
 def add_groups(
     frame: pd.DataFrame,
-    fingerprints: Sequence[Fingerprints],
+    fingerprints: FingerprintFile,
     search: CopySearch,
     lineage: file_names.Patterns,
-    known: KnownResults | None = None,
+    registrar: copy_check.Registrar = copy_check.HERE,
 ) -> GroupedRecords:
     """Return `frame` with copy groups and groups, each numbered in the order of first records.
 
@@ -254,7 +232,7 @@ def add_groups(
         fingerprints: of the rows with pixels, in order of pixel_row.
         search: for copies by their pixels.
         lineage: marks of copies in file names; such names join without a look at the pixels.
-        known: registrations of an earlier run.
+        registrar: of candidate pairs.
     """
     usable = frame[frame["pixel_row"] >= 0]
     sources = usable["source"].tolist()
@@ -262,13 +240,13 @@ def add_groups(
     pairs += equal_pairs(file_names.lineage_keys(sources, lineage))
     families = components(len(usable), pairs)
     chosen = _representatives(sources, families, lineage)
-    found = copy_groups([fingerprints[index] for index in chosen], search, known)
+    found = copy_groups(fingerprints, chosen, search, registrar)
     pictures = by_first(found.groups[families])
     result = frame.copy()
     result.loc[usable.index, "picture"] = pictures
     patients = equal_pairs(usable["patient"].tolist())
     copied = equal_pairs([str(picture) for picture in pictures])
-    halves = [(chosen[one], chosen[two]) for one, two in found.parts]
+    halves = [(int(chosen[one]), int(chosen[two])) for one, two in found.parts]
     result.loc[usable.index, "group"] = components(len(usable), [*copied, *patients, *halves])
     return GroupedRecords(result, _joins_table(usable["record"].to_numpy()[chosen], found.joins))
 
@@ -284,9 +262,9 @@ def _joins_table(records: Integers, joins: Sequence[Join]) -> pd.DataFrame:
 
 def _representatives(
     sources: Sequence[str], families: Integers, patterns: file_names.Patterns
-) -> list[int]:
+) -> Integers:
     """The first member of each family whose name is not a copy's, else its first member."""
     stems = [PurePosixPath(source).stem for source in sources]
     derived = np.array([file_names.source_stem(stem, patterns) != stem for stem in stems])
     order = np.lexsort((np.arange(len(sources)), derived, families))
-    return [int(index) for index in order[np.unique(families[order], return_index=True)[1]]]
+    return np.asarray(order[np.unique(families[order], return_index=True)[1]], np.int64)

@@ -1,9 +1,9 @@
 """Perceptual hashes of images, and the search for pairs of hashes within a Hamming radius.
 
 The hash is pHash (Zauner, "Implementation and benchmarking of perceptual image hash functions",
-2010). Up to some ten thousand hashes the search is exhaustive; above it is locality-sensitive
-hashing by bit sampling (Indyk and Motwani, STOC 1998; Gionis, Indyk and Motwani, VLDB 1999), whose
-number of tables follows from the recall asked for.
+2010). Up to two million hashes the search is exhaustive; above it is locality-sensitive hashing by
+bit sampling (Indyk and Motwani, STOC 1998; Gionis, Indyk and Motwani, VLDB 1999), whose number of
+tables follows from the recall asked for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from knee.storage.arrays import Integers, Pixels
 HASH_SIDE: Final = 16  # the hash keeps the 16 x 16 lowest frequencies: 256 bits
 HASH_BYTES: Final = HASH_SIDE * HASH_SIDE // 8
 HASHED_SIDE_PIXELS: Final = 64  # of the reduced image that is hashed
-EXHAUSTIVE_HASHES: Final = 65_536  # above, `sampled_pairs`
-QUERY_HASHES: Final = 512  # times EXHAUSTIVE_HASHES: the most pairs that are ever held
+EXHAUSTIVE_HASHES: Final = 2_000_000  # above, `sampled_pairs`; a million take a core-hour
+PAIRS_AT_ONCE: Final = 2**25  # compared, and at worst all held
 RECALL: Final = 0.995  # of `sampled_pairs`, for a pair exactly at the radius; more for nearer ones
 KEPT_NEIGHBOURS: Final = 32  # later ones a hash: bounds the work among masses of look-alikes
 SEED: Final = 42
@@ -50,8 +50,8 @@ def near_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Integers:
     """Return pairs i < j of hashes left[i] and right[j] that differ in at most `radius_bits` bits.
 
     Hashes are uint8 (n, bytes), pairs int64 (pairs, 2) in ascending order. Every such pair for up
-    to 65,536 hashes, each with a probability of at least 0.995 above. Of a hash's later neighbours
-    the nearest 32.
+    to two million hashes, each with a probability of at least 0.995 above. Of a hash's later
+    neighbours the nearest 32.
     """
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     search = _exhaustive_pairs if len(left) <= EXHAUSTIVE_HASHES else sampled_pairs
@@ -119,8 +119,9 @@ def load_faiss() -> Any:
 def _exhaustive_pairs(left: Pixels, right: Pixels, radius_bits: int) -> Iterator[Integers]:
     index = load_faiss().IndexBinaryFlat(left.shape[1] * 8)
     index.add(right)
-    for start in range(0, len(left), QUERY_HASHES):
-        queries = left[start : start + QUERY_HASHES]
+    at_once = max(1, PAIRS_AT_ONCE // max(1, len(right)))
+    for start in range(0, len(left), at_once):
+        queries = left[start : start + at_once]
         # faiss finds what is strictly nearer than its radius.
         limits, _, others = index.range_search(queries, radius_bits + 1)
         one = np.repeat(np.arange(len(queries)) + start, np.diff(limits.astype(np.int64)))

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from knee.copies.affine_registration import AffineMaps
 from knee.copies.hash_search import load_faiss, nearest
-from knee.storage.arrays import Floats, Images, Integers, Pixels
+from knee.storage.arrays import Floats, Images, Integers
+from knee.storage.image_stacks import ImageRows
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -62,7 +63,7 @@ def pose_bank(turned: bool) -> AffineMaps:
 
 
 def look_alikes(
-    reduced: Pixels, poses: AffineMaps, neighbours: int, similarity: float
+    reduced: ImageRows, poses: AffineMaps, neighbours: int, similarity: float
 ) -> Candidates:
     """Return each image's nearest others, in the best upright and the best mirrored pose of each.
 
@@ -142,14 +143,15 @@ def _operator(poses: AffineMaps) -> sparse.csr_matrix:
     ).astype(np.float32)
 
 
-def _discs(reduced: Pixels, operator: sparse.csr_matrix, poses: int) -> Iterator[Images]:
+def _discs(reduced: ImageRows, operator: sparse.csr_matrix, poses: int) -> Iterator[Images]:
     """Yield discs by batches, float32 (batch * poses, places): mean 0, length 1, or all 0."""
     from scipy.ndimage import gaussian_filter
 
-    edge = reduced.shape[1] // POOLED_SIDE_PIXELS
-    parts = (-1, POOLED_SIDE_PIXELS, edge, POOLED_SIDE_PIXELS, edge)
     for start in range(0, len(reduced), BATCH_IMAGES):
-        batch = reduced[start : start + BATCH_IMAGES].reshape(parts).mean((2, 4), np.float32)
+        images = reduced[start : start + BATCH_IMAGES]
+        edge = images.shape[1] // POOLED_SIDE_PIXELS
+        parts = (-1, POOLED_SIDE_PIXELS, edge, POOLED_SIDE_PIXELS, edge)
+        batch = images.reshape(parts).mean((2, 4), np.float32)
         blurred = gaussian_filter(batch, (0, BLUR_PIXELS, BLUR_PIXELS)).reshape(len(batch), -1)
         discs = (operator @ blurred.T).T.reshape(len(batch) * poses, -1)
         discs -= discs.mean(axis=1, keepdims=True)

@@ -97,6 +97,41 @@ def heat_maps(
     _write_sheet(strips, captions, colours, 3, whole, subtitle, out)
 
 
+def located_films(
+    films: Sequence[tuple[int, Pixels, Sequence[tuple[float, float, float]]]],
+    title: str,
+    subtitle: str,
+    out: Path,
+    columns: int = 10,
+) -> None:
+    """Draw films with a box around each knee to a PNG.
+
+    Args:
+        films: number of each, the film, uint8 (height, width), and left, top and side of its
+            boxes, px.
+        title: first line.
+        subtitle: second line.
+        out: RGB PNG, replaced.
+        columns: films a row, at most.
+    """
+    tiles, captions, colours = [], [], []
+    for number, pixels, boxes in films:
+        tile = Image.new("RGB", (TILE, TILE))
+        image = Image.fromarray(pixels).convert("RGB")
+        image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+        corner = ((TILE - image.width) // 2, (TILE - image.height) // 2)
+        tile.paste(image, corner)
+        draw, scale = ImageDraw.Draw(tile), image.width / pixels.shape[1]
+        for left, top, side in boxes:
+            start = (corner[0] + left * scale, corner[1] + top * scale)
+            end = (start[0] + side * scale, start[1] + side * scale)
+            draw.rectangle((*start, *end), outline=RIGHT, width=2)
+        tiles.append(tile)
+        captions.append((f"film {number}", ("no knee", "1 knee", "2 knees")[len(boxes)]))
+        colours.append(RIGHT if boxes else WRONG)
+    _write_sheet(tiles, captions, colours, columns, title, subtitle, out)
+
+
 def _caption(line: pd.Series, verdict: str) -> tuple[str, str]:
     names = f"{_short(str(line['label']))} > {_short(str(line['predicted']))}"
     return names, f"{verdict}, record {int(line['record'])}"

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from knee.copies import copy_check, hash_search
-from knee.copies.copy_groups import Fingerprints
+from knee.copies.fingerprints import FingerprintFile, Fingerprints
 from knee.intake import patient_remarks, patients
 from knee.intake.labels import Listing
 from knee.reading import borders, canonical_image, image_formats, source_files
@@ -73,7 +73,7 @@ def take_in(
     key: bytes,
     pixels_out: Path,
     known: KnownResults | None = None,
-) -> tuple[pd.DataFrame, list[Fingerprints]]:
+) -> tuple[pd.DataFrame, FingerprintFile]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
     `key` is that of the patients' hashes. An image that is `known` by its SHA-256 is not decoded.
@@ -84,7 +84,8 @@ def take_in(
         groups yet (-1), and the fingerprints of the rows with pixels, in order of pixel_row.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    fingerprints: list[Fingerprints] = []
+    pixels_out.parent.mkdir(parents=True, exist_ok=True)
+    fingerprints = FingerprintFile(pixels_out.parent)  # their images need half as much disk or less
     with row_files.written_rows(pixels_out, 2 * (canonical.side_pixels,), np.uint8) as array:
         for number, examined in enumerate(_examine_all(listing.sources, canonical, key, known)):
             row = {**examined.columns, "record": number}

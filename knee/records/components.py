@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from knee.storage.arrays import Integers
 
@@ -27,6 +28,34 @@ def components(count: int, pairs: Iterable[Pair]) -> Integers:
     edges = np.array(list(pairs), np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (count, count))
     return by_first(connected_components(graph, directed=False)[1])
+
+
+class GrowingComponents:
+    """Connected components of a graph that grows: union-find, of the connected nodes alone."""
+
+    def __init__(self) -> None:
+        """Begin without any edge."""
+        from scipy.cluster.hierarchy import DisjointSet
+
+        self._sets = DisjointSet()
+
+    def connected(self, pairs: Integers) -> npt.NDArray[np.bool_]:
+        """Return bool (n,): which of the `pairs` (n, 2) are connected, directly or not."""
+        sets = self._sets
+        return np.array(
+            [
+                one == two or (one in sets and two in sets and sets.connected(one, two))
+                for one, two in pairs.tolist()
+            ],
+            np.bool_,
+        )
+
+    def connect(self, pairs: Integers) -> None:
+        """Add the edges `pairs` (n, 2)."""
+        for one, two in pairs.tolist():
+            self._sets.add(one)
+            self._sets.add(two)
+            self._sets.merge(one, two)
 
 
 def by_first(numbers: Integers) -> Integers:

@@ -105,6 +105,9 @@ def as_name(entry: Any) -> Any:
     return unicodedata.normalize("NFC", entry) if isinstance(entry, str) else entry
 
 
+Address = Annotated[
+    str, matching(r"auto|[\w.:\[\]-]+:\d{1,5}", "is neither auto nor HOST:PORT of a cluster's head")
+]
 Auto = Literal["auto"]  # of presets
 Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})]
 Distinct = AfterValidator(distinct)

@@ -33,6 +33,7 @@ from knee.run.parameter_types import (
     BACKBONES,
     LARGEST_SEED,
     LARGEST_SIDE_PIXELS,
+    Address,
     Auto,
     Backbones,
     Candidates,
@@ -411,6 +412,20 @@ class Register:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Execution:
+    """Where folds, members and registrations are computed; no result depends on it."""
+
+    engine: Literal["local", "ray"] = about("local: this machine; ray: the nodes of a cluster")
+    address: Address = about("of the cluster's head; auto: what RAY_ADDRESS says")
+    cpus: int = about("a task", ge=1, le=4096)
+    gpus: int = about("a task", ge=0, le=64)
+    files: Literal["sent", "shared"] = about("shared: the nodes open the same paths")
+    retries: int = about("of a task whose worker was lost", ge=0, le=100)
+    start_seconds: int = about("to wait for the first node", ge=1, le=86_400)
+    trusted_network: bool = about("data may travel without TLS")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Params:
     """The whole of params.yaml."""
 
@@ -433,6 +448,7 @@ class Params:
     explain: Explain
     compare: Compare
     register: Register
+    execution: Execution
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -500,6 +516,7 @@ def check(values: Any) -> Params:
         found = error.errors()
         if len(found) > 1:  # a list whose entries are wrong counts as too short, too
             found = [one for one in found if one["type"] != "too_short" or not one["input"]]
+        found.sort(key=lambda one: one["type"] == "missing")  # a misspelt key explains it
         # A value that is of no type of a union is an error of each.
         wrong = dict.fromkeys(parameter_errors.in_words(one, known_keys()) for one in found)
         raise ParamsError("\n  ".join(wrong)) from error

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
+import platform
 import tokenize
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from knee.storage.arrays import Integers, Pixels
 from knee.storage.artifacts import ArtifactError
 
 Values = npt.NDArray[Any]
+MARKED_BYTES: Final = 1 << 20
 UNREADABLE = (ValueError, EOFError, SyntaxError, tokenize.TokenError)  # NumPy's, of a bad header
 
 
@@ -99,11 +102,12 @@ def written_rows(
 class RowFile:
     """An array of `shape` (views, rows, ...) in a .npy file; only rows asked for are in memory.
 
-    A memory map would keep every page that a training has touched.
+    A memory map would keep every page that a training has touched. A pickled one opens the same
+    path elsewhere, and refuses another file there.
     """
 
     def __init__(self, path: Path, *, has_views: bool) -> None:
-        self._path = path
+        self._path, self._has_views = path, has_views
         try:
             mapped = np.lib.format.open_memmap(path, mode="r")
         except UNREADABLE as error:
@@ -117,6 +121,17 @@ class RowFile:
 
     def __len__(self) -> int:
         return self.shape[1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._path.absolute(), self._has_views, self._mark())
+
+    def _mark(self) -> bytes:
+        """A digest of the size, the first and the last bytes of the file."""
+        size = os.fstat(self._descriptor).st_size
+        ends = [
+            os.pread(self._descriptor, MARKED_BYTES, at) for at in (0, max(0, size - MARKED_BYTES))
+        ]
+        return hashlib.sha256(b"%d:" % size + b"".join(ends)).digest()
 
     def take(self, views: Integers, rows: Integers) -> Values:
         """The values at `views` and `rows`, both (n,): (n, ...).
@@ -137,6 +152,18 @@ class RowFile:
         """Rows `start` to `stop` of view 0."""
         rows = np.arange(start, min(stop, len(self)), dtype=np.int64)
         return self.take(np.zeros_like(rows), rows)
+
+
+def _reopened(path: Path, has_views: bool, mark: bytes) -> RowFile:
+    """The same file on another machine."""
+    if not path.is_file():
+        raise ArtifactError(f"{path} is not on {platform.node()}: give execution.files=sent")
+    opened = RowFile(path, has_views=has_views)
+    if opened._mark() != mark:
+        raise ArtifactError(
+            f"{path} is another file on {platform.node()}: give execution.files=sent"
+        )
+    return opened
 
 
 def read_pixels(path: Path, rows: Integers) -> Pixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.speed import straightforward
 from knee.audit import shortcuts
 from knee.storage.arrays import Pixels
 from tests.records.tables import records
@@ -98,3 +99,14 @@ def test_the_nearest_neighbour_is_the_nearest_in_many_rows_too() -> None:
     pixels = films(700, side=32).reshape(700, -1)
     fit = shortcuts.nearest_neighbour(pixels, pixels[::-1])
     assert (fit(np.arange(700)) == np.arange(700)[::-1]).all()
+
+
+def test_the_nearest_neighbour_is_the_same_whatever_is_compared_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 9, (90, 6), np.uint8)  # many are equally far
+    expected = straightforward.nearest(pixels[:60], pixels[60:])
+    monkeypatch.setattr(shortcuts, "TRAINING_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(shortcuts, "ROWS_AT_ONCE", 4)
+    found = shortcuts.nearest_neighbour(pixels[:60], pixels[60:])(np.arange(60))
+    np.testing.assert_array_equal(found, expected)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from knee.copies import altered_copies, copy_groups
-from knee.copies.copy_groups import Fingerprints
+from knee.copies.fingerprints import FingerprintFile, Fingerprints
 from knee.records.components import Pair
 from knee.storage.arrays import Integers, Pixels
 from tests.copies.pictures import ALTERED, changed, picture
@@ -17,7 +17,8 @@ STRANGERS = [picture(seed) for seed in range(20, 24)]
 
 
 def related(pictures: Sequence[Pixels]) -> tuple[Integers, list[Pair]]:
-    found = copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], SEARCH)
+    fingerprints = FingerprintFile.of(map(Fingerprints.of, pictures))
+    found = copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), SEARCH)
     return found.groups, found.parts
 
 

@@ -42,7 +42,7 @@ def test_loosened_demands_less_of_correlations_alone() -> None:
 def test_either_order_of_a_pair_gives_one_verdict() -> None:
     images = reduced(picture(0), changed(picture(0), "turned 5"), picture(1))
     pairs = np.array([[0, 1], [1, 0], [0, 2], [2, 0]])
-    found = copy_check.register(images, pairs, IDENTITY.repeat(4, axis=0))
+    found = copy_check.HERE.register(images, pairs, IDENTITY.repeat(4, axis=0))
     assert COPY.holds(found.agreement).tolist() == [True, True, False, False]
 
 
@@ -55,19 +55,19 @@ def test_a_pair_has_the_same_bits_alone_and_among_any_others(tmp_path: Path) -> 
     images = reduced(*(picture(seed) for seed in range(4)), changed(picture(2), "turned 4"))
     pairs = np.array([[one, two] for one in range(5) for two in range(one)] * 4)
     starts = IDENTITY.repeat(len(pairs), axis=0)
-    expected = bits(copy_check.register(images, pairs, starts))
+    expected = bits(copy_check.HERE.register(images, pairs, starts))
     for size in (1, 3):
         parts = [slice(first, first + size) for first in range(0, len(pairs), size)]
-        apart = [bits(copy_check.register(images, pairs[p], starts[p])) for p in parts]
+        apart = [bits(copy_check.HERE.register(images, pairs[p], starts[p])) for p in parts]
         assert b"".join(apart) == expected
     for first in (30, 10, 0):  # none known, then some, then all
         with KnownResults(tmp_path / "known", {}) as known:
-            found = copy_check.register(images, pairs[first:], starts[first:], known=known)
+            found = copy_check.Registrar(known).register(images, pairs[first:], starts[first:])
         assert bits(found) == expected[first * 72 :]
 
 
 def test_no_pairs_are_no_trouble() -> None:
     none = np.empty((0, 2), np.int64)
-    found = copy_check.register(reduced(picture(0)), none, np.empty((0, 2, 3)))
+    found = copy_check.HERE.register(reduced(picture(0)), none, np.empty((0, 2, 3)))
     assert found.maps.shape == (0, 2, 3)
     assert found.agreement.whole.shape == (0,)

@@ -6,14 +6,17 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from knee.copies import copy_check, copy_groups, hash_search
-from knee.copies.copy_groups import Fingerprints
+from benchmarks.speed import straightforward
+from knee.copies import affine_registration, copy_check, copy_groups, hash_search
+from knee.copies.fingerprints import FingerprintFile, Fingerprints
 from knee.reading.canonical_image import resize
 from knee.run import parameters
 from knee.storage.arrays import Integers, Pixels
@@ -67,7 +70,8 @@ def reduced(pictures: Sequence[Pixels]) -> Pixels:
 
 
 def groups(pictures: Sequence[Pixels], search: copy_groups.CopySearch = SEARCH) -> Integers:
-    return copy_groups.copy_groups([Fingerprints.of(pixels) for pixels in pictures], search).groups
+    fingerprints = FingerprintFile.of(map(Fingerprints.of, pictures))
+    return copy_groups.copy_groups(fingerprints, np.arange(len(pictures)), search).groups
 
 
 def test_the_thresholds_tested_here_are_the_projects() -> None:
@@ -107,6 +111,30 @@ def test_groups_are_the_same_whatever_the_order() -> None:
         same[:, None] == same[None, :], shuffled[:, None] == shuffled[None, :]
     )
     np.testing.assert_array_equal(groups(pictures), found)
+
+
+def test_rounds_link_what_they_would_with_all_components_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than 64 rounds of 8 pairs: the rounds grow."""
+    generator = np.random.default_rng(0)
+    pairs = generator.integers(0, 60, (700, 2))
+    copies = generator.random((60, 60)) < 0.05
+
+    def holds(some: Integers) -> npt.NDArray[np.bool_]:
+        return np.asarray(copies[some[:, 0], some[:, 1]])
+
+    class Told(copy_check.Registrar):
+        def register(self, _: Any, some: Integers, maps: Any, *__: Any) -> copy_check.Registered:
+            agree = holds(some).astype(np.float64)
+            return copy_check.Registered(maps, affine_registration.Agreement(agree, agree, agree))
+
+    monkeypatch.setattr(copy_groups, "ROUND_PAIRS", 8)
+    candidates = copy_groups.Links(pairs, np.zeros((len(pairs), 2, 3)))
+    found = copy_groups.verify(np.empty((60, 0, 0), np.uint8), candidates, COPY, Told())
+    expected = straightforward.linked(60, pairs[pairs[:, 0] != pairs[:, 1]], holds, 10)
+    assert len(found.maps) == len(found.pairs)
+    np.testing.assert_array_equal(found.pairs, expected)
 
 
 def test_constant_images_resemble_nothing() -> None:

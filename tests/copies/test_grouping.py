@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from knee.copies import copy_check, copy_groups
-from knee.copies.copy_groups import Fingerprints
+from knee.copies.fingerprints import FingerprintFile, Fingerprints
 from knee.records import file_names
 from knee.run import parameters
 from knee.storage.arrays import Pixels
@@ -18,9 +18,9 @@ SEARCH = copy_groups.CopySearch(
 LINEAGE = file_names.compile_patterns([r"_aug_\d+$"])
 
 
-def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, list[Fingerprints]]:
+def table(rows: list[tuple[str, str, Pixels | None]]) -> tuple[pd.DataFrame, FingerprintFile]:
     """Of (source, patient, image); None: rejected."""
-    fingerprints: list[Fingerprints] = []
+    fingerprints = FingerprintFile()
     records: list[tuple[int, str, str, int, str, int, int]] = []
     for source, patient, image in rows:
         number = -1 if image is None else len(fingerprints)

@@ -42,6 +42,14 @@ def test_the_search_is_exhaustive(hashes: Pixels, radius: int) -> None:
     assert found.tolist() == by_force(hashes, turned, radius)
 
 
+def test_the_search_is_the_same_whatever_is_compared_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashes, planted = with_copies(400, 32, 0)
+    monkeypatch.setattr(hash_search, "PAIRS_AT_ONCE", 1000)
+    assert set(map(tuple, hash_search.near_pairs(hashes, hashes, 32).tolist())) == planted
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_sampling_finds_what_it_promises_even_at_the_radius(
     seed: int, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,9 @@ CODE = ("knee/", "stages/")
 PLUMBING = {  # no byte of an output depends on it
     "knee/__init__.py": "offers the library to notebooks",
     "knee/classifier/__init__.py": "removes what a user's environment would change",
+    "knee/execution/opening.py": "opens the place of work, which decides no byte",
+    "knee/execution/on_ray.py": "another place of work; loaded by name",
+    "knee/execution/same_bits.py": "keeps out nodes whose bytes would differ",
     "knee/run": "starts, locks and ends commands, and hands parameters over",
 }
 ITEMS = {  # of a run with all kinds of models
@@ -218,7 +221,12 @@ def test_what_computes_depends_on_the_engines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "lock"), [("cpu", "requirements.txt"), ("gpu", "requirements-gpu.txt")]
+    ("extra", "lock"),
+    [
+        ("cpu", "requirements.txt"),
+        ("gpu", "requirements-gpu.txt"),
+        ("cluster", "requirements-cluster.txt"),
+    ],
 )
 def test_the_engines_are_pinned_as_in_the_lock_file(extra: str, lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -14,6 +14,7 @@ STAGES = {file.stem for file in (ROOT / "stages").glob("*.py")} - {"__init__"}
 ROOMS = (  # of knee, each may import those before it
     "run",
     "storage",
+    "execution",
     "statistics",
     "drawing",
     "records",
@@ -22,6 +23,7 @@ ROOMS = (  # of knee, each may import those before it
     "copies",
     "splits",
     "intake",
+    "location",
     "validation",
     "audit",
     "evidence.explanation",

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knee.records.components import Pair, by_first, components, equal_pairs
+from knee.records.components import GrowingComponents, Pair, by_first, components, equal_pairs
 
 edges = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30)
 
@@ -18,6 +18,19 @@ def test_components_join_exactly_what_is_connected(pairs: list[Pair]) -> None:
     for middle in range(20):
         reach |= np.outer(reach[:, middle], reach[middle])
     np.testing.assert_array_equal(numbers[:, None] == numbers[None, :], reach)
+
+
+@given(st.lists(edges, max_size=4), edges)
+def test_growing_components_are_those_of_all_pairs_so_far(
+    rounds: list[list[Pair]], asked: list[Pair]
+) -> None:
+    growing, so_far = GrowingComponents(), list[Pair]()
+    questions = np.array(asked, np.int64).reshape(-1, 2)
+    for pairs in rounds:
+        growing.connect(np.array(pairs, np.int64).reshape(-1, 2))
+        so_far += pairs
+        groups = components(20, so_far)[questions]
+        np.testing.assert_array_equal(growing.connected(questions), groups[:, 0] == groups[:, 1])
 
 
 @given(edges, st.permutations(range(30)))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speed import straightforward
 from knee.statistics import scores
 from tests.statistics import reference
 
@@ -38,6 +39,17 @@ def score(
 def certain(classes: list[int]) -> npt.NDArray[np.float64]:
     """Probabilities that are all of these classes, of three."""
     return scores.certain(np.array(classes), 3)
+
+
+@given(st.integers(0, 99), st.integers(1, 5))
+def test_confusion_counts_are_the_weights_of_each_cell(seed: int, classes: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth, predicted = generator.integers(0, classes, (2, 40))
+    weights = generator.integers(0, 4, (6, 40)).astype(np.float64)
+    counts = scores.confusion(truth, predicted, weights, classes)
+    expected = straightforward.confusion(truth, predicted, weights, classes)
+    assert counts.dtype == expected.dtype
+    np.testing.assert_array_equal(counts, expected)
 
 
 def test_figures_are_those_computed_by_hand() -> None:

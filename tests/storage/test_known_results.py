@@ -150,6 +150,7 @@ def test_rows_of_an_output_are_known_by_a_link_and_survive_its_removal(tmp_path:
 def test_code_packages_and_machine_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     made = known_results.made_with({"fit": "crop"})
     assert len(made["code"]) == 64
     assert set(made["packages"]) == set(known_results.PACKAGES)

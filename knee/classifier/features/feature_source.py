@@ -39,6 +39,21 @@ class Source:
             return self.values.take(views, rows)
         return self.values[views, rows]
 
+    @property
+    def bytes(self) -> int:
+        """Size of all values."""
+        return int(np.prod(self.values.shape)) * self.values.dtype.itemsize
+
+    def in_memory(self) -> Source:
+        """The same with all values in memory."""
+        if not isinstance(self.values, RowFile):
+            return self
+        views, rows = self.values.shape[:2]
+        values = self.values.take(
+            np.repeat(np.arange(views), rows), np.tile(np.arange(rows), views)
+        )
+        return Source(values.reshape(self.values.shape), self.pixels, self.kinds)
+
     def offered(self, *, flip: bool) -> list[int]:
         """Views that training draws from; the mirror image only if it may `flip`."""
         return [number for number, kind in enumerate(self.kinds) if flip or kind != MIRROR]

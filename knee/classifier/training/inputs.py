@@ -75,29 +75,33 @@ def training_batches(
     `batch_size` is global.
     """
     source, rows, class_indices = data.source, data.training.rows, data.training.class_indices
-    orders = [epoch_order(len(rows), batch_size, seed, epoch) for epoch in epochs]
-    size = len(orders[0])
-    positions = np.concatenate(orders)
-    ticks = np.concatenate([np.arange(size) + epoch * size for epoch in epochs]).astype(np.int64)
     weights, soft_labels = data.class_weights[class_indices], data.training.soft_labels
     wanted = targets[class_indices] if soft_labels is None else soft_labels
+    table = tuple(tf.constant(column) for column in (rows, wanted, weights))
+    length = len(epoch_order(len(rows), batch_size, seed, 0))
     offered = tf.constant(source.offered(flip=augmentation.horizontal_flip), tf.int64)
 
-    def prepare(
-        row: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, tick: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        chosen = _read(source, _choose(offered, row, seed, tick[0]), row)
-        if source.pixels:
-            chosen = augment(chosen, seed, tick[0], augmentation)
-        made = (chosen, label, weight)
-        return mixed(made, seed, tick[0], augmentation.mixup) if augmentation.mixup else made
+    size = min(batch_size, length)
 
-    size = min(batch_size, size)
+    def positions(epoch: tf.Tensor) -> tf.data.Dataset:
+        def order(number: npt.NDArray[np.int64]) -> Integers:
+            return epoch_order(len(rows), batch_size, seed, int(number))
+
+        drawn = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), (length,))
+        ticks = tf.range(0, length, size, dtype=tf.int64) + epoch * length
+        return tf.data.Dataset.from_tensor_slices((tf.reshape(drawn, (-1, size)), ticks))
+
+    def prepare(position: tf.Tensor, tick: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        row, label, weight = (tf.gather(column, position) for column in table)
+        chosen = _read(source, _choose(offered, row, seed, tick), row)
+        if source.pixels:
+            chosen = augment(chosen, seed, tick, augmentation)
+        made = (chosen, label, weight)
+        return mixed(made, seed, tick, augmentation.mixup) if augmentation.mixup else made
+
     return (
-        tf.data.Dataset.from_tensor_slices(
-            (rows[positions], wanted[positions], weights[positions], ticks)
-        )
-        .batch(size, drop_remainder=True)
+        tf.data.Dataset.range(epochs.start, epochs.stop)
+        .flat_map(positions)  # the order of one epoch at a time is in memory
         .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +26,12 @@ from knee.classifier.features.feature_source import Source, Subset
 from knee.classifier.net import assembly
 from knee.classifier.training import inputs, training
 from knee.classifier.training.checkpoints import Checkpoints, EveryEpoch, Progress
-from knee.classifier.training.fold_training import Recipe
-from knee.classifier.training.learner import Learner
+from knee.classifier.training.fold_training import Asked, Recipe, Work, learner_of
 from knee.evidence.evaluation.fold_results import FoldResult
 from knee.evidence.uncertainty import calibration
+from knee.execution.local import Inline
+from knee.execution.ordered import ordered
+from knee.execution.place import Place
 from knee.run.errors import UserError
 from knee.splits import cross_validation
 from knee.splits.cross_validation import Fold
@@ -37,7 +40,7 @@ from knee.storage import artifacts
 from knee.storage.arrays import Floats, Integers
 
 BATCH_IMAGES: Final = 32
-Train = Callable[[Subset, Subset, int, EveryEpoch], Progress]  # rows, held out, seed, state
+HISTORY: Final = "history.json"  # of a member: there once it is trained
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,7 @@ def train_members(
     folds: Sequence[Fold],
     folder: Path,
     key: str,
+    place_of: Callable[[], Place] = Inline,
 ) -> Members:
     """Train one member for each of the `folds` of the records `kept`, and join them.
 
@@ -85,8 +89,7 @@ def train_members(
     """
     plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
     last_only = plan.optimisation.keep_epoch == "last"
-    whole = source.pixels or plan.probes is not None
-    if whole and not last_only:
+    if is_whole(plan, source) and not last_only:
         raise UserError(
             "train.keep_epoch: members whose backbone is trained keep their last epoch: give last, "
             "or train.members=1"
@@ -95,11 +98,19 @@ def train_members(
     for stale in folder.glob("members-*"):
         if stale != current:
             shutil.rmtree(stale, ignore_errors=True)
-    states = [current / f"fold{fold.fold}_seed{fold.repeat}" for fold in folds]
-    train = _whole_nets(plan, source, current) if whole else _heads(plan, source)
+    states = [_state(current, fold) for fold in folds]
+    numbered = zip(folds, states, strict=True)
+    asked = [
+        Asked(fold, recipe.train["seed"] + number)
+        for number, (fold, state) in enumerate(numbered)
+        if not (state / HISTORY).is_file()
+    ]
     with logging_redirect_tqdm():
-        for number, fold in enumerate(tqdm(folds, recipe.name, unit="member", disable=None)):
-            _finish(recipe, kept, fold, recipe.train["seed"] + number, states[number], train)
+        bar = tqdm(total=len(folds), desc=recipe.name, unit="member", disable=None)
+        bar.update(len(folds) - len(asked))
+        with bar:
+            for _ in _trained(recipe, source, kept, asked, current, place_of) if asked else ():
+                bar.update()
     history = _mean_history(states, [len(fold.held_out) for fold in folds])
     epoch = len(history) - 1 if last_only else int(history["val_loss"].to_numpy().argmin())
     weights = [EveryEpoch(state, last_only=last_only).weights(epoch) for state in states]
@@ -115,59 +126,110 @@ def train_members(
     return Members(net, scores.checked(truth, predicted), held_by, history, epoch, channels)
 
 
-def _finish(
-    recipe: Recipe, kept: pd.DataFrame, fold: Fold, seed: int, folder: Path, train: Train
-) -> None:
-    """Train the member in `folder`, unless it is there, complete."""
-    done = folder / "history.json"
-    if done.is_file():
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    started = time.perf_counter()
-    rows = Subset.of(
-        cross_validation.training_rows(kept, fold, recipe.oversampling, recipe.oversampling_seed)
+def is_whole(plan: training.Plan, source: Source) -> bool:
+    """Whether all of a net is trained; else a head, and layers above a frozen part."""
+    return source.pixels or plan.probes is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained member: a row an epoch, and its files where they are not in place yet."""
+
+    history: list[dict[str, float]]
+    seconds: float
+    files: dict[str, bytes]  # by name
+
+
+def _trained(
+    recipe: Recipe,
+    source: Source,
+    kept: pd.DataFrame,
+    asked: Sequence[Asked],
+    folder: Path,
+    place_of: Callable[[], Place],
+) -> Iterator[Sequence[Trained]]:
+    """Train the members; each is put in its part of `folder` as soon as it comes."""
+
+    def keep(some: Sequence[Asked], made: Sequence[Trained]) -> None:
+        for one, trained in zip(some, made, strict=True):
+            _keep(_state(folder, one.fold), trained)
+            text = "fold %d seed %d  %d held out  val_loss %.4f  val_accuracy %.3f  %.1f s"
+            last = [trained.history[-1][name] for name in ("val_loss", "val_accuracy")]
+            where = one.fold.fold + 1, one.fold.repeat + 1, len(one.fold.held_out)
+            log.info(text, *where, *last, trained.seconds)
+
+    place = place_of()
+    work = place.share(Work.at(place, recipe, source, kept))
+    shared = work, folder.absolute() if place.has_files else None
+    chunks = ([one] for one in asked)
+    try:
+        yield from ordered(place, train_some, shared, chunks, name=str, arrived=keep)
+    finally:
+        learner_of.cache_clear()
+
+
+def train_some(work: Work, folder: Path | None, asked: Sequence[Asked]) -> list[Trained]:
+    """Train some members, in their parts of `folder` if there is one; a task of a place of work."""
+    return [_train_one(work, folder, one) for one in asked]
+
+
+def _train_one(work: Work, folder: Path | None, asked: Asked) -> Trained:
+    started, recipe, fold = time.perf_counter(), work.recipe, asked.fold
+    rows = cross_validation.training_rows(
+        work.kept, fold, recipe.oversampling, recipe.oversampling_seed
     )
-    state = EveryEpoch(folder, last_only=recipe.train["keep_epoch"] == "last")
-    progress = train(rows, Subset.of(kept.iloc[fold.held_out]), seed, state)
-    artifacts.write_json(done, {"epochs": progress.history})
-    text = "fold %d seed %d  %d held out  val_loss %.4f  val_accuracy %.3f  %.1f s"
-    last = [progress.history[-1][name] for name in ("val_loss", "val_accuracy")]
-    seconds = time.perf_counter() - started
-    log.info(text, fold.fold + 1, fold.repeat + 1, len(fold.held_out), *last, seconds)
+    with tempfile.TemporaryDirectory() as own:
+        place = _state(folder or Path(own), fold)
+        shutil.rmtree(place, ignore_errors=True)
+        state = EveryEpoch(place, last_only=recipe.train["keep_epoch"] == "last")
+        plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
+        data = Subset.of(rows), Subset.of(work.kept.iloc[fold.held_out])
+        if is_whole(plan, work.source):
+            progress = _whole_net(plan, work.source, *data, asked.seed, place.parent, state)
+        else:
+            progress = learner_of(work).fit(*data, asked.seed, state)
+        files = {} if folder else {file.name: file.read_bytes() for file in place.iterdir()}
+        return Trained(progress.history, time.perf_counter() - started, files)
 
 
-def _heads(plan: training.Plan, source: Source) -> Train:
-    """The training of heads, and of layers above a frozen part, that are built once."""
-    learner: list[Learner] = []
+def _whole_net(
+    plan: training.Plan,
+    source: Source,
+    rows: Subset,
+    held_out: Subset,
+    seed: int,
+    folder: Path,
+    state: EveryEpoch,
+) -> Progress:
+    """The training of a net that takes long: a killed one goes on after its last epoch."""
+    keras.backend.clear_session()
+    own = dataclasses.replace(plan.optimisation, seed=seed)
+    checkpoints = Checkpoints(folder / f"unfinished_{seed}", str(seed))
+    model, progress = training.train(
+        dataclasses.replace(plan, optimisation=own), source, rows, held_out, checkpoints
+    )
+    state.save(model.layers[-1], progress)
+    checkpoints.clear()
+    return progress
 
-    def train(rows: Subset, held_out: Subset, seed: int, state: EveryEpoch) -> Progress:
-        if not learner:  # every member may be there already
-            learner.append(Learner(plan, source))
-        return learner[0].fit(rows, held_out, seed, state)
 
-    return train
+def _state(folder: Path, fold: Fold) -> Path:
+    """Where the member of a fold is kept."""
+    return folder / f"fold{fold.fold}_seed{fold.repeat}"
 
 
-def _whole_nets(plan: training.Plan, source: Source, folder: Path) -> Train:
-    """The training of nets that take long: a killed one goes on after its last epoch."""
-
-    def train(rows: Subset, held_out: Subset, seed: int, state: EveryEpoch) -> Progress:
-        keras.backend.clear_session()
-        own = dataclasses.replace(plan.optimisation, seed=seed)
-        checkpoints = Checkpoints(folder / "unfinished", str(seed))
-        model, progress = training.train(
-            dataclasses.replace(plan, optimisation=own), source, rows, held_out, checkpoints
-        )
-        state.save(model.layers[-1], progress)
-        checkpoints.clear()
-        return progress
-
-    return train
+def _keep(folder: Path, made: Trained) -> None:
+    """Put the files of a member in their place; its history, which says that it is whole, last."""
+    if made.files:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name, content in made.files.items():
+        artifacts.write_bytes(folder / name, content)
+    artifacts.write_json(folder / HISTORY, {"epochs": made.history})
 
 
 def _mean_history(states: Sequence[Path], counts: Sequence[int]) -> pd.DataFrame:
     """Mean losses of each epoch, members with more held-out images weighing more."""
-    read = [artifacts.read_json(state / "history.json")["epochs"] for state in states]
+    read = [artifacts.read_json(state / HISTORY)["epochs"] for state in states]
     tables = [pd.DataFrame(rows) for rows in read]
     values = np.stack([table.to_numpy(np.float64) for table in tables])
     means = pd.DataFrame(np.average(values, axis=0, weights=counts), columns=tables[0].columns)

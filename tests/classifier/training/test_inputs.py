@@ -54,6 +54,30 @@ def test_later_epochs_are_the_same_whether_training_began_there_or_before() -> N
         np.testing.assert_array_equal(one, two)
 
 
+def test_batches_are_the_rows_labels_and_weights_of_each_epochs_order() -> None:
+    from knee.classifier.training import inputs
+
+    values, classes = np.arange(23, dtype=np.float16).reshape(1, 23, 1, 1, 1), np.arange(23) % 3
+    rows = Subset(np.arange(23)[::-1].copy(), classes)
+    weights = np.array([1, 2, 3], np.float32)
+    made = inputs.training_batches(
+        TrainingData(Source(values, pixels=False), rows, rows, 3, weights),
+        inputs.Augmentation(),
+        targets=inputs.targets(3, 0),
+        batch_size=4,
+        epochs=range(2, 5),
+        seed=7,
+    )
+    order = np.concatenate([inputs.epoch_order(23, 4, 7, epoch) for epoch in range(2, 5)])
+    columns = (
+        np.concatenate([np.asarray(part) for part in column]) for column in zip(*made, strict=True)
+    )
+    seen, wanted, weighed = columns
+    np.testing.assert_array_equal(seen.ravel(), rows.rows[order])
+    np.testing.assert_array_equal(wanted, np.eye(3)[classes[order]])
+    np.testing.assert_array_equal(weighed, weights[classes[order]])
+
+
 def test_augmented_pixels_stay_in_range_and_differ_from_epoch_to_epoch() -> None:
     made = np.stack(batches(range(2)))
     assert made.min() >= 0

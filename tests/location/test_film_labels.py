@@ -1,0 +1,52 @@
+"""Labels of films of two knees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from knee.intake.spreadsheet import SheetError
+from knee.location import film_labels
+
+FILMS = ["a.png", "b.png"]
+
+
+def read(folder: Path, text: str) -> film_labels.FilmLabels:
+    (folder / "films.csv").write_text(text)
+    return film_labels.read(folder / "films.csv", FILMS)
+
+
+def test_a_film_has_a_label_or_one_for_each_side(tmp_path: Path) -> None:
+    labels = read(tmp_path, "path,label,Label_Left,label right,sex\na.png,0,,3,F\nb.png,1,,,\n")
+    assert labels.facts("a.png", "right") == {"label": "3", "sex": "F"}
+    assert labels.facts("a.png", "left") == {"label": "0", "sex": "F"}
+    assert labels.facts("b.png", "left") == {"label": "1"}
+    assert labels.facts("c.png", "left") == {}
+
+
+def test_a_film_has_a_row_for_each_side(tmp_path: Path) -> None:
+    labels = read(tmp_path, "path,side,label\na.png,L,2\n./a.png,R,4\nb.png,left,1\n")
+    assert [labels.facts("a.png", side)["label"] for side in ("left", "right")] == ["2", "4"]
+    assert labels.facts("a.png", "") == {}
+    assert labels.only_side("a.png") == ""
+    assert labels.only_side("b.png") == "left"
+
+
+def test_a_label_of_a_side_is_not_given_to_a_knee_of_unknown_side(tmp_path: Path) -> None:
+    assert read(tmp_path, "path,label_left\na.png,2\n").facts("a.png", "") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("film,label\na.png,1\n", "no column path"),
+        ("path,label,label\na.png,1,1\n", "twice"),
+        ("path,label\nelsewhere.png,1\n", "row 2: 'elsewhere.png' is no film"),
+        ("path,label\na.png,1\na.png,2\n", "2 rows of 'a.png': give each another side"),
+        ("path,side,label\na.png,L,1\na.png,left,2\n", "2 rows of 'a.png'"),
+    ],
+)
+def test_a_sheet_that_is_not_clear_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SheetError, match=message):
+        read(tmp_path, text)

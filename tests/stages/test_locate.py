@@ -1,0 +1,99 @@
+"""Whole films become files of one knee, which ingest can take in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from knee.intake import label_sheet, labels, patients, record_builder
+from knee.intake.archives import DataFolder
+from knee.reading.canonical_image import Canonical
+from stages import locate
+from tests.films import PARAMS, encoded, fill
+from tests.location.legs import bilateral, drawn
+from tests.reading.dicom_files import dicom
+
+KEY = patients.key_from_environment()
+CLASSES = ("0", "3", "4")
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What becomes of a film of two knees, a DICOM film of one, noise and a damaged file."""
+    folder = tmp_path_factory.mktemp("locate")
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120), dtype=np.uint8)
+    leg = drawn()[1].pixels
+    fill(
+        folder / "films",
+        {
+            "in/both.png": encoded(Image.fromarray(bilateral())),
+            "one.dcm": dicom(leg.astype(np.uint16) * 16, PatientID="P7", Laterality="R"),
+            "noise.png": encoded(Image.fromarray(noise)),
+            "damaged.png": b"\x89PNG",
+        },
+    )
+    (folder / "films.csv").write_text(
+        "path,label,label_left,label_right,patient\nin/both.png,,3,4,P1\none.dcm,0,,,\n"
+    )
+    words = [str(folder / "films"), "--out", str(folder / "out"), "--params", str(PARAMS)]
+    assert locate.main([*words, "--sheet", str(folder / "films.csv")]) == 0
+    return folder / "out"
+
+
+def test_every_film_is_in_the_table_with_its_knees_or_the_reason(cut: Path) -> None:
+    films = pd.read_csv(cut / "films.csv", keep_default_na=False).set_index("film")
+    assert films["knees"].to_dict() == {
+        "damaged.png": 0, "in/both.png": 2, "noise.png": 0, "one.dcm": 1,
+    }  # fmt: skip
+    assert films.loc["noise.png", "reason"] == "no knee was found"
+    assert films.loc["damaged.png", "reason"] != ""
+    assert (films.loc[films["knees"] > 0, "reason"] == "").all()
+
+
+def test_each_knee_is_a_square_with_its_own_label_side_and_box(cut: Path) -> None:
+    sheet = pd.read_csv(cut / "knees.csv", dtype=str, keep_default_na=False).set_index("path")
+    assert sheet["label"].to_dict() == {
+        "in/right/both.png": "4", "in/left/both.png": "3", "one.png": "0",
+    }  # fmt: skip
+    assert sheet["side"].tolist() == ["right", "left", "right"]
+    film = bilateral()
+    for path, row in sheet.iloc[:2].iterrows():
+        pixels = np.asarray(Image.open(cut / "images" / str(path)))
+        side, left, top = (int(row[f"box_{name}"]) for name in ("side_pixels", "left", "top"))
+        assert pixels.shape == (side, side)
+        x, y = side // 2, side // 2
+        assert pixels[y, x] == film[top + y, left + x]
+
+
+def test_the_knees_of_a_film_are_of_one_patient_without_the_number(cut: Path) -> None:
+    text = (cut / "knees.csv").read_text()
+    assert "P1" not in text
+    assert "P7" not in text
+    sheet = pd.read_csv(cut / "knees.csv", dtype=str, keep_default_na=False)
+    both = patients.hashed("P1", KEY)
+    assert sheet["patient"].tolist() == [both, both, patients.hashed("P7", KEY)]
+
+
+def test_ingest_takes_them_in_with_their_labels(cut: Path, tmp_path: Path) -> None:
+    opened = DataFolder(cut / "images", cut / "images")
+    sheet = label_sheet.read_sheet(cut / "knees.csv", CLASSES, KEY)
+    listing = labels.list_labelled(opened, sheet, CLASSES)
+    canonical = Canonical(32, "letterbox", 64.0)
+    frame, prints = record_builder.take_in(listing, canonical, KEY, tmp_path / "pixels.npy")
+    assert frame["label"].tolist() == ["3", "4", "0"]
+    assert set(frame["status"]) == {"used"}
+    assert len(prints) == len(frame)
+
+
+def test_another_folder_is_not_replaced(cut: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    words = [str(cut / "images"), "--out", str(tmp_path), "--params", str(PARAMS)]
+    assert locate.main(words) == 1
+    assert (tmp_path / "mine.txt").is_file()
+    assert (
+        locate.main([str(cut / "images"), "--out", str(tmp_path / "x"), "--box-widths", "9"]) == 1
+    )
