@@ -85,7 +85,11 @@ def calibration(test: pd.DataFrame, report: Mapping[str, Any], classes: Sequence
         judgement = "Its probabilities fit on average"
     else:
         judgement = "It is too sure of itself" if said > was else "It is too hesitant"
-    error = with_interval(report, "expected_calibration_error")
+    name = "expected_calibration_error"
+    error = with_interval(report, name)
+    low = (report.get("confidence_interval", {}).get(name) or {}).get("low")
+    if low is not None and report[name] < low:
+        error += ", an interval above it, as resampling adds to this error"
     text = (
         f"{judgement}: it says {said:.0%} and is right in {was:.0%} of the test images "
         f"(calibration error {error})."
