@@ -2,8 +2,8 @@
 
 python -m benchmarks.evidence.models_in_pairs NAME=predictions.csv NAME=predictions.csv ...
 
-predictions.csv are those of evaluate (metrics/BACKBONE/). Differences of macro-F1 have p-values with
-Holm's correction; those of the log loss have an interval.
+predictions.csv are those of evaluate (metrics/BACKBONE/). Differences of macro-F1 have p-values
+with Holm's correction; those of the log loss have an interval.
 """
 
 from __future__ import annotations
