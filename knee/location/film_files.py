@@ -31,9 +31,6 @@ from knee.reading.source_files import SourceFile
 from knee.storage.arrays import Pixels
 
 IMAGES: Final = "images"
-NO_KNEE: Final = "no knee was found"
-MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
-CONTRADICTED: Final = "two knees, and its file tells one side: the sides are by their order"
 BATCH_FILES: Final = 32  # decoded films held at once
 SHOWN_PIXELS: Final = 196  # longer side of a film in the picture
 
@@ -97,18 +94,16 @@ def cut(
         {
             "path": _write(one, name, out, together=len(images) == 2),
             **_facts(image, source.name, one.side, labels, cutting.key, together=len(images) == 2),
-            **_place(one, source.name),
+            "film": source.name,
+            **one.place(),
         }
         for one in images
     ]
-    notes = [image.note] if image.note else []
-    notes += [MIRRORED] if cropping.seems_mirrored(found, side) else []
-    notes += [CONTRADICTED] if len(images) == 2 and side else []
-    row |= {"knees": len(images), "note": "; ".join(notes), "reason": "" if images else NO_KNEE}
+    notes = [*filter(None, [image.note]), *cropping.doubts(found, side)]
+    reason = "" if images else cropping.NO_KNEE
+    row |= {"knees": len(images), "note": "; ".join(notes), "reason": reason}
     shown, scale = _reduced(image.pixels)
-    boxes = tuple(
-        (one.left * scale, one.top * scale, max(one.pixels.shape) * scale) for one in images
-    )
+    boxes = tuple((one.left * scale, one.top * scale, one.box_side * scale) for one in images)
     return CutFilm(row, rows, shown, boxes)
 
 
@@ -153,18 +148,6 @@ def _facts(
     if together and not facts["patient"]:
         facts["patient"] = patients.hashed(f"film {film}", key)
     return {**facts, "side": side}
-
-
-def _place(one: KneeImage, film: str) -> dict[str, Any]:
-    """Where the knee lies on its film."""
-    return {
-        "film": film,
-        "box_left": one.left,
-        "box_top": one.top,
-        "box_side_pixels": max(one.pixels.shape),
-        "joint_width_pixels": round(one.knee.width, 1),
-        "certainty": round(one.knee.score, 3),
-    }
 
 
 def _reduced(film: Pixels) -> tuple[Pixels, float]:
