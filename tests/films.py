@@ -37,11 +37,15 @@ def settings(**changes: Any) -> parameters.Params:
         "conflicts": "quarantine",
     }
     names = {field.name for field in dataclasses.fields(parameters.Data)}
+    read = {"images": changes.get("path"), "sheet": changes.get("sheet")}
     data |= {key: value for key, value in changes.items() if key in names}
     taken |= {key: value for key, value in changes.items() if key not in names}
     return dataclasses.replace(
         loaded,
         data=dataclasses.replace(loaded.data, **data),
+        locate=dataclasses.replace(
+            loaded.locate, **{key: value for key, value in read.items() if value is not None}
+        ),
         ingest=dataclasses.replace(loaded.ingest, **taken),
     )
 

@@ -33,7 +33,7 @@ class KneeImage:
     @property
     def box_side(self) -> int:
         """Side of the square on the film, px; the longer side of a film that is left as it is."""
-        return max(self.pixels.shape)
+        return int(max(self.pixels.shape))
 
     def place(self) -> dict[str, float]:
         """Return where the knee lies on its film, in px of it, and how surely, by column."""
