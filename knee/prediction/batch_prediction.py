@@ -31,8 +31,8 @@ CHUNK_FILES: Final = 512  # decoded images in memory at once
 CHUNK_FILMS: Final = 32  # whole ones
 KNEES: Final = "knees"  # column of a model of located knees: how many the film has
 # Columns of such a model, beside that: where the knee lies on the film, in px of it.
-PLACE: Final = ("side", "box_left", "box_top", "box_side_pixels", "joint_width_pixels",
-                "certainty", "film_width", "film_height", "film_note")  # fmt: skip
+PLACE: Final = ("side", "box_left", "box_top", "box_side_pixels", "certainty",
+                "film_width", "film_height", "film_note")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -206,6 +206,7 @@ def _page(answers: GraphAnswers, *, needs_token: bool) -> str:
         synthetic=synthetic_model.warning(answers.training),
         examples=EXAMPLES,
         explains=answers.explains,
+        located="locate" in answers.training,
         needs_token=needs_token,
         notes=model_notes.notes(answers.training),
         level=f"{100 * level:g}" if level else "",
