@@ -22,7 +22,7 @@ CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
 
 
 def settings(**changes: Any) -> parameters.Params:
-    """The project's own parameters with small images; keys of data and ingest can be changed."""
+    """The project's own parameters with small images; keys of some sections can be changed."""
     loaded = parameters.load(PARAMS)
     data: dict[str, Any] = {
         "classes": CLASSES,
@@ -37,15 +37,17 @@ def settings(**changes: Any) -> parameters.Params:
         "conflicts": "quarantine",
     }
     names = {field.name for field in dataclasses.fields(parameters.Data)}
-    read = {"images": changes.get("path"), "sheet": changes.get("sheet")}
+    read = {
+        "images": changes.pop("images", changes.get("path", loaded.locate.images)),
+        "sheet": changes.get("sheet", loaded.locate.sheet),
+        "locators": changes.pop("locators", ()),
+    }
     data |= {key: value for key, value in changes.items() if key in names}
     taken |= {key: value for key, value in changes.items() if key not in names}
     return dataclasses.replace(
         loaded,
         data=dataclasses.replace(loaded.data, **data),
-        locate=dataclasses.replace(
-            loaded.locate, **{key: value for key, value in read.items() if value is not None}
-        ),
+        locate=dataclasses.replace(loaded.locate, **read),
         ingest=dataclasses.replace(loaded.ingest, **taken),
     )
 
