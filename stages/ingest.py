@@ -68,7 +68,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
     facts = {"patient_key": patients.key_check(key), "image": dataclasses.asdict(canonical)}
-    lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+    lineage = file_names.patterns_of(ingest)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
     decided = label_decisions.read_decisions(paths.decisions) if paths.decisions else None
