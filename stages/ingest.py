@@ -78,7 +78,12 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         labels.check_classes(listing)
         with opened_results(paths.known_results, "images", facts) as known:
             frame, fingerprints = record_builder.take_in(
-                listing, canonical, key, paths.pixels_out, known
+                listing,
+                canonical,
+                key,
+                paths.pixels_out,
+                known,
+                invert_negatives=ingest.negatives == "invert",
             )
     frame = record_builder.add_facts(
         frame,
