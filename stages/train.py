@@ -108,9 +108,7 @@ def _ensemble(
 ) -> FinishedTraining:
     """The members of all folds, whose limits are learned from what each held out."""
     chosen = settings.train
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
+    patterns = file_names.patterns_of(settings.ingest)
     kept = cross_validation.chosen_records(table, split, patterns, "development")
     folds = cross_validation.plan_members(kept, chosen.members, chosen.members_seeds, chosen.seed)
     source = feature_source.open_source(paths.features, paths.pixels)
