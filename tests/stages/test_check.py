@@ -67,8 +67,8 @@ def test_a_sheet_of_films_may_have_a_label_a_side(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "sheet.csv").write_text("path,label_left,label_right\n1.png,a,b\n")
-    knees = {"locators": ("knees",), "bone_masks": "conf/no_bone_masks"}
-    assert checked(folder, monkeypatch, **knees) == 0
+    no_masks = "conf/no_bone_masks"
+    assert checked(folder, monkeypatch, locators=("knees",), bone_masks=no_masks) == 0
     assert checked(folder, monkeypatch, locators=("knees",)) == 1  # with masks of whole films
     assert "give -S data.bone_masks=conf/no_bone_masks" in capsys.readouterr().err
 
