@@ -277,11 +277,15 @@ def knee(number: int) -> Image.Image:
     return Image.blend(film(1000), film(number), 0.3).resize((60, 40))
 
 
-def taken(folder: Path, images: list[Image.Image], **chosen: bool) -> tuple[pd.DataFrame, Any]:
+def taken(
+    folder: Path, images: list[Image.Image], *, invert_negatives: bool = False
+) -> tuple[pd.DataFrame, Any]:
     """The records and canonical pixels of `images`."""
     files = {f"a/{number:03}.png": encoded(image) for number, image in enumerate(images)}
     out = folder / "pixels.npy"
-    frame, _ = record_builder.take_in(listing(folder, files), CANONICAL, b"key", out, **chosen)
+    frame, _ = record_builder.take_in(
+        listing(folder, files), CANONICAL, b"key", out, invert_negatives=invert_negatives
+    )
     return frame, np.load(out)
 
 
