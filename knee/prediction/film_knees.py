@@ -77,9 +77,9 @@ class Locator:
     def _canonical(self, one: KneeImage) -> Pixels:
         try:
             content_check.check(one.pixels)
+            return prepare.from_gray(one.pixels, self.canonical)
         except UnreadableImage as reason:
             raise UnreadableImage(f"{one.side} knee: {reason}".lstrip()) from None
-        return prepare.from_gray(one.pixels, self.canonical)
 
     def find_all(
         self, files: Sequence[source_files.SourceFile]

@@ -59,7 +59,10 @@ def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
     `RefusedError` as there.
     """
     gray, _ = decoded(image, canonical.maximum_megapixels)
-    return prepare.from_gray(gray, canonical)
+    try:
+        return prepare.from_gray(gray, canonical)
+    except UnreadableImage as reason:
+        raise RefusedError(str(reason)) from None
 
 
 def decoded(image: object, maximum_megapixels: float) -> tuple[Pixels, str]:
