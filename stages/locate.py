@@ -82,7 +82,8 @@ def _cutting(chosen: Options, settings: parameters.Params) -> film_files.Cutting
     key = patients.key_from_environment()
     if chosen.patient_key:
         patients.check_key(chosen.patient_key, key)
-    return film_files.Cutting(box_widths, settings.ingest.maximum_megapixels, key)
+    placeholders = settings.data.patient_placeholders
+    return film_files.Cutting(box_widths, settings.ingest.maximum_megapixels, key, placeholders)
 
 
 def _write(cut: Sequence[film_files.CutFilm], staged: Path) -> None:

@@ -50,6 +50,13 @@ class Cutting:
     box_widths: float  # side of a knee's square, in joint widths
     maximum_megapixels: float  # larger films are rejected unread
     key: bytes  # of the patients' hashes
+    placeholders: tuple[str, ...] = ()  # texts that are no patient number
+
+    def hashed(self, patient: str, *, from_zero: bool = False) -> str:
+        """Return the pseudonym of a patient's number; "" for a placeholder."""
+        found = patients.hashed(patient, self.key, from_zero=from_zero)
+        nobody = {patients.hashed(text, self.key, from_zero=True) for text in self.placeholders}
+        return "" if found in nobody else found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +118,7 @@ def cut(
     rows = [
         {
             "path": _write(one, name, out, together=len(images) == 2),
-            **_facts(image, source.name, one.side, labels, cutting.key, together=len(images) == 2),
+            **_facts(image, source.name, one.side, labels, cutting, together=len(images) == 2),
             "film": source.name,
             **one.place(),
             sheet_columns.FILM_NOTE: "; ".join(notes),
@@ -180,18 +187,18 @@ def _write(one: KneeImage, name: PurePosixPath, out: Path, *, together: bool) ->
 
 
 def _facts(
-    image: Decoded, film: str, side: str, labels: FilmLabels, key: bytes, *, together: bool
+    image: Decoded, film: str, side: str, labels: FilmLabels, cutting: Cutting, *, together: bool
 ) -> dict[str, Any]:
     """What the sheet, else the file, tells of a knee; those of one film have one patient."""
-    patient = patients.hashed(image.patient, key)
+    patient = cutting.hashed(image.patient)
     age = "" if math.isnan(image.age_years) else image.age_years
     facts = {"patient": patient, "age": age, "sex": image.sex, "origin": image.origin}
     told = labels.facts(film, side)
     if "patient" in told:  # hashed as the header's: a person may be in films with and without a row
-        told["patient"] = patients.hashed(told["patient"], key, from_zero=True)
+        told["patient"] = cutting.hashed(told["patient"], from_zero=True)
     facts |= {name: text for name, text in told.items() if text}
     if together and not facts["patient"]:
-        facts["patient"] = patients.hashed(f"film {film}", key)
+        facts["patient"] = patients.hashed(f"film {film}", cutting.key)
     return {**facts, "side": side}
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from knee.intake import patients
 from knee.intake.spreadsheet import SheetError
-from knee.location import film_labels
+from knee.location import film_files, film_labels
 
 FILMS = ["a.png", "b.png"]
 
@@ -71,3 +72,9 @@ def test_a_sheet_gives_the_classes_or_the_folders_do(tmp_path: Path, text: str, 
 def test_a_sheet_that_is_not_clear_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SheetError, match=message):
         read(tmp_path, text)
+
+
+def test_a_placeholder_of_the_users_own_is_no_patient() -> None:
+    cutting = film_files.Cutting(1.84, 64.0, b"key", ("Dummy 7",))
+    assert cutting.hashed("dummy7") == ""
+    assert cutting.hashed("P7") == patients.hashed("P7", b"key") != ""
