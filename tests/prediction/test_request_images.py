@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,9 @@ def test_rows_of_text_of_unequal_length_take_no_memory() -> None:
 @pytest.mark.parametrize("size", [*range(1, 9), 95, 96, 97, 5000])
 def test_text_in_pieces_is_the_file(line: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_images, "PIECE", 64)
-    monkeypatch.setattr(prepare, "from_bytes", lambda content, _: content)
+    read = "knee.reading.image_formats.decode_radiograph"
+    monkeypatch.setattr(read, lambda content, _: SimpleNamespace(pixels=content, side=""))
+    monkeypatch.setattr(prepare, "from_gray", lambda content, _: content)
     content = np.random.default_rng(size).bytes(size)
     whole = text(content)
     lines = "\r\n".join(whole[at : at + line] for at in range(0, len(whole), line))
