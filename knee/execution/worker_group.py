@@ -91,6 +91,11 @@ class Worker:
         if self.number == 0:
             artifacts.write_text(self.folder / STARTED, "")
 
+    def wait_for_end(self) -> None:
+        """Wait until who began this process ends it: others may still need it."""
+        while True:
+            time.sleep(END_SECONDS)
+
     def tell_failure(self, message: str) -> None:
         """Say why the work cannot be done: it is not tried again."""
         artifacts.write_text(self.folder / f"failed-{self.number}", message)
@@ -107,8 +112,8 @@ class WorkerGroup:
     def run(self, module: str, folder: Path, is_finished: Callable[[], bool]) -> None:
         """Run `module` in each process, until `is_finished`, which is asked all the time.
 
-        Its `main` makes a `Worker` of the command line. `folder` is a new one, for this run alone,
-        on a file system of all machines.
+        Its `main` makes a `Worker` of the command line, and waits at its end. `folder` is a new
+        one, for this run alone, on a file system of all machines.
 
         Raises:
             WorkerLost: a process ended in between.
@@ -152,20 +157,16 @@ class WorkerGroup:
         folder: Path,
         is_finished: Callable[[], bool],
     ) -> None:
-        begun, all_ended_at = time.monotonic(), float("inf")
+        last_start = time.monotonic() + self._settings.start_seconds
         while not is_finished():
+            statuses = [process.poll() for process in processes]
             for failure in sorted(folder.glob("failed-*")):
                 name = self._named([int(failure.name.rpartition("-")[2])])
                 told = failure.read_text(encoding="utf-8")
                 raise ExecutionError(f"{name}: {told} ({folder / LOG} has all that was said)")
-            statuses = [process.poll() for process in processes]
-            if any(statuses):
+            if any(status is not None for status in statuses):
                 raise WorkerLost(self._ended(statuses))
-            now = time.monotonic()
-            all_ended_at = min(all_ended_at, now) if None not in statuses else float("inf")
-            if now > all_ended_at + LATE_SECONDS:
-                raise WorkerLost("all workers ended before the work was done")
-            if now > begun + self._settings.start_seconds and not (folder / STARTED).exists():
+            if time.monotonic() > last_start and not (folder / STARTED).exists():
                 raise ExecutionError(self._late(folder))
             time.sleep(POLL_SECONDS)
 
@@ -176,7 +177,7 @@ class WorkerGroup:
         causes = {
             number: signal.Signals(-status).name if status < 0 else f"status {status}"
             for number, status in enumerate(statuses)
-            if status
+            if status is not None
         }
         return ", ".join(f"{self._named([number])}: {how}" for number, how in causes.items())
 

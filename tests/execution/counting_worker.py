@@ -16,6 +16,7 @@ def main() -> None:
     worker.set_limits()
     addresses = worker.meet()
     if behaviour == "holds":  # Python's lock, as TensorFlow does while it waits for others
+        (worker.folder / f"holding-{worker.number}").touch()
         ctypes.PyDLL(None).sleep(600)
     worker.tell_started()
     (worker.folder / f"met-{worker.number}").write_text(" ".join(addresses), encoding="utf-8")

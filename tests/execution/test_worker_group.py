@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from knee.execution import worker_group
 from knee.execution.place import ExecutionError, WorkerLost
 from knee.execution.worker_group import WorkerGroup
 from knee.run import parameters
@@ -43,7 +45,7 @@ def settings(**changes: Any) -> parameters.Execution:
         "gpus": 0,
         "files": "sent",
         "retries": 0,
-        "start_seconds": 30,
+        "start_seconds": 600,
         "trusted_network": True,
         "launcher": "local",
         "hosts": (),
@@ -58,6 +60,14 @@ def stand_in(name: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
     (commands / name).write_text(text.replace("{folder}", str(folder)), encoding="utf-8")
     (commands / name).chmod(0o700)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+
+
+def an_hour_passes_after(event: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the group, not for its workers: a busy machine may start them late."""
+    clock = types.SimpleNamespace(
+        monotonic=lambda: time.monotonic() + 3600 * event.exists(), sleep=time.sleep
+    )
+    monkeypatch.setattr(worker_group, "time", clock)
 
 
 def run_until_all_met(group: WorkerGroup, folder: Path) -> list[str]:
@@ -128,14 +138,13 @@ def test_a_worker_that_never_comes_is_named_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in("ssh", SILENT, tmp_path, monkeypatch)
-    chosen = settings(launcher="ssh", hosts=("127.0.0.1", "127.0.0.2"), start_seconds=8)
-    begun = time.monotonic()
+    chosen = settings(launcher="ssh", hosts=("127.0.0.1", "127.0.0.2"))
+    an_hour_passes_after(tmp_path / "run" / "address-0", monkeypatch)
     with pytest.raises(
         ExecutionError,
-        match=r"^worker 2 \(127\.0\.0\.2\) did not come within 8 s \(execution\.start_seconds\)",
+        match=r"^worker 2 \(127\.0\.0\.2\) did not come within 600 s \(execution\.start_seconds\)",
     ):
         run_until_all_met(WorkerGroup(chosen, 2), tmp_path)
-    assert 8 <= time.monotonic() - begun < 30
     assert gone(tmp_path)
 
 
@@ -143,8 +152,9 @@ def test_workers_that_do_not_reach_each_other_are_ended_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KNEE_TEST_WORKER", "holds")
+    an_hour_passes_after(tmp_path / "run" / "holding-1", monkeypatch)
     with pytest.raises(ExecutionError, match="all 2 workers came, but did not reach each other"):
-        WorkerGroup(settings(start_seconds=8), 2).run(MODULE, tmp_path, lambda: False)
+        run_until_all_met(WorkerGroup(settings(), 2), tmp_path)
     assert gone(tmp_path)
 
 

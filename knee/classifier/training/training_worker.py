@@ -42,27 +42,25 @@ log = logging.getLogger(__name__)
 
 
 def main(words: Sequence[str]) -> None:
-    """Train as the worker that the command line and Slurm's variables name, and end the process.
+    """Train as the worker that the command line and Slurm's variables name; it does not return.
 
-    Python would wait at its end for the others.
+    After an error the process ends at once: at Python's end TensorFlow would wait for the others.
     """
     worker = Worker.of(words, os.environ)
     worker.set_limits()
     named = f"worker {worker.number + 1} of {worker.count}: %(message)s"
     logging.basicConfig(level=logging.INFO, format=named)
-    status = 0
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of every collective
     try:
         _train(worker)
+        worker.wait_for_end()
     except A_PEER_IS_LOST:
         log.exception("another worker is lost")
-        status = LOST_STATUS
+        os._exit(LOST_STATUS)
     except Exception as error:
         log.exception("failed")
         worker.tell_failure(_told(error))
-        status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+        os._exit(1)
 
 
 def _told(error: Exception) -> str:
@@ -102,7 +100,7 @@ class Together:
         self.count = strategy.num_replicas_in_sync
 
         @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-        def summed(values: list[tf.Tensor]) -> list[tf.Tensor]:
+        def summed(values: list[tf.Tensor]) -> Any:
             return strategy.run(_sum_of_all, (values,))
 
         self._summed = summed
@@ -117,7 +115,7 @@ class Together:
         return batch[self.number * size : (self.number + 1) * size]
 
 
-def _sum_of_all(values: list[tf.Tensor]) -> list[tf.Tensor]:
+def _sum_of_all(values: list[tf.Tensor]) -> Any:
     here = [*map(tf.identity, values)]  # on the device of this replica, else it is on none
     return tf.distribute.get_replica_context().all_reduce("SUM", here)
 

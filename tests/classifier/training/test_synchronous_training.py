@@ -17,7 +17,7 @@ from knee.run.errors import UserError
 from tests.classifier.conftest import SIDE, Films, put_in_table
 from tests.execution.test_worker_group import gone, settings
 
-pytestmark = [pytest.mark.tf, pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
 EPOCHS = 3
 
 
@@ -69,7 +69,7 @@ def train(
         balance_classes=True,
         devices=1,
     )
-    group = WorkerGroup(settings(start_seconds=300, retries=retries), workers)
+    group = WorkerGroup(settings(retries=retries), workers)
     model, progress = training.train(
         plan,
         Source(RowFile(file, has_views=is_head), pixels=not is_head),
@@ -109,7 +109,11 @@ class Uninterrupted:
 
 
 @pytest.fixture(scope="module")
-def whole(films: Films, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+def whole(
+    request: pytest.FixtureRequest, films: Films, tmp_path_factory: pytest.TempPathFactory
+) -> Uninterrupted:
+    if "cluster" not in request.config.getoption("markexpr"):
+        pytest.skip("starts workers four times: make cluster-test")
     from knee.classifier.training import synchronous_training
 
     with pytest.MonkeyPatch.context() as patch:
@@ -118,6 +122,7 @@ def whole(films: Films, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupt
         return Uninterrupted(*train(WHOLE, films, tmp_path_factory.mktemp("whole") / "state"))
 
 
+@pytest.mark.cluster
 def test_whoever_is_killed_the_training_goes_on_after_its_last_epoch(
     whole: Uninterrupted,
     films: Films,
