@@ -31,7 +31,7 @@ BLOCK: Final = 1000
 def true_groups(films: int) -> Integers:
     """Return the copy group of each film, int64 (films,): a copy has the number of its source."""
     number = np.arange(films)
-    return number - (number % COPIED == 1)
+    return np.asarray(number - (number % COPIED == 1))
 
 
 def candidates(films: int) -> Integers:

@@ -63,21 +63,31 @@ def pose_bank(turned: bool) -> AffineMaps:
     return np.stack(upright + shifted + (all_around if turned else []))
 
 
+class DiscIndex:
+    """The discs of images as they are, where others are looked up; memory holds no second copy."""
+
+    def __init__(self, reduced: ImageRows) -> None:
+        """Index the images, uint8 (n, side, side), the side a multiple of 32."""
+        self.reduced = reduced
+        self.index = _index(reduced, _operator(pose_bank(turned=False)[:1]))
+
+
 def look_alikes(
-    reduced: ImageRows, poses: AffineMaps, neighbours: int, similarity: float
+    reduced: ImageRows | DiscIndex, poses: AffineMaps, neighbours: int, similarity: float
 ) -> Candidates:
     """Return each image's nearest others, in the best upright and the best mirrored pose of each.
 
     Exhaustive up to `EXHAUSTIVE_IMAGES` images.
 
     Args:
-        reduced: uint8 (n, side, side), the side a multiple of 32.
+        reduced: uint8 (n, side, side), the side a multiple of 32, or an index of them.
         poses: see `pose_bank`.
         neighbours: at most about so many others for an image.
         similarity: smallest correlation of the discs.
     """
     turning = _operator(poses)
-    index = _index(reduced, _operator(poses[:1]))
+    found = reduced if isinstance(reduced, DiscIndex) else DiscIndex(reduced)
+    reduced, index = found.reduced, found.index
     results: list[tuple[Integers, Integers, Images]] = []
     mirrors = np.linalg.det(poses[:, :, :2]) < 0
     for start in tqdm(starts_of_batches(len(reduced)), "look-alikes", disable=None):
@@ -163,7 +173,7 @@ def _discs(images: Pixels, operator: sparse.csr_matrix, poses: int) -> Images:
 
 
 def _index(reduced: ImageRows, upright: sparse.csr_matrix) -> Any:
-    """The index of the images' discs by their inner products; memory holds no second copy."""
+    """The index of the images' discs by their inner products."""
     faiss = load_faiss()
     places = upright.shape[0]
     if len(reduced) <= EXHAUSTIVE_IMAGES:
