@@ -99,7 +99,7 @@ def test_what_was_read_before_an_interruption_is_not_read_again(
         return whole(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(manifest.provenance, "fingerprint", broken)
+        patched.setattr("knee.storage.provenance.fingerprint", broken)
         with pytest.raises(KeyboardInterrupt):
             manifest.make(folder, out)
     assert not out.exists()
