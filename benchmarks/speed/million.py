@@ -133,22 +133,18 @@ def records(films: int, folder: Path) -> dict[str, Any]:
     meter = Meter(1)
     frame = generated_records.records(films)
     told = copy_groups.CopyGroups(generated_records.true_groups(films), [], [])
-    search = ingest.search(parameters.load(PARAMS).ingest)
+    asked = parameters.load(PARAMS).ingest
+    search, lineage = ingest.search(asked), file_names.patterns_of(asked)
     with (
         meter.step("groups of the records table"),
         mock.patch.object(copy_groups, "copy_groups", return_value=told),
     ):
-        grouped = copy_groups.add_groups(frame, FingerprintFile(), search, _lineage())
+        grouped = copy_groups.add_groups(frame, FingerprintFile(), search, lineage)
     with meter.step("conflicts of labels"):
         resolved = conflicts.resolve(grouped.records, "quarantine")
     with meter.step("records written"):
         records_table.write_records(resolved, folder / "records.csv")
     return meter.found
-
-
-def _lineage() -> file_names.Patterns:
-    asked = parameters.load(PARAMS).ingest
-    return file_names.compile_patterns(asked.lineage_patterns, asked.copy_patterns)
 
 
 @contextmanager
