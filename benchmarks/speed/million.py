@@ -6,9 +6,10 @@
 Each stage runs in a process of its own on generated records, fingerprints and pixels
 (`generated_records`). The registration of look-alikes is told the truth instead of computing it:
 its time is known and grows with the pairs (docs/clusters.md). The searches among all images may
-look up a `--share` of them alone, in an index of all; what all would take is then the quotient, an
-extrapolation, and called so. Memory is the peak of the process in that step. Prints a table and
-writes benchmarks/results/million_FILMS.json. Needs 25 KB of disk a film, in --folder.
+look up a `--share` of them alone, in an index of all; the time of the looking up alone is then
+divided by the share, an extrapolation, and called so. Memory is the peak of the process in that
+step. Prints a table and puts the figures into benchmarks/results/million_FILMS.json; with --folder,
+stages can be run one by one. Needs 25 KB of disk a film there.
 """
 
 from __future__ import annotations
@@ -55,19 +56,28 @@ class Meter:
     def __init__(self, share: float) -> None:
         self.found: dict[str, dict[str, Any]] = {}
         self._share = share
+        self._looked_up = 0.0  # CPU seconds of the step
 
     @contextmanager
-    def step(self, name: str, *, sampled: bool = False) -> Iterator[None]:
-        """Measure the block; `sampled`: it looks up a share of the images alone."""
+    def step(self, name: str) -> Iterator[None]:
+        """Measure the block."""
         _forget_peak()
-        started = time.process_time()
+        self._looked_up, started = 0.0, time.process_time()
         yield
         seconds = time.process_time() - started
         one: dict[str, Any] = {"cpu_seconds": round(seconds, 1), "peak_megabytes": _peak()}
-        if sampled and self._share < 1:
-            one["extrapolated_cpu_seconds"] = round(seconds / self._share, -1)
+        if self._looked_up and self._share < 1:
+            of_all = seconds + self._looked_up * (1 / self._share - 1)
+            one |= {"share_looked_up": self._share, "extrapolated_cpu_seconds": round(of_all)}
         self.found[name] = one
         sys.stderr.write(f"{name}: {one}\n")
+
+    @contextmanager
+    def looking_up(self) -> Iterator[None]:
+        """Count the block as a search of a share of the images."""
+        started = time.process_time()
+        yield
+        self._looked_up += time.process_time() - started
 
 
 def _forget_peak() -> None:
@@ -109,14 +119,14 @@ def copies(films: int, folder: Path, share: float) -> dict[str, Any]:
             file.append(one)
     upright, mirrored = file.hashes()
     queries = upright[: max(1, round(films * share))]
-    with meter.step("hash search, both kinds", sampled=True):
+    with meter.step("hash search, both kinds"), meter.looking_up():
         for right in (upright, mirrored):
             hash_search.near_pairs(queries, right, search.radius_bits)
-    with _looking_up(share):
-        with meter.step("look-alikes", sampled=True):
+    with _share_looked_up(share, meter):
+        with meter.step("look-alikes"):
             bank = look_alikes.pose_bank(turned=films <= search.turned_images)
             look_alikes.look_alikes(file.reduced, bank, search.neighbours, search.similarity)
-        with meter.step("altered copies, without registration", sampled=True):
+        with meter.step("altered copies, without registration"):
             views = file.views(np.arange(films))
             altered_copies.relatives(views, search.similarity, search.copy, Told())
     told = Told(groups=generated_records.true_groups(films))
@@ -148,13 +158,14 @@ def records(films: int, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _looking_up(share: float) -> Iterator[None]:
-    """Look up a share of the images' batches alone, in look-alikes."""
+def _share_looked_up(share: float, meter: Meter) -> Iterator[None]:
+    """Look up a share of the images' batches alone, in look-alikes, and count its time."""
 
-    def starts(images: int) -> range:
-        return range(0, images, round(look_alikes.BATCH_IMAGES / share))
+    def starts(images: int) -> Iterator[int]:
+        with meter.looking_up():
+            yield from range(0, images, round(look_alikes.BATCH_IMAGES / share))
 
-    with mock.patch.object(look_alikes, "starts_of_batches", starts, create=True):
+    with mock.patch.object(look_alikes, "starts_of_batches", starts):
         yield
 
 
@@ -206,8 +217,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
     parser.add_argument("--films", type=int, default=10_000, help="generated")
     parser.add_argument("--share", type=float, default=1.0, help="of the images that are looked up")
-    parser.add_argument("--folder", type=Path, help="of what is generated; none: a temporary one")
-    parser.add_argument("--stages", nargs="+", choices=ORDER, default=ORDER, help="of all")
+    parser.add_argument("--folder", type=Path, help="of what is generated, which stays there")
+    parser.add_argument("--stages", nargs="+", choices=ORDER, default=ORDER, help="in order")
     parser.add_argument("--stage", choices=ORDER, help="alone, in this process")
     chosen = parser.parse_args()
     if chosen.stage:
@@ -220,29 +231,32 @@ def main() -> None:
             found = stage(chosen.stage, chosen.films, chosen.folder)
         print(json.dumps(found))
         return
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        steps = {
-            name: one
-            for each in chosen.stages
-            for name, one in _in_a_process(each, chosen.films, chosen.share, folder).items()
-        }
-    result = {
-        "machine": machine.describe(),
-        "films": chosen.films,
-        "share_looked_up": chosen.share,
-        "steps": steps,
-    }
-    text = json.dumps(result, indent=2)
-    (RESULTS / f"million_{chosen.films}.json").write_text(text + "\n", encoding="utf-8")
+    temporary = tempfile.TemporaryDirectory() if chosen.folder is None else None
+    try:
+        folder = Path(temporary.name) if temporary else chosen.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in chosen.stages:
+            _keep(chosen.films, _in_a_process(name, chosen.films, chosen.share, folder))
+    finally:
+        if temporary:
+            temporary.cleanup()
+
+
+def _keep(films: int, steps: dict[str, Any]) -> None:
+    """Put the figures of these steps into the results, and print them."""
+    path = RESULTS / f"million_{films}.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["steps"] if path.is_file() else {}
+    content = {"machine": machine.describe(), "films": films, "steps": {**before, **steps}}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name, one in steps.items():
         seconds = one.get("extrapolated_cpu_seconds", one["cpu_seconds"])
         note = " (extrapolated)" if "extrapolated_cpu_seconds" in one else ""
-        print(f"{name:40} {seconds:9.1f} s {one['peak_megabytes']:6} MB{note}")
+        print(f"{name:40} {seconds:9.1f} s {one['peak_megabytes']:6} MB{note}", flush=True)
 
 
-def _in_a_process(stage_name: str, films: int, share: float, folder: str) -> dict[str, Any]:
+def _in_a_process(stage_name: str, films: int, share: float, folder: Path) -> dict[str, Any]:
     own = [sys.executable, "-m", __spec__.name, "--films", str(films), "--share", str(share)]
-    words = [*own, "--folder", folder, "--stage", stage_name]
+    words = [*own, "--folder", str(folder), "--stage", stage_name]
     found: dict[str, Any] = json.loads(
         subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout
     )
