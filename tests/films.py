@@ -36,10 +36,13 @@ def settings(**changes: Any) -> parameters.Params:
         "lineage_patterns": (r"_aug_\d+$",),
         "conflicts": "quarantine",
     }
+    if "path" in changes:
+        data["manifest"] = changes["path"]
     names = {field.name for field in dataclasses.fields(parameters.Data)}
     read = {
         "images": changes.pop("images", changes.get("path", loaded.locate.images)),
         "sheet": changes.get("sheet", loaded.locate.sheet),
+        "manifest": changes.get("manifest", data.get("manifest", loaded.locate.manifest)),
         "locators": changes.pop("locators", ()),
     }
     data |= {key: value for key, value in changes.items() if key in names}

@@ -34,7 +34,7 @@ def check(settings: parameters.Params) -> None:
     if data.generators or data.downloads:
         inputs.check_made("data.path", Path(data.path), data.name)
     else:
-        inputs.check("data.path", Path(data.path))
+        inputs.check_folder(Path(data.path), Path(data.manifest))
         inputs.check("data.bone_masks", Path(data.bone_masks))
         sheet = Path(data.sheet)
         inputs.check("data.sheet", sheet)
@@ -56,10 +56,16 @@ def check_downloads(settings: parameters.Params) -> None:
 def _check_located(settings: parameters.Params) -> None:
     """Check what ingest is to read: a params.yaml may have been edited by hand."""
     data, locate = settings.data, settings.locate
-    if not locate.locators and (locate.images, locate.sheet) != (data.path, data.sheet):
+    read = (locate.images, locate.sheet, locate.manifest)
+    if not locate.locators and read != (data.path, data.sheet, data.manifest):
         raise ParamsError(
-            "locate.images, locate.sheet: they are not data.path and data.sheet: edit conf, not "
-            "params.yaml, and run make params"
+            "locate.images, locate.sheet, locate.manifest: they are not data.path, data.sheet and "
+            "data.manifest: edit conf, not params.yaml, and run make params"
+        )
+    if locate.locators and data.manifest != data.path:
+        raise ParamsError(
+            f"data.manifest: {data.manifest!r} is compared by ingest, which reads the knees that "
+            "locate cuts: leave it out with locate=knees"
         )
     if locate.locators and data.bone_masks != NO_MASKS:
         raise ParamsError(

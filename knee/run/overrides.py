@@ -19,8 +19,15 @@ from knee.run.parameters import Params, ParamsError
 GROUPS: Final = ("data", "locate", "model", "train", "split", "head")  # folders of conf
 # Texts that Hydra takes as they are.
 PLAIN: Final = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
-FOLLOWING: Final = ("locate.images", "locate.sheet")  # from what else is set
-PATHS: Final = ("data.path", "data.sheet", "data.decisions", "data.bone_masks", "weights")
+FOLLOWING: Final = ("locate.images", "locate.manifest", "locate.sheet")  # from what else is set
+PATHS: Final = (
+    "data.path",
+    "data.manifest",
+    "data.sheet",
+    "data.decisions",
+    "data.bone_masks",
+    "weights",
+)
 GLOBAL: Final = "# @package _global_"  # first line of a choice that sets keys of other groups, too
 MISSING: Final = "???"  # Hydra's value of what the user has to give
 QUOTING: Final = (

@@ -72,6 +72,31 @@ def test_models_of_ensembles_need_ensembles(model: str, nets: str) -> None:
         parameters.check(composed(f"model={model}", "train.members=2", nets))
 
 
+TOGETHER = ("train.workers=2", "execution.trusted_network=true")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wrong"),
+    [
+        ([*TOGETHER, "train.members=2"], r"train\.workers: members of an ensemble"),
+        (["train.workers=2"], r"execution\.trusted_network: "),
+        ([*TOGETHER, "train.batch_size=15"], r"workers: 2 do not divide batch_size 15"),
+        ([*TOGETHER, "train.devices=2"], r"devices: each of several workers has one GPU"),
+        (
+            [*TOGETHER, "execution.launcher=ssh", "execution.hosts=[10.0.0.1]"],
+            r"execution\.hosts: 1 of train\.workers=2",
+        ),
+        (["execution.hosts=[-oProxyCommand=x]"], r"execution\.hosts.*is no name or address"),
+    ],
+)
+def test_several_workers_need_a_single_net_and_a_place_for_each(
+    overrides: list[str], wrong: str
+) -> None:
+    assert parameters.check(composed(*TOGETHER)).train.workers == 2
+    with pytest.raises(parameters.ParamsError, match=wrong):
+        parameters.check(composed(*overrides))
+
+
 def test_the_joint_model_is_of_both_backbones_and_one_more_candidate(tmp_path: Path) -> None:
     found = composed("model=ensemble", "train.members=2")
     assert load(found, tmp_path).model.candidates == ("mobilenet", "xception", "ensemble")

@@ -80,6 +80,16 @@ def test_parameters_that_do_not_follow_from_each_other_are_refused(
     assert "edit conf, not params.yaml, and run make params" in capsys.readouterr().err
 
 
+def test_a_manifest_of_films_is_refused_where_ingest_reads_their_knees(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "manifest.csv").write_text("path,bytes,sha256\n")
+    given = {"manifest": str(folder / "manifest.csv"), "bone_masks": "conf/no_bone_masks"}
+    assert checked(folder, monkeypatch, **given) == 0
+    assert checked(folder, monkeypatch, locators=("knees",), **given) == 1
+    assert "leave it out with locate=knees" in capsys.readouterr().err
+
+
 def test_weights_that_cannot_be_downloaded_do_not_stop_what_may_not_need_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
