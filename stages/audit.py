@@ -43,9 +43,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     pixels = row_files.read_pixels(
         paths.pixels, table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
     )
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
+    patterns = file_names.patterns_of(settings.ingest)
     originals = file_names.originals(table["source"].tolist(), patterns)
     kept = split_table.one_of_each_copy_group(table, originals)
     bootstrap = Bootstrap(asked.bootstrap_draws, asked.interval_level, asked.seed)

@@ -64,9 +64,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     chosen = settings.cross_validate
     table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
     settings = presets.resolved(settings, split_table.development_images(table, split))
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
+    patterns = file_names.patterns_of(settings.ingest)
     is_ensemble = settings.is_ensemble
     subset = "development" if is_ensemble else chosen.subset
     kept = cross_validation.chosen_records(table, split, patterns, subset)

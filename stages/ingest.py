@@ -68,7 +68,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
     )
     facts = {"patient_key": patients.key_check(key), "image": dataclasses.asdict(canonical)}
-    lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+    lineage = file_names.patterns_of(ingest)
     limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
     sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
     decided = label_decisions.read_decisions(paths.decisions) if paths.decisions else None
@@ -78,7 +78,12 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         labels.check_classes(listing)
         with opened_results(paths.known_results, "images", facts) as known:
             frame, fingerprints = record_builder.take_in(
-                listing, canonical, key, paths.pixels_out, known
+                listing,
+                canonical,
+                key,
+                paths.pixels_out,
+                known,
+                invert_negatives=ingest.negatives == "invert",
             )
     frame = record_builder.add_facts(
         frame,

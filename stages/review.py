@@ -45,9 +45,7 @@ class Paths:
 def run(settings: parameters.Params, paths: Paths) -> None:
     """Write `page_out`: label conflicts, suspected labels, weakest joins, earlier decisions."""
     asked, table = settings.review, records_table.read_records(paths.records)
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
+    patterns = file_names.patterns_of(settings.ingest)
     originals = file_names.originals(table["source"].tolist(), patterns)
     images = table.assign(derived=~originals)
     images = images[images["pixel_row"] >= 0].reset_index(drop=True)

@@ -45,9 +45,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
             f"split.keep: {paths.keep} is for split=grouped, not for {chosen.protocol}: take "
             f"conf/{kept_split.NO_SPLIT}"
         )
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
+    patterns = file_names.patterns_of(settings.ingest)
     originals = file_names.originals(table["source"].tolist(), patterns)
     if chosen.protocol == "random":
         split = protocols.random_split(table, **wanted)

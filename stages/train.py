@@ -34,10 +34,12 @@ from knee.classifier.training.finished_training import FinishedTraining
 from knee.evidence.evaluation import out_of_fold
 from knee.evidence.uncertainty import prediction_limits
 from knee.execution.worker_group import WorkerGroup
+from knee.reading import negatives
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
 from knee.storage import provenance, row_files
+from knee.storage.image_stacks import ChosenImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     facts["patients"] = split_table.patient_counts(table, split)
     if settings.data.synthetic:
         facts["synthetic_images"] = _digests(table, paths.pixels)
+    if settings.ingest.negatives == "invert":
+        facts["typical_image"] = _typical_image(table, split, paths.pixels)
     recipe = fold_training.Recipe.of(settings, paths.backbone, paths.features, len(classes))
     train = _ensemble if settings.is_ensemble else _one_net
     with tracking.training_run(tracking.labels(facts)) as tracked:
@@ -111,9 +115,7 @@ def _ensemble(
 ) -> FinishedTraining:
     """The members of all folds, whose limits are learned from what each held out."""
     chosen = settings.train
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
+    patterns = file_names.patterns_of(settings.ingest)
     kept = cross_validation.chosen_records(table, split, patterns, "development")
     folds = cross_validation.plan_members(kept, chosen.members, chosen.members_seeds, chosen.seed)
     source = feature_source.open_source(paths.features, paths.pixels)
@@ -139,6 +141,14 @@ def _ensemble(
     results = made.results(first, learned.temperature)
     predicted = out_of_fold.table(kept, first, results, records_table.class_names(table))
     return FinishedTraining(made.net, learned, made.epoch, made.history, predicted)
+
+
+def _typical_image(table: pd.DataFrame, split: pd.DataFrame, pixels: Path) -> str:
+    """The median image of train and val, as text: predict refuses its negatives."""
+    learned = split.loc[split["subset"].isin(["train", "val"]), "record"]
+    rows = table.loc[table["record"].isin(learned), "pixel_row"].to_numpy()
+    images = ChosenImages(row_files.read_pixels(pixels, rows), rows)
+    return negatives.as_text(negatives.median_image(images))
 
 
 def _digests(table: pd.DataFrame, pixels: Path) -> list[str]:

@@ -80,9 +80,7 @@ def read(folder: Path, subset: Literal["all", "development"]) -> FinishedRun:
         raise SystemExit(f"{folder} is a run of the split {settings.split.protocol}, not grouped")
     table = records_table.read_records(folder / "data" / "records.csv")
     split = split_table.read_split(folder / "data" / "split.csv")
-    patterns = file_names.compile_patterns(
-        settings.ingest.lineage_patterns, settings.ingest.copy_patterns
-    )
+    patterns = file_names.patterns_of(settings.ingest)
     originals = file_names.originals(table["source"].tolist(), patterns)
     kept = cross_validation.chosen_records(table, split, patterns, subset)
     films = table[originals & (table["pixel_row"] >= 0)].reset_index(drop=True)

@@ -20,7 +20,14 @@ from knee.copies import copy_check, hash_search
 from knee.copies.fingerprints import FingerprintFile, Fingerprints
 from knee.intake import patient_remarks, patients
 from knee.intake.labels import Listing
-from knee.reading import borders, canonical_image, image_formats, source_files
+from knee.reading import (
+    borders,
+    canonical_image,
+    image_formats,
+    negatives,
+    prepare,
+    source_files,
+)
 from knee.reading.canonical_image import Canonical
 from knee.reading.decoded import Decoded, UnreadableImage
 from knee.reading.source_files import SourceFile
@@ -33,6 +40,7 @@ BATCH_FILES: Final = 256  # decoded images held at once
 UNKNOWN: Final[dict[str, Any]] = {"str": "", "int64": 0, "float64": np.nan}  # by type
 # What a sheet, a DICOM header or a file's name may tell.
 FACTS: Final = ("patient", "side", "origin", "sex", "age_years", "t_score")
+INVERTED: Final = "polarity: a photographic negative, its gray values were inverted"
 log = logging.getLogger(__name__)
 
 
@@ -73,11 +81,15 @@ def take_in(
     key: bytes,
     pixels_out: Path,
     known: KnownResults | None = None,
+    *,
+    invert_negatives: bool = False,
 ) -> tuple[pd.DataFrame, FingerprintFile]:
     """Read every file of `listing` once, write its canonical pixels to `pixels_out`.
 
     `key` is that of the patients' hashes. An image that is `known` by its SHA-256 is not decoded.
-    `FolderError` if a class has no usable image.
+    With `invert_negatives` the canonical pixels of photographic negatives are those of the upright
+    image, and their notes say so; fingerprints are of what the file shows. `FolderError` if a class
+    has no usable image.
 
     Returns:
         The records table with the facts of the files' own headers, without copy groups and patient
@@ -97,8 +109,29 @@ def take_in(
             for name, values in columns.items():
                 values.append(row[name])
         frame = pd.DataFrame(columns).astype(COLUMNS)
+        if invert_negatives:
+            frame = _invert_negatives(frame, fingerprints, listing.sources, canonical, array)
         _check_classes(frame, listing)
     return frame, fingerprints
+
+
+def _invert_negatives(
+    frame: pd.DataFrame,
+    fingerprints: FingerprintFile,
+    sources: Sequence[SourceFile],
+    canonical: Canonical,
+    array: row_files.RowWriter,
+) -> pd.DataFrame:
+    """Put upright pixels in the place of those of negatives; return `frame` with notes of it."""
+    number_of = {row: number for number, row in enumerate(frame["pixel_row"].tolist())}
+    notes = frame["note"].tolist()
+    for row in negatives.find(fingerprints.reduced).tolist():
+        number = number_of[row]
+        content = source_files.read(sources[number])
+        image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
+        array.replace(row, prepare.from_gray(255 - image.pixels, canonical))
+        notes[number] = "; ".join(filter(None, [notes[number], INVERTED]))
+    return frame.assign(note=notes)
 
 
 def examine(

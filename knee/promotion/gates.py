@@ -8,6 +8,7 @@ to read.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Final
 
 from knee.evidence.comparison.predictor_names import called
@@ -44,7 +45,8 @@ def audit(facts: AuditFacts | None) -> Gate:
         return Gate("audit", passed=False, reason="the data were not audited")
     leakage = facts["leakage"]["in_use"]
     caveat = known_patients.caveat(facts.get("patients"))
-    text = f"{leakage:.1%} of the test images have a relative in training"
+    shown = math.ceil(round(1000 * leakage, 6)) / 1000  # never 0.0% of some
+    text = f"{shown:.1%} of the test images have a relative in training"
     text += f"; {caveat}" if caveat else ""
     return Gate("audit", passed=leakage == 0, reason=text)
 
@@ -66,8 +68,9 @@ def shortcuts(
     else:
         return Gate("shortcuts", passed=False, reason="it was not compared with shortcuts")
     least, other = min(probabilities)
+    shown = math.floor(round(1000 * least, 6)) / 1000  # never the needed share of less
     text = (
-        f"{least:.1%} likely to beat the hardest shortcut, {called(other)} (by "
+        f"{shown:.1%} likely to beat the hardest shortcut, {called(other)} (by "
         f"{judged.replace('_', ' ')}); {minimum_probability:.0%} needed"
     )
     return Gate("shortcuts", passed=least >= minimum_probability, reason=text)

@@ -23,6 +23,7 @@ class Canonical:
     fit: Literal["letterbox", "squash", "crop"]
     maximum_megapixels: float  # larger images are rejected unread
     crop_borders: bool = False  # whether uniform margins are cut off first
+    typical_image: str = ""  # of a training, as negatives.as_text: its negatives are refused
 
 
 def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "crop"]) -> Pixels:

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from knee.reading import borders, canonical_image, decoded, image_formats, source_files
+from knee.reading import (
+    borders,
+    canonical_image,
+    decoded,
+    image_formats,
+    negatives,
+    source_files,
+)
 from knee.reading.canonical_image import Canonical
 from knee.storage.arrays import Pixels
 
@@ -52,10 +59,16 @@ def from_bytes(content: bytes, canonical: Canonical) -> Pixels:
 
 
 def from_gray(image: Pixels, canonical: Canonical) -> Pixels:
-    """Return canonical pixels, uint8 (side, side), of decoded ones, uint8 (height, width)."""
+    """Return canonical pixels, uint8 (side, side), of decoded ones, uint8 (height, width).
+
+    `UnreadableImage` for a photographic negative, where it is known what images are like.
+    """
     if canonical.crop_borders:
         image = borders.crop(image, borders.measure(image))
-    return canonical_image.fit(image, canonical.side_pixels, canonical.fit)
+    square = canonical_image.fit(image, canonical.side_pixels, canonical.fit)
+    if canonical.typical_image:
+        negatives.check(square, negatives.of_text(canonical.typical_image))
+    return square
 
 
 def prepare_all(

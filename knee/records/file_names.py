@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from knee.run import parameters
 from knee.run.errors import UserError
 
 
@@ -29,6 +30,11 @@ class Patterns:
 
     derived: Sequence[re.Pattern[str]]
     copies: Sequence[re.Pattern[str]] = ()
+
+
+def patterns_of(ingest: parameters.Ingest) -> Patterns:
+    """Return `compile_patterns` of the section ingest."""
+    return compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
 
 
 def compile_patterns(derived: Sequence[str], copies: Sequence[str] = ()) -> Patterns:

@@ -138,6 +138,7 @@ class Ingest:
     image_size_pixels: int = about("side of the square image", ge=32, le=LARGEST_SIDE_PIXELS)
     fit: Literal["letterbox", "squash", "crop"] = about("how an image is made square")
     crop_borders: bool = about("cut uniform margins off before fitting")
+    negatives: Literal["invert", "keep"] = about("what becomes of photographic negatives")
     hash_radius_bits: int = about("distance of candidates for copies", ge=0, le=256)
     look_alikes: int = about("candidates an image by its blurred middle in any pose", ge=1, le=256)
     look_alike_correlation: Share = about("of the blurred middles of candidates")

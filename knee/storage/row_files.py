@@ -64,6 +64,14 @@ class RowWriter:
         self._stream.write(np.ascontiguousarray(rows).data)
         self.rows += len(rows)
 
+    def replace(self, number: int, row: Values) -> None:
+        """Write `row` in the place of one that was added before."""
+        if not 0 <= number < self.rows or row.shape != self._row_shape or row.dtype != self._dtype:
+            raise ValueError(f"row {number} of {self.rows} cannot become {row.dtype} {row.shape}")
+        self._stream.seek(self.first_byte + number * row.nbytes)
+        self._stream.write(np.ascontiguousarray(row).data)
+        self._stream.seek(0, os.SEEK_END)
+
     def close(self) -> None:
         """Complete the header; `ValueError` for another number of rows than was announced."""
         if self._axes is not None and self.rows != math.prod(self._axes):

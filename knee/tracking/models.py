@@ -43,6 +43,7 @@ SERVED_FACTS = (  # of training.json: nothing of paths and parameters
     "split_protocol",
     "synthetic",
     "synthetic_images",
+    "typical_image",
 )
 REQUIREMENTS = (
     "mlflow",

@@ -68,7 +68,7 @@ def test_a_family_is_compared_by_its_source_not_by_a_copy() -> None:
 
 def test_numbered_films_of_a_series_are_no_copies_in_the_projects_own_settings() -> None:
     ingest = parameters.load(Path(__file__).parents[2] / "params.yaml").ingest
-    lineage = file_names.compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
+    lineage = file_names.patterns_of(ingest)
     frame, fingerprints = table(
         [(f"a/knee ({number}).png", "", picture(number)) for number in range(4)]
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from knee.intake import patients, record_builder
 from knee.intake.labels import Listing
@@ -260,3 +260,49 @@ def test_what_one_does_not_tell_the_next_may() -> None:
         "sex": "M",
         "age_years": 60.0,
     }
+
+
+SET = 104  # images, of which the median is typical
+
+
+def knee(number: int) -> Image.Image:
+    """One of many images of the same view."""
+    return Image.blend(film(1000), film(number), 0.3).resize((60, 40))
+
+
+def taken(
+    folder: Path, images: list[Image.Image], *, invert_negatives: bool = False
+) -> tuple[pd.DataFrame, Any]:
+    """The records and canonical pixels of `images`."""
+    files = {f"a/{number:03}.png": encoded(image) for number, image in enumerate(images)}
+    out = folder / "pixels.npy"
+    frame, _ = record_builder.take_in(
+        listing(folder, files), CANONICAL, b"key", out, invert_negatives=invert_negatives
+    )
+    return frame, np.load(out)
+
+
+def test_negatives_of_a_large_set_become_upright_before_they_are_padded(tmp_path: Path) -> None:
+    upright = [knee(number) for number in range(SET)]
+    _, expected = taken(tmp_path / "upright", upright)
+    some = {3, 50, SET - 1}
+    shown = [ImageOps.invert(one) if n in some else one for n, one in enumerate(upright)]
+    frame, pixels = taken(tmp_path / "shown", shown, invert_negatives=True)
+    np.testing.assert_allclose(pixels.astype(int), expected, atol=1)
+    assert set(frame.index[frame["note"] == record_builder.INVERTED]) == some
+    kept, pixels = taken(tmp_path / "kept", shown)
+    assert not kept["note"].any()
+    assert abs(pixels[3].astype(int) - expected[3]).max() > 50
+
+
+def test_a_set_that_is_small_or_of_both_kinds_stays_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    films = [knee(number) for number in range(SET)]
+    few = [ImageOps.invert(films[0]), *films[1:90]]
+    frame, _ = taken(tmp_path / "few", few, invert_negatives=True)
+    assert not frame["note"].any()
+    both = [ImageOps.invert(one) if n % 4 == 0 else one for n, one in enumerate(films)]
+    frame, _ = taken(tmp_path / "both", both, invert_negatives=True)
+    assert not frame["note"].any()
+    assert "26 of 104 images run against the typical one" in caplog.text

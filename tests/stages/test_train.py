@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from knee.classifier.net.design import BackboneDesign, write_design
+from knee.classifier.net.trained_model import TrainedModel
+from knee.reading import negatives
 from knee.records import records_table
 from knee.run import parameters
 from knee.storage import provenance
@@ -96,6 +98,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         put_in_table(patch)
         trace_once(patch)
         patch.setenv("DVC_ROOT", str(root))
+        patch.setattr(negatives, "MINIMUM_IMAGES", ROWS // 2)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         shutil.copy(empty_store(tmp_path_factory.getbasetemp()), root / "mlflow.db")
         write_data(root)
@@ -118,6 +121,17 @@ def test_a_model_of_synthetic_images_lists_them_by_their_pixels(trained: Path) -
     facts = json.loads((trained / "model" / "training.json").read_text())
     pixels = np.load(trained / "pixels.npy")
     assert facts["synthetic_images"] == sorted({*map(provenance.image_digest, pixels)})
+
+
+def test_a_model_keeps_the_median_of_the_images_it_learned_from_and_of_no_other(
+    trained: Path,
+) -> None:
+    trained_model = TrainedModel.read(trained / "model")
+    pixels = np.load(trained / "pixels.npy")
+    learned = np.arange(ROWS) % 8 < 6  # train and val
+    kept = trained_model.canonical.typical_image
+    assert kept == negatives.as_text(negatives.median_image(pixels[learned]))
+    assert kept != negatives.as_text(negatives.median_image(pixels))
 
 
 def test_history_has_a_row_an_epoch_and_the_checkpoints_are_gone(trained: Path) -> None:

@@ -71,7 +71,9 @@ class TrainedModel:
         _check_record(training, file)
         try:
             canonical = Canonical(
-                **training["preprocessing"], maximum_megapixels=maximum_megapixels
+                **training["preprocessing"],
+                maximum_megapixels=maximum_megapixels,
+                typical_image=training.get("typical_image", ""),
             )
         except TypeError as error:
             raise ArtifactError(

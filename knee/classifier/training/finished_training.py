@@ -31,6 +31,7 @@ SHARED: Final = (  # by a model and those that it is made of
     "split_protocol",
     "synthetic",
     "synthetic_images",  # only of synthetic ones
+    "typical_image",  # where there are enough images
 )
 DRAWN_PER_KIND: Final = 20  # non-radiographs on which the score is tried
 DRAWN_SEED: Final = 42

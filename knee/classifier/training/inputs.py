@@ -87,7 +87,9 @@ def training_batches(
         def order(number: npt.NDArray[np.int64]) -> Integers:
             return epoch_order(len(rows), batch_size, seed, int(number))
 
-        drawn = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), (length,))
+        # Were it called stateful, TensorFlow would prepare batches one by one, with a warning.
+        drawn = tf.numpy_function(order, [epoch], tf.int64, stateful=False)
+        drawn = tf.ensure_shape(drawn, (length,))
         ticks = tf.range(0, length, size, dtype=tf.int64) + epoch * length
         return tf.data.Dataset.from_tensor_slices((tf.reshape(drawn, (-1, size)), ticks))
 

@@ -39,6 +39,7 @@ class TrainingRecord(TypedDict, total=False):
     synthetic: bool
     synthetic_images: list[str]  # digests of their canonical pixels; only of synthetic ones
     temperature: float
+    typical_image: str  # the median image that it learned from, as reading.negatives writes it
     weights: int  # numbers that the net consists of
     calibration: dict[str, Any]
     conformal: dict[str, Any]
