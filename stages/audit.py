@@ -40,7 +40,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     """Audit `records` by `settings.audit`."""
     asked = settings.audit
     table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
-    pixels = row_files.read_pixels(
+    pixels = row_files.PixelFile(
         paths.pixels, table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
     )
     patterns = file_names.patterns_of(settings.ingest)

@@ -22,6 +22,7 @@ from knee.intake import (
     label_decisions,
     label_sheet,
     labels,
+    manifest,
     patient_remarks,
     patients,
     record_builder,
@@ -53,6 +54,9 @@ class Paths:
     joins_out: Path | None = command.optional_flag(
         "pairs of records that were joined as copies by their look, CSV; none: it is not written"
     )
+    manifest: Path | None = command.optional_flag(
+        "manifest of the folder, by which every file is checked; none or IMAGES itself: none is"
+    )
     decisions: Path | None = command.optional_flag(
         "decisions of a reviewer about labels; none or conf/no_decisions.csv: no label is changed"
     )
@@ -76,6 +80,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
         listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
         labels.check_classes(listing)
+        if paths.manifest and paths.manifest != paths.images:
+            sources = manifest.checked(listing.sources, paths.images, paths.manifest)
+            listing = dataclasses.replace(listing, sources=sources)
         with opened_results(paths.known_results, "images", facts) as known:
             frame, fingerprints = record_builder.take_in(
                 listing,

@@ -36,6 +36,8 @@ def settings(**changes: Any) -> parameters.Params:
         "lineage_patterns": (r"_aug_\d+$",),
         "conflicts": "quarantine",
     }
+    if "path" in changes:
+        data["manifest"] = changes["path"]
     names = {field.name for field in dataclasses.fields(parameters.Data)}
     data |= {key: value for key, value in changes.items() if key in names}
     taken |= {key: value for key, value in changes.items() if key not in names}

@@ -24,7 +24,9 @@ class Trial:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
 
-    def run(self, images: str = "images", sheet: str = "", **changes: Any) -> int:
+    def run(
+        self, images: str = "images", sheet: str = "", manifest: str = "", **changes: Any
+    ) -> int:
         """The exit status; the error is in `error` then."""
         configuration = settings(**changes)
         self._monkeypatch.setattr(parameters, "load", lambda _: configuration)
@@ -35,14 +37,17 @@ class Trial:
                 f"--records-out={self.folder / 'out' / 'records.csv'}",
                 f"--pixels-out={self.folder / 'out' / 'pixels.npy'}",
                 f"--known-results={self.folder / 'known'}",
+                f"--manifest={self.folder / (manifest or images)}",
             ]
         )
         self.error = self._capsys.readouterr().err
         return status
 
-    def reasons(self, images: str = "images", sheet: str = "", **changes: Any) -> dict[str, str]:
+    def reasons(
+        self, images: str = "images", sheet: str = "", manifest: str = "", **changes: Any
+    ) -> dict[str, str]:
         """Reason by source of the rows that are rejected; every usable row is checked."""
-        assert self.run(images, sheet, **changes) == 0, self.error
+        assert self.run(images, sheet, manifest, **changes) == 0, self.error
         records = read_records(self.folder / "out" / "records.csv")
         rejected = records[records["status"] == "rejected"]
         assert (rejected["pixel_row"] == -1).all()
@@ -50,9 +55,11 @@ class Trial:
         self.records: pd.DataFrame = records
         return dict(zip(rejected["source"], rejected["reason"], strict=True))
 
-    def refused(self, images: str = "images", sheet: str = "", **changes: Any) -> str:
+    def refused(
+        self, images: str = "images", sheet: str = "", manifest: str = "", **changes: Any
+    ) -> str:
         """The one line of a refusal that leaves nothing behind."""
-        assert self.run(images, sheet, **changes) == 1
+        assert self.run(images, sheet, manifest, **changes) == 1
         assert self.error.startswith("ingest: ")
         assert self.error.count("\n") == 1
         assert list(self.folder.glob("out/*")) == []

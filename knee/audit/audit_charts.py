@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee.storage.arrays import Floats, Pixels
+from knee.storage.arrays import Floats, PixelRows
 
 BINS: Final = 40
 TICKS: Final = 5
@@ -43,16 +43,19 @@ class Distribution:
     constant: str  # the only value there is, else ""
 
 
-def distributions(kept: pd.DataFrame, pixels: Pixels) -> list[Distribution]:
+def distributions(kept: pd.DataFrame, pixels: PixelRows) -> list[Distribution]:
     """Return brightness, contrast, size and shape by class, of one record of each copy group.
 
     `pixels`, uint8 (rows, side, side), are read at `kept.pixel_row`.
     """
-    images = [np.array(pixels[row]) for row in kept["pixel_row"]]
+    brightness, contrast = np.empty((2, len(kept)))
+    for place, row in enumerate(kept["pixel_row"]):
+        image = np.array(pixels[row])
+        brightness[place], contrast[place] = image.mean(), image.std()
     area = (kept["width"] * kept["height"]).clip(lower=1)
     quantities: list[tuple[str, str, Any]] = [
-        ("Mean brightness", "gray level, 0-255", [image.mean() for image in images]),
-        ("Contrast", "standard deviation of the gray levels", [image.std() for image in images]),
+        ("Mean brightness", "gray level, 0-255", brightness),
+        ("Contrast", "standard deviation of the gray levels", contrast),
         ("Width", "px", kept["width"]),
         ("Height", "px", kept["height"]),
         ("Width over height", "", kept["width"] / kept["height"].clip(lower=1)),

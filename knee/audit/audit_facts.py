@@ -20,7 +20,7 @@ from knee.records.conflicts import conflicts_of
 from knee.records.file_names import Patterns, lineage_keys
 from knee.records.records_table import class_names, decision_counts, notes, status_counts
 from knee.splits import protocols, split_table
-from knee.storage.arrays import Integers, Pixels
+from knee.storage.arrays import Integers, PixelRows
 from knee.storage.artifacts import ArtifactError
 
 # The published protocol: 80 % train, 10 % val, 10 % test of all files.
@@ -100,7 +100,7 @@ def origins(images: pd.DataFrame) -> dict[str, dict[str, int]]:
 def shortcut_facts(
     records: pd.DataFrame,
     split: pd.DataFrame,
-    pixels: Pixels,
+    pixels: PixelRows,
     kept: pd.DataFrame,
     protocol: shortcut_scores.ShortcutProtocol,
     most_pictures: int,

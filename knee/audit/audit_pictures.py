@@ -12,7 +12,7 @@ from PIL import Image
 
 from knee.drawing.html import data_uri
 from knee.records.conflicts import conflicts_of
-from knee.storage.arrays import Pixels
+from knee.storage.arrays import PixelRows
 
 JPEG_QUALITY: Final = 62
 THUMBNAIL_SHARE: Final = 0.8  # of the report's size; the rest is for text
@@ -42,7 +42,7 @@ class Group:
 class Thumbnails:
     """Data URIs of reduced images, each made once, until they fill their share of `most_bytes`."""
 
-    def __init__(self, pixels: Pixels, side_pixels: int, most_bytes: int) -> None:
+    def __init__(self, pixels: PixelRows, side_pixels: int, most_bytes: int) -> None:
         self.left_out = 0
         self._pixels = pixels
         self._side_pixels = side_pixels
@@ -72,10 +72,13 @@ def conflicts(images: pd.DataFrame, thumbnails: Thumbnails, count: int, most: in
     group are shown.
     """
     labels = conflicts_of(images)
-    parts = dict(iter(images[images["picture"].isin(labels)].groupby("picture")))
-    order = sorted(labels, key=lambda number: (-len(labels[number]), -len(parts[number]), number))
+    images = images[images["picture"].isin(labels)]
+    files = images["picture"].value_counts()
+    order = sorted(labels, key=lambda number: (-len(labels[number]), -files[number], number))
     return [
-        one_of_each_look(parts[number], " or ".join(labels[number]), thumbnails, most)
+        one_of_each_look(
+            images[images["picture"] == number], " or ".join(labels[number]), thumbnails, most
+        )
         for number in order[:count]
     ]
 

@@ -19,7 +19,7 @@ from knee.audit import audit_charts, audit_pictures
 from knee.drawing.html import percent, render
 from knee.records import known_patients
 from knee.records.records_table import USED, reasons
-from knee.storage.arrays import Pixels
+from knee.storage.arrays import PixelRows
 
 MEGABYTE: Final = 1_000_000
 UNFOLDED: Final = 12  # radiographs under several labels that are seen without a click
@@ -54,7 +54,7 @@ class Subject:
     records: pd.DataFrame  # the records table
     originals: npt.NDArray[np.bool_]  # (records,) False for copies by their file names
     kept: pd.DataFrame  # one used record of each copy group
-    pixels: Pixels  # (rows, side, side), canonical
+    pixels: PixelRows  # (rows, side, side), canonical
     facts: Mapping[str, Any]  # the content of audit.json
     level: float  # of the intervals, 0-1
     alarm_level: float  # largest p-value of an alarm

@@ -20,7 +20,7 @@ import pandas as pd
 from knee.reading.borders import RING_SHARE
 from knee.reading.canonical_image import resize
 from knee.records.records_table import BORDERS
-from knee.storage.arrays import Features, Integers, Pixels
+from knee.storage.arrays import Features, Integers, PixelRows, Pixels
 
 Fitted = Callable[[Integers], Integers]  # labels of the training rows -> guesses of the test rows
 Learner = Callable[[Features, Features], Fitted]  # features of the training and of the test rows
@@ -30,6 +30,7 @@ RING_COMPONENTS: Final = 32  # principal components of the ring that are kept
 INVERSE_PENALTY: Final = 0.1  # scikit-learn's C of the logistic regression
 LEAVES, LEAF_RECORDS = 8, 5  # of the decision tree: at most, at least
 ROWS_AT_ONCE: Final = 512  # test rows whose distances are held at once,
+PCA_ROWS: Final = 100_000  # that principal components are fitted to, at most, evenly spread
 TRAINING_ROWS_AT_ONCE: Final = 65_536  # to so many training rows
 
 TEXTS: Final = ("mode", "format", "compression")
@@ -44,7 +45,7 @@ class Shortcut:
     learner: Learner
 
 
-def shortcuts(records: pd.DataFrame, pixels: Pixels) -> dict[str, Shortcut]:
+def shortcuts(records: pd.DataFrame, pixels: PixelRows) -> dict[str, Shortcut]:
     """Return the shortcuts of `records`, by name; `origin` only where two or more are known.
 
     Args:
@@ -72,7 +73,7 @@ def file_metadata(records: pd.DataFrame) -> npt.NDArray[np.float64]:
     return np.hstack([numbers.to_numpy(np.float64), _one_hot(records[list(TEXTS)])])
 
 
-def ring_and_whole(pixels: Pixels, rows: Integers) -> tuple[Pixels, Pixels]:
+def ring_and_whole(pixels: PixelRows, rows: Integers) -> tuple[Pixels, Pixels]:
     """Return outer ring, uint8 (rows, 448), and whole, uint8 (rows, 1024), of reduced images."""
     side = pixels.shape[1]
     edge = max(1, round(side * RING_SHARE))
@@ -119,9 +120,17 @@ def linear(train: Features, test: Features) -> Fitted:
     components = max(1, min(RING_COMPONENTS, len(train) // 2, train.shape[1]))
     if not train.size or (train == train[0]).all():
         return majority(train, test)
-    turned = PCA(components, whiten=True, svd_solver="full").fit(train.astype(np.float64))
+    some = train[:: -(-len(train) // PCA_ROWS)]
+    turned = PCA(components, whiten=True, svd_solver="full").fit(some.astype(np.float64))
     spread = turned.explained_variance_ > 0  # whitening divides by it
-    seen, unseen = (turned.transform(part.astype(np.float64))[:, spread] for part in (train, test))
+
+    def projected(rows: Features) -> Features:
+        parts = [rows[start : start + PCA_ROWS] for start in range(0, len(rows), PCA_ROWS)]
+        return np.concatenate(
+            [turned.transform(part.astype(np.float64))[:, spread] for part in parts]
+        )
+
+    seen, unseen = projected(train), projected(test)
     model = LogisticRegression(C=INVERSE_PENALTY, max_iter=200, tol=0.01)
     return _of_model(model, seen, unseen)
 

@@ -140,17 +140,32 @@ def _telling(pixels: ImageRows) -> npt.NDArray[np.bool_]:
     return np.concatenate(telling)
 
 
-def _pooled(images: Pixels) -> Pixels:
-    """The means of parts, rounded, uint8 (n, 32, 32)."""
-    pools = (POOLED_SIDE_PIXELS, images.shape[1] // POOLED_SIDE_PIXELS)
-    means = images.reshape(-1, *pools, *pools).mean((2, 4))
-    return np.asarray(np.rint(means), np.uint8)
+class _BothPolarities:
+    """Images pooled to uint8 (32, 32), then their negatives: one kilobyte of memory an image."""
+
+    def __init__(self, images: ImageRows) -> None:
+        side = POOLED_SIDE_PIXELS
+        self._pooled = np.empty((len(images), side, side), np.uint8)
+        start = 0
+        for some in blocks(images):
+            pools = (side, some.shape[1] // side)
+            means = some.reshape(-1, *pools, *pools).mean((2, 4))
+            self._pooled[start : start + len(some)] = np.rint(means)
+            start += len(some)
+
+    def __len__(self) -> int:
+        return 2 * len(self._pooled)
+
+    def __getitem__(self, rows: Integers | slice) -> Pixels:
+        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
+        shown = self._pooled[numbers % len(self._pooled)]
+        negative = (numbers >= len(self._pooled))[:, np.newaxis, np.newaxis]
+        return np.where(negative, 255 - shown, shown)
 
 
 def _candidates(ranks: ImageRows, views: Views, similarity: float) -> Candidates:
     """The pairs of views of different images that look alike, as they are or as negatives."""
-    pooled = np.concatenate([_pooled(images) for images in blocks(ranks)])
-    both = np.concatenate([pooled, 255 - pooled])
+    both = look_alikes.DiscIndex(_BothPolarities(ranks))
     poses = look_alikes.pose_bank(turned=False)
     alike = look_alikes.look_alikes(both, poses[:UPRIGHT_POSES], NEIGHBOURS, similarity)
     pairs, maps = alike.pairs, alike.maps

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from knee.copies.affine_registration import AffineMaps
 from knee.copies.hash_search import load_faiss, nearest
-from knee.storage.arrays import Floats, Images, Integers
-from knee.storage.image_stacks import ImageRows
+from knee.storage.arrays import Floats, Images, Integers, Pixels
+from knee.storage.image_stacks import ChosenImages, ImageRows
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -33,7 +33,8 @@ ZOOMS: Final = (1.0, 0.83, 1.2)
 SHIFTS: Final = (0.0, 0.08, -0.08, 0.16, -0.16)  # of half a side, across and down
 ANGLES_DEGREES: Final = tuple(range(15, 360, 15))
 ASPECTS: Final = (0.5, 0.75, 1.0, 1.33, 2.0)  # height to width before the image became square
-BATCH_IMAGES: Final = 64
+BATCH_IMAGES: Final = 64  # looked up at once
+ADDED_IMAGES: Final = 1024 * BATCH_IMAGES  # to the index at once
 EXHAUSTIVE_IMAGES: Final = 20_000  # above, the nearest cells alone are searched
 SEARCHED_CELLS: Final = 24
 
@@ -62,29 +63,38 @@ def pose_bank(turned: bool) -> AffineMaps:
     return np.stack(upright + shifted + (all_around if turned else []))
 
 
+class DiscIndex:
+    """The discs of images as they are, where others are looked up; memory holds no second copy."""
+
+    def __init__(self, reduced: ImageRows) -> None:
+        """Index the images, uint8 (n, side, side), the side a multiple of 32."""
+        self.reduced = reduced
+        self.index = _index(reduced, _operator(pose_bank(turned=False)[:1]))
+
+
 def look_alikes(
-    reduced: ImageRows, poses: AffineMaps, neighbours: int, similarity: float
+    reduced: ImageRows | DiscIndex, poses: AffineMaps, neighbours: int, similarity: float
 ) -> Candidates:
     """Return each image's nearest others, in the best upright and the best mirrored pose of each.
 
     Exhaustive up to `EXHAUSTIVE_IMAGES` images.
 
     Args:
-        reduced: uint8 (n, side, side), the side a multiple of 32.
+        reduced: uint8 (n, side, side), the side a multiple of 32, or an index of them.
         poses: see `pose_bank`.
         neighbours: at most about so many others for an image.
         similarity: smallest correlation of the discs.
     """
     turning = _operator(poses)
-    index = _index(np.concatenate(list(_discs(reduced, _operator(poses[:1]), 1))))
+    found = reduced if isinstance(reduced, DiscIndex) else DiscIndex(reduced)
+    reduced, index = found.reduced, found.index
     results: list[tuple[Integers, Integers, Images]] = []
-    count = -(-len(reduced) // BATCH_IMAGES)
-    batches = tqdm(_discs(reduced, turning, len(poses)), "look-alikes", count, disable=None)
     mirrors = np.linalg.det(poses[:, :, :2]) < 0
-    for number, discs in enumerate(batches):
+    for start in tqdm(starts_of_batches(len(reduced)), "look-alikes", disable=None):
+        discs = _discs(reduced[start : start + BATCH_IMAGES], turning, len(poses))
         correlations, others = index.search(discs, min(neighbours + 1, len(reduced)))
         row, rank = np.nonzero(correlations >= similarity)
-        moving, pose = row // len(poses) + number * BATCH_IMAGES, row % len(poses)
+        moving, pose = row // len(poses) + start, row % len(poses)
         fixed, correlation = others[row, rank], correlations[row, rank]
         # A knee is nearly its own mirror image: the best pose of each kind may be the true one.
         kind = np.where(fixed == moving, -1, 2 * fixed + mirrors[pose])
@@ -96,6 +106,11 @@ def look_alikes(
     kind = 2 * pairs.max(axis=1) + mirrors[pose]
     chosen = _best(pairs.min(axis=1), kind, correlation, 2 * len(reduced))
     return Candidates(pairs[chosen], poses[pose[chosen]], correlation[chosen].astype(np.float64))
+
+
+def starts_of_batches(images: int) -> range:
+    """Return the first number of each batch of images."""
+    return range(0, images, BATCH_IMAGES)
 
 
 def _pose(
@@ -143,37 +158,45 @@ def _operator(poses: AffineMaps) -> sparse.csr_matrix:
     ).astype(np.float32)
 
 
-def _discs(reduced: ImageRows, operator: sparse.csr_matrix, poses: int) -> Iterator[Images]:
-    """Yield discs by batches, float32 (batch * poses, places): mean 0, length 1, or all 0."""
+def _discs(images: Pixels, operator: sparse.csr_matrix, poses: int) -> Images:
+    """The discs of a batch, float32 (batch * poses, places): mean 0, length 1, or all 0."""
     from scipy.ndimage import gaussian_filter
 
-    for start in range(0, len(reduced), BATCH_IMAGES):
-        images = reduced[start : start + BATCH_IMAGES]
-        edge = images.shape[1] // POOLED_SIDE_PIXELS
-        parts = (-1, POOLED_SIDE_PIXELS, edge, POOLED_SIDE_PIXELS, edge)
-        batch = images.reshape(parts).mean((2, 4), np.float32)
-        blurred = gaussian_filter(batch, (0, BLUR_PIXELS, BLUR_PIXELS)).reshape(len(batch), -1)
-        discs = (operator @ blurred.T).T.reshape(len(batch) * poses, -1)
-        discs -= discs.mean(axis=1, keepdims=True)
-        length = np.linalg.norm(discs, axis=1, keepdims=True)
-        yield np.ascontiguousarray(discs / np.where(length > 1, length, np.inf), np.float32)
+    edge = images.shape[1] // POOLED_SIDE_PIXELS
+    parts = (-1, POOLED_SIDE_PIXELS, edge, POOLED_SIDE_PIXELS, edge)
+    batch = images.reshape(parts).mean((2, 4), np.float32)
+    blurred = gaussian_filter(batch, (0, BLUR_PIXELS, BLUR_PIXELS)).reshape(len(batch), -1)
+    discs = (operator @ blurred.T).T.reshape(len(batch) * poses, -1)
+    discs -= discs.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(discs, axis=1, keepdims=True)
+    return np.ascontiguousarray(discs / np.where(length > 1, length, np.inf), np.float32)
 
 
-def _index(discs: Images) -> Any:
-    """The index of the discs by their inner products."""
+def _index(reduced: ImageRows, upright: sparse.csr_matrix) -> Any:
+    """The index of the images' discs by their inner products."""
     faiss = load_faiss()
-    places = discs.shape[1]
-    if len(discs) <= EXHAUSTIVE_IMAGES:
+    places = upright.shape[0]
+    if len(reduced) <= EXHAUSTIVE_IMAGES:
         index = faiss.IndexFlatIP(places)
     else:
-        cells = int(4 * len(discs) ** 0.5)
+        cells = int(4 * len(reduced) ** 0.5)
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatIP(places), places, cells, faiss.METRIC_INNER_PRODUCT
         )
         index.nprobe = SEARCHED_CELLS
-        index.train(discs[:: max(1, len(discs) // (cells * 40))])
-    index.add(discs)
+        some = np.arange(0, len(reduced), max(1, len(reduced) // (cells * 40)))
+        index.train(np.concatenate(list(_upright_discs(ChosenImages(reduced, some), upright))))
+    for discs in _upright_discs(reduced, upright):
+        index.add(discs)
     return index
+
+
+def _upright_discs(reduced: ImageRows, upright: sparse.csr_matrix) -> Iterator[Images]:
+    """Yield the discs of all images as they are, of `ADDED_IMAGES` at once."""
+    for first in range(0, len(reduced), ADDED_IMAGES):
+        starts = range(first, min(first + ADDED_IMAGES, len(reduced)), BATCH_IMAGES)
+        parts = [_discs(reduced[start : start + BATCH_IMAGES], upright, 1) for start in starts]
+        yield np.concatenate(parts)
 
 
 def _best(one: Integers, two: Integers, similarity: Images, neighbours: int) -> Integers:

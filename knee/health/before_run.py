@@ -30,7 +30,7 @@ def check(settings: parameters.Params) -> None:
     if data.generators or data.downloads:
         inputs.check_made("data.path", Path(data.path), data.name)
     else:
-        inputs.check("data.path", Path(data.path))
+        inputs.check_folder(Path(data.path), Path(data.manifest))
         inputs.check("data.bone_masks", Path(data.bone_masks))
         sheet = Path(data.sheet)
         inputs.check("data.sheet", sheet)

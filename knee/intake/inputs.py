@@ -39,6 +39,26 @@ def check(key: str, path: Path) -> None:
         )
 
 
+def check_folder(path: Path, manifest: Path) -> None:
+    """Check `data.path`, or, where DVC hashes a manifest in its place, that both are there.
+
+    Raises:
+        InputError: as of `check`; or an archive, or a folder, has a manifest.
+    """
+    check("data.manifest" if manifest != path else "data.path", manifest)
+    if manifest == path:
+        return
+    if not path.is_dir():
+        raise InputError(
+            f"data.path: {str(path)!r} is no folder: only one has a manifest (data.manifest)"
+        )
+    if not manifest.is_file():
+        raise InputError(
+            f"data.manifest: {str(manifest)!r} is no file: give one that python -m stages.manifest "
+            "has made"
+        )
+
+
 def check_made(key: str, path: Path, name: str) -> None:
     """Raise `InputError` if `path`, of a data set that the pipeline makes, is not in its data/.
 

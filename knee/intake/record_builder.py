@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from knee.copies import copy_check, hash_search
 from knee.copies.fingerprints import FingerprintFile, Fingerprints
-from knee.intake import patient_remarks, patients
+from knee.intake import manifest, patient_remarks, patients
 from knee.intake.labels import Listing
 from knee.reading import (
     borders,
@@ -139,6 +139,8 @@ def examine(
 ) -> ExaminedFile:
     """Read one file once; whatever is wrong with it becomes its reason.
 
+    `ManifestError` if it is not what the manifest says.
+
     The patient that a DICOM header tells is in the columns as hashed with `key`. pixel_sha256 is of
     the whole image; pixels and fingerprints are without its margins if these are cut off.
     """
@@ -148,6 +150,7 @@ def examine(
     try:
         content = source_files.read(source)
         row |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        manifest.check_content(source, row["sha256"])
         image = _image(content, bytes.fromhex(row["sha256"]), canonical, key, known)
     except UnreadableImage as reason:
         status = REJECTED if source.listed else UNLISTED

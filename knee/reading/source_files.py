@@ -50,6 +50,7 @@ class SourceFile:
     label: str  # its class, by its folder or the sheet; "" if neither tells
     obstacle: str = ""  # the reason why it is not opened; "" if it is
     part: str = ""  # official part (train, val, test) of its top folder; "" where there are none
+    sha256: str = ""  # of its content, by the manifest; "" without one
     listed: bool = True  # False: not in the sheet of labels, or a document beside the class folders
 
 
@@ -163,7 +164,12 @@ def walk(path: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[
 
 
 def read(source: SourceFile) -> bytes:
-    """Return the bytes of `source`; `UnreadableImage` if it is no file, or cannot be read."""
+    """Return the bytes of `source`.
+
+    Raises:
+        UnreadableImage: it is no file, or cannot be read.
+        FolderError: it is in a manifest and cannot be read.
+    """
     if source.obstacle:
         raise UnreadableImage(source.obstacle)
     try:
@@ -174,6 +180,8 @@ def read(source: SourceFile) -> bytes:
             raise UnreadableImage(f"larger than {MAXIMUM_FILE_BYTES >> 20} MiB")
         return source.path.read_bytes()
     except OSError as error:
+        if source.sha256:  # or the records would not follow from the manifest
+            raise FolderError(f"{source.path} cannot be read: {_cause(error)}") from error
         raise UnreadableImage(f"cannot be read: {_cause(error)}") from error
 
 

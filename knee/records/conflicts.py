@@ -43,17 +43,26 @@ def resolve(frame: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     result = frame.copy()
     if policy == "keep":
         return result
-    usable = frame[(frame["pixel_row"] >= 0) & (frame["status"] != QUARANTINED)]
     conflicts = conflicts_of(frame)
-    rows_of = usable.groupby("picture").groups
-    for group, labels in conflicts.items():
-        rows = rows_of[group]
-        reason = f"the same picture stands under {', '.join(labels)}"
-        most = majority(usable.loc[rows, "label"]) if policy == "majority" else None
-        if most is not None:
-            rows = rows[usable.loc[rows, "label"] != most]
-            reason += f", most often under {most}"
-        result.loc[rows, ["status", "reason"]] = [QUARANTINED, reason]
+    usable = frame[(frame["pixel_row"] >= 0) & (frame["status"] != QUARANTINED)]
+    aside = usable.loc[usable["picture"].isin(conflicts), ["picture", "label"]]
+    reasons = {
+        group: f"the same picture stands under {', '.join(labels)}"
+        for group, labels in conflicts.items()
+    }
+    if policy == "majority":
+        labels_of: dict[int, list[str]] = defaultdict(list)
+        for group, label in zip(aside["picture"].tolist(), aside["label"].tolist(), strict=True):
+            labels_of[group].append(label)
+        most = {group: majority(labels) for group, labels in labels_of.items()}
+        told = {group: label for group, label in most.items() if label is not None}
+        reasons |= {
+            group: f"{reasons[group]}, most often under {label}" for group, label in told.items()
+        }
+        aside = aside[aside["label"] != aside["picture"].map(told)]
+    # All at once: an assignment takes as long as the whole table is.
+    result.loc[aside.index, "status"] = QUARANTINED
+    result.loc[aside.index, "reason"] = aside["picture"].map(reasons)
     return result
 
 

@@ -19,7 +19,14 @@ from knee.run.parameters import Params, ParamsError
 GROUPS: Final = ("data", "model", "train", "split", "head")  # folders of conf, in this order
 # Texts that Hydra takes as they are.
 PLAIN: Final = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
-PATHS: Final = ("data.path", "data.sheet", "data.decisions", "data.bone_masks", "weights")
+PATHS: Final = (
+    "data.path",
+    "data.manifest",
+    "data.sheet",
+    "data.decisions",
+    "data.bone_masks",
+    "weights",
+)
 GLOBAL: Final = "# @package _global_"  # first line of a choice that sets keys of other groups, too
 MISSING: Final = "???"  # Hydra's value of what the user has to give
 QUOTING: Final = (

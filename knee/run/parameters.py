@@ -98,6 +98,7 @@ class Data:
 
     name: RegisteredName = about("part of the registered model's name")
     path: PathText = about("folder of class folders, or an archive (zip, tar) of one")
+    manifest: PathText = about("what DVC hashes: data.path itself, or a manifest of that folder")
     sheet: PathText = about("CSV or Excel sheet of labels; conf/no_sheet.csv: none")
     decisions: PathText = about("a reviewer's CSV about labels; conf/no_decisions.csv: none")
     bone_masks: PathText = about("PNG masks, white is bone; conf/no_bone_masks: none")
@@ -115,6 +116,8 @@ class Data:
     def _check(self) -> Self:
         if self.path == UNSET:
             raise ValueError("path: not set: give -S data.path=/path/to/images")
+        if self.manifest != self.path and (self.generators or self.downloads):
+            raise ValueError(f"manifest: {self.manifest!r}: only a folder of your own can have one")
         if len(self.classes) == 1:
             raise ValueError(f"classes: {self.classes[0]!r} is the only one: give two or more")
         if self.downloads and not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", self.dataset):

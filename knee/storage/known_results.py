@@ -16,6 +16,7 @@ import logging
 import os
 import platform
 import shutil
+import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ INDEX: Final = "index.bin"  # where each result lies in VALUES
 VALUES: Final = "values.bin"
 MADE_WITH: Final = "made_with.json"
 ENTRY: Final = np.dtype([("key", "V32"), ("start", "<i8"), ("bytes", "<i8"), ("check", "V16")])
+PACKED_ENTRY: Final = "<32sqq16s"  # the same
 PACKAGES: Final = ("imagehash", "numpy", "pillow", "pydicom", "python-gdcm", "scipy")
 THREADS: Final = ("OMP_", "OPENBLAS_")  # variables that change the last digits of products
 
@@ -53,6 +56,35 @@ def made_with(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class _Places:
+    """Where results lie, by their keys: an array, since a million images have 13 million pairs."""
+
+    def __init__(self, entries: npt.NDArray[np.void]) -> None:
+        """Take `entries` of the dtype `ENTRY`."""
+        prefixes = (
+            entries.view(np.uint8).reshape(-1, ENTRY.itemsize)[:, :8].copy().view("<u8")[:, 0]
+        )
+        order = np.argsort(prefixes, kind="stable")
+        self.prefixes = prefixes[order]
+        self._entries = entries[order]
+
+    def find(self, key: bytes) -> tuple[int, int, bytes] | None:
+        """Return start, size and check of a result; None if there is none."""
+        prefix = _prefix(key)
+        place = int(np.searchsorted(self.prefixes, np.uint64(prefix)))
+        while place < len(self.prefixes) and self.prefixes[place] == prefix:
+            entry = self._entries[place]
+            if entry["key"].tobytes() == key:
+                return int(entry["start"]), int(entry["bytes"]), entry["check"].tobytes()
+            place += 1
+        return None
+
+
+def _prefix(key: bytes) -> int:
+    """The first eight bytes of a key, which no two keys of a folder share but by a rare chance."""
+    return int.from_bytes(key[:8], "little")
+
+
 class KnownResults:
     """The results in `folder`; those that are added take their place when the block ends well."""
 
@@ -68,10 +100,11 @@ class KnownResults:
         self._staged = folder.with_name(f".{folder.name}.staged")
         self._made_with = json.loads(json.dumps(made_with(facts)))
         self._mark = hashlib.sha256(json.dumps(self._made_with, sort_keys=True).encode()).digest()
-        self._places: dict[bytes, tuple[int, int, bytes]] = {}
-        self._added: dict[bytes, tuple[int, int, bytes]] = {}
+        self._places = _Places(np.empty(0, ENTRY))
+        self._added: set[int] = set()  # prefixes; of two alike the second is not kept
         self._values: BinaryIO | None = None
         self._stream: BinaryIO | None = None
+        self._index: BinaryIO | None = None
         self._lock = threading.Lock()  # of the writing
         self._is_kept = True
         self._damaged: list[bytes] = []
@@ -82,6 +115,7 @@ class KnownResults:
             shutil.rmtree(self._staged, ignore_errors=True)
             self._staged.mkdir(parents=True, mode=0o700)
             self._stream = (self._staged / VALUES).open("wb")
+            self._index = (self._staged / INDEX).open("wb")
         return self
 
     def __exit__(
@@ -90,7 +124,7 @@ class KnownResults:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for file in (self._stream, self._values):
+        for file in (self._stream, self._index, self._values):
             if file is not None:
                 with self._forgiven():  # what is still in its buffer is written now
                     file.close()
@@ -103,9 +137,10 @@ class KnownResults:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the result of the content whose SHA-256 is `key`; None if it is not known."""
-        if self._values is None or key not in self._places:
+        found = self._places.find(key)
+        if self._values is None or found is None:
             return None
-        start, size, check = self._places[key]
+        start, size, check = found
         with contextlib.suppress(OSError):
             value = os.pread(self._values.fileno(), size, start)
             if self._check(key, value) == check:
@@ -117,12 +152,15 @@ class KnownResults:
         """Keep `value`, which with `rows_of` begins at the byte `start` of that file."""
         check = self._check(key, value)
         with self._lock, self._forgiven():
-            if self._stream is None or not self._is_kept or key in self._added:
+            if self._stream is None or self._index is None or not self._is_kept:
+                return
+            if _prefix(key) in self._added:
                 return
             if self._rows_of is None:
                 start = self._stream.tell()
                 self._stream.write(value)
-            self._added[key] = start, len(value), check
+            self._index.write(struct.pack(PACKED_ENTRY, key, start, len(value), check))
+            self._added.add(_prefix(key))
 
     def _read(self) -> None:
         """Read the index, if it was made with the same; damaged entries are left out."""
@@ -143,19 +181,16 @@ class KnownResults:
             log.warning("%s cannot be read (%s): not used", self._folder, type(error).__name__)
             return
         entries = np.frombuffer(content, ENTRY, len(content) // ENTRY.itemsize)
-        for key, start, size, check in entries.tolist():
-            if 0 <= start <= start + size <= limit:
-                self._places[key] = start, size, check
-            else:
-                self._damaged.append(key)
+        start, end = entries["start"], entries["start"] + entries["bytes"]
+        is_sound = (start >= 0) & (start <= end) & (end <= limit)
+        self._damaged += [key.tobytes() for key in entries["key"][~is_sound]]
+        self._places = _Places(entries[is_sound])
 
     def _keep(self) -> None:
         """Put what was added in the place of what was there."""
         if self._rows_of is not None:
             (self._staged / VALUES).unlink()
             _link(self._rows_of, self._staged / VALUES)
-        entries = [(key, *place) for key, place in self._added.items()]
-        (self._staged / INDEX).write_bytes(np.array(entries, ENTRY).tobytes())
         (self._staged / MADE_WITH).write_text(json.dumps(self._made_with, indent=2) + "\n")
         shutil.rmtree(self._folder, ignore_errors=True)
         self._staged.replace(self._folder)
@@ -164,7 +199,9 @@ class KnownResults:
         if self._damaged:
             text = "%s: %d damaged results were not used"
             log.warning(text, self._folder, len(self._damaged))
-        known = len(self._added.keys() & self._places.keys() - set(self._damaged))
+        damaged = np.array([_prefix(key) for key in self._damaged], np.uint64)
+        added = np.fromiter(self._added, np.uint64, len(self._added))
+        known = int(np.isin(added, np.setdiff1d(self._places.prefixes, damaged)).sum())
         log.info("%s: %d known results, %d new", self._folder, known, len(self._added) - known)
 
     def _check(self, key: bytes, value: bytes) -> bytes:

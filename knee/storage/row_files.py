@@ -174,6 +174,20 @@ def _reopened(path: Path, has_views: bool, mark: bytes) -> RowFile:
     return opened
 
 
+class PixelFile:
+    """Canonical pixels, uint8 `shape` (images, side, side), of which memory holds one image."""
+
+    def __init__(self, path: Path, rows: Integers) -> None:
+        """Open the file that has `rows`; it raises what `read_pixels` does."""
+        self.shape = read_pixels(path, rows).shape
+        self._file = RowFile(path, has_views=False)
+
+    def __getitem__(self, row: int) -> Pixels:
+        """Return an image, uint8 (side, side)."""
+        image: Pixels = self._file.slice(row, row + 1)[0]
+        return image
+
+
 def read_pixels(path: Path, rows: Integers) -> Pixels:
     """Return the array at `path`, uint8 (images, side, side), memory-mapped, which has `rows`.
 

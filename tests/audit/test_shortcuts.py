@@ -110,3 +110,15 @@ def test_the_nearest_neighbour_is_the_same_whatever_is_compared_at_once(
     monkeypatch.setattr(shortcuts, "ROWS_AT_ONCE", 4)
     found = shortcuts.nearest_neighbour(pixels[:60], pixels[60:])(np.arange(60))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_components_of_some_rows_tell_as_much_and_every_row_is_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = np.arange(600) % 2
+    features = np.random.default_rng(0).normal(size=(600, 5)) + 2 * labels[:, np.newaxis]
+    whole = shortcuts.linear(features[::2], features[1::2])(labels[::2])
+    monkeypatch.setattr(shortcuts, "PCA_ROWS", 100)
+    some = shortcuts.linear(features[::2], features[1::2])(labels[::2])
+    assert len(some) == 300
+    assert (whole == some).mean() > 0.97

@@ -129,3 +129,15 @@ def test_a_member_of_a_star_is_linked_to_its_centre() -> None:
     chain = [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert altered_copies.stars(chain) == [(1, 0), (1, 2), (3, 4)]
     assert altered_copies.stars([]) == []
+
+
+def test_images_of_both_polarities_are_pooled_and_their_negatives_follow() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (300, 96, 96), np.uint8)
+    both = altered_copies._BothPolarities(images)
+    pooled = np.rint(images.reshape(300, 32, 3, 32, 3).mean((2, 4))).astype(np.uint8)
+    expected = np.concatenate([pooled, 255 - pooled])
+    assert len(both) == 600
+    np.testing.assert_array_equal(both[0:600], expected)
+    np.testing.assert_array_equal(both[290:310], expected[290:310])
+    some = np.array([599, 0, 300, 299])
+    np.testing.assert_array_equal(both[some], expected[some])

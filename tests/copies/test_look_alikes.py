@@ -72,3 +72,16 @@ def test_nothing_looks_like_a_constant_image() -> None:
     assert (
         len(look_alikes.look_alikes(blank, look_alikes.pose_bank(turned=False), 2, 0.1).pairs) == 0
     )
+
+
+def test_an_index_made_in_parts_once_gives_what_the_images_give(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = reduced([picture(seed % 50) for seed in range(150)])
+    bank = look_alikes.pose_bank(turned=False)
+    whole = look_alikes.look_alikes(images, bank, 3, 0.8)
+    monkeypatch.setattr(look_alikes, "ADDED_IMAGES", look_alikes.BATCH_IMAGES)
+    index = look_alikes.DiscIndex(images)
+    for found in (look_alikes.look_alikes(index, bank, 3, 0.8) for _ in range(2)):
+        for one, other in zip(vars(whole).values(), vars(found).values(), strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -243,3 +243,11 @@ def test_no_stage_that_trains_or_chooses_data_reads_test_predictions() -> None:
         if stage not in (*BEHIND, "register", "summarize"):
             assert "metrics" not in reads
             assert not any("predictions" in path for path in reads)
+
+
+def test_dvc_hashes_what_data_manifest_names_and_not_the_folder_of_images() -> None:
+    dependencies = {path for stage in NAMES for path in paths(body(stage).get("deps", []))}
+    assert "${data.manifest}" in paths(body("ingest")["deps"])
+    assert "${data.path}" not in dependencies
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["data"]
+    assert values["manifest"] == values["path"]  # no manifest, by default

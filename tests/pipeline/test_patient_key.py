@@ -29,7 +29,8 @@ def project(tmp_path: Path) -> Project:
     used = {name: stages[name] for name in ("check", "ingest")}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": used}))
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["data"] |= {"path": "films", "classes": [], "generators": [], "bone_masks": "films"}
+    own = ("path", "manifest", "bone_masks")
+    values["data"] |= {**dict.fromkeys(own, "films"), "classes": [], "generators": []}
     values["ingest"]["image_size_pixels"] = 32
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     made = Project(tmp_path)

@@ -155,3 +155,13 @@ def test_code_packages_and_machine_count(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(made["code"]) == 64
     assert set(made["packages"]) == set(known_results.PACKAGES)
     assert (made["fit"], made["threads"]) == ("crop", {"OMP_NUM_THREADS": "1"})
+
+
+def test_keys_that_begin_alike_are_never_taken_for_one_another(tmp_path: Path) -> None:
+    one, other = b"12345678" + bytes(24), b"12345678" + b"x" * 24
+    with KnownResults(tmp_path / "known", {}) as known:
+        known.add(one, b"one")
+        known.add(other, b"other")
+    with KnownResults(tmp_path / "known", {}) as known:
+        assert known.get(one) == b"one"
+        assert known.get(other) in (None, b"other")
