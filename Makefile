@@ -42,8 +42,8 @@ repro: setup ## run the whole pipeline; what did not change is not run again
 compare: setup ## all experiments, one line each
 	@python -m knee.run.experiments
 
-films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder]
-	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder] [LOCATE=1 for whole films]
+	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(LOCATE),--locate $(if $(filter 0 no none,$(LOCATE)),none,knees))
 	@python -m knee.run.dvc_notes
 	dvc repro
 

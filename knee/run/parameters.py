@@ -52,6 +52,7 @@ from knee.run.parameter_types import (
     Layers,
     LearningRate,
     Level,
+    Locators,
     Metric,
     Mixup,
     Names,
@@ -132,6 +133,17 @@ class Sample:
     patients: int = about("one or two images each", ge=12, le=100_000)
     size_pixels: int = about("longer side of a generated close-up", ge=96, le=LARGEST_SIDE_PIXELS)
     seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Locate:
+    """Whole films cut into images of one knee each, before ingest."""
+
+    locators: Locators = about("[knees] where films are cut, else empty")
+    box_widths: float = about("side of a knee's square, in widths of its joint", ge=1, le=6)
+    images: PathText = about("what ingest reads: data.path, or what locate makes of it")
+    sheet: PathText = about("likewise, of data.sheet")
+    manifest: PathText = about("likewise, of data.manifest")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -444,6 +456,7 @@ class Params:
     weights: Weights = about("none, imagenet or a folder with <backbone>.h5")
     data: Data
     sample: Sample
+    locate: Locate
     ingest: Ingest
     validate: Validate
     split: Split

@@ -28,7 +28,8 @@ PLUMBING = {  # no byte of an output depends on it
     "knee/execution/same_bits.py": "keeps out nodes whose bytes would differ",
     "knee/run": "starts, locks and ends commands, and hands parameters over",
 }
-ITEMS = {  # of a run with all kinds of models
+ITEMS = {  # of a run of whole films with all kinds of models
+    "${locate.locators}": ["knees"],
     "${model.backbones}": ["mobilenet", "xception"],
     "${model.joined}": ["ensemble"],
     "${model.distilled}": ["mobilenet"],

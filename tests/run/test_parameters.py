@@ -113,6 +113,16 @@ def test_a_folder_brings_its_own_training_and_no_generator(tmp_path: Path) -> No
     assert read.register.model_name == "knee-bone-health-folder"
 
 
+def test_ingest_reads_the_data_as_they_are_unless_films_are_cut(tmp_path: Path) -> None:
+    given = ("data.path=/films", "data.sheet=/sheet.csv")
+    for data in ("folder", "osteoporosis", "kellgren_lawrence"):
+        read = load(composed(f"data={data}", *given), tmp_path).locate
+        assert (read.locators, read.images, read.sheet) == ((), "/films", "/sheet.csv")
+    read = load(composed("data=folder", *given, "locate=knees"), tmp_path).locate
+    assert read.locators == ("knees",)
+    assert {Path(read.images).parts[:2], Path(read.sheet).parts[:2]} == {("data", "knees")}
+
+
 def test_the_published_experiment_is_leaky_and_says_so(tmp_path: Path) -> None:
     read = load(composed("experiment=published"), tmp_path)
     assert read.split.protocol == "random"
