@@ -42,8 +42,8 @@ repro: setup ## run the whole pipeline; what did not change is not run again
 compare: setup ## all experiments, one line each
 	@python -m knee.run.experiments
 
-films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder]
-	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder] [LOCATE=1 for whole films]
+	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(LOCATE),--locate $(if $(filter 0 no none,$(LOCATE)),none,knees))
 	@python -m knee.run.dvc_notes
 	dvc repro
 
@@ -65,9 +65,9 @@ unit: setup ## all tests without linters
 	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Where the machine allows, in a network of its own that has nothing but loopback.
-cluster-test: setup .venv/cluster-pins ## a Ray cluster on this machine: the same bytes, whatever is killed
+cluster-test: setup .venv/cluster-pins ## a Ray cluster and several workers on this machine, whatever is killed
 	@alone="$$(unshare -rn true 2>/dev/null && echo 'unshare -rn')"; \
-	$$alone python -m tests.execution.loopback python -m pytest -m cluster tests/execution
+	$$alone python -m tests.execution.loopback python -m pytest -m cluster tests/execution tests/classifier/training
 
 lint: setup ## linters and types without tests
 	ruff check

@@ -1,6 +1,7 @@
 r"""Make images of your own the project's data: write conf/data/mine.yaml, and params.yaml from it.
 
 python -m stages.films --data FOLDER [--sheet SHEET.csv] [--weights imagenet|none|FOLDER]
+    [--locate knees|none]
 
 `make films DATA=FOLDER` does it and then runs the pipeline. What is not given stays as it is in
 conf/data/mine.yaml, where you also say what file names tell (docs/data.md): edit it and run `make
@@ -33,8 +34,11 @@ HEAD: Final = """\
 log = logging.getLogger(__name__)
 
 
-def run(given: Mapping[str, str], conf: Path, params: Path) -> int:
-    """Write conf/data/mine.yaml, make it the default of conf/config.yaml, and compose `params`."""
+def run(given: Mapping[str, str], conf: Path, params: Path, locate: str | None = None) -> int:
+    """Write conf/data/mine.yaml, make it the default of conf/config.yaml, and compose `params`.
+
+    `locate` becomes the default of its group; None leaves that as it is.
+    """
     mine = conf / MINE
     if not mine.exists() and "path" not in given:
         raise UserError("give the folder or archive of your images: make films DATA=/path/to/films")
@@ -43,16 +47,21 @@ def run(given: Mapping[str, str], conf: Path, params: Path) -> int:
     with tempfile.TemporaryDirectory() as trial:
         copy = Path(shutil.copytree(conf, Path(trial) / "conf"))
         (copy / MINE).write_text(text, encoding="utf-8")
-        settings = overrides.checked(copy, ["data=mine"])
+        chosen = ["data=mine", *([f"locate={locate}"] if locate else [])]
+        settings = overrides.checked(copy, chosen)
     before_run.check(settings)
     before_run.check_downloads(settings)
     artifacts.write_text(mine, text)
     config = (conf / "config.yaml").read_text(encoding="utf-8")
-    config = re.sub(r"^  - data: .*$", "  - data: mine", config, flags=re.MULTILINE)
+    for choice in chosen:
+        group, _, name = choice.partition("=")
+        config = re.sub(rf"^  - {group}: .*$", f"  - {group}: {name}", config, flags=re.MULTILINE)
     artifacts.write_text(conf / "config.yaml", config)
     parameters.compose(conf, params)
     data = settings.data
     log.info("%s: images %s, sheet %s, weights %s", mine, data.path, data.sheet, settings.weights)
+    if settings.locate.locators:
+        log.info("whole films: each is cut into its knees first; look at data/knees/films.png")
     log.info("commit conf and params.yaml: with them the result can be made again")
     return 0
 
@@ -107,10 +116,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"the backbones begin with; a FOLDER has mobilenet.h5 and xception.h5; {kept}, at "
         "first imagenet, which Keras downloads",
     )
+    parser.add_argument(
+        "--locate",
+        choices=("knees", "none"),
+        help="knees: the images are whole films, and each is cut into its knees first; default: "
+        "what conf/config.yaml has, at first none",
+    )
     given = vars(parser.parse_args(argv))
-    params = given.pop("params")
+    params, locate = given.pop("params"), given.pop("locate")
     filled = {key: value for key, value in given.items() if value is not None}
-    return command.exit_status("films", lambda: run(filled, CONF, params))
+    return command.exit_status("films", lambda: run(filled, CONF, params, locate))
 
 
 if __name__ == "__main__":

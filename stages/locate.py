@@ -1,20 +1,23 @@
 r"""Cut whole films into images of one knee each: bilateral views, long legs, exports of an archive.
 
-python -m stages.locate FOLDER --out FOLDER [--sheet SHEET.csv]
+python -m stages.locate FILMS --out FOLDER [--sheet SHEET.csv]
 
 Each joint comes at the same scale in a square of its own; a film of one knee that is hardly larger
-than that stays as it is. Of two knees the film's left one is the patient's right. What it writes:
-    images/    a PNG a knee, below the film's own folder (its class), for data.path
-    knees.csv  the sheet of these files, for data.sheet: side, patient as pseudonym, what the sheet
-               tells of each knee (label_left, label_right or a row a side), its box on the film
+than that stays as it is. Of two knees the film's left one is the patient's right. FILMS is a folder
+or an archive of one. What it writes:
+    images/    a PNG a knee, below the film's own folder (its class)
+    knees.csv  the sheet of these files: side, patient as pseudonym, what the sheet tells of each
+               knee (label_left, label_right or a row a side), its box on the film
     films.csv  every film: how many knees, what is doubtful, or why it has none
     films.png  some of the films, with the boxes: look at it
 
+With locate=knees (make films LOCATE=1) it is a stage, and ingest reads its images and sheet.
 docs/data.md says how often the search is right, and where it is not.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 from collections import Counter
@@ -24,8 +27,8 @@ from pathlib import Path
 import pandas as pd
 
 from knee.drawing import contact_sheets
-from knee.intake import patients
-from knee.location import cropping, film_files, film_labels
+from knee.intake import archives, patients
+from knee.location import film_files, film_labels
 from knee.reading import source_files
 from knee.run import command, parameters
 from knee.run.errors import UserError
@@ -36,26 +39,68 @@ SHOWN, SEED = 100, 42  # films in the picture, and of their choice
 log = logging.getLogger(__name__)
 
 
-def run(films: Path, out: Path, sheet: Path | None, cutting: film_files.Cutting) -> int:
-    """Cut every film below `films`; 1 if none has a knee."""
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    params: Path
+    films: Path
+    out: Path
+    sheet: Path | None
+    box_widths: float | None
+    patient_key: Path | None
+
+
+def run(chosen: Options) -> int:
+    """Cut every film; 1 if none has a knee."""
+    out = chosen.out
     if out.exists() and not (out / FILMS).is_file():
         raise UserError(f"{out} is there already, and not from this command: give another --out")
-    sources = source_files.list_sources(films, labelled=False)
-    if not sources:
-        raise UserError(f"{films} has no file")
-    labels = film_labels.read(sheet, [one.name for one in sources]) if sheet else None
-    with artifacts.staged_folder(out) as staged:
-        cut = list(film_files.cut_all(sources, labels, staged, cutting))
-        table = pd.DataFrame([one.film for one in cut])
-        (staged / FILMS).write_text(artifacts.as_csv(table), encoding="utf-8")
-        (staged / SHEET).write_text(artifacts.as_csv(film_files.sheet(cut)), encoding="utf-8")
-        _draw(cut, staged / PICTURE)
-    for reason, count in Counter(table["reason"]).items():
+    settings = parameters.load(chosen.params)
+    ingest, kept = settings.ingest, (*settings.data.classes, *settings.data.parts)
+    cutting = _cutting(chosen, settings)
+    sheet = film_labels.read(chosen.sheet) if chosen.sheet else None
+    limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
+    flat = bool(sheet and sheet.label_column)
+    with archives.opened(chosen.films, limits, kept, flat=flat) as opened:
+        sources = source_files.list_sources(opened.folder, labelled=False)
+        if not sources:
+            raise UserError(f"{chosen.films} has no file")
+        names = [one.name for one in sources]
+        labels = sheet.of(names, opened.top) if sheet else film_labels.FilmLabels()
+        with artifacts.staged_folder(out) as staged:
+            cut = list(film_files.cut_all(sources, labels, staged, cutting))
+            _write(cut, staged)
+    return _told(cut, out)
+
+
+def _cutting(chosen: Options, settings: parameters.Params) -> film_files.Cutting:
+    """How films are cut; the command line's width of the box counts more than the parameters'."""
+    box_widths = chosen.box_widths or settings.locate.box_widths
+    if not 1 <= box_widths <= 6:
+        raise UserError(f"--box-widths {box_widths:g}: give 1 to 6")
+    key = patients.key_from_environment()
+    if chosen.patient_key:
+        patients.check_key(chosen.patient_key, key)
+    placeholders = settings.data.patient_placeholders
+    return film_files.Cutting(box_widths, settings.ingest.maximum_megapixels, key, placeholders)
+
+
+def _write(cut: Sequence[film_files.CutFilm], staged: Path) -> None:
+    """Write the tables and the picture beside the images of the knees."""
+    films = pd.DataFrame([one.film for one in cut])
+    (staged / FILMS).write_text(artifacts.as_csv(films), encoding="utf-8")
+    (staged / SHEET).write_text(artifacts.as_csv(film_files.sheet(cut)), encoding="utf-8")
+    _draw(cut, staged / PICTURE)
+
+
+def _told(cut: Sequence[film_files.CutFilm], out: Path) -> int:
+    """Log what became of the films; return the exit status."""
+    for reason, count in Counter(one.film["reason"] for one in cut).items():
         if reason:
-            log.warning("%d of %d films are left out: %s", count, len(table), reason)
-    found = Counter(table["knees"].tolist())
+            log.warning("%d of %d films are left out: %s", count, len(cut), reason)
+    found = Counter(one.film["knees"] for one in cut)
     log.info("%d films of one knee, %d of two; look at %s", found[1], found[2], out / PICTURE)
-    log.info("to take them in: data.path=%s data.sheet=%s", out / film_files.IMAGES, out / SHEET)
     return 0 if found[1] + found[2] else 1
 
 
@@ -74,23 +119,27 @@ def _draw(cut: Sequence[film_files.CutFilm], out: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
-    parser.add_argument("films", type=Path, metavar="FOLDER", help="folder of films")
+    parser.add_argument(
+        "films", type=Path, metavar="FILMS", help="folder of films, or a zip or tar of one"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--sheet", type=Path, help="sheet of the films, CSV or .xlsx")
+    parser.add_argument(
+        "--sheet", type=Path, help="sheet of the films, CSV or .xlsx; conf/no_sheet.csv: none"
+    )
     parser.add_argument(
         "--box-widths",
         type=float,
-        default=round(cropping.BOX_WIDTHS, 2),
-        help="side of a knee's square, in widths of the joint; 1.84 is 140 mm of an average knee",
+        help="side of a knee's square, in widths of the joint; 1.84 is 140 mm of an average knee; "
+        "default: locate.box_widths",
     )
-    given = parser.parse_args(argv)
+    parser.add_argument(
+        "--patient-key", type=Path, help="output of check: stop where KNEE_PATIENT_KEY is another"
+    )
+    chosen = Options(**vars(parser.parse_args(argv)))
 
     def work() -> int:
-        if not 1 <= given.box_widths <= 6:
-            raise UserError(f"--box-widths {given.box_widths:g}: give 1 to 6")
-        limit = parameters.load(given.params).ingest.maximum_megapixels
-        cutting = film_files.Cutting(given.box_widths, limit, patients.key_from_environment())
-        return run(given.films, given.out, given.sheet, cutting)
+        with command.alone("locate", chosen.out):
+            return run(chosen)
 
     return command.exit_status("locate", work)
 

@@ -33,6 +33,7 @@ from knee.classifier.training.checkpoints import Checkpoints
 from knee.classifier.training.finished_training import FinishedTraining
 from knee.evidence.evaluation import out_of_fold
 from knee.evidence.uncertainty import prediction_limits
+from knee.execution.worker_group import WorkerGroup
 from knee.reading import negatives
 from knee.records import file_names, records_table
 from knee.run import command, parameters
@@ -89,6 +90,7 @@ def _one_net(
     on_epoch: fit.EpochReport,
 ) -> FinishedTraining:
     """One net of the train subset, whose limits are learned from the val subset."""
+    workers = settings.train.workers
     return one_net.train(
         recipe,
         records_table.class_names(table),
@@ -98,6 +100,7 @@ def _one_net(
         settings.caution,
         Checkpoints(paths.checkpoints, key),
         on_epoch,
+        WorkerGroup(settings.execution, workers) if workers > 1 else None,
     )
 
 

@@ -22,7 +22,7 @@ CLASSES = ("Normal", "Osteopenia", "Osteoporosis")
 
 
 def settings(**changes: Any) -> parameters.Params:
-    """The project's own parameters with small images; keys of data and ingest can be changed."""
+    """The project's own parameters with small images; keys of some sections can be changed."""
     loaded = parameters.load(PARAMS)
     data: dict[str, Any] = {
         "classes": CLASSES,
@@ -39,11 +39,18 @@ def settings(**changes: Any) -> parameters.Params:
     if "path" in changes:
         data["manifest"] = changes["path"]
     names = {field.name for field in dataclasses.fields(parameters.Data)}
+    read = {
+        "images": changes.pop("images", changes.get("path", loaded.locate.images)),
+        "sheet": changes.get("sheet", loaded.locate.sheet),
+        "manifest": changes.get("manifest", data.get("manifest", loaded.locate.manifest)),
+        "locators": changes.pop("locators", ()),
+    }
     data |= {key: value for key, value in changes.items() if key in names}
     taken |= {key: value for key, value in changes.items() if key not in names}
     return dataclasses.replace(
         loaded,
         data=dataclasses.replace(loaded.data, **data),
+        locate=dataclasses.replace(loaded.locate, **read),
         ingest=dataclasses.replace(loaded.ingest, **taken),
     )
 

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmarks.locator import composites, sources
-from knee.location import knees
+from knee.location import knees, locator_weights
 from knee.location.convolutions import Weights
 from knee.run import command
 from knee.storage import artifacts
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--films", type=int, default=4500, help="to train with")
     parser.add_argument("--epochs", type=int, default=8, help="of either network")
     parser.add_argument("--seed", type=int, default=42, help="of everything that is drawn")
-    parser.add_argument("--out", type=Path, default=knees.WEIGHTS, help="weights, .npz")
+    parser.add_argument("--out", type=Path, default=locator_weights.PATH, help="weights, .npz")
     given = parser.parse_args(argv)
     pool = source_pool(given.graded / "train", given.films // 3, given.seed)
     whole = _film_examples(pool, given.films, given.seed)

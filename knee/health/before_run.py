@@ -10,8 +10,11 @@ from typing import Final
 from knee.classifier.net import design
 from knee.health import downloads
 from knee.intake import inputs, sheet_columns, spreadsheet
+from knee.location import film_labels
 from knee.run import command, parameters
+from knee.run.parameters import ParamsError
 
+NO_MASKS: Final = "conf/no_bone_masks"
 LARGEST_SHEET_BYTES: Final = 1 << 20  # ingest reads a larger one, before any image
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ def check(settings: parameters.Params) -> None:
         design.check_weights(settings.weights, name)
     inputs.check("split.keep", Path(settings.split.keep))
     data = settings.data
+    _check_located(settings)
     inputs.check("data.decisions", Path(data.decisions))
     if data.generators or data.downloads:
         inputs.check_made("data.path", Path(data.path), data.name)
@@ -35,7 +39,7 @@ def check(settings: parameters.Params) -> None:
         sheet = Path(data.sheet)
         inputs.check("data.sheet", sheet)
         if sheet.is_file() and sheet.stat().st_size <= LARGEST_SHEET_BYTES:
-            _check_header(sheet)
+            _check_header(sheet, is_of_films=bool(settings.locate.locators))
 
 
 def check_downloads(settings: parameters.Params) -> None:
@@ -49,9 +53,34 @@ def check_downloads(settings: parameters.Params) -> None:
         log.info("%s", said)
 
 
-def _check_header(sheet: Path) -> None:
+def _check_located(settings: parameters.Params) -> None:
+    """Check what ingest is to read: a params.yaml may have been edited by hand."""
+    data, locate = settings.data, settings.locate
+    read = (locate.images, locate.sheet, locate.manifest)
+    if not locate.locators and read != (data.path, data.sheet, data.manifest):
+        raise ParamsError(
+            "locate.images, locate.sheet, locate.manifest: they are not data.path, data.sheet and "
+            "data.manifest: edit conf, not params.yaml, and run make params"
+        )
+    if locate.locators and data.manifest != data.path:
+        raise ParamsError(
+            f"data.manifest: {data.manifest!r} is compared by ingest, which reads the knees that "
+            "locate cuts: leave it out with locate=knees"
+        )
+    if locate.locators and data.bone_masks != NO_MASKS:
+        raise ParamsError(
+            "data.bone_masks: masks are of whole films, and locate cuts these: give "
+            f"-S data.bone_masks={NO_MASKS}"
+        )
+
+
+def _check_header(sheet: Path, *, is_of_films: bool) -> None:
     try:
-        sheet_columns.named(spreadsheet.read_rows(sheet), sheet)
+        lines = spreadsheet.read_rows(sheet)
+        if is_of_films:
+            film_labels.header(lines, sheet)
+        else:
+            sheet_columns.named(lines, sheet)
     except spreadsheet.SheetError as error:
         raise inputs.InputError(f"data.sheet: {error}") from None
 

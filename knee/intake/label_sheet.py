@@ -31,6 +31,7 @@ class Row:
     path: str  # as written
     label: str  # "" if the sheet gives none, or has no labels
     facts: Mapping[str, Any]  # columns of the records table that the sheet fills; patient hashed
+    no_image: str = ""  # why there is no such file, where the sheet knows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,9 +153,11 @@ def _row(
         "t_score": value("t_score", cell_values.t_score, math.nan),
         "origin": value("origin", str, ""),
     }
+    if cells.get(sheet_columns.FILM_NOTE):
+        facts["note"] = cells[sheet_columns.FILM_NOTE]
     label = cells.get("label", "")
     if class_names.key(label) not in map(class_names.key, classes):
         label = value("label", str, "")
     if derived and not math.isnan(facts["t_score"]):
         label = who_class(facts["t_score"], classes)
-    return Row(number, cells["path"], label, facts)
+    return Row(number, cells["path"], label, facts, cells.get(sheet_columns.NO_IMAGE, ""))

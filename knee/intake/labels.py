@@ -18,6 +18,7 @@ from knee.run.messages import folded, listed, quoted
 ABSENT: Final = "the sheet's file does not exist"
 AMBIGUOUS: Final = "several files have the name in the sheet: give it with its extension"
 THE_SHEET: Final = "the sheet itself"
+NO_ROW: Final = "no row in the sheet"
 DOCUMENT_SUFFIXES: Final = frozenset((".pdf", ".xlsx", ".xls", ".ods", ".docx", ".doc", ".odt"))
 IMAGE_SUFFIXES: Final = frozenset(
     (
@@ -137,7 +138,7 @@ def _matched(
     sources: Sequence[source_files.SourceFile], sheet: Sheet, opened: DataFolder
 ) -> tuple[dict[str, Row], list[source_files.SourceFile]]:
     """The row of each file that has one, by name, and the rows without a file as sources."""
-    files = _files_of([source.name for source in sources], sheet, opened.top)
+    files = files_of([source.name for source in sources], sheet, opened.top)
     rows: dict[str, Row] = {}
     absent: dict[str, source_files.SourceFile] = {}
     for row in sheet.rows:
@@ -145,7 +146,8 @@ def _matched(
         name = found[0] if len(found) == 1 else _normal(row.path)
         _check_alike(rows.setdefault(name, row), row, sheet.path)
         if len(found) != 1:
-            absent[name] = source_files.SourceFile(name, Path(), "", AMBIGUOUS if found else ABSENT)
+            reason = row.no_image or (AMBIGUOUS if found else ABSENT)
+            absent[name] = source_files.SourceFile(name, Path(), "", reason)
     if sheet.rows and len(absent) == len(rows):
         raise SheetError(
             f"{sheet.path}: no path fits a file of {opened.shown}: row {sheet.rows[0].number} says "
@@ -161,22 +163,29 @@ def _check_alike(first: Row, row: Row, path: Path) -> None:
     if (first.label, repr(first.facts)) == (row.label, repr(row.facts)):
         return
     both_knees = {first.facts["side"], row.facts["side"]} == {"left", "right"}
-    remedy = "cut the image into one file for each knee" if both_knees else "keep one"
+    remedy = (
+        "cut the image into one file for each knee (make films LOCATE=1)"
+        if both_knees
+        else "keep one"
+    )
     raise SheetError(
         f"{path}: rows {first.number} and {row.number} say different things about "
         f"{quoted(row.path)}: {remedy}"
     )
 
 
-def _files_of(names: Sequence[str], sheet: Sheet, top: str) -> dict[int, Sequence[str]]:
-    """Names of the files that each row may mean, by row number: one, several, or no entry."""
+def files_of(names: Sequence[str], sheet: Sheet, top: str) -> dict[int, Sequence[str]]:
+    """Return names of the files that each row may mean, by row number: one, several, or no entry.
+
+    `top` are the folders around the files in an archive.
+    """
     found: dict[int, Sequence[str]] = {}
     freer: list[Row] = []
     for attempt, keys in enumerate(MATCHES):
         taken = {name for files in found.values() for name in files}
         free = [name for name in names if name not in taken]
         indices = [(_by(free, of_file), of_path) for of_file, of_path in keys]
-        for row in [row for row in sheet.rows if row.number not in found]:
+        for row in [row for row in sheet.rows if row.number not in found and not row.no_image]:
             forms = _forms(row.path, top)
             files = (index.get(key(form)) for index, key in indices for form in forms)
             if meant := next(filter(None, files), None):
@@ -247,7 +256,7 @@ def _labelled(
         return dataclasses.replace(source, obstacle=obstacle, listed=meant)
     label = row.label if row and row.label in names else ""
     if row is None:
-        reason = "no row in the sheet"
+        reason = NO_ROW
     elif not row.label:
         reason = "the sheet gives no label"
     else:

@@ -201,15 +201,18 @@ def add_facts(
 
     The sheet's `facts`, by source, come first, then those of the file's header, which `frame`
     has already, then what the patterns find in the file's name. `placeholders` are hashes that are
-    no patients. A warning says where these disagree about patients.
+    no patients. A warning says where these disagree about patients. A sheet's note comes after the
+    file's own.
     """
-    added: dict[str, list[Any]] = {name: [] for name in FACTS}
+    added: dict[str, list[Any]] = {name: [] for name in (*FACTS, "note")}
     told: list[patients.Told] = []
-    for row in frame[["source", *FACTS]].to_dict("records"):
+    for row in frame[["source", "note", *FACTS]].to_dict("records"):
         stem = PurePosixPath(row["source"]).stem
         patient, side = patients.patient_and_side(stem, pattern, key)
         named = {"patient": patient, "side": side, "origin": patients.origin(stem, origin_pattern)}
         sheet = facts.get(row["source"], {})
+        notes = (row["note"], sheet.get("note", ""))
+        added["note"].append("; ".join(filter(None, notes)))
         for name in FACTS:
             unknown = UNKNOWN[COLUMNS[name]]
             values = [facts_of.get(name, unknown) for facts_of in (sheet, row, named)]
@@ -219,7 +222,7 @@ def add_facts(
     added["patient"] = patients.resolved(told)
     for said in patient_remarks.disagreements(told):
         log.warning("%s", said)
-    return frame.assign(**added).astype({name: COLUMNS[name] for name in FACTS})
+    return frame.assign(**added).astype({name: COLUMNS[name] for name in added})
 
 
 def _examine_all(

@@ -21,7 +21,9 @@ SYNONYMS: Final = {  # without case, blanks and punctuation
     **dict.fromkeys(("ageyears", "patientage"), "age"),
     "laterality": "side",
 }
-KNOWN: Final = {name.replace("_", ""): name for name in COLUMNS} | SYNONYMS
+# What the stage locate tells of a film beside them: why it gave no image, and what is doubtful.
+NO_IMAGE, FILM_NOTE = "no_image_reason", "film_note"
+KNOWN: Final = {name.replace("_", ""): name for name in (*COLUMNS, NO_IMAGE, FILM_NOTE)} | SYNONYMS
 # Labels by another name: the folders would give the classes, if these were passed over.
 OTHER_LABELS: Final = dict.fromkeys(
     ("class", "classes", "classe", "klasse", "diagnosis", "diagnose", "category", "grade", "kl"),

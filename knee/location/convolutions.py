@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
 
 import numpy as np
 
-from knee.run.errors import UserError
 from knee.storage.arrays import Images
 
 Weights = Mapping[str, Images]  # NAME_kernel (rows, columns, in, out) and NAME_bias (out,)
-RECIPE_SUFFIX: Final = ".json"
-
-
-class WeightsError(UserError):
-    """Weights that are missing or not those of their recipe."""
-
-
-def read_weights(path: Path) -> dict[str, Images]:
-    """Return the arrays of the .npz at `path` as float32.
-
-    `WeightsError` unless their SHA-256 is that of the recipe beside them, a .json of that name.
-    """
-    try:
-        content = path.read_bytes()
-        recipe = json.loads(path.with_suffix(RECIPE_SUFFIX).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"{error.filename} cannot be read: check it out anew") from error
-    if hashlib.sha256(content).hexdigest() != recipe["sha256"]:
-        raise WeightsError(f"{path} is not what {path.stem}.json describes: check it out anew")
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name].astype(np.float32) for name in arrays.files}
 
 
 def convolve(inputs: Images, weights: Weights, name: str, stride: int = 1) -> Images:

@@ -15,6 +15,9 @@ from knee.storage.arrays import Pixels
 BOX_WIDTHS: Final = 140 / 76
 # A film no longer than this many boxes is one of a single joint already.
 CROPPED_BOXES: Final = 1.15
+NO_KNEE: Final = "no knee was found"
+MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
+CONTRADICTED: Final = "two knees, and its file tells one side: the sides are by their order"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,21 @@ class KneeImage:
     side: str  # left or right of the patient, "" where nothing tells
     left: int  # px of the film, where `pixels` begins; negative beyond the film
     top: int
+
+    @property
+    def box_side(self) -> int:
+        """Side of the square on the film, px; the longer side of a film that is left as it is."""
+        return int(max(self.pixels.shape))
+
+    def place(self) -> dict[str, float]:
+        """Return where the knee lies on its film, in px of it, and how surely, by column."""
+        return {
+            "box_left": self.left,
+            "box_top": self.top,
+            "box_side_pixels": self.box_side,
+            "joint_width_pixels": round(self.knee.width, 1),
+            "certainty": round(self.knee.score, 3),
+        }
 
 
 def knee_images(
@@ -74,3 +92,9 @@ def seems_mirrored(found: Sequence[Knee], side: str = "", certainty: float = 0.9
         if own
     ]
     return bool(wrong) and min(wrong) >= certainty
+
+
+def doubts(found: Sequence[Knee], side: str = "") -> list[str]:
+    """Return what is doubtful about the sides of the knees `found`, each a phrase."""
+    mirrored = [MIRRORED] if seems_mirrored(found, side) else []
+    return mirrored + ([CONTRADICTED] if len(found) == 2 and side else [])

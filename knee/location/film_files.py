@@ -1,6 +1,7 @@
 """Whole films to files of one knee each, with the sheet beside them that ingest reads.
 
-Every file is in the table of films: with its knees, or with the reason why it has none.
+Every file is in the table of films: with its knees, or with the reason why it has none. The sheet
+has a row of each knee, and one of each film without any: ingest makes rejected rows of these.
 """
 
 from __future__ import annotations
@@ -20,22 +21,26 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from knee.intake import patients
-from knee.intake.labels import IMAGE_SUFFIXES
+from knee.intake import patients, sheet_columns
+from knee.intake.labels import IMAGE_SUFFIXES, NO_ROW
 from knee.location import cropping, knees
 from knee.location.cropping import KneeImage
-from knee.location.film_labels import FilmLabels
+from knee.location.film_labels import LEFT, RIGHT, FilmLabels
 from knee.reading import image_formats, source_files
 from knee.reading.decoded import Decoded, UnreadableImage
 from knee.reading.source_files import SourceFile
+from knee.run.errors import UserError
+from knee.run.messages import quoted
 from knee.storage.arrays import Pixels
 
 IMAGES: Final = "images"
-NO_KNEE: Final = "no knee was found"
-MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
-CONTRADICTED: Final = "two knees, and its file tells one side: the sides are by their order"
+NO_LABEL: Final = "the sheet labels no knee of it, or a side that is not known here"
 BATCH_FILES: Final = 32  # decoded films held at once
 SHOWN_PIXELS: Final = 196  # longer side of a film in the picture
+
+
+class NamesError(UserError):
+    """Two films whose knees would have one name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,13 @@ class Cutting:
     box_widths: float  # side of a knee's square, in joint widths
     maximum_megapixels: float  # larger films are rejected unread
     key: bytes  # of the patients' hashes
+    placeholders: tuple[str, ...] = ()  # texts that are no patient number
+
+    def hashed(self, patient: str, *, from_zero: bool = False) -> str:
+        """Return the pseudonym of a patient's number; "" for a placeholder."""
+        found = patients.hashed(patient, self.key, from_zero=from_zero)
+        nobody = {patients.hashed(text, self.key, from_zero=True) for text in self.placeholders}
+        return "" if found in nobody else found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,18 +64,19 @@ class CutFilm:
     """One film: its row, those of its knees, and how it looks."""
 
     film: dict[str, Any]
-    knees: list[dict[str, Any]]
+    knees: list[dict[str, Any]]  # rows of the sheet
     shown: Pixels | None = None  # at most SHOWN_PIXELS wide and high
     boxes: tuple[tuple[float, float, float], ...] = ()  # left, top, side, px of `shown`
 
 
 def cut_all(
-    sources: Sequence[SourceFile], labels: FilmLabels | None, out: Path, cutting: Cutting
+    sources: Sequence[SourceFile], labels: FilmLabels, out: Path, cutting: Cutting
 ) -> Iterator[CutFilm]:
     """Write a PNG of each knee of each source below `out`/images; yield the films in order.
 
     A film's folder is kept, for it may be its class; the knees of a film of two lie in folders
-    left and right in it, under the film's name, so that patterns of file names hold for them.
+    left and right in it, under the film's name, so that patterns of file names hold for them. Rows
+    of `labels` without a film come last. `NamesError` if two knees would have one name.
     """
     names = _names(sources)
     with (
@@ -78,44 +91,69 @@ def cut_all(
             ):
                 bar.update()
                 yield film
+    yield from (_without(film, reason, labels) for film, reason in labels.absent.items())
 
 
 def cut(
-    source: SourceFile, name: PurePosixPath, labels: FilmLabels | None, out: Path, cutting: Cutting
+    source: SourceFile, name: PurePosixPath, labels: FilmLabels, out: Path, cutting: Cutting
 ) -> CutFilm:
-    """Cut one film; `name` is that of its knees' files, below `out`/images."""
-    row: dict[str, Any] = {"film": source.name, "knees": 0, "note": "", "reason": ""}
+    """Cut one film; `name` is that of its knees' files, below `out`/images.
+
+    Where the sheet gives the classes, a film without a row is not opened.
+    """
+    if labels.label_column and source.name not in labels.rows:
+        return CutFilm(_film_row(source.name, 0, [], NO_ROW), [])
+    (out / IMAGES / name.parent).mkdir(parents=True, exist_ok=True)  # a class, of no knee perhaps
     try:
         content = source_files.read(source)
         image = image_formats.decode_radiograph(content, cutting.maximum_megapixels)
     except UnreadableImage as reason:
-        return CutFilm({**row, "reason": str(reason)}, [])
+        return _without(source.name, str(reason), labels)
     found = knees.locate(image.pixels)
-    side = image.side or (labels.only_side(source.name) if labels else "")
+    if not found:
+        return _without(source.name, cropping.NO_KNEE, labels, image)
+    side = image.side or labels.only_side(source.name)
     images = cropping.knee_images(image.pixels, found, side, cutting.box_widths)
+    notes = [*filter(None, [image.note]), *cropping.doubts(found, side)]
     rows = [
         {
             "path": _write(one, name, out, together=len(images) == 2),
-            **_facts(image, source.name, one.side, labels, cutting.key, together=len(images) == 2),
-            **_place(one, source.name),
+            **_facts(image, source.name, one.side, labels, cutting, together=len(images) == 2),
+            "film": source.name,
+            **one.place(),
+            sheet_columns.FILM_NOTE: "; ".join(notes),
         }
         for one in images
     ]
-    notes = [image.note] if image.note else []
-    notes += [MIRRORED] if cropping.seems_mirrored(found, side) else []
-    notes += [CONTRADICTED] if len(images) == 2 and side else []
-    row |= {"knees": len(images), "note": "; ".join(notes), "reason": "" if images else NO_KNEE}
+    labelled = [row for row in rows if row.get(labels.label_column or "path")]
+    if len(labelled) < len(rows):
+        notes.append(NO_LABEL)
+    row = _film_row(source.name, len(images), notes)
     shown, scale = _reduced(image.pixels)
-    boxes = tuple(
-        (one.left * scale, one.top * scale, max(one.pixels.shape) * scale) for one in images
-    )
-    return CutFilm(row, rows, shown, boxes)
+    boxes = tuple((one.left * scale, one.top * scale, one.box_side * scale) for one in images)
+    return CutFilm(row, labelled, shown, boxes)
 
 
 def sheet(films: Sequence[CutFilm]) -> pd.DataFrame:
-    """Return the sheet of all knees, a row a file, that ingest reads as data.sheet."""
-    table = pd.DataFrame([row for film in films for row in film.knees])
-    return table.astype(object).where(table.notna(), "")
+    """Return the sheet that ingest reads in place of data.sheet: a row a knee.
+
+    Where the films' sheet gives the classes, knees that it does not label have no row.
+    """
+    table = pd.DataFrame([row for film in films for row in film.knees], dtype=object)
+    return table.where(table.notna(), "")
+
+
+def _without(film: str, reason: str, labels: FilmLabels, image: Decoded | None = None) -> CutFilm:
+    """A film without a knee; a row of the sheet says so, unless it lies beside all classes."""
+    row = {"path": film, "film": film, sheet_columns.NO_IMAGE: reason}
+    shown = None if image is None else _reduced(image.pixels)[0]
+    return CutFilm(
+        _film_row(film, 0, [], reason), [row] if labels.label_column or "/" in film else [], shown
+    )
+
+
+def _film_row(film: str, count: int, notes: Sequence[str], reason: str = "") -> dict[str, Any]:
+    return {"film": film, "knees": count, "note": "; ".join(notes), "reason": reason}
 
 
 def _names(sources: Sequence[SourceFile]) -> dict[str, PurePosixPath]:
@@ -123,7 +161,16 @@ def _names(sources: Sequence[SourceFile]) -> dict[str, PurePosixPath]:
     stems = {source.name: _stem(PurePosixPath(source.name)) for source in sources}
     count = Counter(str(stem).casefold() for stem in stems.values())
     unique = {name: count[str(stem).casefold()] == 1 for name, stem in stems.items()}
-    return {name: stem if unique[name] else PurePosixPath(name) for name, stem in stems.items()}
+    names = {name: stem if unique[name] else PurePosixPath(name) for name, stem in stems.items()}
+    taken = {str(name).casefold(): film for film, name in names.items()}
+    for film, name in names.items():
+        for side in (LEFT, RIGHT):
+            if other := taken.get(str(name.parent / side / name.name).casefold()):
+                raise NamesError(
+                    f"{quoted(other)} has the name that the {side} knee of {quoted(film)} would "
+                    "have: rename one of them"
+                )
+    return names
 
 
 def _stem(path: PurePosixPath) -> PurePosixPath:
@@ -140,31 +187,19 @@ def _write(one: KneeImage, name: PurePosixPath, out: Path, *, together: bool) ->
 
 
 def _facts(
-    image: Decoded, film: str, side: str, labels: FilmLabels | None, key: bytes, *, together: bool
+    image: Decoded, film: str, side: str, labels: FilmLabels, cutting: Cutting, *, together: bool
 ) -> dict[str, Any]:
     """What the sheet, else the file, tells of a knee; those of one film have one patient."""
-    patient = patients.hashed(image.patient, key)
+    patient = cutting.hashed(image.patient)
     age = "" if math.isnan(image.age_years) else image.age_years
     facts = {"patient": patient, "age": age, "sex": image.sex, "origin": image.origin}
-    told = labels.facts(film, side) if labels else {}
+    told = labels.facts(film, side)
     if "patient" in told:  # hashed as the header's: a person may be in films with and without a row
-        told["patient"] = patients.hashed(told["patient"], key, from_zero=True)
+        told["patient"] = cutting.hashed(told["patient"], from_zero=True)
     facts |= {name: text for name, text in told.items() if text}
     if together and not facts["patient"]:
-        facts["patient"] = patients.hashed(f"film {film}", key)
+        facts["patient"] = patients.hashed(f"film {film}", cutting.key)
     return {**facts, "side": side}
-
-
-def _place(one: KneeImage, film: str) -> dict[str, Any]:
-    """Where the knee lies on its film."""
-    return {
-        "film": film,
-        "box_left": one.left,
-        "box_top": one.top,
-        "box_side_pixels": max(one.pixels.shape),
-        "joint_width_pixels": round(one.knee.width, 1),
-        "certainty": round(one.knee.score, 3),
-    }
 
 
 def _reduced(film: Pixels) -> tuple[Pixels, float]:

@@ -8,22 +8,69 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from knee.intake import patient_numbers
-from knee.intake.sheet_columns import KNOWN
+from knee.intake import labels, patient_numbers
+from knee.intake.label_sheet import Row, Sheet
+from knee.intake.sheet_columns import COLUMNS, KNOWN
 from knee.intake.spreadsheet import SheetError, name_letters, read_rows
 from knee.run.messages import listed, quoted
 
 LEFT, RIGHT = "left", "right"
 OF_SIDE: Final = {"labelleft": LEFT, "labelright": RIGHT}
+TOLD: Final = {letters: name for letters, name in KNOWN.items() if name in COLUMNS}
 log = logging.getLogger(__name__)
-Row = Mapping[str, str]  # cells by the letters of their column's name
+Cells = Mapping[str, str]  # by the letters of their column's name
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmSheet:
+    """A sheet of films as it is written."""
+
+    path: Path
+    rows: Mapping[int, Cells]  # by their number; the header is row 1
+
+    @property
+    def label_column(self) -> str:
+        """Which column gives the classes, label or t_score; "" where the folders do."""
+        told = {name for cells in self.rows.values() for name in cells}
+        if told & {"label", *OF_SIDE}:
+            return "label"
+        return "t_score" if "tscore" in told else ""
+
+    def of(self, films: Sequence[str], top: str = "") -> FilmLabels:
+        """Return the rows of each of `films`; a row finds its film as one of a label sheet does.
+
+        `top` are the folders around the films in an archive.
+
+        Raises:
+            SheetError: two rows of one knee, or no row fits any film.
+        """
+        written = [Row(number, cells["path"], "", {}) for number, cells in self.rows.items()]
+        found = labels.files_of(films, Sheet(self.path, written, labelled=False), top)
+        rows: dict[str, list[Cells]] = {}
+        absent: dict[str, str] = {}
+        for number, cells in self.rows.items():
+            names = found.get(number, [])
+            if len(names) == 1:
+                rows.setdefault(names[0], []).append(cells)
+            else:
+                absent[cells["path"]] = labels.AMBIGUOUS if names else labels.ABSENT
+        if absent and not rows:
+            raise SheetError(
+                f"{self.path}: no path fits a film: the first says {quoted(next(iter(absent)))}, "
+                f"the first of {len(films)} films is {quoted(films[0]) if films else 'none'}"
+            )
+        for film, of_film in rows.items():
+            _check_sides(film, of_film, self.path)
+        return FilmLabels(rows, self.label_column, absent)
 
 
 @dataclasses.dataclass(frozen=True)
 class FilmLabels:
-    """The rows of a sheet of films, by the film's name."""
+    """What a sheet tells of films, by their names."""
 
-    rows: Mapping[str, Sequence[Row]]
+    rows: Mapping[str, Sequence[Cells]] = dataclasses.field(default_factory=dict)
+    label_column: str = ""  # that gives the classes, label or t_score; "" where the folders do
+    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)  # rows' paths and reasons
 
     def only_side(self, film: str) -> str:
         """Return the side of a film's only row, "" where there is none or several."""
@@ -40,49 +87,51 @@ class FilmLabels:
         matching = [row for row in rows if patient_numbers.side(row.get("side", "")) in ("", side)]
         if len(matching) != 1:
             return {}
-        told = {KNOWN[name]: text for name, text in matching[0].items() if name in KNOWN}
+        told = {TOLD[name]: text for name, text in matching[0].items() if name in TOLD}
         for letters, own in OF_SIDE.items():
             if own == side and matching[0].get(letters):
                 told["label"] = matching[0][letters]
         return {name: text for name, text in told.items() if text and name not in ("path", "side")}
 
 
-def read(path: Path, films: Sequence[str]) -> FilmLabels:
-    """Read the sheet of `films` at `path`: column path, and any of those of a label sheet.
+def read(path: Path) -> FilmSheet:
+    """Read the sheet of films at `path`: column path, and any of those of a label sheet.
 
     In place of label it may have label_left and label_right, and a film may have a row a side.
 
     Raises:
-        SheetError: no sheet, no column path, a column twice, a row of no film, or two rows of one
-            knee.
+        SheetError: no sheet, no column path, a column twice, or a row without a path.
     """
     lines = read_rows(path)
+    letters = header(lines, path)
+    unused = [name for name in letters if name and name not in TOLD and name not in OF_SIDE]
+    if unused:
+        log.warning("%s: columns not used: %s", path, listed(unused))
+    rows: dict[int, Cells] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if any(line):
+            rows[number] = dict(zip(letters, [*line, *[""] * len(letters)], strict=False))
+            if not rows[number]["path"]:
+                raise SheetError(f"{path}, row {number}: no path: name the film, or remove the row")
+    return FilmSheet(path, rows)
+
+
+def header(lines: Sequence[Sequence[str]], path: Path) -> list[str]:
+    """Return the columns that the first of `lines` names, by their letters.
+
+    Raises:
+        SheetError: no column path, or a column twice.
+    """
     letters = [name_letters(cell) for cell in lines[0]] if lines else []
     if "path" not in letters:
         raise SheetError(f"{path} has no column path in its first row: it names the films")
     twice = sorted({name for name in letters if name and letters.count(name) > 1})
     if twice:
         raise SheetError(f"{path} has a column twice ({listed(twice)}): remove one")
-    rows: dict[str, list[Row]] = {}
-    known = set(films)
-    for number, line in enumerate(lines[1:], start=2):
-        if any(line):
-            cells = dict(zip(letters, [*line, *[""] * len(letters)], strict=False))
-            film = cells["path"].replace("\\", "/").removeprefix("./")
-            if film not in known:
-                raise SheetError(
-                    f"{path}, row {number}: {quoted(cells['path'])} is no film of the folder"
-                )
-            rows.setdefault(film, []).append(cells)
-    for film, of_film in rows.items():
-        _check_sides(film, of_film, path)
-    unused = [name for name in letters if name and name not in KNOWN and name not in OF_SIDE]
-    if unused:
-        log.warning("%s: columns not used: %s", path, listed(unused))
-    return FilmLabels(rows)
+    return letters
 
 
-def _check_sides(film: str, rows: Sequence[Row], path: Path) -> None:
+def _check_sides(film: str, rows: Sequence[Cells], path: Path) -> None:
     """Refuse two rows of one knee."""
     sides = [patient_numbers.side(row.get("side", "")) for row in rows]
     if len(rows) > 1 and ("" in sides or len({*sides}) < len(sides)):

@@ -9,17 +9,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
-from knee.location import convolutions
+from knee.location import convolutions, locator_weights
 from knee.location.convolutions import Weights
 from knee.storage.arrays import Images, Pixels
 
-WEIGHTS: Final = Path(__file__).with_name("knees.npz")
 FILM_PIXELS: Final = 160  # longer side of the film for the heat map
 CELL_PIXELS: Final = 8  # of the film, side of a cell of the heat map
 CLOSE_PIXELS: Final = 64  # side of the closer look
@@ -52,12 +50,13 @@ class Knee:
         return round(self.x - side / 2), round(self.y - side / 2), side
 
 
-def locate(film: Pixels) -> list[Knee]:
+def locate(film: Pixels, weights: Weights | None = None) -> list[Knee]:
     """Return the knees on `film`, uint8 (height, width), from left to right: none, one or two.
 
     A second knee lies beside the surest one and is about as wide: the film is taken as upright.
+    Without `weights` the search has the project's.
     """
-    weights = _weights()
+    weights = weights or _weights()
     found: list[Knee] = []
     image = Image.fromarray(film)
     for start in candidates(image, weights):
@@ -166,7 +165,7 @@ def standardised(values: Images) -> Images:
 
 @functools.cache
 def _weights() -> dict[str, Images]:
-    return convolutions.read_weights(WEIGHTS)
+    return locator_weights.read(locator_weights.PATH, locator_weights.recorded_sha256())
 
 
 def _looked_at(image: Image.Image, start: Knee, weights: Weights) -> Knee:

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,10 @@ import numpy.typing as npt
 from knee.classifier.features import engines
 from knee.classifier.net.trained_model import TrainedModel
 from knee.evidence.uncertainty import prediction_limits
-from knee.prediction import model_notes, request_images, synthetic_model
+from knee.location.cropping import KneeImage
+from knee.prediction import film_knees, model_notes, request_images, synthetic_model
+from knee.prediction.film_knees import FilmKnees, Locator
+from knee.reading.decoded import UnreadableImage
 from knee.statistics import scores
 from knee.storage.arrays import Pixels
 
@@ -27,7 +30,7 @@ NO_HEAT_MAPS: Final = "this server draws no heat maps: ask without the parameter
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer to one image.
+    """The answer to one image, or to one knee of a film.
 
     Attributes:
         values: as they go out, JSON values alone.
@@ -39,11 +42,49 @@ class Answered:
     pixels: Pixels
     overlay: bytes | None
 
+    @property
+    def answers(self) -> Sequence[Answered]:
+        """This one alone."""
+        return (self,)
+
     def as_json(self) -> dict[str, Any]:
         """Return the values, and the overlay as base64 text if there is one."""
         if self.overlay is None:
             return self.values
         return {**self.values, "grad_cam": base64.b64encode(self.overlay).decode("ascii")}
+
+
+@dataclass(frozen=True)
+class AnsweredFilm:
+    """The answers of a model of located knees to one film.
+
+    Attributes:
+        values: of the film as a whole, as they go out.
+        answers: one for each knee, from left to right; none where no knee was found.
+        film: uint8 (height, width).
+    """
+
+    values: dict[str, Any]
+    answers: Sequence[Answered]
+    film: Pixels
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the values, and the answers as the list `knees`."""
+        return {**self.values, "knees": [each.as_json() for each in self.answers]}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the net saw of one image of a request, and said of it; a film may have several knees."""
+
+    pixels: Sequence[Pixels]
+    outputs: Sequence[npt.NDArray[np.float32]]
+    knees: FilmKnees | None = None  # of a model of located knees
+
+    @property
+    def places(self) -> Sequence[Mapping[str, Any]]:
+        """What the answer about each says of its place on the film."""
+        return [{}] if self.knees is None else [*map(_place, self.knees.knees)]
 
 
 class AbandonedError(Exception):
@@ -78,7 +119,10 @@ class GraphAnswers:
             "version": trained.version,
             "backbone": trained.training["backbone"],
         }
+        self._locator = Locator.of(trained)
         with contextlib.ExitStack() as begun:
+            if self._locator:
+                begun.enter_context(film_knees.one_thread())
             self._pool = begun.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
             self._net = engines.CompiledNet(graph, trained.canonical.side_pixels, "float32")
             self._begun = begun.pop_all()
@@ -89,8 +133,8 @@ class GraphAnswers:
         *,
         explain: bool = False,
         abandoned: threading.Event | None = None,
-    ) -> list[Answered]:
-        """Answer `images`, in their order.
+    ) -> list[Answered] | list[AnsweredFilm]:
+        """Answer `images`, in their order; a model of located knees answers for each knee.
 
         Args:
             images: of one request, as `request_images.canonical_pixels` takes them.
@@ -110,14 +154,14 @@ class GraphAnswers:
             raise request_images.RefusedError(NO_HEAT_MAPS)
         unless = abandoned or threading.Event()
         if len(images) == 1:  # another thread would be no faster
-            return [self._answered(*self._outputs(1, images[0], unless), explain, unless)]
-        begun = [self._pool.submit(self._outputs, *pair, unless) for pair in enumerate(images, 1)]
+            return self._all_answered([self._seen(1, images[0], unless)], explain, unless)
+        begun = [self._pool.submit(self._seen, *pair, unless) for pair in enumerate(images, 1)]
         try:
-            computed = [each.result() for each in begun]
+            seen = [each.result() for each in begun]
         finally:
             for each in begun:
                 each.cancel()
-        return [self._answered(pixels, outputs, explain, unless) for pixels, outputs in computed]
+        return self._all_answered(seen, explain, unless)
 
     def close(self) -> None:
         """End the threads."""
@@ -131,24 +175,57 @@ class GraphAnswers:
         """
         raise request_images.RefusedError(NO_HEAT_MAPS)
 
-    def _outputs(
-        self, number: int, image: object, abandoned: threading.Event
-    ) -> tuple[Pixels, npt.NDArray[np.float32]]:
-        """Return canonical pixels and the net's outputs: probabilities, then features."""
+    def _seen(self, number: int, image: object, abandoned: threading.Event) -> _Seen:
+        """Return what the net sees of an image and its outputs: probabilities, then features."""
         if abandoned.is_set():
             raise AbandonedError
+        canonical, found = self._trained.canonical, None
         try:
-            pixels = request_images.canonical_pixels(image, self._trained.canonical)
-            if refusal := self._answerable.refusal(pixels):
+            if self._locator:
+                film = request_images.decoded(image, canonical.maximum_megapixels)
+                found = self._locator.find(*film)
+                pixels = found.pixels
+            else:
+                pixels = [request_images.canonical_pixels(image, canonical)]
+            for refusal in filter(None, map(self._answerable.refusal, pixels)):
                 raise request_images.RefusedError(refusal)
-        except request_images.RefusedError as reason:
+        except (request_images.RefusedError, UnreadableImage) as reason:
             raise request_images.RefusedError(f"image {number}: {reason}") from None
-        return pixels, self._net(pixels)
+        return _Seen(pixels, [self._net(one) for one in pixels], found)
+
+    def _all_answered(
+        self, seen: Sequence[_Seen], explain: bool, abandoned: threading.Event
+    ) -> list[Answered] | list[AnsweredFilm]:
+        found = [
+            [
+                self._answered(pixels, outputs, place, explain, abandoned)
+                for pixels, outputs, place in zip(one.pixels, one.outputs, one.places, strict=True)
+            ]
+            for one in seen
+        ]
+        if not self._locator:
+            return [answer for (answer,) in found]
+        return [
+            AnsweredFilm(self._film_values(one.knees), answers, one.knees.film)
+            for one, answers in zip(seen, found, strict=True)
+            if one.knees is not None
+        ]
+
+    def _film_values(self, found: FilmKnees) -> dict[str, Any]:
+        height, width = found.film.shape
+        beginning = synthetic_model.warning(self.training)
+        return {
+            **({synthetic_model.COLUMN: beginning} if beginning else {}),
+            "film": {"width": width, "height": height},
+            "reason": found.reason,
+            "film_note": found.note,
+        }
 
     def _answered(
         self,
         pixels: Pixels,
         outputs: npt.NDArray[np.float32],
+        place: Mapping[str, Any],
         explain: bool,
         abandoned: threading.Event,
     ) -> Answered:
@@ -166,6 +243,7 @@ class GraphAnswers:
         beginning = synthetic_model.warning(self.training)
         values = {
             **({synthetic_model.COLUMN: beginning} if beginning else {}),
+            **place,
             "class": classes[answered],
             "probabilities": dict(zip(classes, probabilities[0].tolist(), strict=True)),
             "median_class": classes[int(scores.median_class(probabilities)[0])],
@@ -177,3 +255,12 @@ class GraphAnswers:
             "model": self.model,
         }
         return Answered(values, pixels, self.overlay(pixels, answered) if explain else None)
+
+
+def _place(knee: KneeImage) -> dict[str, Any]:
+    """Side, square and certainty of a knee, px of the film."""
+    return {
+        "side": knee.side,
+        "box": {"left": knee.left, "top": knee.top, "side_pixels": knee.box_side},
+        "certainty": round(knee.knee.score, 3),
+    }

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from knee.reading import content_check, prepare
+from knee.reading import content_check, image_formats, prepare
 from knee.reading.canonical_image import Canonical
 from knee.reading.decoded import UnreadableImage, blocks, check_size
 from knee.run.errors import UserError
@@ -55,10 +55,23 @@ class RefusedError(UserError):
 def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
     """Return the canonical pixels, uint8 (side, side), of one image of a request.
 
+    `image` is as `decoded` takes it, `canonical` how training's images were made canonical.
+    `RefusedError` as there.
+    """
+    gray, _ = decoded(image, canonical.maximum_megapixels)
+    try:
+        return prepare.from_gray(gray, canonical)
+    except UnreadableImage as reason:
+        raise RefusedError(str(reason)) from None
+
+
+def decoded(image: object, maximum_megapixels: float) -> tuple[Pixels, str]:
+    """Return gray pixels, uint8 (height, width), and the side that a file tells of them, or "".
+
     Args:
         image: base64 text of a PNG, JPEG, TIFF, BMP or DICOM file, the file's bytes, or decoded
             gray values, whole numbers of 0-255, (height, width) or (height, width, 1).
-        canonical: how training's images were made canonical.
+        maximum_megapixels: larger ones are refused unread.
 
     Raises:
         RefusedError: it is none of these, or too large.
@@ -68,12 +81,13 @@ def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
             image = _decoded(image)
         if isinstance(image, bytes):
             _check_length(image, FILE_BYTES)
-            return prepare.from_bytes(image, canonical)
-        gray = _gray(image, canonical.maximum_megapixels)
+            read = image_formats.decode_radiograph(image, maximum_megapixels)
+            return read.pixels, read.side
+        gray = _gray(image, maximum_megapixels)
         content_check.check(gray)  # as of a file's pixels
-        return prepare.from_gray(gray, canonical)
     except UnreadableImage as reason:
         raise RefusedError(str(reason)) from None
+    return gray, ""
 
 
 def gray_row(row: bytearray | Sequence[Any] | npt.NDArray[Any]) -> bytearray:

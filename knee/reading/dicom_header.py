@@ -1,4 +1,4 @@
-"""The DICOM header: how its pixels are shown, and the little that is kept about the image.
+"""The DICOM header: whether it is of a radiograph, how its pixels are shown, what is kept of it.
 
 `dataset` is pydicom's. Headers err in every way: what cannot be read counts as not being there.
 """
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import uid
 
 from knee.reading import dicom_limits
 from knee.reading.decoded import UnreadableImage
@@ -31,6 +32,42 @@ SIDES: Final = {"L": "left", "R": "right"}
 OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 TEXT_CHARACTERS: Final = 64  # the longest text of the value representation LO
+
+# Storage classes, by the standard's keyword, of radiographs, and of images that may be one.
+RADIOGRAPHS: Final = (
+    "ComputedRadiographyImageStorage",
+    "DigitalXRayImageStorageForPresentation",
+    "DigitalMammographyXRayImageStorageForPresentation",
+    "DigitalIntraOralXRayImageStorageForPresentation",
+    "XRayRadiofluoroscopicImageStorage",
+)
+CAPTURES: Final = (
+    "SecondaryCaptureImageStorage",
+    "MultiFrameSingleBitSecondaryCaptureImageStorage",
+    "MultiFrameGrayscaleByteSecondaryCaptureImageStorage",
+    "MultiFrameGrayscaleWordSecondaryCaptureImageStorage",
+    "MultiFrameTrueColorSecondaryCaptureImageStorage",
+)
+# Modalities of images that are certainly none; OT, SC, an empty one and unknown ones may be.
+NO_RADIOGRAPHS: Final = (
+    *("AR", "BDUS", "BMD", "CT", "DOC", "ECG", "ES", "GM", "IVOCT", "IVUS", "KO", "MR", "NM"),
+    *("OAM", "OCT", "OP", "OPM", "OPT", "OPV", "PLAN", "PR", "PT", "REG", "RTDOSE", "RTIMAGE"),
+    *("RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SR", "TG", "US", "XA", "XC"),
+)
+
+
+def check_kind(dataset: Any) -> None:
+    """Raise `UnreadableImage` for a raw image, or one that is certainly no radiograph."""
+    named = text(dataset, "SOPClassUID")
+    kind = uid.UID(named or text(dataset.file_meta, "MediaStorageSOPClassUID"))
+    intent = text(dataset, "PresentationIntentType").upper()
+    if kind.keyword.endswith("ForProcessing") or intent == "FOR PROCESSING":
+        raise UnreadableImage("a raw image (FOR PROCESSING): export the one FOR PRESENTATION")
+    if kind.type == "SOP Class" and kind.keyword not in (*RADIOGRAPHS, *CAPTURES):
+        raise UnreadableImage(f"{kind.name.removesuffix(' Storage')} is no radiograph")
+    modality = text(dataset, "Modality").upper()
+    if kind.keyword not in RADIOGRAPHS and modality in NO_RADIOGRAPHS:
+        raise UnreadableImage(f"an image of the modality {modality} is no radiograph")
 
 
 def photometric(dataset: Any) -> str:

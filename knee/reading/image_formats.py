@@ -86,10 +86,10 @@ _QUIET: Final = _Quiet()
 
 def _dicom(content: bytes, maximum_megapixels: float) -> Decoded:
     # pydicom takes half a second
-    from knee.reading import dicom, dicom_kind, dicom_worker
+    from knee.reading import dicom, dicom_header, dicom_worker
 
     dataset = dicom.read(content, maximum_megapixels)
-    dicom_kind.check(dataset)
+    dicom_header.check_kind(dataset)
     shown = dicom.shown(dataset)
     if shown is None:
         shown = dicom_worker.shown(content, maximum_megapixels)

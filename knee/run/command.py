@@ -145,11 +145,16 @@ def _parse(
     return paths(**{**values, **tuples}), params
 
 
+def _exclusive_run(name: str, values: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
+    """The lock of the outputs among a stage's `values`, as `alone` holds it."""
+    output = next(path for key, path in values.items() if key.endswith("_out"))
+    return alone(f"{name}@{values['backbone']}" if "backbone" in values else name, output)
+
+
 @contextlib.contextmanager
-def _exclusive_run(name: str, values: dict[str, Any]) -> Iterator[None]:
-    """Hold the lock of this stage's outputs, and stop if the dvc that started us has gone."""
-    output = next(path for key, path in values.items() if key.endswith("_out")).absolute()
-    item = f"{name}@{values['backbone']}" if "backbone" in values else name
+def alone(item: str, output: Path) -> Iterator[None]:
+    """Hold the lock of a command's `output`, and stop if the dvc that started us has gone."""
+    output = output.absolute()
     project = next((root for root in output.parents if (root / ".dvc").is_dir()), None)
     if project is None:
         file = output.with_name(f".{item}.lock")

@@ -16,9 +16,10 @@ from typing import Any, Final, cast
 from knee.run import parameter_errors, parameters
 from knee.run.parameters import Params, ParamsError
 
-GROUPS: Final = ("data", "model", "train", "split", "head")  # folders of conf, in this order
+GROUPS: Final = ("data", "locate", "model", "train", "split", "head")  # folders of conf
 # Texts that Hydra takes as they are.
 PLAIN: Final = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
+FOLLOWING: Final = ("locate.images", "locate.manifest", "locate.sheet")  # from what else is set
 PATHS: Final = (
     "data.path",
     "data.manifest",
@@ -94,7 +95,8 @@ def command(settings: Params, conf: Path) -> str:
 
 def that_make(settings: Params, conf: Path) -> list[str]:
     """Return Hydra's overrides that make `settings` of the defaults: few, and exact."""
-    wanted = _flat(dataclasses.asdict(settings))
+    values = _flat(dataclasses.asdict(settings))
+    wanted = {key: value for key, value in values.items() if key not in FOLLOWING}
     chosen: list[str] = []
     missing = _missing(wanted, conf, chosen)
     for group in GROUPS:

@@ -113,6 +113,7 @@ Backbone = Annotated[str, member(BACKBONES), WithJsonSchema({"enum": BACKBONES})
 Distinct = AfterValidator(distinct)
 Expression = Annotated[str, AfterValidator(expression)]
 FileName = Annotated[str, matching(r"\w[\w-]{0,63}", "is no name: use letters, digits, _ and -")]
+Host = Annotated[str, matching(r"[A-Za-z0-9][\w.:-]{0,252}", "is no name or address of a machine")]
 Metric = Annotated[str, member(METRICS), WithJsonSchema({"enum": METRICS})]
 Layers = Annotated[
     str,
@@ -152,7 +153,9 @@ Candidates = Annotated[tuple[FileName, ...], Distinct]
 Distilled = Annotated[tuple[Backbone, ...], Distinct]
 Downloads = Annotated[tuple[Literal["kaggle"], ...], Distinct]
 Generators = Annotated[tuple[Literal["sample"], ...], Distinct]
+Hosts = Annotated[tuple[Host, ...], Field(max_length=1024)]
 Joined = Annotated[tuple[Literal["ensemble"], ...], Distinct]
+Locators = Annotated[tuple[Literal["knees"], ...], Distinct]
 Names = Annotated[tuple[Name, ...], Distinct]
 OriginPattern = Annotated[Expression, AfterValidator(origin_expression)]
 PatientPattern = Annotated[Expression, AfterValidator(patient_expression)]

@@ -47,10 +47,12 @@ from knee.run.parameter_types import (
     FileName,
     Folds,
     Generators,
+    Hosts,
     Joined,
     Layers,
     LearningRate,
     Level,
+    Locators,
     Metric,
     Mixup,
     Names,
@@ -131,6 +133,17 @@ class Sample:
     patients: int = about("one or two images each", ge=12, le=100_000)
     size_pixels: int = about("longer side of a generated close-up", ge=96, le=LARGEST_SIDE_PIXELS)
     seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Locate:
+    """Whole films cut into images of one knee each, before ingest."""
+
+    locators: Locators = about("[knees] where films are cut, else empty")
+    box_widths: float = about("side of a knee's square, in widths of its joint", ge=1, le=6)
+    images: PathText = about("what ingest reads: data.path, or what locate makes of it")
+    sheet: PathText = about("likewise, of data.sheet")
+    manifest: PathText = about("likewise, of data.manifest")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -339,6 +352,7 @@ class Train:
     class_weights: bool = about("weigh rare classes more in the loss")
     mixed_precision: Literal["none", "bfloat16", "float16"] = about("none: float32")
     devices: int = about("GPUs to use; 0: all that are visible", ge=0, le=64)
+    workers: int = about("processes that train one net together; 1: the stage", ge=1, le=1024)
     seed: Seed
     augmentation: Augmentation
 
@@ -348,6 +362,10 @@ class Train:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs} of {self.epochs} epochs")
         if self.members > 1 and self.early_stopping_patience:
             raise ValueError("early_stopping_patience: members end at a common epoch: give 0")
+        if self.workers > 1 and self.batch_size % self.workers:
+            raise ValueError(f"workers: {self.workers} do not divide batch_size {self.batch_size}")
+        if self.workers > 1 and self.devices > 1:
+            raise ValueError("devices: each of several workers has one GPU: give 0")
         return self
 
 
@@ -425,8 +443,10 @@ class Execution:
     gpus: int = about("a task", ge=0, le=64)
     files: Literal["sent", "shared"] = about("shared: the nodes open the same paths")
     retries: int = about("of a task whose worker was lost", ge=0, le=100)
-    start_seconds: int = about("to wait for the first node", ge=1, le=86_400)
+    start_seconds: int = about("to wait for the first node, or all workers", ge=1, le=86_400)
     trusted_network: bool = about("data may travel without TLS")
+    launcher: Literal["local", "ssh", "srun"] = about("how train.workers are started")
+    hosts: Hosts = about("of the workers by ssh, this machine first")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -436,6 +456,7 @@ class Params:
     weights: Weights = about("none, imagenet or a folder with <backbone>.h5")
     data: Data
     sample: Sample
+    locate: Locate
     ingest: Ingest
     validate: Validate
     split: Split
@@ -463,6 +484,28 @@ class Params:
             raise ValueError(
                 "model.joined, model.distilled: they are made of ensembles: give train.members "
                 "above 1, and a split that is not random"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        workers, places = self.train.workers, self.execution
+        if workers == 1:
+            return self
+        if self.is_ensemble:
+            raise ValueError(
+                "train.workers: members of an ensemble are trained one a process: give "
+                "train.members=1 (and model.joined, model.distilled empty), or train.workers=1"
+            )
+        if not places.trusted_network:
+            raise ValueError(
+                "execution.trusted_network: workers answer whoever reaches their ports, without "
+                "TLS: give true in a network of your own, or train.workers=1"
+            )
+        if places.launcher == "ssh" and len(places.hosts) != workers:
+            raise ValueError(
+                f"execution.hosts: {len(places.hosts)} of train.workers={workers}: give one for "
+                "each worker, this machine first"
             )
         return self
 

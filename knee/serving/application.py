@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any, Final
 
+import numpy as np
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knee.drawing import html
 from knee.prediction import model_notes, request_images, synthetic_model
-from knee.prediction.graph_answers import Answered, GraphAnswers
+from knee.prediction.graph_answers import Answered, AnsweredFilm, GraphAnswers
 from knee.prediction.request_images import RefusedError
 from knee.serving import request_bodies
 from knee.serving.access import Access
@@ -44,6 +45,7 @@ PAGE: Final = {  # its parts, which hold no answer
     "/script.js": ("script.js", "text/javascript"),
     **{f"/examples/{name}.jpg": (f"examples/{name}.jpg", "image/jpeg") for name in EXAMPLES},
 }
+FILM_PIXELS: Final = 1024  # longer side of a film on the page, at most
 OPEN: Final = frozenset((*PROBED, "/", *PAGE))  # addresses that need no token
 HEADERS: Final = {  # of every response
     "cache-control": "no-store",
@@ -76,7 +78,7 @@ def application(answers: GraphAnswers, access: Access | None = None) -> ASGIApp:
 
     async def answered(
         request: Request, images: Sequence[object], *, explain: bool
-    ) -> list[Answered]:
+    ) -> Sequence[Answered | AnsweredFilm]:
         """Answer in a thread; requests for heat maps, which are slow, keep no other waiting."""
         found = await (explaining if explain else answering).done(
             request,
@@ -106,7 +108,7 @@ def application(answers: GraphAnswers, access: Access | None = None) -> ASGIApp:
                 (found,) = await answered(request, [bytes(content)], explain=answers.explains)
             except RefusedError as reason:
                 raise RefusedError(str(reason).removeprefix("image 1: ")) from None
-        return JSONResponse({**found.as_json(), "image": _png(found.pixels)})
+        return JSONResponse(await asyncio.to_thread(_with_images, found))
 
     async def figures(request: Request) -> Response:
         await request_bodies.read(request)  # there must be none
@@ -204,11 +206,22 @@ def _page(answers: GraphAnswers, *, needs_token: bool) -> str:
         synthetic=synthetic_model.warning(answers.training),
         examples=EXAMPLES,
         explains=answers.explains,
+        located="locate" in answers.training,
         needs_token=needs_token,
         notes=model_notes.notes(answers.training),
         level=f"{100 * level:g}" if level else "",
         largest_bytes=request_images.FILE_BYTES,
     )
+
+
+def _with_images(found: Answered | AnsweredFilm) -> dict[str, Any]:
+    """An answer with what the model saw, and a film at the size at which the page shows it."""
+    if isinstance(found, Answered):
+        return {**found.as_json(), "image": _png(found.pixels)}
+    film = Image.fromarray(found.film)
+    film.thumbnail((FILM_PIXELS, FILM_PIXELS), reducing_gap=2.0)
+    knees = [_with_images(knee) for knee in found.answers]
+    return {**found.as_json(), "knees": knees, "image": _png(np.asarray(film))}
 
 
 def _file(name: str) -> bytes:

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import html
 from knee.evidence.uncertainty import prediction_limits
+from knee.location import locator_weights
 from knee.run.errors import UserError
 from knee.serving import exported
 from knee.storage import artifacts, provenance
@@ -40,6 +41,7 @@ PACKAGES: Final = (  # that the served code imports
     "pydicom",
     "python-gdcm",
     "starlette",
+    "threadpoolctl",
     "uvicorn",
 )
 TEMPLATES: Final = ("README.md", "Containerfile")
@@ -141,9 +143,9 @@ def _write_model(trained: TrainedModel, graph: Path, staged: Path) -> None:
     for suffix in (".xml", ".bin"):
         _copy(graph.with_suffix(suffix), target.with_suffix(suffix))
     artifacts.write_json(target.parent / "training.json", models.served_facts(trained.training))
-    novelty = trained.folder / prediction_limits.NOVELTY_FILE
-    if novelty.is_file():
-        _copy(novelty, target.parent / novelty.name)
+    for name in (prediction_limits.NOVELTY_FILE, locator_weights.FILE):
+        if (trained.folder / name).is_file():
+            _copy(trained.folder / name, target.parent / name)
 
 
 def _copy(source: Path, target: Path) -> None:

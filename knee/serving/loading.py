@@ -1,7 +1,7 @@
 """Loading of a model by its name, for commands, the server and notebooks.
 
-A registered model gives its data alone (model.keras, training.json, novelty.npz), to be read by
-this checkout's code: the code that is stored with it, which may be older, is not run.
+A registered model gives its data alone (model.keras, training.json, novelty.npz, knees.npz), to be
+read by this checkout's code: the code that is stored with it, which may be older, is not run.
 """
 
 from __future__ import annotations

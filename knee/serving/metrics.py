@@ -15,7 +15,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from knee.prediction.graph_answers import Answered
+from knee.location.cropping import NO_KNEE
+from knee.prediction.graph_answers import Answered, AnsweredFilm
 
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 120.0)
@@ -47,7 +48,7 @@ class Metrics:
         )
         self._images = Counter(
             "knee_images",
-            "Answered images, by class and whether they are unlike the training images.",
+            "Answered images or knees, by class and whether they are unlike the training images.",
             ("predicted", "out_of_distribution"),
             registry=self._registry,
         )
@@ -58,11 +59,13 @@ class Metrics:
         self._requests.labels(shown, str(status)).inc()
         self._seconds.labels(shown).observe(seconds)
 
-    def count_images(self, answered: Sequence[Answered]) -> None:
-        """Count the images of an answer."""
-        for each in answered:
+    def count_images(self, answered: Sequence[Answered | AnsweredFilm]) -> None:
+        """Count the images, or the knees of the films, of an answer; and films without a knee."""
+        for each in (answer for one in answered for answer in one.answers):
             unlike = UNLIKE[each.values["is_out_of_distribution"]]
             self._images.labels(each.values["class"], unlike).inc()
+        for _ in filter(lambda one: not one.answers, answered):
+            self._images.labels(NO_KNEE, UNLIKE[None]).inc()
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""

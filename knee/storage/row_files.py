@@ -115,7 +115,7 @@ class RowFile:
     """
 
     def __init__(self, path: Path, *, has_views: bool) -> None:
-        self._path, self._has_views = path, has_views
+        self.path, self.has_views = path, has_views
         try:
             mapped = np.lib.format.open_memmap(path, mode="r")
         except UNREADABLE as error:
@@ -131,7 +131,7 @@ class RowFile:
         return self.shape[1]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._path.absolute(), self._has_views, self._mark())
+        return _reopened, (self.path.absolute(), self.has_views, self._mark())
 
     def _mark(self) -> bytes:
         """A digest of the size, the first and the last bytes of the file."""
@@ -153,7 +153,7 @@ class RowFile:
             where = self._offset + (view * len(self) + row) * size
             inside = 0 <= view < self.shape[0] and 0 <= row < len(self)
             if not inside or os.preadv(self._descriptor, [place], where) != size:
-                raise ArtifactError(f"{self._path} has no row {row}: run `dvc repro`")
+                raise ArtifactError(f"{self.path} has no row {row}: run `dvc repro`")
         return chosen
 
     def slice(self, start: int, stop: int) -> Values:

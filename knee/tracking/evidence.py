@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from knee.location import locator_weights
 from knee.records import known_patients
 from knee.statistics import scores
 from knee.storage.artifacts import ArtifactError, read_json, read_json_if_present
@@ -63,6 +64,7 @@ class Evidence(RunLabels):
     classes: tuple[str, ...]  # names in the order of the model's outputs
     side_pixels: int  # of the square image that the model takes
     novelty: Path | None = None  # .npz file of the out-of-distribution score
+    locator: Path | None = None  # .npz file of the search for knees, of a model of located ones
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", self.execution):
@@ -147,6 +149,7 @@ def collect(
             artifacts={**artifacts, "training.json": models / "training.json", **(reports or {})},
             model=models / "model.keras",
             novelty=models / NOVELTY_FILE if training.get("novelty") else None,
+            locator=models / locator_weights.FILE if training.get("locate") else None,
             classes=tuple(training["classes"]),
             side_pixels=int(training["parameters"]["backbone.side_pixels"]),
         )

@@ -37,6 +37,7 @@ SERVED_FACTS = (  # of training.json: nothing of paths and parameters
     "backbone",
     "classes",
     "conformal",
+    "locate",
     "model_sha256",
     "novelty",
     "preprocessing",
@@ -57,6 +58,7 @@ REQUIREMENTS = (
     "python-gdcm",
     "tensorflow",
     "tensorflow-cpu",
+    "threadpoolctl",
 )
 
 
@@ -159,7 +161,7 @@ def _save(evidence: Evidence, path: Path, logged: LoggedModel) -> None:
             python_model=str(SERVED_CODE),
             code_paths=[str(folder / "knee")],
             artifacts=_files(evidence, folder),
-            signature=_signature(),
+            signature=_signature(is_located=evidence.locator is not None),
             input_example=pd.DataFrame(example(evidence.side_pixels)),
             pip_requirements=_requirements(),
             model_config={"synthetic_model_ok": False},
@@ -173,12 +175,19 @@ def _save(evidence: Evidence, path: Path, logged: LoggedModel) -> None:
     model.save(path / "MLmodel")
 
 
-def _signature() -> Any:
+def _signature(*, is_located: bool) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, Map, ParamSchema, ParamSpec, Schema
 
     text, number = DataType.string, DataType.double
-    output = [
+    of_film = [
+        ColSpec(text, "synthetic_model", required=False),
+        ColSpec(Map(DataType.long), "film"),
+        ColSpec(text, "reason"),
+        ColSpec(text, "film_note"),
+        ColSpec(AnyType(), "knees"),  # each an answer as of an image, with side, box and certainty
+    ]
+    of_image = [
         ColSpec(text, "synthetic_model", required=False),
         ColSpec(text, "class"),
         ColSpec(Map(number), "probabilities"),
@@ -193,7 +202,7 @@ def _signature() -> Any:
     ]
     return ModelSignature(
         Schema([ColSpec(AnyType(), "image")]),  # text, or rows of gray values
-        Schema(output),
+        Schema(of_film if is_located else of_image),
         ParamSchema([ParamSpec("explain", DataType.boolean, default=False)]),
     )
 
@@ -205,6 +214,8 @@ def _files(evidence: Evidence, folder: Path) -> dict[str, str]:
     files = {"model": evidence.model, "training": facts}
     if evidence.novelty is not None:
         files["novelty"] = evidence.novelty
+    if evidence.locator is not None:
+        files["locator"] = evidence.locator
     return {name: str(path) for name, path in files.items()}
 
 

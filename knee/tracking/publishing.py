@@ -71,7 +71,8 @@ def require_published(evidence: Evidence) -> str:
         TrackingError: MLflow is away or refuses.
         ArtifactError: a file of the evidence is missing or damaged.
     """
-    for path in (*evidence.artifacts.values(), evidence.model, evidence.history, evidence.novelty):
+    own = (evidence.model, evidence.history, evidence.novelty, evidence.locator)
+    for path in (*evidence.artifacts.values(), *own):
         if path is not None and not path.is_file():
             raise ArtifactError(f"{path} does not exist: run `dvc repro`")
     history = _read_history(evidence.history)  # what fails from here on is MLflow's fault

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from knee.location import locator_weights
 from knee.run import messages
 from knee.storage import provenance
 from knee.storage.artifacts import ArtifactError, read_json
@@ -342,8 +343,8 @@ def _version(entry: ModelVersion) -> Version:
 def fetch_model(uri: str, folder: Path) -> tuple[str, str]:
     """Copy the version that `uri` names, models:/NAME@ALIAS or models:/NAME/VERSION, to `folder`.
 
-    The folder then holds model.keras, training.json and, of a model that has one, novelty.npz, as
-    they were registered. Only these files are asked for, and none may be larger than
+    The folder then holds model.keras, training.json and, of a model that has them, novelty.npz and
+    knees.npz, as they were registered. Only these files are asked for, and none may be larger than
     `LARGEST_BYTES`: a server may send anything.
 
     Returns:
@@ -371,6 +372,8 @@ def fetch_model(uri: str, folder: Path) -> tuple[str, str]:
         recorded = {model: training.get("model_sha256")}
         if training.get("novelty"):
             recorded[NOVELTY_FILE] = training["novelty"].get("sha256")
+        if training.get("locate"):
+            recorded[locator_weights.FILE] = training["locate"].get("weights_sha256")
         for name, sha256 in recorded.items():
             file = _download(address, f"artifacts/{name}", folder, version)
             if provenance.fingerprint(file) != sha256:

@@ -41,6 +41,7 @@ EXECUTION = {
     "retries": 2,
     "start_seconds": 60,
     "trusted_network": True,
+    "launcher": "local",
 }
 
 
@@ -53,7 +54,7 @@ from knee.run import parameters
 from knee.synthetic import cohort
 from tests.execution import tasks
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
-with Opened(parameters.Execution(**json.loads(sys.argv[1])), tasks.trial) as place_of:
+with Opened(parameters.Execution(**json.loads(sys.argv[1]), hosts=()), tasks.trial) as place_of:
     place = place_of()
 """
 WORK = """

@@ -200,7 +200,7 @@ NOTHING = {name: record_builder.UNKNOWN[COLUMNS[name]] for name in record_builde
 
 
 def records(**facts: Any) -> pd.DataFrame:
-    return pd.DataFrame([{"source": "a/P7_L_N1.png", **NOTHING, **facts}])
+    return pd.DataFrame([{"source": "a/P7_L_N1.png", "note": "", **NOTHING, **facts}])
 
 
 HASHED = {name: patients.hashed(name, b"key") for name in ("P7", "dicom", "sheet")}
@@ -249,6 +249,13 @@ def test_a_placeholder_of_the_users_own_gives_way_to_the_next_source() -> None:
     nobody = {HASHED[name] for name in HASHED}
     found = record_builder.add_facts(frame, sheet, PATTERN, ORIGIN, b"key", nobody)
     assert found["patient"].tolist() == [""]
+
+
+def test_the_note_of_a_film_stands_beside_that_of_its_file() -> None:
+    for own, told, both in (("a", "b; c", "a; b; c"), ("", "b", "b"), ("a", "", "a")):
+        sheet = {"a/P7_L_N1.png": {"note": told}}
+        found = record_builder.add_facts(records(note=own), sheet, PATTERN, ORIGIN, b"key")
+        assert found["note"].tolist() == [both]
 
 
 def test_what_one_does_not_tell_the_next_may() -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from knee.intake import patients
 from knee.intake.spreadsheet import SheetError
-from knee.location import film_labels
+from knee.location import film_files, film_labels
 
 FILMS = ["a.png", "b.png"]
 
 
 def read(folder: Path, text: str) -> film_labels.FilmLabels:
     (folder / "films.csv").write_text(text)
-    return film_labels.read(folder / "films.csv", FILMS)
+    return film_labels.read(folder / "films.csv").of(FILMS)
 
 
 def test_a_film_has_a_label_or_one_for_each_side(tmp_path: Path) -> None:
@@ -37,12 +38,33 @@ def test_a_label_of_a_side_is_not_given_to_a_knee_of_unknown_side(tmp_path: Path
     assert read(tmp_path, "path,label_left\na.png,2\n").facts("a.png", "") == {}
 
 
+def test_a_row_finds_its_film_as_in_a_label_sheet_and_one_without_is_kept(tmp_path: Path) -> None:
+    labels = read(tmp_path, "path,label\n.\\A,0\nb.png,1\nc.png,1\n")
+    assert {*labels.rows} == {"a.png", "b.png"}
+    assert labels.absent == {"c.png": "the sheet's file does not exist"}
+
+
+@pytest.mark.parametrize(
+    ("text", "gives"),
+    [
+        ("path,label_left\na.png,2\n", "label"),
+        ("path,T-score\na.png,-2\n", "t_score"),
+        ("path,t_score,label\na.png,-2,3\n", "label"),
+        ("path,patient\na.png,P1\n", ""),
+        ("path,label\n", ""),
+    ],
+)
+def test_a_sheet_gives_the_classes_or_the_folders_do(tmp_path: Path, text: str, gives: str) -> None:
+    assert read(tmp_path, text).label_column == gives
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("film,label\na.png,1\n", "no column path"),
         ("path,label,label\na.png,1,1\n", "twice"),
-        ("path,label\nelsewhere.png,1\n", "row 2: 'elsewhere.png' is no film"),
+        ("path,label\nelsewhere.png,1\n", "no path fits a film: the first says 'elsewhere.png'"),
+        ("path,label\n,1\n", "row 2: no path"),
         ("path,label\na.png,1\na.png,2\n", "2 rows of 'a.png': give each another side"),
         ("path,side,label\na.png,L,1\na.png,left,2\n", "2 rows of 'a.png'"),
     ],
@@ -50,3 +72,9 @@ def test_a_label_of_a_side_is_not_given_to_a_knee_of_unknown_side(tmp_path: Path
 def test_a_sheet_that_is_not_clear_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SheetError, match=message):
         read(tmp_path, text)
+
+
+def test_a_placeholder_of_the_users_own_is_no_patient() -> None:
+    cutting = film_files.Cutting(1.84, 64.0, b"key", ("Dummy 7",))
+    assert cutting.hashed("dummy7") == ""
+    assert cutting.hashed("P7") == patients.hashed("P7", b"key") != ""

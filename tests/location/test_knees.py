@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from scipy.signal import correlate
 
 from benchmarks.locator import composites
-from knee.location import convolutions, cropping, knees
+from knee.location import convolutions, cropping, knees, locator_weights
 from knee.location.knees import Knee
 from knee.synthetic import non_radiographs
 from tests.location.legs import bilateral, drawn
@@ -102,13 +101,16 @@ def test_a_convolution_is_a_correlation_with_zeros_around() -> None:
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
-    for suffix in (".npz", ".json"):
-        shutil.copy(knees.WEIGHTS.with_suffix(suffix), tmp_path / f"knees{suffix}")
-    convolutions.read_weights(tmp_path / "knees.npz")
-    with (tmp_path / "knees.npz").open("ab") as stream:
+    sha256, copy = locator_weights.recorded_sha256(), tmp_path / locator_weights.FILE
+    locator_weights.copy_to(tmp_path, sha256)
+    assert locator_weights.read(copy, sha256).keys() == knees._weights().keys()
+    with copy.open("ab") as stream:
         stream.write(b"x")
-    with pytest.raises(convolutions.WeightsError, match="check it out anew"):
-        convolutions.read_weights(tmp_path / "knees.npz")
+    with pytest.raises(locator_weights.WeightsError, match="check it out anew"):
+        locator_weights.read(copy, sha256)
+    copy.unlink()
+    with pytest.raises(locator_weights.WeightsError, match="cannot be read"):
+        locator_weights.read(copy, sha256)
 
 
 def test_a_drawn_film_says_where_its_joints_are() -> None:

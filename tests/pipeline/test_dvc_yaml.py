@@ -24,10 +24,12 @@ PLUMBING = {  # no byte of an output depends on it
     "knee/classifier/__init__.py": "removes what a user's environment would change",
     "knee/execution/opening.py": "opens the place of work, which decides no byte",
     "knee/execution/on_ray.py": "another place of work; loaded by name",
+    "knee/execution/worker_group.py": "starts and ends workers, wherever they lie",
     "knee/execution/same_bits.py": "keeps out nodes whose bytes would differ",
     "knee/run": "starts, locks and ends commands, and hands parameters over",
 }
-ITEMS = {  # of a run with all kinds of models
+ITEMS = {  # of a run of whole films with all kinds of models
+    "${locate.locators}": ["knees"],
     "${model.backbones}": ["mobilenet", "xception"],
     "${model.joined}": ["ensemble"],
     "${model.distilled}": ["mobilenet"],

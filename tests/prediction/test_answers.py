@@ -107,7 +107,7 @@ def test_a_model_of_drawn_images_says_so_first_and_refuses_others(
 ) -> None:
     own, other = (files()[name] for name in ("a.png", "b.jpg"))
     (answered,) = answers.answer([own])
-    listed = {"synthetic_images": [provenance.image_digest(answered.pixels)]}
+    listed = {"synthetic_images": [provenance.image_digest(answered.answers[0].pixels)]}
     monkeypatch.setattr(answers, "training", {**answers.training, "synthetic": True, **listed})
     only_own = Answerable.by(answers.training, synthetic_model_ok=False)
     monkeypatch.setattr(answers, "_answerable", only_own)
@@ -123,7 +123,7 @@ def test_the_overlay_is_what_evaluate_draws(trained: Path, answers: Answers) -> 
     from knee.classifier.net import saved
 
     model = grad_cam.halves(saved.load_model(trained / "model" / "model.keras"))
-    for answered in answers.answer(list(files().values()), explain=True):
+    for (answered,) in (each.answers for each in answers.answer([*files().values()], explain=True)):
         film = answered.pixels
         number = np.array([NAMES.index(answered.values["class"])])
         (heat,) = grad_cam.grad_cam(model, film[np.newaxis], number)
@@ -148,7 +148,7 @@ def test_the_process_with_tensorflow_is_started_again_after_it_died(answers: Ans
     assert answers._gradients._worker is not None
     answers._gradients._worker.process.kill()
     (after,) = answers.answer([files()["a.png"]], explain=True)
-    assert after.overlay == before.overlay
+    assert after.answers[0].overlay == before.answers[0].overlay
 
 
 @pytest.mark.usefixtures("without_processes")

@@ -108,6 +108,26 @@ def test_a_report_says_what_the_model_said_of_which_image_and_patient(tmp_path: 
     assert "/home/jane" not in text
 
 
+def test_a_film_of_two_knees_has_a_group_each_with_its_side_and_square(tmp_path: Path) -> None:
+    content = film(1, **PATIENT, **STUDY, Laterality="R", PixelAspectRatio=["1", "2"])
+    rows = table(2, knees=2, film_width=8, film_height=4, certainty=0.875, film_note="a doubt")
+    rows = rows.assign(side=["right", "left"], box_left=[-1, 5], box_top=0, box_side_pixels=2)
+    refused = table(1, knees=0, reason="no knee was found")
+    (made,) = written(tmp_path, [content, content], pd.concat([refused, rows], ignore_index=True))
+    groups = made.content.get_planar_roi_measurement_groups()
+    sites = [site for group in groups for site in group.finding_sites]
+    assert [site.laterality for site in sites] == [codes.SCT.Right, codes.SCT.Left]
+    assert [group.tracking_identifier for group in groups] == ["right knee", "left knee"]
+    squares = [group.roi.value.tolist() for group in groups]  # on 4 x 4 stored pixels
+    assert squares[0] == [[0, 0], [0.5, 0], [0.5, 2], [0, 2], [0, 0]]
+    assert squares[1] == [[2.5, 0], [3.5, 0], [3.5, 2], [2.5, 2], [2.5, 0]]
+    for group in groups:
+        values = {each.name.meaning: each.value for each in group.get_measurements()}
+        assert values["Certainty that the knee lies in the square"] == 0.875
+        assert values["Probability of Normal"] == 0.25
+    assert made.to_json().count("Doubtful: a doubt.") == 2
+
+
 def test_codes_follow_from_names_and_not_from_their_order() -> None:
     one, other = (structured_reports._code("C", name) for name in (CLASSES[2], CLASSES[2] + "y"))
     assert one[0] != other[0]

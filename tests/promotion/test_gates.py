@@ -35,7 +35,8 @@ def test_a_model_has_to_beat_every_shortcut() -> None:
 def test_a_share_that_is_not_reached_does_not_read_as_if_it_were() -> None:
     assert "89.9% likely" in gates.shortcuts(compared({"border": 0.8996}), "net", 0.9).reason
     assert "57.0% likely" in gates.shortcuts(compared({"border": 0.57}), "net", 0.9).reason
-    assert gates.audit({"leakage": {"in_use": 0.0002}}).reason.startswith("0.1% of")
+    facts: Any = {"leakage": {"in_use": 0.0002}}
+    assert gates.audit(facts).reason.startswith("0.1% of")
 
 
 def test_a_probe_of_the_same_features_is_no_shortcut() -> None:

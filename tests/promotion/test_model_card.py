@@ -85,6 +85,15 @@ def test_a_card_says_what_it_is_not_for_and_what_is_missing() -> None:
     assert "LEAKY" not in text
 
 
+def test_a_card_of_located_knees_says_that_they_were_looked_for() -> None:
+    known = copy.deepcopy(facts())
+    assert "joint widths" not in model_card.markdown(known)
+    known["training"]["locate"] = {"box_widths": 1.84, "weights_sha256": "b" * 64}
+    assert "cut out, 1.84 joint widths wide: not every square is right |" in model_card.markdown(
+        known
+    )
+
+
 def test_a_card_of_synthetic_or_leaky_data_says_so_first() -> None:
     known = copy.deepcopy(facts())
     known["training"]["synthetic"] = known["test"]["leaky"] = True

@@ -1,7 +1,7 @@
 import pytest
 from pydicom import uid
 
-from knee.reading import dicom_kind
+from knee.reading import dicom_header
 from knee.reading.decoded import UnreadableImage
 from tests.reading.dicom_files import header
 
@@ -32,7 +32,7 @@ def test_raw_images_and_those_of_other_modalities_are_refused(
     elements: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(UnreadableImage, match=reason):
-        dicom_kind.check(header(**elements))
+        dicom_header.check_kind(header(**elements))
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_raw_images_and_those_of_other_modalities_are_refused(
     ],
 )
 def test_what_may_be_a_radiograph_is_read(elements: dict[str, str]) -> None:
-    dicom_kind.check(header(**elements))
+    dicom_header.check_kind(header(**elements))
 
 
 def test_without_a_class_of_its_own_a_data_set_is_of_that_of_its_file() -> None:
     made = header()
     made.file_meta.MediaStorageSOPClassUID = uid.DigitalXRayImageStorageForProcessing
     with pytest.raises(UnreadableImage, match=RAW):
-        dicom_kind.check(made)
+        dicom_header.check_kind(made)

@@ -72,6 +72,31 @@ def test_models_of_ensembles_need_ensembles(model: str, nets: str) -> None:
         parameters.check(composed(f"model={model}", "train.members=2", nets))
 
 
+TOGETHER = ("train.workers=2", "execution.trusted_network=true")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wrong"),
+    [
+        ([*TOGETHER, "train.members=2"], r"train\.workers: members of an ensemble"),
+        (["train.workers=2"], r"execution\.trusted_network: "),
+        ([*TOGETHER, "train.batch_size=15"], r"workers: 2 do not divide batch_size 15"),
+        ([*TOGETHER, "train.devices=2"], r"devices: each of several workers has one GPU"),
+        (
+            [*TOGETHER, "execution.launcher=ssh", "execution.hosts=[10.0.0.1]"],
+            r"execution\.hosts: 1 of train\.workers=2",
+        ),
+        (["execution.hosts=[-oProxyCommand=x]"], r"execution\.hosts.*is no name or address"),
+    ],
+)
+def test_several_workers_need_a_single_net_and_a_place_for_each(
+    overrides: list[str], wrong: str
+) -> None:
+    assert parameters.check(composed(*TOGETHER)).train.workers == 2
+    with pytest.raises(parameters.ParamsError, match=wrong):
+        parameters.check(composed(*overrides))
+
+
 def test_the_joint_model_is_of_both_backbones_and_one_more_candidate(tmp_path: Path) -> None:
     found = composed("model=ensemble", "train.members=2")
     assert load(found, tmp_path).model.candidates == ("mobilenet", "xception", "ensemble")
@@ -86,6 +111,16 @@ def test_a_folder_brings_its_own_training_and_no_generator(tmp_path: Path) -> No
     assert not read.data.synthetic
     assert (read.train.epochs, read.train.learning_rate) == ("auto", "auto")
     assert read.register.model_name == "knee-bone-health-folder"
+
+
+def test_ingest_reads_the_data_as_they_are_unless_films_are_cut(tmp_path: Path) -> None:
+    given = ("data.path=/films", "data.sheet=/sheet.csv")
+    for data in ("folder", "osteoporosis", "kellgren_lawrence"):
+        read = load(composed(f"data={data}", *given), tmp_path).locate
+        assert (read.locators, read.images, read.sheet) == ((), "/films", "/sheet.csv")
+    read = load(composed("data=folder", *given, "locate=knees"), tmp_path).locate
+    assert read.locators == ("knees",)
+    assert {Path(read.images).parts[:2], Path(read.sheet).parts[:2]} == {("data", "knees")}
 
 
 def test_the_published_experiment_is_leaky_and_says_so(tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_a_model_of_radiographs_has_no_such_line() -> None:
     assert b'class="grey"' not in body
 
 
+def test_only_the_page_of_located_knees_has_a_film_with_squares(page: Any) -> None:
+    stand_in = StandIn()
+    stand_in.training["locate"] = {"box_widths": 1.84}
+    _, _, body = ask(application(cast("Answers", stand_in)), "/")
+    assert b'id="squares"' in body
+    assert b"look\n        at the square" in body
+    assert b"square" not in ask(page, "/")[2]
+
+
 def test_the_examples_are_images_of_the_sample(
     page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,33 @@ def test_a_sheet_without_a_path_column_is_told_before_anything_is_read(
     assert error.count("\n") == 1
 
 
+def test_a_sheet_of_films_may_have_a_label_a_side(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "sheet.csv").write_text("path,label_left,label_right\n1.png,a,b\n")
+    no_masks = "conf/no_bone_masks"
+    assert checked(folder, monkeypatch, locators=("knees",), bone_masks=no_masks) == 0
+    assert checked(folder, monkeypatch, locators=("knees",)) == 1  # with masks of whole films
+    assert "give -S data.bone_masks=conf/no_bone_masks" in capsys.readouterr().err
+
+
+def test_parameters_that_do_not_follow_from_each_other_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(folder, monkeypatch, images="elsewhere") == 1
+    assert "edit conf, not params.yaml, and run make params" in capsys.readouterr().err
+
+
+def test_a_manifest_of_films_is_refused_where_ingest_reads_their_knees(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "manifest.csv").write_text("path,bytes,sha256\n")
+    given = {"manifest": str(folder / "manifest.csv"), "bone_masks": "conf/no_bone_masks"}
+    assert checked(folder, monkeypatch, **given) == 0
+    assert checked(folder, monkeypatch, locators=("knees",), **given) == 1
+    assert "leave it out with locate=knees" in capsys.readouterr().err
+
+
 def test_weights_that_cannot_be_downloaded_do_not_stop_what_may_not_need_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

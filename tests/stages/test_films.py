@@ -47,6 +47,24 @@ def test_one_command_makes_them_the_data_of_every_later_one(project: Path) -> No
     assert again.model.backbones == ("xception",)
 
 
+def test_whole_films_are_cut_from_then_on_until_it_is_said_otherwise(project: Path) -> None:
+    assert films.main(["--data", "../films", "--weights", "none"]) == 0
+    read = parameters.load(project / "params.yaml")
+    assert (read.locate.locators, read.locate.images) == ((), read.data.path)
+    for _ in range(2):
+        words = ["--locate", "knees"] if not read.locate.locators else []
+        assert films.main(words) == 0
+        read = parameters.load(project / "params.yaml")
+        assert read.locate.locators == ("knees",)
+        assert (read.locate.images, read.locate.sheet) == (
+            "data/knees/images",
+            "data/knees/knees.csv",
+        )
+        assert read.data.path.endswith("films")
+    assert films.main(["--locate", "none"]) == 0
+    assert parameters.load(project / "params.yaml").locate.images == read.data.path
+
+
 def test_what_is_not_given_again_stays_with_the_users_edits(project: Path) -> None:
     assert films.main(["--data", "../films", "--weights", "none"]) == 0
     mine = project / "conf" / "data" / "mine.yaml"

@@ -34,28 +34,39 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "one.dcm": dicom(leg.astype(np.uint16) * 16, PatientID="P7", Laterality="R"),
             "noise.png": encoded(Image.fromarray(noise)),
             "damaged.png": b"\x89PNG",
+            "other.png": encoded(Image.fromarray(leg)),
         },
     )
     (folder / "films.csv").write_text(
-        "path,label,label_left,label_right,patient\nin/both.png,,3,4,P1\none.dcm,0,,,\n"
+        "path,label,label_left,label_right,patient\nin/both,,3,4,P1\none.dcm,0,,,\n"
+        "noise.png,0,,,\ndamaged.png,0,,,\nabsent.png,0,,,\n"
     )
     words = [str(folder / "films"), "--out", str(folder / "out"), "--params", str(PARAMS)]
     assert locate.main([*words, "--sheet", str(folder / "films.csv")]) == 0
     return folder / "out"
 
 
+def knees(cut: Path) -> pd.DataFrame:
+    """The rows of the sheet that have an image."""
+    sheet = pd.read_csv(cut / "knees.csv", dtype=str, keep_default_na=False)
+    return sheet[sheet["no_image_reason"] == ""]
+
+
 def test_every_film_is_in_the_table_with_its_knees_or_the_reason(cut: Path) -> None:
     films = pd.read_csv(cut / "films.csv", keep_default_na=False).set_index("film")
     assert films["knees"].to_dict() == {
-        "damaged.png": 0, "in/both.png": 2, "noise.png": 0, "one.dcm": 1,
+        "damaged.png": 0, "in/both.png": 2, "noise.png": 0, "one.dcm": 1, "other.png": 0,
+        "absent.png": 0,
     }  # fmt: skip
     assert films.loc["noise.png", "reason"] == "no knee was found"
+    assert films.loc["other.png", "reason"] == "no row in the sheet"
+    assert films.loc["absent.png", "reason"] == "the sheet's file does not exist"
     assert films.loc["damaged.png", "reason"] != ""
     assert (films.loc[films["knees"] > 0, "reason"] == "").all()
 
 
 def test_each_knee_is_a_square_with_its_own_label_side_and_box(cut: Path) -> None:
-    sheet = pd.read_csv(cut / "knees.csv", dtype=str, keep_default_na=False).set_index("path")
+    sheet = knees(cut).set_index("path")
     assert sheet["label"].to_dict() == {
         "in/right/both.png": "4", "in/left/both.png": "3", "one.png": "0",
     }  # fmt: skip
@@ -73,20 +84,47 @@ def test_the_knees_of_a_film_are_of_one_patient_without_the_number(cut: Path) ->
     text = (cut / "knees.csv").read_text()
     assert "P1" not in text
     assert "P7" not in text
-    sheet = pd.read_csv(cut / "knees.csv", dtype=str, keep_default_na=False)
+    sheet = knees(cut)
     both = patients.hashed("P1", KEY)
     assert sheet["patient"].tolist() == [both, both, patients.hashed("P7", KEY)]
 
 
-def test_ingest_takes_them_in_with_their_labels(cut: Path, tmp_path: Path) -> None:
+def test_ingest_takes_them_in_with_their_labels_and_the_others_with_their_reasons(
+    cut: Path, tmp_path: Path
+) -> None:
     opened = DataFolder(cut / "images", cut / "images")
     sheet = label_sheet.read_sheet(cut / "knees.csv", CLASSES, KEY)
     listing = labels.list_labelled(opened, sheet, CLASSES)
     canonical = Canonical(32, "letterbox", 64.0)
     frame, prints = record_builder.take_in(listing, canonical, KEY, tmp_path / "pixels.npy")
-    assert frame["label"].tolist() == ["3", "4", "0"]
-    assert set(frame["status"]) == {"used"}
-    assert len(prints) == len(frame)
+    used = frame[frame["status"] == "used"]
+    assert used["label"].tolist() == ["3", "4", "0"]
+    assert len(prints) == len(used)
+    rejected = frame[frame["status"] == "rejected"].set_index("source")["reason"]
+    assert set(rejected.index) == {"absent.png", "damaged.png", "noise.png"}
+    assert rejected["noise.png"] == "no knee was found"
+
+
+def test_a_sheet_may_label_one_knee_of_a_film_and_the_other_is_left_out(tmp_path: Path) -> None:
+    fill(tmp_path / "films", {"both.png": encoded(Image.fromarray(bilateral()))})
+    (tmp_path / "films.csv").write_text("path,label_left\nboth.png,3\n")
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]
+    assert locate.main([*words, "--sheet", str(tmp_path / "films.csv")]) == 0
+    sheet = pd.read_csv(tmp_path / "out" / "knees.csv")
+    assert sheet[["path", "label"]].to_numpy().tolist() == [["left/both.png", 3]]
+    (note,) = pd.read_csv(tmp_path / "out" / "films.csv")["note"]
+    assert note.startswith("the sheet labels no knee of it, or a side")
+
+
+def test_knees_that_would_have_one_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "films", {"a/1.png": b"x", "a/left/1.dcm": b"x"})
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]
+    assert locate.main(words) == 1
+    error = capsys.readouterr().err
+    assert "'a/left/1.dcm' has the name that the left knee of 'a/1.png' would have" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_folder_is_not_replaced(cut: Path, tmp_path: Path) -> None:

@@ -207,6 +207,34 @@ def test_a_killed_training_ends_with_the_files_it_would_have_had(
     np.testing.assert_array_equal(first, second)
 
 
+def test_several_workers_train_in_the_place_of_the_stage_and_are_recorded(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That they do it as one process does: tests/classifier/training."""
+    from knee.classifier.training import fit, synchronous_training
+
+    for name in ("records.csv", "pixels.npy", "split.csv", "rows.csv"):
+        shutil.copy(trained / name, tmp_path)
+    shutil.copytree(trained / "features", tmp_path / "features")
+    settings = yaml.safe_load((trained / "params.yaml").read_text(encoding="utf-8"))
+    settings["train"]["workers"], settings["execution"]["trusted_network"] = 2, True
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    counts = []
+
+    def train(group: Any, learner: Any, plan: Any, data: Any, state: Any, on_epoch: Any) -> Any:
+        counts.append(group.count)
+        return fit.fit(
+            learner, data, plan.optimisation, plan.augmentation, state, on_epoch=on_epoch
+        )
+
+    monkeypatch.setattr(synchronous_training, "train", train)
+    assert main(tmp_path) == 0
+    assert counts == [2]
+    assert (tmp_path / "history.csv").read_bytes() == (trained / "history.csv").read_bytes()
+    facts = json.loads((tmp_path / "model" / "training.json").read_text(encoding="utf-8"))
+    assert facts["parameters"]["train.workers"] == 2
+
+
 def test_damaged_features_are_one_message(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

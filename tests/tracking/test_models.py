@@ -51,6 +51,12 @@ def test_the_code_that_answers_lies_in_the_logged_model(evidence: Evidence) -> N
     assert not provenance.seal_is_broken(facts)
 
 
+def test_the_signature_of_a_model_of_located_knees_is_a_films() -> None:
+    of_image, of_film = (models._signature(is_located=each).outputs for each in (False, True))
+    assert {"class", "probabilities"} <= {*of_image.input_names()}
+    assert of_film.input_names() == ["synthetic_model", "film", "reason", "film_note", "knees"]
+
+
 def test_an_interrupted_upload_of_the_model_is_completed(
     evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,15 +106,16 @@ def test_what_is_no_address_of_a_model_is_refused(tmp_path: Path, uri: str) -> N
         tracking.fetch_model(uri, tmp_path)
 
 
-def test_what_tells_unlike_images_comes_back_with_the_model(tmp_path: Path) -> None:
-    models, metrics = write_training(
-        tmp_path / "work", novelty={"sha256": hashlib.sha256(b"arrays").hexdigest()}
-    )
-    (models / "novelty.npz").write_bytes(b"arrays")
+def test_what_tells_unlike_images_and_finds_knees_comes_back_with_the_model(tmp_path: Path) -> None:
+    sha256 = hashlib.sha256(b"arrays").hexdigest()
+    recorded = {"novelty": {"sha256": sha256}, "locate": {"weights_sha256": sha256}}
+    models, metrics = write_training(tmp_path / "work", **recorded)
+    for name in ("novelty.npz", "knees.npz"):
+        (models / name).write_bytes(b"arrays")
     register(tracking.collect(models, metrics))
     folder = tmp_path / "fetched"
     tracking.fetch_model("models:/knee/1", folder)
-    names = ("model.keras", "novelty.npz", "training.json")
+    names = ("model.keras", "novelty.npz", "knees.npz", "training.json")
     assert {path.name for path in folder.iterdir()} == set(names)
     for name in names:
         assert (folder / name).read_bytes() == (models / name).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
@@ -30,6 +31,37 @@ def strategy(devices: int = 0, *, kind: str = "GPU") -> tf.distribute.Strategy:
     if len(chosen) < 2:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy(chosen)
+
+
+def workers_strategy(addresses: Sequence[str], number: int) -> tf.distribute.Strategy:
+    """`MultiWorkerMirroredStrategy` of processes at these addresses, HOST:PORT each.
+
+    This one is `number` (from 0), and listens there from now on. It computes on one GPU, the next
+    of its machine, or on its cores. Call it before any operation of TensorFlow runs. It waits for
+    the others without end, and no signal but SIGKILL ends that.
+    """
+    hosts = [address.rpartition(":")[0] for address in addresses]
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        tf.config.set_visible_devices(gpus[hosts[:number].count(hosts[number]) % len(gpus)], "GPU")
+        share_gpus()
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": [*addresses]}),
+        task_type="worker",
+        task_id=number,
+        rpc_layer="grpc",
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+def share_gpus() -> None:
+    """Take of the memory of GPUs what is needed, not all of it: other processes use them too."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, enable=True)
+        except RuntimeError:
+            log.warning("TensorFlow runs already, and has all memory of the GPUs")
+            return
 
 
 def make_deterministic(seed: int) -> None:

@@ -40,7 +40,8 @@ class TrainedModel:
     """A trained model's folder, read and checked; the net in it is left to an engine, or `load`.
 
     Attributes:
-        folder: holds model.keras, training.json and, of a model that has one, novelty.npz.
+        folder: holds model.keras, training.json and, of a model that has them, novelty.npz (of the
+            out-of-distribution score) and knees.npz (which located its knees on films).
         name: of the registered model, or the folder as the user named it.
         version: of the registered model; "" for a folder.
         training: content of training.json.

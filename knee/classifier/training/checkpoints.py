@@ -13,7 +13,7 @@ import logging
 import shutil
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -52,12 +52,12 @@ class Checkpoints:
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder
-        self._key = key
+        self.key = key
         self._current = folder / f"training-{key}"
 
     def nested(self, name: str) -> Checkpoints:
         """Those of a preparatory training of the same key; they go when these are cleared."""
-        return Checkpoints(self.folder / name, self._key)
+        return Checkpoints(self.folder / name, self.key)
 
     def find(self) -> bool:
         """Return whether there is a state to go on from; a damaged one is set aside."""
@@ -96,6 +96,13 @@ class Checkpoints:
         progress = _progress(self._current)
         _load(self._current / LAST, _state(model))
         return progress
+
+    def progress(self) -> Progress | None:
+        """Return how far the last state is; None while there is none, or it is being replaced."""
+        try:
+            return _progress(self._current)
+        except (OSError, ValueError):
+            return None
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the weights of the best epoch into `model`."""
@@ -194,6 +201,13 @@ class EveryEpoch:
 
 
 TrainingState = Checkpoints | BestWeights | EveryEpoch  # what `fit` keeps after each epoch
+
+
+class SavesState(Protocol):
+    """What is given the state after each epoch."""
+
+    def save(self, model: keras.Model, progress: Progress) -> None:
+        """Keep it, or not."""
 
 
 def states(folder: Path) -> list[Path]:

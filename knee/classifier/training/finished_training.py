@@ -15,6 +15,7 @@ import pandas as pd
 from knee.classifier.net import design, saved
 from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import novelty, prediction_limits
+from knee.location import locator_weights
 from knee.run import parameters
 from knee.storage import artifacts, provenance
 from knee.synthetic import non_radiographs
@@ -24,6 +25,7 @@ SHARED: Final = (  # by a model and those that it is made of
     "classes",
     "data",
     "data_fingerprint",
+    "locate",  # only of located knees
     "patients",
     "preprocessing",
     "rows_fingerprint",
@@ -64,6 +66,8 @@ class FinishedTraining:
             if self.learned.novelty:
                 record["novelty"]["non_radiographs"] = self._tried(record["preprocessing"])
             record["model_sha256"] = saved.save_model(self.model, folder / "model.keras")
+            if "locate" in record:
+                locator_weights.copy_to(folder, record["locate"]["weights_sha256"])
             record["best_epoch"] = self.best_epoch
             record["weights"] = int(self.model.count_params())
             record = dict(sorted(provenance.sealed(record).items()))
@@ -103,6 +107,7 @@ def facts(
             "fit": settings.ingest.fit,
             "crop_borders": settings.ingest.crop_borders,
         },
+        **_located(settings.locate),
         "data": settings.data.name,
         "synthetic": settings.data.synthetic,
         "split_protocol": settings.split.protocol,
@@ -111,6 +116,14 @@ def facts(
         "rows_fingerprint": provenance.fingerprint(rows),
         "parameters": provenance.flatten({"backbone": backbone, **sections}),
     }
+
+
+def _located(locate: parameters.Locate) -> dict[str, Any]:
+    """How the knees of films were found, if images were cut from films."""
+    if not locate.locators:
+        return {}
+    weights = locator_weights.recorded_sha256()
+    return {"locate": {"box_widths": locate.box_widths, "weights_sha256": weights}}
 
 
 def derived_facts(name: str, made_of: Sequence[TrainingRecord]) -> dict[str, Any]:

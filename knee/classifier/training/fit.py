@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from knee.classifier.features.feature_source import TrainingData
 from knee.classifier.training import inputs
-from knee.classifier.training.checkpoints import Progress, TrainingState
+from knee.classifier.training.checkpoints import Progress, SavesState, TrainingState
 from knee.run.errors import UserError
 from knee.storage.arrays import Integers
 
@@ -96,7 +96,7 @@ def fit(
     remaining = range(progress.epochs_done, optimisation.epochs)
     if progress.epochs_done:
         log.info("resuming after epoch %d of %d", progress.epochs_done, optimisation.epochs)
-    if remaining and not _exhausted(progress, optimisation):
+    if remaining and not exhausted(progress, optimisation):
         batches = inputs.training_batches(
             data,
             augmentation,
@@ -106,7 +106,8 @@ def fit(
             seed=optimisation.seed,
         )
         level = logging.DEBUG if one_by_one else logging.INFO
-        callback = _EpochEnd(optimisation, progress, data, checkpoints, on_epoch, level)
+        epochs = Epochs(optimisation, progress, checkpoints, on_epoch, level)
+        callback = _EpochEnd(epochs, data)
         steps = max(len(data.training.rows) // optimisation.batch_size, 1)
         alone = model.distribute_strategy.num_replicas_in_sync == 1  # the loop fails on several
         if alone and not one_by_one:
@@ -135,45 +136,64 @@ def cross_entropy(class_indices: Integers, probabilities: npt.NDArray[np.float32
     return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())
 
 
-def _exhausted(progress: Progress, optimisation: Optimisation) -> bool:
+def exhausted(progress: Progress, optimisation: Optimisation) -> bool:
+    """Whether early stopping has waited long enough for a better epoch."""
     waited = progress.epochs_done - 1 - progress.best_epoch
     return 0 < optimisation.early_stopping_patience <= waited
 
 
-def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
-    """Noise and dropout as a function of (seed, epoch): Keras saves no state of theirs."""
+def epoch_line(row: dict[str, float], epochs: int, seconds: float) -> str:
+    """Return what the log says of an epoch of `epochs`; `row` is that of the history."""
+    figures = "  ".join(
+        f"{name} {row[name]:.{digits}f}"
+        for name, digits in (("loss", 4), ("accuracy", 3), ("val_loss", 4), ("val_accuracy", 3))
+    )
+    return f"epoch {row['epoch'] + 1}/{epochs}  {figures}  {seconds:.1f} s"
+
+
+def _reseed(model: keras.Model, seed: int, epoch: int, worker: int) -> None:
+    """Noise and dropout as a function of (seed, epoch, worker): Keras saves no state of theirs."""
     states = [variable for variable in model.variables if variable.name == SEED_STATE]
     for number, state in enumerate(states):
-        words = np.random.SeedSequence((seed, number, epoch)).generate_state(2)
+        entropy = (seed, number, epoch, worker) if worker else (seed, number, epoch)
+        words = np.random.SeedSequence(entropy).generate_state(2)
         state.assign((words >> 1).astype(state.dtype))
 
 
 @dataclass(eq=False)
-class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
-    """Learning rate before an epoch; validation, record, checkpoint and stopping after it."""
+class Epochs:
+    """What begins and ends an epoch in every loop over batches: rate, record, checkpoint."""
 
     optimisation: Optimisation
     progress: Progress
-    data: TrainingData
-    checkpoints: TrainingState
-    on_epoch: EpochReport | None
-    log_level: int
+    checkpoints: SavesState
+    on_epoch: EpochReport | None = None
+    log_level: int = logging.INFO
+    worker: int = 0  # its number where several train together
+    _started: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__init__()
-        validation, size = self.data.validation, self.optimisation.batch_size
-        self._checked = inputs.padded_batches(self.data.source, validation.rows, size)
-        self._started = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-        del logs
+    def begin(self, model: keras.Model, epoch: int) -> None:
+        """Set the learning rate and the seeds of `epoch` (from 0)."""
         self._started = time.perf_counter()
-        self.model.optimizer.learning_rate = self.optimisation.rate(epoch)
-        _reseed(self.model, self.optimisation.seed, epoch)
+        model.optimizer.learning_rate = self.optimisation.rate(epoch)
+        _reseed(model, self.optimisation.seed, epoch, self.worker)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        truth = self.data.validation.class_indices
-        probabilities = self.model.predict(self._checked, verbose=0)[: len(truth)]
+    def end(
+        self,
+        model: keras.Model,
+        epoch: int,
+        logs: Mapping[str, Any],
+        truth: Integers,
+        probabilities: npt.NDArray[np.float32],
+    ) -> bool:
+        """Record `epoch` and keep its state; return whether the training goes on.
+
+        `logs` are Keras' loss and accuracy of the training rows, `truth` the classes of the
+        validation rows, whose `probabilities` are (rows, classes).
+
+        Raises:
+            UserError: the loss is no number any more.
+        """
         row = {
             "epoch": epoch,
             "learning_rate": self.optimisation.rate(epoch),
@@ -188,25 +208,41 @@ class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
                 "lower train.learning_rate (train.probe_learning_rate if it is the probe)"
             )
         self._record(epoch, row)
-        self.checkpoints.save(self.model, self.progress)
+        self.checkpoints.save(model, self.progress)
         if self.on_epoch:
             self.on_epoch(epoch, row)
-        if _exhausted(self.progress, self.optimisation):
-            self.model.stop_training = True
+        return not exhausted(self.progress, self.optimisation)
 
     def _record(self, epoch: int, row: dict[str, float]) -> None:
         self.progress.history.append(row)
         self.progress.epochs_done = epoch + 1
         if self.optimisation.keep_epoch == "last" or row["val_loss"] < self.progress.best_loss:
             self.progress.best_loss, self.progress.best_epoch = row["val_loss"], epoch
-        log.log(
-            self.log_level,
-            "epoch %d/%d  loss %.4f  accuracy %.3f  val_loss %.4f  val_accuracy %.3f  %.1f s",
-            epoch + 1,
-            self.optimisation.epochs,
-            *(row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")),
-            time.perf_counter() - self._started,
-        )
+        seconds = time.perf_counter() - self._started
+        log.log(self.log_level, "%s", epoch_line(row, self.optimisation.epochs, seconds))
+
+
+@dataclass(eq=False)
+class _EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
+    """Calls `epochs` from Keras' loop, and predicts the validation rows for it."""
+
+    epochs: Epochs
+    data: TrainingData
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        size = self.epochs.optimisation.batch_size
+        self._checked = inputs.padded_batches(self.data.source, self.data.validation.rows, size)
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        del logs
+        self.epochs.begin(self.model, epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        truth = self.data.validation.class_indices
+        probabilities = self.model.predict(self._checked, verbose=0)[: len(truth)]
+        if not self.epochs.end(self.model, epoch, logs, truth, probabilities):
+            self.model.stop_training = True
 
 
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras is untyped here

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 
 import keras
 import pandas as pd
 
 from knee.classifier.features.feature_source import Source, Subset
-from knee.classifier.training import fit, observe, training
+from knee.classifier.net import devices
+from knee.classifier.training import fit, observe, synchronous_training, training
 from knee.classifier.training.checkpoints import Checkpoints
 from knee.classifier.training.finished_training import FinishedTraining
 from knee.classifier.training.fold_training import Recipe
 from knee.evidence.evaluation import out_of_fold
 from knee.evidence.uncertainty import prediction_limits
+from knee.execution.worker_group import WorkerGroup
 from knee.run import parameters
 
 
@@ -32,10 +36,21 @@ def train(
     caution: parameters.Caution,
     checkpoints: Checkpoints,
     on_epoch: fit.EpochReport,
+    group: WorkerGroup | None = None,
 ) -> FinishedTraining:
-    """Train on `rows`, which may repeat; `held` are the records that the net does not learn."""
+    """Train on `rows`, which may repeat; `held` are the records that the net does not learn.
+
+    A `group` of workers trains in the place of this process.
+    """
     plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
-    model, progress = training.train(plan, source, rows, Subset.of(held), checkpoints, on_epoch)
+    fitting = None
+    if group:
+        devices.share_gpus()
+        plan = dataclasses.replace(plan, devices=1)
+        fitting = functools.partial(synchronous_training.train, group)
+    model, progress = training.train(
+        plan, source, rows, Subset.of(held), checkpoints, on_epoch, fitting
+    )
     none = out_of_fold.table(held, [], [], classes)
     history = pd.DataFrame(progress.history)
     learned = _learn(caution, model, source, rows, held)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source, Subset, TrainingData
 from knee.classifier.net import assembly, devices, heads
 from knee.classifier.net.design import BackboneDesign
+from knee.classifier.net.devices import Precision
 from knee.classifier.training import fit, inputs, probe
 from knee.classifier.training.checkpoints import Checkpoints, Progress
 from knee.storage.arrays import Integers
@@ -36,7 +38,7 @@ class Plan:
     optimisation: fit.Optimisation
     augmentation: inputs.Augmentation
     balance_classes: bool = False
-    precision: devices.Precision = "none"
+    precision: Precision = "none"
     devices: int = 0
     probe: fit.Optimisation | None = None
     adapt_norms: bool = False
@@ -46,6 +48,9 @@ class Plan:
         """How the head is trained alone before pretrained layers are fine-tuned with it, if so."""
         fine_tunes = self.backbone.weights != "none" and self.backbone.depth != "head"
         return self.probe if fine_tunes else None
+
+
+Fitting = Callable[[keras.Model, Plan, TrainingData, Checkpoints, fit.EpochReport | None], Progress]
 
 
 def planned(
@@ -77,25 +82,44 @@ def train(
     validation: Subset,
     checkpoints: Checkpoints,
     on_epoch: fit.EpochReport | None = None,
+    fitting: Fitting | None = None,
 ) -> tuple[keras.Model, Progress]:
-    """Train and return the whole model (raw pixels -> probabilities) and its history."""
+    """Train and return the whole model (raw pixels -> probabilities) and its history.
+
+    `fitting` trains in the place of this process; not the head alone, before it.
+    """
     parts, learner = build(plan)
     weights = class_weights(training.class_indices, plan)
     data = TrainingData(source, training, validation, plan.classes, weights)
     if plan.probes and not checkpoints.find():
         nested = checkpoints.nested("probe")
         probe.train_head(parts.trained, data, plan.probes, plan.augmentation, nested)
-    progress = fit.fit(
-        learner, data, plan.optimisation, plan.augmentation, checkpoints, on_epoch=on_epoch
-    )
+    progress = (fitting or _fit_here)(learner, plan, data, checkpoints, on_epoch)
     return parts.whole, progress
 
 
-def build(plan: Plan) -> tuple[assembly.Parts, keras.Model]:
-    """The classifier from fresh weights, and what `fit.fit` trains of it, compiled."""
+def _fit_here(
+    learner: keras.Model,
+    plan: Plan,
+    data: TrainingData,
+    checkpoints: Checkpoints,
+    on_epoch: fit.EpochReport | None,
+) -> Progress:
+    return fit.fit(
+        learner, data, plan.optimisation, plan.augmentation, checkpoints, on_epoch=on_epoch
+    )
+
+
+def build(
+    plan: Plan, strategy: tf.distribute.Strategy | None = None
+) -> tuple[assembly.Parts, keras.Model]:
+    """The classifier from fresh weights, and what `fit.fit` trains of it, compiled.
+
+    Without a `strategy` it is that of the plan's devices.
+    """
     devices.make_deterministic(plan.optimisation.seed)
     devices.set_precision(plan.precision)
-    with devices.strategy(plan.devices).scope():
+    with (strategy or devices.strategy(plan.devices)).scope():
         parts = assembly.build(plan.backbone, plan.head, plan.classes, adapt_norms=plan.adapt_norms)
         # A model of its own over the same layers: the saved one must not carry its optimizer.
         learner = keras.Model(parts.trained.input, parts.trained.output, name="learner")

@@ -19,6 +19,13 @@ class Preprocessing(TypedDict):
     crop_borders: bool
 
 
+class Locate(TypedDict):
+    """How a training's images were cut from whole films."""
+
+    box_widths: float
+    weights_sha256: str  # of knees.npz beside model.keras, which found the knees
+
+
 class TrainingRecord(TypedDict, total=False):
     """training.json: what a training was made from, and the uncertainty of its model."""
 
@@ -28,6 +35,7 @@ class TrainingRecord(TypedDict, total=False):
     data: str
     data_fingerprint: str  # SHA-256 of the records table
     execution: str
+    locate: Locate  # only where images were cut from whole films
     made_of: dict[str, str]  # model_sha256 of the models that it was made of, by their names
     model_sha256: str
     parameters: dict[str, Any]  # flat, dotted keys

@@ -4,7 +4,7 @@
 
 const at = (id) => document.getElementById(id);
 const waiting = []; // files that are not asked about yet
-const found = []; // {name, answer} or {name, reason}, in the order of the table
+const found = []; // {name, answer} or {name, reason}, in the order of the table; of knees also film
 let working = false;
 
 function made(name, text, className) {
@@ -48,11 +48,40 @@ function showUnlikeness(answer) {
     : "This model cannot tell.";
 }
 
-function show({ name, answer }) {
+// A model of located knees answers about a film: one entry a knee, or one that says there is none.
+function entries(name, { answer, reason }) {
+  if (!answer?.knees) return [{ name, answer, reason }];
+  const film = { ...answer, path: name };
+  if (!film.knees.length) return [{ name, reason: film.reason, film }];
+  return film.knees.map((each) => ({ name: name + ", " + (each.side + " knee").trim(), answer: each, film }));
+}
+
+function showFilm(film, answer) {
+  const { width, height } = film.film;
+  at("film").src = "data:image/png;base64," + film.image;
+  at("squares").setAttribute("viewBox", "0 0 " + width + " " + height);
+  [...at("squares").children].forEach((square, number) => {
+    const knee = film.knees[number];
+    square.toggleAttribute("hidden", !knee);
+    square.classList.toggle("chosen", knee === answer);
+    if (!knee) return;
+    const { left, top, side_pixels: side } = knee.box;
+    const [x, y] = [Math.max(left, 0), Math.max(top, 0)];
+    const sizes = { x, y, width: Math.min(left + side, width) - x, height: Math.min(top + side, height) - y };
+    for (const [key, value] of Object.entries(sizes)) square.setAttribute(key, Math.max(value, 0));
+  });
+  const { left, top, side_pixels: side } = answer.box;
+  at("film-caption").textContent =
+    "The film, " + width + " x " + height + " px; the thick square is the knee: left " + left + ", top " + top +
+    ", side " + side + " px, certainty " + answer.certainty.toFixed(2) + (film.film_note ? ". Doubtful: " + film.film_note : "");
+}
+
+function show({ name, answer, film }) {
   at("name").textContent = name;
   at("answer").textContent = answer.class;
   at("warning").hidden = !answer.warning;
   at("warning").textContent = answer.warning ? "This image is " + answer.warning + "." : "";
+  if (film) showFilm(film, answer);
   at("seen").src = "data:image/png;base64," + answer.image;
   if (answer.grad_cam) {
     at("heat").src = "data:image/png;base64," + answer.grad_cam;
@@ -121,13 +150,29 @@ function cell(value) {
   return '"' + (isFormula ? "'" : "") + text.replaceAll('"', '""') + '"';
 }
 
-function columns({ name, answer, reason }) {
+function place({ answer, film }) {
+  if (!found.some((one) => one.film)) return {};
+  return {
+    knees: film?.knees.length ?? 0,
+    side: answer?.side,
+    box_left: answer?.box.left,
+    box_top: answer?.box.top,
+    box_side_pixels: answer?.box.side_pixels,
+    certainty: answer?.certainty,
+    film_width: film?.film.width,
+    film_height: film?.film.height,
+    film_note: film?.film_note,
+  };
+}
+
+function columns({ name, answer, reason, film }) {
   const shown = answer || {};
   const first = found.find((one) => one.answer)?.answer;
   const classes = first ? Object.keys(first.probabilities) : [];
   return {
     ...(first?.synthetic_model ? { synthetic_model: first.synthetic_model } : {}),
-    path: name,
+    path: film?.path ?? name,
+    ...place({ answer, film }),
     predicted: shown.class,
     ...Object.fromEntries(classes.map((each) => ["probability_" + each, shown.probabilities?.[each]])),
     median_class: shown.median_class,
@@ -177,8 +222,10 @@ async function ask(files) {
       const file = waiting.shift();
       const more = waiting.length ? ", " + waiting.length + " more to come" : "";
       at("status").textContent = "Looking at " + file.name + more + " …";
-      found.push({ name: file.name, ...(await answered(file)) });
-      addRow(found.at(-1));
+      for (const one of entries(file.name, await answered(file))) {
+        found.push(one);
+        addRow(one);
+      }
     }
   } catch {
     waiting.length = 0;
