@@ -12,6 +12,7 @@ Prints a table and writes benchmarks/results/end_to_end_FILMS.json. Run it on an
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import resource
 import tempfile
@@ -83,7 +84,7 @@ def stages(workspace: Workspace, manifest: Path) -> dict[str, dict[str, Any]]:
         "embed": [f"--backbone={BACKBONE}", pixels, f"--features-out={path('features')}"],
     }
     for name, words in flags.items():
-        found[name] = measured(lambda name=name, words=words: workspace.stage(name, *words))
+        found[name] = measured(functools.partial(workspace.stage, name, *words))
         print(f"{name:16} {found[name]}", flush=True)
     return found
 

@@ -29,6 +29,7 @@ PATHS: Final = (
     "weights",
 )
 GLOBAL: Final = "# @package _global_"  # first line of a choice that sets keys of other groups, too
+FOLLOWING: Final = ("data.manifest", "register.model_name")  # of other keys, unless given
 MISSING: Final = "???"  # Hydra's value of what the user has to give
 QUOTING: Final = (
     "a value with blanks, brackets or accents needs two pairs of quotes: -S \"key='value'\""
@@ -108,7 +109,16 @@ def that_make(settings: Params, conf: Path) -> list[str]:
             tried.append(f"{group}={file.stem}")
             if len(fewer := _missing(wanted, conf, tried)) < len(missing):
                 chosen, missing = tried, fewer
-    return chosen + [f"{plus}{key}={_written(wanted[key])}" for key, plus in missing.items()]
+    if any(key in missing for key in FOLLOWING):
+        others = {key: plus for key, plus in missing.items() if key not in FOLLOWING}
+        still = _missing(wanted, conf, chosen + _assigned(others, wanted))
+        missing = {key: plus for key, plus in missing.items() if key in others or key in still}
+    return chosen + _assigned(missing, wanted)
+
+
+def _assigned(missing: Mapping[str, str], wanted: Mapping[str, Any]) -> list[str]:
+    """The overrides that give the keys of `_missing` their values."""
+    return [f"{plus}{key}={_written(wanted[key])}" for key, plus in missing.items()]
 
 
 def _missing(wanted: Mapping[str, Any], conf: Path, tried: list[str]) -> dict[str, str]:

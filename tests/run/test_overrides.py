@@ -52,6 +52,7 @@ def test_a_mistake_names_key_value_and_remedy(override: str, message: str) -> No
     [
         ([], 0),
         (["data=folder", "data.path='/home/jane/my films (1)'", "model=xception"], 3),
+        (["data=folder", "data.path=/home/jane/films", "data.manifest=/home/jane/m.csv"], 3),
         (
             [
                 *(
@@ -66,7 +67,7 @@ def test_a_mistake_names_key_value_and_remedy(override: str, message: str) -> No
             200,
         ),
     ],
-    ids=["defaults", "own films", "many"],
+    ids=["defaults", "own films", "manifest", "many"],
 )
 def test_the_command_of_a_run_composes_the_same_parameters(given: list[str], most: int) -> None:
     wanted = parameters.check(parameters.composed(CONF, given))
