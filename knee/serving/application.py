@@ -90,12 +90,14 @@ def application(answers: GraphAnswers, access: Access | None = None) -> ASGIApp:
 
     async def invocations(request: Request) -> Response:
         with room.reserved() as take:
-            question = await asyncio.to_thread(  # which keeps no body
-                request_bodies.parse,
-                await request_bodies.read(
-                    request, "application/json", request_images.BODY_BYTES, take
-                ),
+            body = await request_bodies.read(
+                request, "application/json", request_images.BODY_BYTES, take
             )
+            if len(body) <= request_bodies.BRIEF_BYTES:
+                question = request_bodies.parse(body)
+            else:
+                question = await asyncio.to_thread(request_bodies.parse, body)
+            del body
             found = await answered(request, question.images, explain=question.explain)
         return JSONResponse({"predictions": [each.as_json() for each in found]})
 

@@ -25,6 +25,7 @@ from knee.serving.connections import Connection, FewRefusals
 
 LOCAL: Final = "127.0.0.1"
 LAST_PORT: Final = (1 << 16) - 1
+SWITCH_SECONDS: Final = 0.0005  # a thread waits so long for Python, not 5 ms, when the net is done
 
 log = logging.getLogger(__name__)
 
@@ -151,5 +152,6 @@ def run(served: ASGIApp, bound: socket.socket) -> None:
     few = FewRefusals()
     for name in ("uvicorn.error", "uvicorn.access"):  # uvicorn.Config has just set them up
         logging.getLogger(name).addFilter(few)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with contextlib.suppress(KeyboardInterrupt):  # sent again when all is closed
         uvicorn.Server(config).run(sockets=[bound])

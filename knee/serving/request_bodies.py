@@ -36,6 +36,7 @@ MOST: Final = {  # of these signs: all else that JSON has becomes many times as 
     b",": request_images.GRAY_VALUES,
 }
 LONG_CHARACTERS: Final = 1 << 16
+BRIEF_BYTES: Final = 1 << 18  # parsed in less time than a thread for it takes to come back
 NO_ROW: Final = re.compile(r'[ \t\r\n]*[\[{"]')  # what is in the array is no number
 CLOSE: Final = {"connection": "close"}  # what is still on its way is not read
 
