@@ -102,7 +102,7 @@ def _driven(
 
 
 def _until(stream: Any, beginning: str) -> str:
-    return next(line for line in stream if line.startswith(beginning))
+    return next(str(line) for line in stream if line.startswith(beginning))
 
 
 def _cpu_seconds(cluster: ray_cluster.Cluster | None) -> float:

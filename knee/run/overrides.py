@@ -19,7 +19,6 @@ from knee.run.parameters import Params, ParamsError
 GROUPS: Final = ("data", "locate", "model", "train", "split", "head")  # folders of conf
 # Texts that Hydra takes as they are.
 PLAIN: Final = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z_/][\w./-]*", re.ASCII)
-FOLLOWING: Final = ("locate.images", "locate.manifest", "locate.sheet")  # from what else is set
 PATHS: Final = (
     "data.path",
     "data.manifest",
@@ -29,7 +28,10 @@ PATHS: Final = (
     "weights",
 )
 GLOBAL: Final = "# @package _global_"  # first line of a choice that sets keys of other groups, too
-FOLLOWING: Final = ("data.manifest", "register.model_name")  # of other keys, unless given
+FOLLOWING: Final = (  # from other keys, unless given
+    *("data.manifest", "locate.images", "locate.manifest", "locate.sheet"),
+    "register.model_name",
+)
 MISSING: Final = "???"  # Hydra's value of what the user has to give
 QUOTING: Final = (
     "a value with blanks, brackets or accents needs two pairs of quotes: -S \"key='value'\""
@@ -95,8 +97,7 @@ def command(settings: Params, conf: Path) -> str:
 
 def that_make(settings: Params, conf: Path) -> list[str]:
     """Return Hydra's overrides that make `settings` of the defaults: few, and exact."""
-    values = _flat(dataclasses.asdict(settings))
-    wanted = {key: value for key, value in values.items() if key not in FOLLOWING}
+    wanted = _flat(dataclasses.asdict(settings))
     chosen: list[str] = []
     missing = _missing(wanted, conf, chosen)
     for group in GROUPS:
@@ -109,11 +110,12 @@ def that_make(settings: Params, conf: Path) -> list[str]:
             tried.append(f"{group}={file.stem}")
             if len(fewer := _missing(wanted, conf, tried)) < len(missing):
                 chosen, missing = tried, fewer
-    if any(key in missing for key in FOLLOWING):
-        others = {key: plus for key, plus in missing.items() if key not in FOLLOWING}
-        still = _missing(wanted, conf, chosen + _assigned(others, wanted))
-        missing = {key: plus for key, plus in missing.items() if key in others or key in still}
-    return chosen + _assigned(missing, wanted)
+    others = {key: plus for key, plus in missing.items() if key not in FOLLOWING}
+    chosen += _assigned(others, wanted)
+    for key in FOLLOWING:  # each after those that it follows from
+        if key in missing and key in (still := _missing(wanted, conf, chosen)):
+            chosen += _assigned({key: still[key]}, wanted)
+    return chosen
 
 
 def _assigned(missing: Mapping[str, str], wanted: Mapping[str, Any]) -> list[str]:

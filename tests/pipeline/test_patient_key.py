@@ -31,6 +31,7 @@ def project(tmp_path: Path) -> Project:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     own = ("path", "manifest", "bone_masks")
     values["data"] |= {**dict.fromkeys(own, "films"), "classes": [], "generators": []}
+    values["locate"] |= dict.fromkeys(("images", "manifest"), "films")
     values["ingest"]["image_size_pixels"] = 32
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     made = Project(tmp_path)

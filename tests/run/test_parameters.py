@@ -86,7 +86,7 @@ TOGETHER = ("train.workers=2", "execution.trusted_network=true")
             [*TOGETHER, "execution.launcher=ssh", "execution.hosts=[10.0.0.1]"],
             r"execution\.hosts: 1 of train\.workers=2",
         ),
-        (["execution.hosts=[-oProxyCommand=x]"], r"execution\.hosts.*is no name or address"),
+        (["execution.hosts=['-oProxyCommand=x']"], r"execution\.hosts.*is no name or address"),
     ],
 )
 def test_several_workers_need_a_single_net_and_a_place_for_each(
