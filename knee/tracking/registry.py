@@ -293,6 +293,11 @@ class Registry:
             with tolerated("RESOURCE_ALREADY_EXISTS"):
                 client.create_registered_model(name)
         if not self._same(execution):
+            with tolerated(
+                "RESOURCE_DOES_NOT_EXIST"
+            ):  # another clone removes its copy of the model
+                self._create(run_id, execution, tags)
+        if not self._same(execution):
             self._create(run_id, execution, tags)
         entry, *later = self._same(execution)
         aliased = {str(number) for number in client.get_registered_model(name).aliases.values()}

@@ -156,6 +156,27 @@ def test_a_run_that_another_clone_deletes_meanwhile_is_given_up_for_the_kept_one
     assert [kept] == [run.info.run_id for run in runs()] != deleted
 
 
+def test_a_copy_of_the_model_that_another_clone_removes_meanwhile_is_given_up_for_the_kept_one(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+    run_id = tracking.require_published(evidence)
+    registry = tracking.Registry("knee")
+    real, tried = registry._create, []
+
+    def meanwhile(*arguments: Any) -> Any:
+        tried.append(arguments)
+        if len(tried) == 1:
+            raise MlflowException("the logged model is gone", RESOURCE_DOES_NOT_EXIST)
+        return real(*arguments)
+
+    monkeypatch.setattr(registry, "_create", meanwhile)
+    assert registry.add(run_id, evidence.execution, {}, "text").version == "1"
+    assert len(tried) == 2
+
+
 def test_lost_files_of_a_logged_model_are_written_again(root: Path, evidence: Evidence) -> None:
     tracking.publish(evidence)
     (file,) = root.rglob("MLmodel")
