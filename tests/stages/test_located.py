@@ -31,6 +31,7 @@ from knee.location import locator_weights
 from knee.prediction import synthetic_model
 from knee.run import parameters
 from stages import ingest, locate, oversample, split
+from tests import browser
 from tests.classifier.conftest import put_in_table
 from tests.films import NO_SHEET, PARAMS, encoded, fill
 from tests.reading.dicom_files import dicom
@@ -275,3 +276,24 @@ def test_an_exported_folder_finds_the_same_knees(
     (tmp_path / "out" / "model" / locator_weights.FILE).write_bytes(b"x")
     with pytest.raises(locator_weights.WeightsError, match="not the file of the recorded"):
         GraphAnswers(trained, tmp_path / "out" / exported.GRAPH)
+
+
+@pytest.mark.skipif(browser.program() is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_draws_a_square_around_each_knee_of_a_film(
+    root: Path, address: tuple[str, int], width: int
+) -> None:
+    film = root / "films" / "Normal" / "0.dcm"
+    knees = ask(address, film.read_bytes())[1]["predictions"][0]["knees"]
+    with browser.Browser(width, 900, phone=width < 500) as shown:
+        shown.open(f"http://{address[0]}:{address[1]}/")
+        shown.choose_file("#image", film)
+        shown.wait("!document.getElementById('result').hidden")
+        drawn = shown.value(
+            "[...document.querySelectorAll('#squares rect:not([hidden])')].map((square) => "
+            "['x', 'y', 'width'].map((name) => Number(square.getAttribute(name))))"
+        )
+        boxes = [knee["box"] for knee in knees]
+        assert drawn == [[box["left"], box["top"], box["side_pixels"]] for box in boxes]
+        assert shown.value("document.documentElement.scrollWidth") <= width
+        assert shown.faults == []
