@@ -47,7 +47,8 @@ def places(lines: Sequence[Sequence[str]], path: Path) -> dict[str, int]:
     for cell, name in zip(lines[0], names, strict=True):
         if name and cell.lower() != name:
             log.info("%s: the column %s is read as %s", path, quoted(cell), name)
-    if unused := _unused(lines[0], names):
+    is_of_located = FILM_NOTE in names  # its other columns say where on the film a knee lies
+    if (unused := _unused(lines[0], names)) and not is_of_located:
         log.info("%s: columns not used: %s", path, ", ".join(map(quoted, unused)))
     return {name: place for place, name in enumerate(names) if name}
 
