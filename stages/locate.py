@@ -56,6 +56,8 @@ def run(chosen: Options) -> int:
     out = chosen.out
     if out.exists() and not (out / FILMS).is_file():
         raise UserError(f"{out} is there already, and not from this command: give another --out")
+    if out.resolve().is_relative_to(chosen.films.resolve()):
+        raise UserError(f"{out} lies in {chosen.films}, whose films it cuts: give another --out")
     settings = parameters.load(chosen.params)
     ingest, kept = settings.ingest, (*settings.data.classes, *settings.data.parts)
     cutting = _cutting(chosen, settings)
@@ -101,7 +103,10 @@ def _told(cut: Sequence[film_files.CutFilm], out: Path) -> int:
             log.warning("%d of %d films are left out: %s", count, len(cut), reason)
     found = Counter(one.film["knees"] for one in cut)
     log.info("%d films of one knee, %d of two; look at %s", found[1], found[2], out / PICTURE)
-    return 0 if found[1] + found[2] else 1
+    if found[1] + found[2]:
+        return 0
+    log.error("no film gave an image of a knee: the reasons are in %s", out / FILMS)
+    return 1
 
 
 def _draw(cut: Sequence[film_files.CutFilm], out: Path) -> None:

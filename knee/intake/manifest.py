@@ -61,12 +61,17 @@ def make(folder: Path, out: Path, *, afresh: bool = False) -> Made:
     What was read is remembered after an interruption, too.
 
     Raises:
-        ManifestError: no folder, a manifest inside it, or a file that cannot be in one.
+        ManifestError: no folder, a manifest inside it, a file that cannot be in one, or `out` is
+            another file.
     """
+    if not folder.exists():
+        raise ManifestError(f"{folder} does not exist: give the folder of data.path")
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder: an archive needs no manifest")
     if out.resolve().is_relative_to(folder.resolve()):
         raise ManifestError(f"{out} lies in {folder}, whose files it lists: give another --out")
+    if out.exists() and not _is_one(out):
+        raise ManifestError(f"{out} is there already, and no manifest: give another --out")
     names = sorted(_names(folder), key=str.encode)
     if not names:
         raise ManifestError(f"{folder} has no file")
@@ -193,6 +198,15 @@ def _entries(folder: Path, names: Sequence[str], known: dict[str, Entry]) -> Ite
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(names), BATCH_FILES):
             yield from pool.map(entry, names[start : start + BATCH_FILES])
+
+
+def _is_one(path: Path) -> bool:
+    """Whether the file at `path` begins as a manifest does, or is empty."""
+    header = artifacts.as_csv(pd.DataFrame(columns=list(COLUMNS))).encode()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(header)) in (header, b"")
 
 
 def _known(path: Path) -> dict[str, Entry]:

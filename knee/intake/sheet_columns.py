@@ -70,7 +70,7 @@ def named(lines: Sequence[Sequence[str]], path: Path) -> list[str]:
         which = [quoted(cell) for cell, name in zip(lines[0], names, strict=True) if name in twice]
         raise SheetError(f"{path} has the column {twice[0]} twice ({', '.join(which)}): remove one")
     for cell in _unused(lines[0], names):
-        near = _resembled(cell)
+        near = resembled(cell)
         if near and near not in names:
             raise SheetError(
                 f"{path}: nothing reads the column {quoted(cell)}: rename it to {near} if it is "
@@ -83,7 +83,7 @@ def _unused(header: Sequence[str], names: Sequence[str]) -> list[str]:
     return [cell for cell, name in zip(header, names, strict=True) if cell and not name]
 
 
-def _resembled(cell: str) -> str:
+def resembled(cell: str) -> str:
     """The column whose name is nearly `cell`, a word or a part of it; "" if there is none."""
     name, sought = name_letters(cell), KNOWN | OTHER_LABELS
     if name == "zscore":  # one letter from tscore, and another measure

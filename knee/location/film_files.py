@@ -34,7 +34,7 @@ from knee.run.messages import quoted
 from knee.storage.arrays import Pixels
 
 IMAGES: Final = "images"
-NO_LABEL: Final = "the sheet labels no knee of it, or a side that is not known here"
+NO_LABEL: Final = "the sheet does not label each knee of it, or a side that is not known here"
 BATCH_FILES: Final = 32  # decoded films held at once
 SHOWN_PIXELS: Final = 196  # longer side of a film in the picture
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 
 from knee.intake import labels, patient_numbers
 from knee.intake.label_sheet import Row, Sheet
-from knee.intake.sheet_columns import COLUMNS, KNOWN
+from knee.intake.sheet_columns import COLUMNS, KNOWN, LIKENESS, resembled
 from knee.intake.spreadsheet import SheetError, name_letters, read_rows
 from knee.run.messages import listed, quoted
 
@@ -120,7 +121,8 @@ def header(lines: Sequence[Sequence[str]], path: Path) -> list[str]:
     """Return the columns that the first of `lines` names, by their letters.
 
     Raises:
-        SheetError: no column path, or a column twice.
+        SheetError: no column path, a column twice, or one that has nearly the name of a column
+            that is not there: what it says would be lost.
     """
     letters = [name_letters(cell) for cell in lines[0]] if lines else []
     if "path" not in letters:
@@ -128,7 +130,24 @@ def header(lines: Sequence[Sequence[str]], path: Path) -> list[str]:
     twice = sorted({name for name in letters if name and letters.count(name) > 1})
     if twice:
         raise SheetError(f"{path} has a column twice ({listed(twice)}): remove one")
+    named = {TOLD.get(name, name) for name in letters}
+    for cell, name in zip(lines[0], letters, strict=True):
+        near = _resembled(cell) if name and name not in TOLD and name not in OF_SIDE else ""
+        if near and name_letters(near) not in {name_letters(other) for other in named}:
+            raise SheetError(
+                f"{path}: nothing reads the column {quoted(cell)}: rename it to {near} if it is "
+                "that, else remove it or give it another name"
+            )
     return letters
+
+
+def _resembled(cell: str) -> str:
+    """The column of a sheet of films whose name is nearly `cell`; "" if there is none."""
+    of_side = difflib.get_close_matches(name_letters(cell), OF_SIDE, 1, LIKENESS)
+    if of_side:
+        return f"label_{OF_SIDE[of_side[0]]}"
+    near = resembled(cell)
+    return near if near in COLUMNS else ""
 
 
 def _check_sides(film: str, rows: Sequence[Cells], path: Path) -> None:

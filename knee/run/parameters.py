@@ -502,6 +502,11 @@ class Params:
                 "execution.trusted_network: workers answer whoever reaches their ports, without "
                 "TLS: give true in a network of your own, or train.workers=1"
             )
+        if places.hosts and places.launcher != "ssh":
+            raise ValueError(
+                f"execution.hosts: execution.launcher={places.launcher} starts no worker there: "
+                "give execution.launcher=ssh, or leave hosts out"
+            )
         if places.launcher == "ssh" and len(places.hosts) != workers:
             raise ValueError(
                 f"execution.hosts: {len(places.hosts)} of train.workers={workers}: give one for "

@@ -131,6 +131,9 @@ def test_what_cannot_be_in_a_manifest_is_named(
     ("given", "at", "said"),
     [
         ("films", "films/manifest.csv", "lies in"),
+        ("films", "labels.csv", "is there already, and no manifest"),
+        ("films", "", "is there already, and no manifest"),
+        ("nothing", "manifest.csv", "does not exist"),
         ("films/c.txt", "manifest.csv", "an archive needs no manifest"),
         ("empty", "manifest.csv", "has no file"),
     ],
@@ -139,6 +142,7 @@ def test_no_manifest_of_itself_nor_of_an_archive_nor_of_nothing(
     folder: Path, given: str, at: str, said: str
 ) -> None:
     (folder.parent / "empty").mkdir()
+    (folder.parent / "labels.csv").write_text("path,label\n")
     with pytest.raises(manifest.ManifestError, match=said):
         manifest.make(folder.parent / given, folder.parent / at)
 

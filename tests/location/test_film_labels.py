@@ -34,6 +34,26 @@ def test_a_film_has_a_row_for_each_side(tmp_path: Path) -> None:
     assert labels.only_side("b.png") == "left"
 
 
+@pytest.mark.parametrize(
+    ("columns", "near"),
+    [
+        ("path,diagnosis", "label"),
+        ("path,label_left,label_rigth", "label_right"),
+        ("path,label,patient name", "patient"),
+    ],
+)
+def test_a_column_that_is_nearly_one_of_ours_is_refused(
+    tmp_path: Path, columns: str, near: str
+) -> None:
+    with pytest.raises(SheetError, match=f"rename it to {near} if"):
+        read(tmp_path, f"{columns}\na.png,2,2\n")
+
+
+def test_a_column_that_resembles_one_that_is_there_is_not_read(tmp_path: Path) -> None:
+    labels = read(tmp_path, "path,label,label 2,MRN,patient name,film\na.png,2,3,P1,x,y\n")
+    assert labels.facts("a.png", "left") == {"label": "2", "patient": "P1"}
+
+
 def test_a_label_of_a_side_is_not_given_to_a_knee_of_unknown_side(tmp_path: Path) -> None:
     assert read(tmp_path, "path,label_left\na.png,2\n").facts("a.png", "") == {}
 

@@ -254,3 +254,16 @@ def test_dvc_hashes_what_data_manifest_names_and_not_the_folder_of_images() -> N
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     manifests = {values[section]["manifest"] for section in ("data", "locate")}
     assert manifests == {values["data"]["path"]}  # no manifest, by default
+
+
+def test_git_ignores_what_stages_make_in_data_even_those_that_are_off() -> None:
+    made = {
+        path.replace("${item}", item)
+        for stage in STAGES
+        for path in paths(body(stage).get("outs", []))
+        for item in ITEMS.get(STAGES[stage].get("foreach", ""), [""])
+    }
+    ignored = (ROOT / "data" / ".gitignore").read_text(encoding="utf-8").split()
+    alone = {path.removeprefix("data") for path in made if re.fullmatch("data/[^/]+", path)}
+    assert "/knees" in alone
+    assert alone <= {*ignored}

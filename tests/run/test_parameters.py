@@ -86,6 +86,10 @@ TOGETHER = ("train.workers=2", "execution.trusted_network=true")
             [*TOGETHER, "execution.launcher=ssh", "execution.hosts=[10.0.0.1]"],
             r"execution\.hosts: 1 of train\.workers=2",
         ),
+        (
+            [*TOGETHER, "execution.hosts=[a,b]"],
+            r"execution\.hosts: .* give execution\.launcher=ssh",
+        ),
         (["execution.hosts=['-oProxyCommand=x']"], r"execution\.hosts.*is no name or address"),
     ],
 )

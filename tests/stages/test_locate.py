@@ -113,7 +113,7 @@ def test_a_sheet_may_label_one_knee_of_a_film_and_the_other_is_left_out(tmp_path
     sheet = pd.read_csv(tmp_path / "out" / "knees.csv")
     assert sheet[["path", "label"]].to_numpy().tolist() == [["left/both.png", 3]]
     (note,) = pd.read_csv(tmp_path / "out" / "films.csv")["note"]
-    assert note.startswith("the sheet labels no knee of it, or a side")
+    assert note.startswith("the sheet does not label each knee of it, or a side")
 
 
 def test_knees_that_would_have_one_name_are_refused(
@@ -125,6 +125,25 @@ def test_knees_that_would_have_one_name_are_refused(
     error = capsys.readouterr().err
     assert "'a/left/1.dcm' has the name that the left knee of 'a/1.png' would have" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_knees_ends_with_a_line_that_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path / "films", {"a/1.png": b"x"})
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]
+    assert locate.main(words) == 1
+    assert "no film gave an image of a knee" in caplog.text
+
+
+def test_what_is_cut_does_not_lie_among_the_films(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "films", {"a/1.png": b"x"})
+    out = tmp_path / "films" / "out"
+    assert locate.main([str(out.parent), "--out", str(out), "--params", str(PARAMS)]) == 1
+    assert "whose films it cuts" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_another_folder_is_not_replaced(cut: Path, tmp_path: Path) -> None:
