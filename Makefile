@@ -43,7 +43,7 @@ compare: setup ## all experiments, one line each
 	@python -m knee.run.experiments
 
 films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder] [LOCATE=1 for whole films]
-	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(LOCATE),--locate $(if $(filter 0 no none,$(LOCATE)),none,knees))
+	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(LOCATE),--locate $(if $(filter 0 no none off false,$(LOCATE)),none,knees))
 	@python -m knee.run.dvc_notes
 	dvc repro
 

@@ -116,7 +116,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     write_records(frame, paths.records_out)
     counts = ", ".join(f"{count} {name}" for name, count in frame["status"].value_counts().items())
     for note, count in notes(frame).items():
-        log.warning("%d images have a doubtful %s (column note of the records)", count, note)
+        log.warning("%d images: %s (column note of the records)", count, note)
     for remark in patient_remarks.remarks(frame[frame["pixel_row"] >= 0], data.patient_pattern):
         log.warning("%s", remark)
     log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)

@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         made = manifest.make(given.folder, given.out, afresh=given.afresh)
         log.info("%s: %d files, %d of them read", given.out, *made)
-        log.info("to use it: data.path=%s data.manifest=%s", given.folder, given.out)
+        used = f"-S \"data.path='{given.folder}'\" -S \"data.manifest='{given.out}'\""
+        log.info("to use it: dvc exp run -S data=folder %s", used)
         return 0
 
     return command.exit_status("manifest", work)

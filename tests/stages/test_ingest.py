@@ -138,7 +138,7 @@ def test_doubtful_images_are_used_noted_and_counted_in_the_log(
     note = "polarity: MONOCHROME2 with INVERSE, shown with low values white"
     assert set(table["status"]) == {"used"}
     assert set(table["note"]) == {note}
-    assert f"6 images have a doubtful {note} (column note of the records)" in caplog.messages
+    assert f"6 images: {note} (column note of the records)" in caplog.messages
 
 
 def test_facts_of_a_file_are_in_its_row(records: pd.DataFrame) -> None:
