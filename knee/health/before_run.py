@@ -11,10 +11,13 @@ from knee.classifier.net import design
 from knee.health import downloads
 from knee.intake import inputs, sheet_columns, spreadsheet
 from knee.location import film_labels
-from knee.run import command, parameters
+from knee.run import command, overrides, parameters
+from knee.run.messages import listed
 from knee.run.parameters import ParamsError
 
+CONF: Final = Path("conf")
 NO_MASKS: Final = "conf/no_bone_masks"
+SHOWN: Final = 5  # overrides
 LARGEST_SHEET_BYTES: Final = 1 << 20  # ingest reads a larger one, before any image
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,17 @@ def check(settings: parameters.Params) -> None:
         inputs.check("data.sheet", sheet)
         if sheet.is_file() and sheet.stat().st_size <= LARGEST_SHEET_BYTES:
             _check_header(sheet, is_of_films=bool(settings.locate.locators))
+
+
+def left_by_experiments(settings: parameters.Params, conf: Path) -> list[str]:
+    """Return the overrides of the folder `conf` that make `settings`; none where it is unusable."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return overrides.that_make(settings, conf) if conf.is_dir() else []
+    except (HydraException, OmegaConfBaseException):
+        return []
 
 
 def check_downloads(settings: parameters.Params) -> None:
@@ -90,7 +104,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = command.parser(main.__doc__).parse_args(argv)
 
     def work() -> int:
-        check(parameters.load(chosen.params))
+        settings = parameters.load(chosen.params)
+        check(settings)
+        if left := left_by_experiments(settings, CONF):
+            log.info(
+                "%s is not what conf/ composes, but that with %s, as a dvc exp run left it: make "
+                "params puts it back",
+                chosen.params,
+                listed(left, SHOWN),
+            )
         return 0
 
     return command.exit_status("repro", work)
