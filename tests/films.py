@@ -91,7 +91,7 @@ def taken_in(
 ) -> pd.DataFrame:
     """The records of `images`, by source."""
     made = (out / "records.csv", out / "pixels.npy", out / "known", (), out / "copy_joins.csv")
-    paths = ingest.Paths(images, sheet, *made, decisions)
+    paths = ingest.Paths(images, sheet, *made, decisions=decisions)
     ingest.run(configuration, paths)
     return read_records(out / "records.csv").set_index("source", drop=False)
 
