@@ -45,17 +45,6 @@ def check(settings: parameters.Params) -> None:
             _check_header(sheet, is_of_films=bool(settings.locate.locators))
 
 
-def left_by_experiments(settings: parameters.Params, conf: Path) -> list[str]:
-    """Return the overrides of the folder `conf` that make `settings`; none where it is unusable."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        return overrides.that_make(settings, conf) if conf.is_dir() else []
-    except (HydraException, OmegaConfBaseException):
-        return []
-
-
 def check_downloads(settings: parameters.Params) -> None:
     """Log what Keras will download for `settings`.
 
@@ -106,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         settings = parameters.load(chosen.params)
         check(settings)
-        if left := left_by_experiments(settings, CONF):
+        if left := overrides.left_by_experiments(settings, CONF):
             log.info(
                 "%s is not what conf/ composes, but that with %s, as a dvc exp run left it: make "
                 "params puts it back",

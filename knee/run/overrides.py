@@ -118,6 +118,17 @@ def that_make(settings: Params, conf: Path) -> list[str]:
     return chosen
 
 
+def left_by_experiments(settings: Params, conf: Path) -> list[str]:
+    """Return the overrides of the folder `conf` that make `settings`; none where it is unusable."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return that_make(settings, conf) if conf.is_dir() else []
+    except (HydraException, OmegaConfBaseException):
+        return []
+
+
 def _assigned(missing: Mapping[str, str], wanted: Mapping[str, Any]) -> list[str]:
     """The overrides that give the keys of `_missing` their values."""
     return [f"{plus}{key}={_written(wanted[key])}" for key, plus in missing.items()]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from knee.health import before_run
-from knee.run import parameters
+from knee.run import overrides, parameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +38,6 @@ def test_what_an_experiment_left_in_the_parameters_is_told_with_the_way_back(
 
 def test_a_broken_conf_stops_no_run_of_parameters_that_are_there(tmp_path: Path) -> None:
     settings = parameters.load(ROOT / "params.yaml")
-    assert before_run.left_by_experiments(settings, tmp_path / "none") == []
+    assert overrides.left_by_experiments(settings, tmp_path / "none") == []
     (tmp_path / "config.yaml").write_text("defaults:\n  - model: nowhere\n", encoding="utf-8")
-    assert before_run.left_by_experiments(settings, tmp_path) == []
+    assert overrides.left_by_experiments(settings, tmp_path) == []
