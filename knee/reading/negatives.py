@@ -1,9 +1,10 @@
 """Photographic negatives among radiographs, by their likeness to the typical image of the set.
 
 A negative is dark where the median of all images is bright. Of 6,604 public crops of one knee the
-84 negatives correlate with the median by -0.96 to -0.66, all others by 0.23 and more; of 3,780
+84 negatives correlate with the median by -0.96 to -0.65, all others by 0.23 and more; of 3,780
 files from two collections, turned and cropped in many ways, none is a negative, and the least
-correlation is -0.42. So what is found is a negative; in a set of many views not each is found.
+correlation is -0.43 (benchmarks/evidence/negatives.py). So what is found is a negative; in a set of
+many views not each is found.
 """
 
 from __future__ import annotations
