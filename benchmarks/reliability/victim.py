@@ -40,6 +40,7 @@ TINY = (
     "audit.bootstrap_draws=20",
     "cross_validate.folds=2",
     "cross_validate.repeats=1",
+    "execution.processes=0",
     "cross_validate.bootstrap_draws=20",
     "evaluate.bootstrap_draws=20",
     "evaluate.strangers_per_kind=3",

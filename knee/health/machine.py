@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import os
 import platform
 import re
 import tomllib
@@ -18,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from knee.classifier.features.engines import EngineError, choose
 from knee.health.result import HealthError, Result, plural, size
+from knee.run import hardware
 
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = {
@@ -26,19 +25,14 @@ FLAGS = {
     "avx512_bf16": "AVX-512 bfloat16",
     "amx_bf16": "AMX bfloat16",
 }
-GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 LEAST_MEMORY_BYTES = 4e9  # TensorFlow, a backbone and a batch of 16
 
 
 def check_machine() -> Result:
     """Check cores, memory, instructions and GPUs."""
-    import psutil
-
-    memory = min([psutil.virtual_memory().total, *_limits()])
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = _gpus()
+    memory, gpus = hardware.memory_bytes(), hardware.gpus()
     parts = [
-        f"{cores} cores",
+        f"{hardware.cores()} cores",
         f"{size(memory)} of memory",
         ", ".join(instructions()) or platform.machine(),
         f"{len(gpus)} GPUs" if gpus else "no GPU",
@@ -54,7 +48,7 @@ def check_engine(
     precision: Literal["auto", "float32", "bfloat16"],
 ) -> Result:
     """Resolve `embed.engine` and `embed.precision` on this machine, without starting TensorFlow."""
-    if _gpus() and engine != "openvino":
+    if hardware.gpus() and engine != "openvino":
         saying = "TensorFlow on the GPU embeds and trains, if it is built for it"
         return Result("ok", f"{saying} (`make GPU=1 setup`)")
     try:
@@ -137,18 +131,3 @@ def instructions() -> list[str]:
         return []
     present = flags[1].split() if flags else []
     return [name for flag, name in FLAGS.items() if flag in present]
-
-
-def _gpus() -> list[Path]:
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return []
-    return sorted(Path("/dev").glob("nvidia[0-9]*"))
-
-
-def _limits() -> list[int]:
-    """Memory limits of this process's group, in bytes."""
-    found = []
-    for file in GROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            found.append(int(Path(file).read_text(encoding="ascii")))
-    return found

@@ -60,6 +60,7 @@ from knee.run.parameter_types import (
     PathText,
     PatientPattern,
     Patterns,
+    Processes,
     RegisteredName,
     Seed,
     Share,
@@ -438,6 +439,7 @@ class Execution:
     """Where folds, members and registrations are computed; no result depends on it."""
 
     engine: Literal["local", "ray"] = about("local: this machine; ray: the nodes of a cluster")
+    processes: Auto | Processes = about("that train folds and members here; 0: the stage's own")
     address: Address = about("of the cluster's head; auto: what RAY_ADDRESS says")
     cpus: int = about("a task", ge=1, le=4096)
     gpus: int = about("a task", ge=0, le=64)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from knee.run import hardware
 from knee.run.errors import UserError
 from knee.storage.arrays import AnyFloats, Pixels
 
@@ -93,8 +94,7 @@ def prepare(engine: Engine) -> None:
 
 def gpu_is_visible() -> bool:
     """Whether TensorFlow sees a GPU; it is asked only where the machine has one."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if hidden or not any(Path("/dev").glob("nvidia[0-9]*")):
+    if not hardware.gpus():
         return False
     import tensorflow as tf
 

@@ -64,6 +64,19 @@ def share_gpus() -> None:
             return
 
 
+def use_one_core() -> None:
+    """Compute every operation on one core, unless there is a GPU; call it before TensorFlow runs.
+
+    So a net is the same bits on any number of cores, and others can be trained beside it.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        log.debug("TensorFlow runs already, on all cores")
+
+
 def make_deterministic(seed: int) -> None:
     """Same seed, same machine -> same numbers. Call it before anything else of TensorFlow runs.
 

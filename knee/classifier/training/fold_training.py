@@ -19,9 +19,11 @@ import pandas as pd
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from knee.classifier.features import engines
 from knee.classifier.features.feature_source import Source, Subset
 from knee.classifier.net.design import BackboneDesign, read_design
 from knee.evidence.evaluation.fold_results import FoldResult, FoldResults
+from knee.execution import processes
 from knee.execution.local import Inline
 from knee.execution.opening import Opened
 from knee.execution.ordered import ordered
@@ -170,9 +172,11 @@ def train_some(work: Work, asked: Sequence[Asked]) -> list[FoldResult]:
 @functools.lru_cache(maxsize=1)
 def learner_of(work: Work) -> Learner:
     """The net of `work`, built once in a process."""
+    from knee.classifier.net import devices
     from knee.classifier.training import training
     from knee.classifier.training.learner import Learner
 
+    devices.use_one_core()
     recipe = work.recipe
     plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
     return Learner(plan, work.source)
@@ -183,9 +187,11 @@ def trial(recipe: Recipe, source: Source) -> str:
 
     Of `source` only the shape of a row counts.
     """
+    from knee.classifier.net import devices
     from knee.classifier.training import training
     from knee.classifier.training.learner import Learner
 
+    devices.use_one_core()
     noise = np.random.default_rng(0).integers(0, 256, (1, TRIAL_ROWS, *source.values.shape[2:]))
     values = noise.astype(np.uint8) if source.pixels else (noise / 256).astype(np.float16)
     short = {"epochs": 1, "warmup_epochs": 0, "batch_size": TRIAL_ROWS // 2, "probe_epochs": 0}
@@ -201,7 +207,16 @@ def place_of_work(
     """The place that `settings` name for trainings, opened once one is to be done."""
     recipe = Recipe.of(settings, name, features, classes)
     shape = dataclasses.replace(source, values=np.empty((0, 0, *source.values.shape[2:])))
-    return Opened(settings.execution, functools.partial(trial, recipe, shape))
+    here = functools.partial(_here, settings.execution)
+    return Opened(settings.execution, functools.partial(trial, recipe, shape), here)
+
+
+def _here(settings: parameters.Execution) -> contextlib.AbstractContextManager[Place]:
+    """Processes, one core each; with a GPU, which they would share, this one."""
+    count = 0 if engines.gpu_is_visible() else processes.count(settings)
+    return (
+        processes.Processes(count, settings.retries) if count else contextlib.nullcontext(Inline())
+    )
 
 
 def _trained(work: Work, learner: Learner, asked: Asked) -> FoldResult:

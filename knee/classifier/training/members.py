@@ -23,7 +23,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from knee.classifier.features.feature_source import Source, Subset
-from knee.classifier.net import assembly
+from knee.classifier.net import assembly, devices
 from knee.classifier.training import inputs, training
 from knee.classifier.training.checkpoints import Checkpoints, EveryEpoch, Progress
 from knee.classifier.training.fold_training import Asked, Recipe, Work, learner_of
@@ -203,6 +203,7 @@ def _whole_net(
 ) -> Progress:
     """The training of a net that takes long: a killed one goes on after its last epoch."""
     keras.backend.clear_session()
+    devices.use_one_core()
     own = dataclasses.replace(plan.optimisation, seed=seed)
     checkpoints = Checkpoints(folder / f"unfinished_{seed}", str(seed))
     model, progress = training.train(
