@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from knee.execution import same_bits
 from knee.execution.place import ExecutionError, Result, Value, WorkerLost
+from knee.execution.processes import Processes
 from knee.run import parameters
 
 try:
@@ -106,7 +107,8 @@ class RayPlace:
     def choose_nodes(self, trial: Callable[[], str]) -> None:
         """Wait for nodes with what a task needs; leave out those that compute other bits."""
         nodes = self._fitting_nodes()
-        ours = same_bits.facts(trial)
+        with Processes(1) as here:  # where our own tasks would be done
+            ours = here.submit(same_bits.facts, trial).result()
         pinned = {
             node: self._remote.options(
                 **self._options,

@@ -19,8 +19,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Self
 
+from knee.execution import hardware
 from knee.execution.place import Result, Value, WorkerLost
-from knee.run import hardware, parameters, worker
+from knee.run import parameters, worker
 from knee.run.worker import Worker, WorkerError
 
 COMMAND: Final = ("-m", "knee.execution.processes")

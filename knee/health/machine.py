@@ -15,8 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from knee.classifier.features.engines import EngineError, choose
+from knee.execution import hardware
 from knee.health.result import HealthError, Result, plural, size
-from knee.run import hardware
 
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = {

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 BACKEND: Final = "KERAS_BACKEND"
 BACKENDS: Final = ("tensorflow", "openvino")  # engines.prepare chooses the second
+MARK: Final = "TF2_BEHAVIOR"  # TensorFlow sets it itself
 DECIDING: Final = re.compile(
     "(AUTOGRAPH|CUDNN|DNNL|KERAS|MLIR|ONEDNN|OV|TF|TF2|XLA)_.*|NVIDIA_TF32_OVERRIDE"
 )
@@ -47,6 +48,8 @@ def settle(environment: MutableMapping[str, str]) -> None:
     values = {name: environment.pop(name) for name in removed}
     if values.get(BACKEND, "") in ("", *BACKENDS):
         values.pop(BACKEND, None)
+    if values.get(MARK) == "1":  # of a process whose parent has imported TensorFlow
+        del values[MARK]
     environment[BACKEND] = BACKENDS[0]  # it counts before that of keras.json
     if not environment.get("KERAS_HOME", "any"):
         del environment["KERAS_HOME"]  # for Keras that were the working directory

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+import psutil
+
 LENGTH: Final = struct.Struct("<Q")
 ROOT: Final = Path(__file__).parents[2]  # where the package lies
 
@@ -100,11 +102,19 @@ def serve(prepare: Callable[[], Callable[[bytes], bytes]]) -> None:
     `prepare` loads what is needed and returns the function from question to answer.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the input is the end
+    parent = psutil.Process(os.getppid())
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # whatever libraries print is no answer
         answer = prepare()
         while (question := _read(sys.stdin.buffer)) is not None:
             _write(answers, answer(question) if question else b"")
+
+
+def _end_after(parent: psutil.Process) -> None:
+    """End this process in the middle of an answer, too, once nobody waits for it."""
+    parent.wait()
+    os._exit(1)
 
 
 def _write(stream: BinaryIO, content: bytes) -> None:

@@ -27,8 +27,6 @@ from typing import Any, BinaryIO, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from knee.run import hardware
-
 log = logging.getLogger(__name__)
 
 INDEX: Final = "index.bin"  # where each result lies in VALUES
@@ -46,12 +44,13 @@ def made_with(facts: Mapping[str, Any]) -> dict[str, Any]:
     code = hashlib.sha256()
     for file in sorted(library.rglob("*.py")):
         code.update(f"{file.relative_to(library)}\n".encode() + file.read_bytes())
+    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "code": code.hexdigest(),
         "python": list(sys.version_info[:3]),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "processor": _processor(),
-        "cores": hardware.cores(),
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "threads": {name: os.environ[name] for name in sorted(os.environ) if _is_of_threads(name)},
         **facts,
     }

@@ -39,7 +39,9 @@ def main(execution: str, folder: Path) -> None:
     noise = np.random.default_rng(0).random((1, ROWS, 1, 1, 1024))
     source = Source(noise.astype(np.float16), pixels=False)
     trial = functools.partial(fold_training.trial, recipe, source)
-    with Opened(parameters.Execution(**json.loads(execution), hosts=()), trial) as place_of:
+    chosen = parameters.Execution(**json.loads(execution), hosts=())
+    here = functools.partial(fold_training.here_of, chosen)
+    with Opened(chosen, trial, here) as place_of:
         folds = cross_validation.plan_members(kept, 2, 1, 1)
         made = members.train_members(recipe, source, kept, folds, folder, "key", place_of)
     weights = b"".join(np.asarray(value).tobytes() for value in made.net.get_weights())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 
 
@@ -22,3 +23,8 @@ def doubled(cursed: int, items: Sequence[int]) -> list[tuple[int, str]]:
 def broken(items: Sequence[int]) -> list[int]:
     """An error of the task's own."""
     raise ZeroDivisionError(f"no {items[0]}")
+
+
+def asleep(seconds: float) -> None:
+    """A task that takes long."""
+    time.sleep(seconds)

@@ -35,6 +35,7 @@ ROWS, SIDE = 40, 32
 EXECUTION = {
     "engine": "ray",
     "address": "auto",
+    "processes": "auto",
     "cpus": 1,
     "gpus": 0,
     "files": "sent",

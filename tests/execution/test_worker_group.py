@@ -41,6 +41,7 @@ def settings(**changes: Any) -> parameters.Execution:
     values: dict[str, Any] = {
         "engine": "local",
         "address": "auto",
+        "processes": 0,
         "cpus": 1,
         "gpus": 0,
         "files": "sent",

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from knee.classifier.features.engines import EngineError
+from knee.execution import hardware
 from knee.health import machine
 from knee.health.result import HealthError
-from knee.run import hardware
 
 NUMPY = importlib.metadata.version("numpy")
 PANDAS = importlib.metadata.version("pandas")

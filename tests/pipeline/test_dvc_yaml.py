@@ -25,6 +25,8 @@ PLUMBING = {  # no byte of an output depends on it
     "knee/execution/opening.py": "opens the place of work, which decides no byte",
     "knee/execution/on_ray.py": "another place of work; loaded by name",
     "knee/execution/worker_group.py": "starts and ends workers, wherever they lie",
+    "knee/execution/hardware.py": "what the machine has",
+    "knee/execution/processes.py": "another place of work, of the same bytes",
     "knee/execution/same_bits.py": "keeps out nodes whose bytes would differ",
     "knee/run": "starts, locks and ends commands, and hands parameters over",
 }

@@ -48,6 +48,7 @@ def write_data(root: Path, labels: npt.NDArray[np.int64], **changes: Any) -> Non
     # Attention takes long to trace.
     settings["head"] |= {"projection_channels": 8, "attention": False, "dense_units": 0}
     settings["cross_validate"] |= {"folds": 3, "repeats": 2, "bootstrap_draws": 50, **changes}
+    settings["execution"]["processes"] = 0  # they would take longer to start than all folds
     plain = json.loads(json.dumps(settings))
     (root / "params.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")
 

@@ -54,6 +54,7 @@ def write_data(root: Path) -> None:
     settings["train"] |= {"learning_rate": 0.02, "keep_epoch": "last"}
     settings["head"] |= {"attention": False, "dense_units": 0}  # attention takes long to trace
     settings["cross_validate"] |= {"bootstrap_draws": 50}
+    settings["execution"]["processes"] = 0  # they would take longer to start than all members
     settings["evaluate"] |= {"bootstrap_draws": 50, "strangers_per_kind": 1}
     settings["caution"] |= {"set_level": 0.8}
     settings["model"] |= {

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from knee.run import hardware
+from knee.execution import hardware
 from knee.run.errors import UserError
 from knee.storage.arrays import AnyFloats, Pixels
 

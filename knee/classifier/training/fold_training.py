@@ -207,11 +207,11 @@ def place_of_work(
     """The place that `settings` name for trainings, opened once one is to be done."""
     recipe = Recipe.of(settings, name, features, classes)
     shape = dataclasses.replace(source, values=np.empty((0, 0, *source.values.shape[2:])))
-    here = functools.partial(_here, settings.execution)
+    here = functools.partial(here_of, settings.execution)
     return Opened(settings.execution, functools.partial(trial, recipe, shape), here)
 
 
-def _here(settings: parameters.Execution) -> contextlib.AbstractContextManager[Place]:
+def here_of(settings: parameters.Execution) -> contextlib.AbstractContextManager[Place]:
     """Processes, one core each; with a GPU, which they would share, this one."""
     count = 0 if engines.gpu_is_visible() else processes.count(settings)
     return (
