@@ -30,6 +30,7 @@ from knee.drawing import contact_sheets
 from knee.intake import archives, patients
 from knee.location import film_files, film_labels
 from knee.reading import source_files
+from knee.reading.canonical_image import DicomRule
 from knee.run import command, parameters
 from knee.run.errors import UserError
 from knee.storage import artifacts
@@ -84,8 +85,13 @@ def _cutting(chosen: Options, settings: parameters.Params) -> film_files.Cutting
     key = patients.key_from_environment()
     if chosen.patient_key:
         patients.check_key(chosen.patient_key, key)
-    placeholders = settings.data.patient_placeholders
-    return film_files.Cutting(box_widths, settings.ingest.maximum_megapixels, key, placeholders)
+    return film_files.Cutting(
+        box_widths,
+        settings.ingest.maximum_megapixels,
+        key,
+        settings.data.patient_placeholders,
+        DicomRule.of(settings.ingest),
+    )
 
 
 def _write(cut: Sequence[film_files.CutFilm], staged: Path) -> None:

@@ -27,6 +27,7 @@ from knee.location import cropping, knees
 from knee.location.cropping import KneeImage
 from knee.location.film_labels import LEFT, RIGHT, FilmLabels
 from knee.reading import image_formats, source_files
+from knee.reading.canonical_image import DicomRule
 from knee.reading.decoded import Decoded, UnreadableImage
 from knee.reading.source_files import SourceFile
 from knee.run.errors import UserError
@@ -51,6 +52,7 @@ class Cutting:
     maximum_megapixels: float  # larger films are rejected unread
     key: bytes  # of the patients' hashes
     placeholders: tuple[str, ...] = ()  # texts that are no patient number
+    dicom_rule: DicomRule = image_formats.ANY_RADIOGRAPH
 
     def hashed(self, patient: str, *, from_zero: bool = False) -> str:
         """Return the pseudonym of a patient's number; "" for a placeholder."""
@@ -106,7 +108,9 @@ def cut(
     (out / IMAGES / name.parent).mkdir(parents=True, exist_ok=True)  # a class, of no knee perhaps
     try:
         content = source_files.read(source)
-        image = image_formats.decode_radiograph(content, cutting.maximum_megapixels)
+        image = image_formats.decode_radiograph(
+            content, cutting.maximum_megapixels, cutting.dicom_rule
+        )
     except UnreadableImage as reason:
         return _without(source.name, str(reason), labels)
     found = knees.locate(image.pixels)

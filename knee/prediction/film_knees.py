@@ -91,7 +91,9 @@ class Locator:
     def _of_file(self, source: source_files.SourceFile) -> FilmKnees | UnreadableImage:
         try:
             content = source_files.read(source)
-            image = image_formats.decode_radiograph(content, self.canonical.maximum_megapixels)
+            image = image_formats.decode_radiograph(
+                content, self.canonical.maximum_megapixels, self.canonical.dicom
+            )
             return self.find(image.pixels, image.side)
         except UnreadableImage as reason:
             return reason

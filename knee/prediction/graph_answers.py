@@ -182,7 +182,7 @@ class GraphAnswers:
         canonical, found = self._trained.canonical, None
         try:
             if self._locator:
-                film = request_images.decoded(image, canonical.maximum_megapixels)
+                film = request_images.decoded(image, canonical)
                 found = self._locator.find(*film)
                 pixels = found.pixels
             else:

@@ -58,32 +58,34 @@ def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
     `image` is as `decoded` takes it, `canonical` how training's images were made canonical.
     `RefusedError` as there.
     """
-    gray, _ = decoded(image, canonical.maximum_megapixels)
+    gray, _ = decoded(image, canonical)
     try:
         return prepare.from_gray(gray, canonical)
     except UnreadableImage as reason:
         raise RefusedError(str(reason)) from None
 
 
-def decoded(image: object, maximum_megapixels: float) -> tuple[Pixels, str]:
+def decoded(image: object, canonical: Canonical) -> tuple[Pixels, str]:
     """Return gray pixels, uint8 (height, width), and the side that a file tells of them, or "".
 
     Args:
         image: base64 text of a PNG, JPEG, TIFF, BMP or DICOM file, the file's bytes, or decoded
             gray values, whole numbers of 0-255, (height, width) or (height, width, 1).
-        maximum_megapixels: larger ones are refused unread.
+        canonical: what is refused: too large images, DICOM files that its rule does not take.
 
     Raises:
-        RefusedError: it is none of these, or too large.
+        RefusedError: it is none of these, or refused.
     """
     try:
         if isinstance(image, str):
             image = _decoded(image)
         if isinstance(image, bytes):
             _check_length(image, FILE_BYTES)
-            read = image_formats.decode_radiograph(image, maximum_megapixels)
+            read = image_formats.decode_radiograph(
+                image, canonical.maximum_megapixels, canonical.dicom
+            )
             return read.pixels, read.side
-        gray = _gray(image, maximum_megapixels)
+        gray = _gray(image, canonical.maximum_megapixels)
         content_check.check(gray)  # as of a file's pixels
     except UnreadableImage as reason:
         raise RefusedError(str(reason)) from None

@@ -28,7 +28,7 @@ from knee.storage.arrays import Pixels
 PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
-    *("Modality", "PresentationIntentType", "PresentationLUTShape"),
+    *("Modality", "BodyPartExamined", "PresentationIntentType", "PresentationLUTShape"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *PIXELS,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydicom import uid
 
 from knee.reading import dicom_limits
+from knee.reading.canonical_image import DicomRule
 from knee.reading.decoded import UnreadableImage
 from knee.reading.dicom_lut import Display, Lookup, Window
 from knee.run import messages
@@ -54,18 +55,38 @@ NO_RADIOGRAPHS: Final = (
     *("OAM", "OCT", "OP", "OPM", "OPT", "OPV", "PLAN", "PR", "PT", "REG", "RTDOSE", "RTIMAGE"),
     *("RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SR", "TG", "US", "XA", "XC"),
 )
+# Terms of Body Part Examined (PS3.3 C.7.3.1) that a reason may quote; others are free text.
+BODY_PARTS: Final = (
+    *("ABDOMEN", "ANKLE", "ARM", "BREAST", "CHEST", "CLAVICLE", "COCCYX", "CSPINE", "ELBOW"),
+    *("EXTREMITY", "FOOT", "HAND", "HEAD", "HEART", "HIP", "JAW", "KNEE", "LEG", "LSPINE"),
+    *("NECK", "PELVIS", "SHOULDER", "SKULL", "SSPINE", "TSPINE"),
+)
 
 
-def check_kind(dataset: Any) -> None:
-    """Raise `UnreadableImage` for a raw image, or one that is certainly no radiograph."""
+def check_kind(dataset: Any, rule: DicomRule) -> None:
+    """Raise `UnreadableImage` for a raw image, or one that `rule` does not take."""
     named = text(dataset, "SOPClassUID")
     kind = uid.UID(named or text(dataset.file_meta, "MediaStorageSOPClassUID"))
     intent = text(dataset, "PresentationIntentType").upper()
     if kind.keyword.endswith("ForProcessing") or intent == "FOR PROCESSING":
         raise UnreadableImage("a raw image (FOR PROCESSING): export the one FOR PRESENTATION")
+    if kind.keyword in CAPTURES and not rule.secondary_capture:
+        raise UnreadableImage("a secondary capture: ingest.secondary_capture is false")
+    _check_modality(dataset, kind, rule)
+    part = text(dataset, "BodyPartExamined")
+    taken = {messages.folded(name) for name in rule.body_parts}
+    if part and taken and messages.folded(part) not in taken:
+        named = f"body part {part.upper()}" if part.upper() in BODY_PARTS else "body part"
+        raise UnreadableImage(f"its {named} is none of ingest.body_parts")
+
+
+def _check_modality(dataset: Any, kind: uid.UID, rule: DicomRule) -> None:
+    """Refuse what is certainly no radiograph by class or modality, unless `rule` takes it."""
+    modality = text(dataset, "Modality").upper()
+    if modality in rule.modalities:
+        return
     if kind.type == "SOP Class" and kind.keyword not in (*RADIOGRAPHS, *CAPTURES):
         raise UnreadableImage(f"{kind.name.removesuffix(' Storage')} is no radiograph")
-    modality = text(dataset, "Modality").upper()
     if kind.keyword not in RADIOGRAPHS and modality in NO_RADIOGRAPHS:
         raise UnreadableImage(f"an image of the modality {modality} is no radiograph")
 

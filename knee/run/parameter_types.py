@@ -156,6 +156,10 @@ Generators = Annotated[tuple[Literal["sample"], ...], Distinct]
 Hosts = Annotated[tuple[Host, ...], Field(max_length=1024)]
 Joined = Annotated[tuple[Literal["ensemble"], ...], Distinct]
 Locators = Annotated[tuple[Literal["knees"], ...], Distinct]
+Modalities = Annotated[
+    tuple[Annotated[str, matching(r"[A-Z0-9]{2,16}", "is no modality of DICOM, such as XA")], ...],
+    Distinct,
+]
 Names = Annotated[tuple[Name, ...], Distinct]
 OriginPattern = Annotated[Expression, AfterValidator(origin_expression)]
 PatientPattern = Annotated[Expression, AfterValidator(patient_expression)]

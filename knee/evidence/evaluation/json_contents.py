@@ -26,6 +26,14 @@ class Locate(TypedDict):
     weights_sha256: str  # of knees.npz beside model.keras, which found the knees
 
 
+class Dicom(TypedDict):
+    """Which DICOM images were taken as radiographs: reading.canonical_image.DicomRule."""
+
+    body_parts: list[str]
+    modalities: list[str]
+    secondary_capture: bool
+
+
 class TrainingRecord(TypedDict, total=False):
     """training.json: what a training was made from, and the uncertainty of its model."""
 
@@ -34,6 +42,7 @@ class TrainingRecord(TypedDict, total=False):
     classes: list[str]
     data: str
     data_fingerprint: str  # SHA-256 of the records table
+    dicom: Dicom
     execution: str
     locate: Locate  # only where images were cut from whole films
     made_of: dict[str, str]  # model_sha256 of the models that it was made of, by their names
