@@ -160,6 +160,22 @@ def pixel_spacing_mm(dataset: Any) -> float:
     return next((min(spacings) for spacings in _spacings(dataset)), math.nan)
 
 
+def spacing_plane(dataset: Any) -> str:
+    """Return where `pixel_spacing_mm` holds: "patient", "detector", or "" unknown (PS3.3 10.7.1.1).
+
+    On the detector, or on the film that was digitised, the patient appears larger than he is. Pixel
+    Spacing that was not calibrated is that of the detector, too.
+    """
+    detector = _spacing(dataset, "ImagerPixelSpacing")
+    detector = detector or _spacing(dataset, "NominalScannedPixelSpacing")
+    patient = _spacing(dataset, "PixelSpacing")
+    if patient and text(dataset, "PixelSpacingCalibrationType"):
+        return "patient"
+    if patient and detector and not np.allclose(patient, detector, rtol=1e-3, atol=0):
+        return "patient"
+    return "detector" if detector else ""
+
+
 def pixel_aspect(dataset: Any) -> float:
     """Return a pixel's height by its width; 1 where that is nearly so, or unknown.
 
@@ -264,9 +280,14 @@ def _shape(dataset: Any) -> str:
 def _spacings(dataset: Any) -> Iterator[tuple[float, float]]:
     """Spacings of rows and columns, in mm, in the order in which they are believed."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        rows, columns = (numbers(dataset, keyword) * 2 + [math.nan] * 2)[:2]
-        if rows > 0 and columns > 0:
-            yield rows, columns
+        if found := _spacing(dataset, keyword):
+            yield found
+
+
+def _spacing(dataset: Any, keyword: str) -> tuple[float, float] | None:
+    """The element's spacing of rows and columns; None if there is none."""
+    rows, columns = (numbers(dataset, keyword) * 2 + [math.nan] * 2)[:2]
+    return (rows, columns) if rows > 0 and columns > 0 else None
 
 
 def _aspects(dataset: Any) -> Iterator[float]:

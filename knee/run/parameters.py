@@ -36,6 +36,7 @@ from knee.run.parameter_types import (
     Address,
     Auto,
     Backbones,
+    BoxMillimetres,
     Candidates,
     Count,
     Deviation,
@@ -142,6 +143,7 @@ class Locate:
 
     locators: Locators = about("[knees] where films are cut, else empty")
     box_widths: float = about("side of a knee's square, in widths of its joint", ge=1, le=6)
+    box_millimetres: BoxMillimetres = about("side where DICOM tells the scale; 0: by width")
     images: PathText = about("what ingest reads: data.path, or what locate makes of it")
     sheet: PathText = about("likewise, of data.sheet")
     manifest: PathText = about("likewise, of data.manifest")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from knee.intake import label_sheet, labels, patients, record_builder
 from knee.intake.archives import DataFolder
+from knee.location import cropping
 from knee.reading.canonical_image import Canonical
 from stages import locate
 from tests.films import PARAMS, encoded, fill
@@ -103,6 +104,37 @@ def test_ingest_takes_them_in_with_their_labels_and_the_others_with_their_reason
     rejected = frame[frame["status"] == "rejected"].set_index("source")["reason"]
     assert set(rejected.index) == {"absent.png", "damaged.png", "noise.png"}
     assert rejected["noise.png"] == "no knee was found"
+
+
+def test_the_table_tells_by_what_each_film_has_its_scale(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = bilateral().astype(np.uint16) * 16
+    fill(
+        tmp_path / "films",
+        {
+            "calibrated.dcm": dicom(film, PixelSpacing=["1.2"] * 2, ImagerPixelSpacing=["1.3"] * 2),
+            "detector.dcm": dicom(film, ImagerPixelSpacing=["1.3"] * 2),
+            "plain.png": encoded(Image.fromarray(bilateral())),
+            "wrong.dcm": dicom(film, PixelSpacing=["0.01"] * 2),
+        },
+    )
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]
+    with caplog.at_level("INFO"):
+        assert locate.main([*words, "--box-millimetres", "140"]) == 0
+    films = pd.read_csv(tmp_path / "out" / "films.csv", keep_default_na=False).set_index("film")
+    assert films["scale"].to_dict() == {
+        "calibrated.dcm": "millimetres (patient plane)",
+        "detector.dcm": "millimetres (detector plane)",
+        "plain.png": "joint widths",
+        "wrong.dcm": "joint widths",
+    }
+    assert "joint widths 2, millimetres (detector plane) 1" in caplog.text
+    sheet = pd.read_csv(tmp_path / "out" / "knees.csv", keep_default_na=False).set_index("path")
+    assert sheet.loc["left/calibrated.png", "box_side_pixels"] == round(140 / 1.2)
+    assert sheet.loc["left/plain.png", "film_note"] == cropping.NO_SPACING
+    assert sheet.loc["left/wrong.png", "film_note"] == cropping.WRONG_SPACING
+    assert locate.main([*words, "--box-millimetres", "40"]) == 1
 
 
 def test_a_sheet_may_label_one_knee_of_a_film_and_the_other_is_left_out(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def _located(locate: parameters.Locate) -> dict[str, Any]:
     if not locate.locators:
         return {}
     weights = locator_weights.recorded_sha256()
-    return {"locate": {"box_widths": locate.box_widths, "weights_sha256": weights}}
+    boxes = {"box_widths": locate.box_widths, "box_millimetres": locate.box_millimetres}
+    return {"locate": {**boxes, "weights_sha256": weights}}
 
 
 def derived_facts(name: str, made_of: Sequence[TrainingRecord]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ not defined.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from knee.statistics.bootstrap import Interval
 
@@ -23,6 +23,7 @@ class Locate(TypedDict):
     """How a training's images were cut from whole films."""
 
     box_widths: float
+    box_millimetres: NotRequired[float]  # not in records of earlier versions
     weights_sha256: str  # of knees.npz beside model.keras, which found the knees
 
 
