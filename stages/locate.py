@@ -57,6 +57,8 @@ class Options:
 def run(chosen: Options) -> int:
     """Cut every film; 1 if none has a knee."""
     out = chosen.out
+    if not chosen.films.exists():
+        raise UserError(f"{chosen.films} does not exist: give the folder of films, or its archive")
     if out.exists() and not (out / FILMS).is_file():
         raise UserError(f"{out} is there already, and not from this command: give another --out")
     if out.resolve().is_relative_to(chosen.films.resolve()):

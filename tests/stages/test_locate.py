@@ -159,6 +159,21 @@ def test_knees_that_would_have_one_name_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nowhere", "does not exist: give the folder of films"), ("1.txt", "is no folder and no zip")],
+)
+def test_films_that_are_not_there_are_told_by_the_path_that_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    (tmp_path / "1.txt").write_text("x")
+    given = tmp_path / name
+    assert locate.main([str(given), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"locate: {given} {said}")
+    assert "data.path" not in error
+
+
 def test_a_folder_without_knees_ends_with_a_line_that_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
