@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from knee.intake import label_sheet, labels, patients, record_builder
@@ -157,6 +158,21 @@ def test_knees_that_would_have_one_name_are_refused(
     error = capsys.readouterr().err
     assert "'a/left/1.dcm' has the name that the left knee of 'a/1.png' would have" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_films_that_the_rule_of_the_run_does_not_take_are_not_searched(tmp_path: Path) -> None:
+    film = bilateral().astype(np.uint16) * 16
+    parts = {"chest.dcm": "CHEST", "knee.dcm": "KNEE"}
+    films = {name: dicom(film, BodyPartExamined=part) for name, part in parts.items()}
+    fill(tmp_path / "films", films)
+    values = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    values["ingest"]["body_parts"] = ["KNEE"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out")]
+    assert locate.main([*words, "--params", str(tmp_path / "params.yaml")]) == 0
+    table = pd.read_csv(tmp_path / "out" / "films.csv", keep_default_na=False).set_index("film")
+    assert table["knees"].to_dict() == {"chest.dcm": 0, "knee.dcm": 2}
+    assert table.loc["chest.dcm", "reason"] == "its body part CHEST is none of ingest.body_parts"
 
 
 @pytest.mark.parametrize(
