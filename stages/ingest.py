@@ -27,7 +27,7 @@ from knee.intake import (
     patients,
     record_builder,
 )
-from knee.reading.canonical_image import Canonical
+from knee.reading.canonical_image import Canonical, DicomRule
 from knee.records import conflicts, file_names
 from knee.records.records_table import notes, write_records
 from knee.run import command, parameters
@@ -69,7 +69,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     for file in paths.patient_key:
         patients.check_key(file, key)
     canonical = Canonical(
-        ingest.image_size_pixels, ingest.fit, ingest.maximum_megapixels, ingest.crop_borders
+        ingest.image_size_pixels,
+        ingest.fit,
+        ingest.maximum_megapixels,
+        ingest.crop_borders,
+        dicom=DicomRule.of(ingest),
     )
     facts = {"patient_key": patients.key_check(key), "image": dataclasses.asdict(canonical)}
     lineage = file_names.patterns_of(ingest)

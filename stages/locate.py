@@ -8,7 +8,8 @@ or an archive of one. What it writes:
     images/    a PNG a knee, below the film's own folder (its class)
     knees.csv  the sheet of these files: side, patient as pseudonym, what the sheet tells of each
                knee (label_left, label_right or a row a side), its box on the film
-    films.csv  every film: how many knees, what is doubtful, or why it has none
+    films.csv  every film: how many knees, by what their squares have their size, what is doubtful,
+               or why it has none
     films.png  some of the films, with the boxes: look at it
 
 With locate=knees (make films LOCATE=1) it is a stage, and ingest reads its images and sheet.
@@ -30,6 +31,7 @@ from knee.drawing import contact_sheets
 from knee.intake import archives, patients
 from knee.location import film_files, film_labels
 from knee.reading import source_files
+from knee.reading.canonical_image import DicomRule
 from knee.run import command, parameters
 from knee.run.errors import UserError
 from knee.storage import artifacts
@@ -48,12 +50,15 @@ class Options:
     out: Path
     sheet: Path | None
     box_widths: float | None
+    box_millimetres: float | None
     patient_key: Path | None
 
 
 def run(chosen: Options) -> int:
     """Cut every film; 1 if none has a knee."""
     out = chosen.out
+    if not chosen.films.exists():
+        raise UserError(f"{chosen.films} does not exist: give the folder of films, or its archive")
     if out.exists() and not (out / FILMS).is_file():
         raise UserError(f"{out} is there already, and not from this command: give another --out")
     if out.resolve().is_relative_to(chosen.films.resolve()):
@@ -77,15 +82,26 @@ def run(chosen: Options) -> int:
 
 
 def _cutting(chosen: Options, settings: parameters.Params) -> film_files.Cutting:
-    """How films are cut; the command line's width of the box counts more than the parameters'."""
+    """How films are cut; the command line's size of the box counts more than the parameters'."""
     box_widths = chosen.box_widths or settings.locate.box_widths
     if not 1 <= box_widths <= 6:
         raise UserError(f"--box-widths {box_widths:g}: give 1 to 6")
+    millimetres = chosen.box_millimetres
+    if millimetres is None:
+        millimetres = settings.locate.box_millimetres
+    if millimetres and not 80 <= millimetres <= 500:
+        raise UserError(f"--box-millimetres {millimetres:g}: give 0, or 80 to 500")
     key = patients.key_from_environment()
     if chosen.patient_key:
         patients.check_key(chosen.patient_key, key)
-    placeholders = settings.data.patient_placeholders
-    return film_files.Cutting(box_widths, settings.ingest.maximum_megapixels, key, placeholders)
+    return film_files.Cutting(
+        box_widths,
+        settings.ingest.maximum_megapixels,
+        key,
+        settings.data.patient_placeholders,
+        DicomRule.of(settings.ingest),
+        millimetres,
+    )
 
 
 def _write(cut: Sequence[film_files.CutFilm], staged: Path) -> None:
@@ -101,6 +117,10 @@ def _told(cut: Sequence[film_files.CutFilm], out: Path) -> int:
     for reason, count in Counter(one.film["reason"] for one in cut).items():
         if reason:
             log.warning("%d of %d films are left out: %s", count, len(cut), reason)
+    scales = Counter(one.film[film_files.SCALE] for one in cut if one.film["knees"])
+    if scales:
+        told = (f"{scale} {count}" for scale, count in sorted(scales.items()))
+        log.info("films by the scale of their squares: %s", ", ".join(told))
     found = Counter(one.film["knees"] for one in cut)
     log.info("%d films of one knee, %d of two; look at %s", found[1], found[2], out / PICTURE)
     if found[1] + found[2]:
@@ -136,6 +156,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=float,
         help="side of a knee's square, in widths of the joint; 1.84 is 140 mm of an average knee; "
         "default: locate.box_widths",
+    )
+    parser.add_argument(
+        "--box-millimetres",
+        type=float,
+        help="side of the square where a DICOM film tells its pixel spacing; 0: by the joint's "
+        "width there, too; default: locate.box_millimetres",
     )
     parser.add_argument(
         "--patient-key", type=Path, help="output of check: stop where KNEE_PATIENT_KEY is another"

@@ -9,7 +9,7 @@ from typing import Final
 
 from knee.classifier.net import design
 from knee.health import downloads
-from knee.intake import inputs, sheet_columns, spreadsheet
+from knee.intake import inputs, manifest, sheet_columns, spreadsheet
 from knee.location import film_labels
 from knee.run import command, overrides, parameters
 from knee.run.messages import listed
@@ -38,6 +38,8 @@ def check(settings: parameters.Params) -> None:
         inputs.check_made("data.path", Path(data.path), data.name)
     else:
         inputs.check_folder(Path(data.path), Path(data.manifest))
+        if data.manifest != data.path:
+            manifest.read(Path(data.manifest))
         inputs.check("data.bone_masks", Path(data.bone_masks))
         sheet = Path(data.sheet)
         inputs.check("data.sheet", sheet)

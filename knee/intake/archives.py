@@ -287,7 +287,7 @@ def _decompressed(path: Path, head: bytes) -> BinaryIO:
     if head[257:262] == b"ustar":
         return path.open("rb")
     other = next((name for start, name in OTHER_ARCHIVES.items() if head.startswith(start)), "")
-    advice = f"unpack this {other} archive yourself" if other else "check data.path"
+    advice = f"unpack this {other} archive yourself" if other else "give one of these"
     raise ArchiveError(f"{path} is no folder and no zip, tar, tar.gz, tar.bz2 or tar.xz: {advice}")
 
 

@@ -128,7 +128,9 @@ def _invert_negatives(
     for row in negatives.find(fingerprints.reduced).tolist():
         number = number_of[row]
         content = source_files.read(sources[number])
-        image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
+        image = image_formats.decode_radiograph(
+            content, canonical.maximum_megapixels, canonical.dicom
+        )
         array.replace(row, prepare.from_gray(255 - image.pixels, canonical))
         notes[number] = "; ".join(filter(None, [notes[number], INVERTED]))
     return frame.assign(note=notes)
@@ -175,7 +177,7 @@ def _image(
 
 
 def _decoded(content: bytes, canonical: Canonical, key: bytes) -> ExaminedFile:
-    image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
+    image = image_formats.decode_radiograph(content, canonical.maximum_megapixels, canonical.dicom)
     margins = borders.measure(image.pixels)
     pixels = borders.crop(image.pixels, margins) if canonical.crop_borders else image.pixels
     fingerprints = Fingerprints.of(pixels)

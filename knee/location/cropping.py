@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from knee.location.knees import Knee
+from knee.reading.decoded import Decoded
 from knee.storage.arrays import Pixels
 
 # 140 mm of an average knee: the tibial plateau is about 76 mm wide.
 BOX_WIDTHS: Final = 140 / 76
 # A film no longer than this many boxes is one of a single joint already.
 CROPPED_BOXES: Final = 1.15
+# Widths that a joint of an adult may have on a film, in mm. Means are 66.1 mm (standard deviation
+# 3.2) to 83.0 mm (6.2), by people and sex (PMC9703208, table 5): three deviations beyond them, and
+# what a film from the front magnifies, 15.3 % (doi:10.1177/20584601221096297).
+JOINT_MILLIMETRES: Final = (55.0, 120.0)
+WIDTHS, MILLIMETRES, UNCUT = "joint widths", "millimetres", "the film's own size"  # scales
+NO_SPACING: Final = "scale: by the joint's width, the file tells no pixel spacing"
+WRONG_SPACING: Final = (
+    "scale: by the joint's width, which the file's pixel spacing puts outside "
+    f"{JOINT_MILLIMETRES[0]:g} to {JOINT_MILLIMETRES[1]:g} mm"
+)
 NO_KNEE: Final = "no knee was found"
 MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
 CONTRADICTED: Final = "two knees, and its file tells one side: the sides are by their order"
@@ -29,6 +41,7 @@ class KneeImage:
     side: str  # left or right of the patient, "" where nothing tells
     left: int  # px of the film, where `pixels` begins; negative beyond the film
     top: int
+    scale: str  # by what the square has its size: WIDTHS, MILLIMETRES or UNCUT
 
     @property
     def box_side(self) -> int:
@@ -46,8 +59,33 @@ class KneeImage:
         }
 
 
+def cut_film(
+    image: Decoded, found: Sequence[Knee], side: str, box_widths: float, box_millimetres: float
+) -> tuple[list[KneeImage], list[str]]:
+    """Return `knee_images` of a file, and what is doubtful about their scale and sides."""
+    spacing_mm = image.pixel_spacing_mm
+    images = knee_images(
+        image.pixels,
+        found,
+        side,
+        box_widths,
+        box_millimetres=box_millimetres,
+        spacing_mm=spacing_mm,
+    )
+    scale = []
+    if box_millimetres and images and images[0].scale == WIDTHS:
+        scale = [NO_SPACING if math.isnan(spacing_mm) else WRONG_SPACING]
+    return images, scale + doubts(found, side)
+
+
 def knee_images(
-    film: Pixels, found: Sequence[Knee], side: str = "", box_widths: float = BOX_WIDTHS
+    film: Pixels,
+    found: Sequence[Knee],
+    side: str = "",
+    box_widths: float = BOX_WIDTHS,
+    *,
+    box_millimetres: float = 0.0,
+    spacing_mm: float = math.nan,
 ) -> list[KneeImage]:
     """Return an image of each knee `found` on `film`, uint8 (height, width), from left to right.
 
@@ -60,14 +98,24 @@ def knee_images(
         found: what `knee.location.knees.locate` returns for it.
         side: what is known of the film as a whole.
         box_widths: side of the square, in joint widths.
+        box_millimetres: the same where `spacing_mm` is known, and gives a joint a width that it may
+            have; 0: never.
+        spacing_mm: of the film's pixels; NaN unknown.
     """
-    if len(found) == 1 and max(film.shape) <= CROPPED_BOXES * box_widths * found[0].width:
-        return [KneeImage(film, found[0], side, 0, 0)]
+    least, most = JOINT_MILLIMETRES
+    plausible = all(least <= knee.width * spacing_mm <= most for knee in found)  # NaN is not
+    scale = MILLIMETRES if box_millimetres and plausible else WIDTHS
+    widths = [
+        box_millimetres / (knee.width * spacing_mm) if scale == MILLIMETRES else box_widths
+        for knee in found
+    ]
+    if len(found) == 1 and max(film.shape) <= CROPPED_BOXES * widths[0] * found[0].width:
+        return [KneeImage(film, found[0], side, 0, 0, UNCUT)]
     sides: tuple[str, ...] = ("right", "left") if len(found) == 2 else (side,)
-    return [_cut(film, knee, own, box_widths) for knee, own in zip(found, sides, strict=False)]
+    return [_cut(film, *one, scale) for one in zip(found, sides, widths, strict=False)]
 
 
-def _cut(film: Pixels, knee: Knee, side: str, box_widths: float) -> KneeImage:
+def _cut(film: Pixels, knee: Knee, side: str, box_widths: float, scale: str) -> KneeImage:
     left, top, length = knee.box(box_widths)
     height, width = film.shape
     square = np.zeros((length, length), np.uint8)
@@ -76,7 +124,7 @@ def _cut(film: Pixels, knee: Knee, side: str, box_widths: float) -> KneeImage:
     square[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = film[
         rows, columns
     ]
-    return KneeImage(square, knee, side, left, top)
+    return KneeImage(square, knee, side, left, top, scale)
 
 
 def seems_mirrored(found: Sequence[Knee], side: str = "", certainty: float = 0.9) -> bool:

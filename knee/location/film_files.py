@@ -27,6 +27,7 @@ from knee.location import cropping, knees
 from knee.location.cropping import KneeImage
 from knee.location.film_labels import LEFT, RIGHT, FilmLabels
 from knee.reading import image_formats, source_files
+from knee.reading.canonical_image import DicomRule
 from knee.reading.decoded import Decoded, UnreadableImage
 from knee.reading.source_files import SourceFile
 from knee.run.errors import UserError
@@ -34,6 +35,7 @@ from knee.run.messages import quoted
 from knee.storage.arrays import Pixels
 
 IMAGES: Final = "images"
+SCALE: Final = "scale"  # column of the films
 NO_LABEL: Final = "the sheet does not label each knee of it, or a side that is not known here"
 BATCH_FILES: Final = 32  # decoded films held at once
 SHOWN_PIXELS: Final = 196  # longer side of a film in the picture
@@ -51,6 +53,8 @@ class Cutting:
     maximum_megapixels: float  # larger films are rejected unread
     key: bytes  # of the patients' hashes
     placeholders: tuple[str, ...] = ()  # texts that are no patient number
+    dicom_rule: DicomRule = image_formats.ANY_RADIOGRAPH
+    box_millimetres: float = 0.0  # side of a knee's square where its film tells the scale; 0: never
 
     def hashed(self, patient: str, *, from_zero: bool = False) -> str:
         """Return the pseudonym of a patient's number; "" for a placeholder."""
@@ -106,15 +110,18 @@ def cut(
     (out / IMAGES / name.parent).mkdir(parents=True, exist_ok=True)  # a class, of no knee perhaps
     try:
         content = source_files.read(source)
-        image = image_formats.decode_radiograph(content, cutting.maximum_megapixels)
+        image = image_formats.decode_radiograph(
+            content, cutting.maximum_megapixels, cutting.dicom_rule
+        )
     except UnreadableImage as reason:
         return _without(source.name, str(reason), labels)
     found = knees.locate(image.pixels)
     if not found:
         return _without(source.name, cropping.NO_KNEE, labels, image)
     side = image.side or labels.only_side(source.name)
-    images = cropping.knee_images(image.pixels, found, side, cutting.box_widths)
-    notes = [*filter(None, [image.note]), *cropping.doubts(found, side)]
+    boxes = cutting.box_widths, cutting.box_millimetres
+    images, doubts = cropping.cut_film(image, found, side, *boxes)
+    notes = [*filter(None, [image.note]), *doubts]
     rows = [
         {
             "path": _write(one, name, out, together=len(images) == 2),
@@ -128,10 +135,10 @@ def cut(
     labelled = [row for row in rows if row.get(labels.label_column or "path")]
     if len(labelled) < len(rows):
         notes.append(NO_LABEL)
-    row = _film_row(source.name, len(images), notes)
+    row = _film_row(source.name, len(images), notes, scale=_scale(images[0], image))
     shown, scale = _reduced(image.pixels)
-    boxes = tuple((one.left * scale, one.top * scale, one.box_side * scale) for one in images)
-    return CutFilm(row, labelled, shown, boxes)
+    squares = tuple((one.left * scale, one.top * scale, one.box_side * scale) for one in images)
+    return CutFilm(row, labelled, shown, squares)
 
 
 def sheet(films: Sequence[CutFilm]) -> pd.DataFrame:
@@ -152,8 +159,17 @@ def _without(film: str, reason: str, labels: FilmLabels, image: Decoded | None =
     )
 
 
-def _film_row(film: str, count: int, notes: Sequence[str], reason: str = "") -> dict[str, Any]:
-    return {"film": film, "knees": count, "note": "; ".join(notes), "reason": reason}
+def _film_row(
+    film: str, count: int, notes: Sequence[str], reason: str = "", scale: str = ""
+) -> dict[str, Any]:
+    note = "; ".join(notes)
+    return {"film": film, "knees": count, SCALE: scale, "note": note, "reason": reason}
+
+
+def _scale(knee: KneeImage, image: Decoded) -> str:
+    """By what the squares of a film have their size, and where its millimetres hold."""
+    plane = f" ({image.spacing_plane or 'unknown'} plane)"
+    return knee.scale + plane * (knee.scale == cropping.MILLIMETRES)
 
 
 def _names(sources: Sequence[SourceFile]) -> dict[str, PurePosixPath]:

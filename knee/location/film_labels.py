@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from knee.intake import labels, patient_numbers
+from knee.intake import cell_values, class_names, labels, patient_numbers
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.sheet_columns import COLUMNS, KNOWN, LIKENESS, resembled
 from knee.intake.spreadsheet import SheetError, name_letters, read_rows
@@ -101,7 +101,8 @@ def read(path: Path) -> FilmSheet:
     In place of label it may have label_left and label_right, and a film may have a row a side.
 
     Raises:
-        SheetError: no sheet, no column path, a column twice, or a row without a path.
+        SheetError: no sheet, no column path, a column twice, a row without a path, or one whose
+            label contradicts that of a side.
     """
     lines = read_rows(path)
     letters = header(lines, path)
@@ -114,6 +115,7 @@ def read(path: Path) -> FilmSheet:
             rows[number] = dict(zip(letters, [*line, *[""] * len(letters)], strict=False))
             if not rows[number]["path"]:
                 raise SheetError(f"{path}, row {number}: no path: name the film, or remove the row")
+            _check_labels(rows[number], f"{path}, row {number}")
     return FilmSheet(path, rows)
 
 
@@ -148,6 +150,20 @@ def _resembled(cell: str) -> str:
         return f"label_{OF_SIDE[of_side[0]]}"
     near = resembled(cell)
     return near if near in COLUMNS else ""
+
+
+def _check_labels(cells: Cells, shown: str) -> None:
+    """Refuse a label beside another one of a side: either may be the wrong one."""
+    label = cells.get("label", "")
+    for letters, side in OF_SIDE.items():
+        own = cells.get(letters, "")
+        if cell_values.is_empty(label) or cell_values.is_empty(own):
+            continue
+        if class_names.key(label) != class_names.key(own):
+            raise SheetError(
+                f"{shown}: label is {quoted(label)} and label_{side} {quoted(own)}: empty the "
+                "label, and give each side its own"
+            )
 
 
 def _check_sides(film: str, rows: Sequence[Cells], path: Path) -> None:

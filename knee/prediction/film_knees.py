@@ -16,7 +16,7 @@ from knee.location.convolutions import Weights
 from knee.location.cropping import KneeImage
 from knee.reading import content_check, image_formats, prepare, source_files
 from knee.reading.canonical_image import Canonical
-from knee.reading.decoded import UnreadableImage
+from knee.reading.decoded import Decoded, UnreadableImage
 from knee.storage.arrays import Pixels
 
 
@@ -28,7 +28,7 @@ class FilmKnees:
         film: uint8 (height, width).
         knees: none, one or two, from left to right.
         pixels: canonical pixels of each, uint8 (side, side).
-        note: what is doubtful about the sides, as phrases joined by "; ".
+        note: what is doubtful about scale and sides, as phrases joined by "; ".
     """
 
     film: Pixels
@@ -48,6 +48,7 @@ class Locator:
 
     weights: Weights
     box_widths: float  # side of a knee's square, in joint widths
+    box_millimetres: float  # the same where the film tells its pixel spacing; 0: never
     canonical: Canonical
 
     @classmethod
@@ -62,17 +63,19 @@ class Locator:
             return None
         file, remedy = trained.folder / locator_weights.FILE, "run `dvc repro`"
         weights = locator_weights.read(file, recorded["weights_sha256"], remedy)
-        return cls(weights, recorded["box_widths"], trained.canonical)
+        millimetres = recorded.get("box_millimetres", 0.0)  # not in records of earlier versions
+        return cls(weights, recorded["box_widths"], millimetres, trained.canonical)
 
-    def find(self, film: Pixels, side: str) -> FilmKnees:
-        """Return the knees of a film, uint8 (height, width), cut as `stages.locate` cuts them.
+    def find(self, image: Decoded) -> FilmKnees:
+        """Return the knees of a film, cut as `stages.locate` cuts them.
 
-        `side` is what its file tells. `UnreadableImage` for a knee that ingest would reject.
+        `UnreadableImage` for a knee that ingest would reject.
         """
-        found = knees.locate(film, self.weights)
-        cut = cropping.knee_images(film, found, side, self.box_widths)
+        found = knees.locate(image.pixels, self.weights)
+        boxes = self.box_widths, self.box_millimetres
+        cut, doubts = cropping.cut_film(image, found, image.side, *boxes)
         pixels = [self._canonical(one) for one in cut]
-        return FilmKnees(film, cut, pixels, "; ".join(cropping.doubts(found, side)))
+        return FilmKnees(image.pixels, cut, pixels, "; ".join(doubts))
 
     def _canonical(self, one: KneeImage) -> Pixels:
         try:
@@ -91,8 +94,10 @@ class Locator:
     def _of_file(self, source: source_files.SourceFile) -> FilmKnees | UnreadableImage:
         try:
             content = source_files.read(source)
-            image = image_formats.decode_radiograph(content, self.canonical.maximum_megapixels)
-            return self.find(image.pixels, image.side)
+            image = image_formats.decode_radiograph(
+                content, self.canonical.maximum_megapixels, self.canonical.dicom
+            )
+            return self.find(image)
         except UnreadableImage as reason:
             return reason
 

@@ -182,8 +182,7 @@ class GraphAnswers:
         canonical, found = self._trained.canonical, None
         try:
             if self._locator:
-                film = request_images.decoded(image, canonical.maximum_megapixels)
-                found = self._locator.find(*film)
+                found = self._locator.find(request_images.decoded(image, canonical))
                 pixels = found.pixels
             else:
                 pixels = [request_images.canonical_pixels(image, canonical)]

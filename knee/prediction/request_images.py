@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from knee.reading import content_check, image_formats, prepare
 from knee.reading.canonical_image import Canonical
-from knee.reading.decoded import UnreadableImage, blocks, check_size
+from knee.reading.decoded import Decoded, UnreadableImage, blocks, check_size
 from knee.run.errors import UserError
 from knee.storage.arrays import Pixels
 
@@ -58,36 +58,37 @@ def canonical_pixels(image: object, canonical: Canonical) -> Pixels:
     `image` is as `decoded` takes it, `canonical` how training's images were made canonical.
     `RefusedError` as there.
     """
-    gray, _ = decoded(image, canonical.maximum_megapixels)
+    film = decoded(image, canonical)
     try:
-        return prepare.from_gray(gray, canonical)
+        return prepare.from_gray(film.pixels, canonical)
     except UnreadableImage as reason:
         raise RefusedError(str(reason)) from None
 
 
-def decoded(image: object, maximum_megapixels: float) -> tuple[Pixels, str]:
-    """Return gray pixels, uint8 (height, width), and the side that a file tells of them, or "".
+def decoded(image: object, canonical: Canonical) -> Decoded:
+    """Return the gray pixels of an image, with what its file says of them.
 
     Args:
         image: base64 text of a PNG, JPEG, TIFF, BMP or DICOM file, the file's bytes, or decoded
             gray values, whole numbers of 0-255, (height, width) or (height, width, 1).
-        maximum_megapixels: larger ones are refused unread.
+        canonical: what is refused: too large images, DICOM files that its rule does not take.
 
     Raises:
-        RefusedError: it is none of these, or too large.
+        RefusedError: it is none of these, or refused.
     """
     try:
         if isinstance(image, str):
             image = _decoded(image)
         if isinstance(image, bytes):
             _check_length(image, FILE_BYTES)
-            read = image_formats.decode_radiograph(image, maximum_megapixels)
-            return read.pixels, read.side
-        gray = _gray(image, maximum_megapixels)
+            return image_formats.decode_radiograph(
+                image, canonical.maximum_megapixels, canonical.dicom
+            )
+        gray = _gray(image, canonical.maximum_megapixels)
         content_check.check(gray)  # as of a file's pixels
     except UnreadableImage as reason:
         raise RefusedError(str(reason)) from None
-    return gray, ""
+    return Decoded(gray, mode="L", format="", bits=8, compression="")
 
 
 def gray_row(row: bytearray | Sequence[Any] | npt.NDArray[Any]) -> bytearray:

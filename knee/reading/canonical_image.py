@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from PIL import Image
 
 from knee.storage.arrays import Pixels
 
+if TYPE_CHECKING:
+    from knee.run import parameters
+
 # Means of whole blocks come first where the image is at least twice as much larger: four times as
 # fast for an image of 8 megapixels, within a gray level or two, and nothing changes up to then.
 REDUCING_GAP: Final = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DicomRule:
+    """Which DICOM images are taken as radiographs, beside what holds for all."""
+
+    body_parts: Sequence[str] = ()  # Body Part Examined, where the header tells one; empty: any
+    modalities: Sequence[str] = ()  # taken although they are none of radiographs
+    secondary_capture: bool = True  # whether secondary captures are taken
+
+    @classmethod
+    def of(cls, ingest: parameters.Ingest) -> DicomRule:
+        """Return the rule of the section `ingest` of the parameters."""
+        return cls(ingest.body_parts, ingest.modalities, ingest.secondary_capture)
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return the rule as a training's record keeps it: JSON values alone."""
+        return {
+            "body_parts": [*self.body_parts],
+            "modalities": [*self.modalities],
+            "secondary_capture": self.secondary_capture,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +50,7 @@ class Canonical:
     maximum_megapixels: float  # larger images are rejected unread
     crop_borders: bool = False  # whether uniform margins are cut off first
     typical_image: str = ""  # of a training, as negatives.as_text: its negatives are refused
+    dicom: DicomRule = DicomRule()
 
 
 def fit(pixels: Pixels, side_pixels: int, how: Literal["letterbox", "squash", "crop"]) -> Pixels:

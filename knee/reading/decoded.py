@@ -28,6 +28,7 @@ class Decoded:
     bits: int  # that the file stores for a sample
     compression: str  # jpeg, png, tiff_lzw, none, ..., or a DICOM transfer syntax's keyword
     pixel_spacing_mm: float = np.nan  # between the centres of neighbouring rows
+    spacing_plane: str = ""  # patient or detector, where that spacing holds
     patient: str = dataclasses.field(default="", repr=False)  # in the clear: for memory alone
     side: str = ""  # left or right
     sex: str = ""  # F or M

@@ -28,7 +28,7 @@ from knee.storage.arrays import Pixels
 PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
-    *("Modality", "PresentationIntentType", "PresentationLUTShape"),
+    *("Modality", "BodyPartExamined", "PresentationIntentType", "PresentationLUTShape"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *PIXELS,
@@ -40,6 +40,7 @@ KEYWORDS: Final = (
         for colour in dicom_limits.COLOURS
     ),
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
+    "PixelSpacingCalibrationType",
     *("ImageLaterality", "FrameLaterality", "Laterality"),
     *("PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"),
 )
@@ -119,6 +120,7 @@ def described(dataset: Any, image: Shown) -> Decoded:
             bits=dicom_header.bits(dataset),
             compression=_name(dataset.file_meta.TransferSyntaxUID),
             pixel_spacing_mm=dicom_header.pixel_spacing_mm(dataset),
+            spacing_plane=dicom_header.spacing_plane(dataset),
             patient=dicom_header.patient(dataset),
             side=dicom_header.side(dataset),
             sex=dicom_header.sex(dataset),

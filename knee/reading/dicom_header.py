@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydicom import uid
 
 from knee.reading import dicom_limits
+from knee.reading.canonical_image import DicomRule
 from knee.reading.decoded import UnreadableImage
 from knee.reading.dicom_lut import Display, Lookup, Window
 from knee.run import messages
@@ -54,18 +55,38 @@ NO_RADIOGRAPHS: Final = (
     *("OAM", "OCT", "OP", "OPM", "OPT", "OPV", "PLAN", "PR", "PT", "REG", "RTDOSE", "RTIMAGE"),
     *("RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SR", "TG", "US", "XA", "XC"),
 )
+# Terms of Body Part Examined (PS3.3 C.7.3.1) that a reason may quote; others are free text.
+BODY_PARTS: Final = (
+    *("ABDOMEN", "ANKLE", "ARM", "BREAST", "CHEST", "CLAVICLE", "COCCYX", "CSPINE", "ELBOW"),
+    *("EXTREMITY", "FOOT", "HAND", "HEAD", "HEART", "HIP", "JAW", "KNEE", "LEG", "LSPINE"),
+    *("NECK", "PELVIS", "SHOULDER", "SKULL", "SSPINE", "TSPINE"),
+)
 
 
-def check_kind(dataset: Any) -> None:
-    """Raise `UnreadableImage` for a raw image, or one that is certainly no radiograph."""
+def check_kind(dataset: Any, rule: DicomRule) -> None:
+    """Raise `UnreadableImage` for a raw image, or one that `rule` does not take."""
     named = text(dataset, "SOPClassUID")
     kind = uid.UID(named or text(dataset.file_meta, "MediaStorageSOPClassUID"))
     intent = text(dataset, "PresentationIntentType").upper()
     if kind.keyword.endswith("ForProcessing") or intent == "FOR PROCESSING":
         raise UnreadableImage("a raw image (FOR PROCESSING): export the one FOR PRESENTATION")
+    if kind.keyword in CAPTURES and not rule.secondary_capture:
+        raise UnreadableImage("a secondary capture: ingest.secondary_capture is false")
+    _check_modality(dataset, kind, rule)
+    part = text(dataset, "BodyPartExamined")
+    taken = {messages.folded(name) for name in rule.body_parts}
+    if part and taken and messages.folded(part) not in taken:
+        named = f"body part {part.upper()}" if part.upper() in BODY_PARTS else "body part"
+        raise UnreadableImage(f"its {named} is none of ingest.body_parts")
+
+
+def _check_modality(dataset: Any, kind: uid.UID, rule: DicomRule) -> None:
+    """Refuse what is certainly no radiograph by class or modality, unless `rule` takes it."""
+    modality = text(dataset, "Modality").upper()
+    if modality in rule.modalities:
+        return
     if kind.type == "SOP Class" and kind.keyword not in (*RADIOGRAPHS, *CAPTURES):
         raise UnreadableImage(f"{kind.name.removesuffix(' Storage')} is no radiograph")
-    modality = text(dataset, "Modality").upper()
     if kind.keyword not in RADIOGRAPHS and modality in NO_RADIOGRAPHS:
         raise UnreadableImage(f"an image of the modality {modality} is no radiograph")
 
@@ -137,6 +158,22 @@ def pixel_spacing_mm(dataset: Any) -> float:
     In the patient, else on the detector, else on the film that was digitised.
     """
     return next((min(spacings) for spacings in _spacings(dataset)), math.nan)
+
+
+def spacing_plane(dataset: Any) -> str:
+    """Return where `pixel_spacing_mm` holds: "patient", "detector", or "" unknown (PS3.3 10.7.1.1).
+
+    On the detector, or on the film that was digitised, the patient appears larger than he is. Pixel
+    Spacing that was not calibrated is that of the detector, too.
+    """
+    detector = _spacing(dataset, "ImagerPixelSpacing")
+    detector = detector or _spacing(dataset, "NominalScannedPixelSpacing")
+    patient = _spacing(dataset, "PixelSpacing")
+    if patient and text(dataset, "PixelSpacingCalibrationType"):
+        return "patient"
+    if patient and detector and not np.allclose(patient, detector, rtol=1e-3, atol=0):
+        return "patient"
+    return "detector" if detector else ""
 
 
 def pixel_aspect(dataset: Any) -> float:
@@ -243,9 +280,14 @@ def _shape(dataset: Any) -> str:
 def _spacings(dataset: Any) -> Iterator[tuple[float, float]]:
     """Spacings of rows and columns, in mm, in the order in which they are believed."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        rows, columns = (numbers(dataset, keyword) * 2 + [math.nan] * 2)[:2]
-        if rows > 0 and columns > 0:
-            yield rows, columns
+        if found := _spacing(dataset, keyword):
+            yield found
+
+
+def _spacing(dataset: Any, keyword: str) -> tuple[float, float] | None:
+    """The element's spacing of rows and columns; None if there is none."""
+    rows, columns = (numbers(dataset, keyword) * 2 + [math.nan] * 2)[:2]
+    return (rows, columns) if rows > 0 and columns > 0 else None
 
 
 def _aspects(dataset: Any) -> Iterator[float]:

@@ -14,21 +14,27 @@ from typing import Final
 from PIL import UnidentifiedImageError
 
 from knee.reading import content_check, raster
+from knee.reading.canonical_image import DicomRule
 from knee.reading.decoded import Decoded, UnreadableImage
 
 # A DICOM data set without preamble begins with an element of group 2 or 8, in either byte order.
 DICOM_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
+ANY_RADIOGRAPH: Final = DicomRule()
 
 
-def decode_radiograph(content: bytes, maximum_megapixels: float) -> Decoded:
+def decode_radiograph(
+    content: bytes, maximum_megapixels: float, dicom_rule: DicomRule = ANY_RADIOGRAPH
+) -> Decoded:
     """Return what `decode` does; `UnreadableImage` also for what is no radiograph, as a blank."""
-    decoded = decode(content, maximum_megapixels)
+    decoded = decode(content, maximum_megapixels, dicom_rule)
     content_check.check(decoded.pixels)
     return decoded
 
 
-def decode(content: bytes, maximum_megapixels: float) -> Decoded:
-    """Return the one image in a file's bytes.
+def decode(
+    content: bytes, maximum_megapixels: float, dicom_rule: DicomRule = ANY_RADIOGRAPH
+) -> Decoded:
+    """Return the one image in a file's bytes; of a DICOM file one that `dicom_rule` takes.
 
     Rotation by the EXIF tag is applied. Colour becomes gray by ITU-R BT.601; transparent parts
     become black. Deeper than 8 bits: scaled so that the image's own range fills 0-255, a few values
@@ -41,12 +47,12 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
         if not content:
             raise UnreadableImage("empty file")
         if content[128:132] == b"DICM":
-            return _dicom(content, maximum_megapixels)
+            return _dicom(content, maximum_megapixels, dicom_rule)
         try:
             return raster.decode(content, maximum_megapixels)
         except UnidentifiedImageError:
             if content.startswith(DICOM_STARTS):
-                return _dicom(content, maximum_megapixels)
+                return _dicom(content, maximum_megapixels, dicom_rule)
             raise UnreadableImage(raster.unidentified(content)) from None
 
 
@@ -84,12 +90,12 @@ class _Quiet:
 _QUIET: Final = _Quiet()
 
 
-def _dicom(content: bytes, maximum_megapixels: float) -> Decoded:
+def _dicom(content: bytes, maximum_megapixels: float, rule: DicomRule) -> Decoded:
     # pydicom takes half a second
     from knee.reading import dicom, dicom_header, dicom_worker
 
     dataset = dicom.read(content, maximum_megapixels)
-    dicom_header.check_kind(dataset)
+    dicom_header.check_kind(dataset, rule)
     shown = dicom.shown(dataset)
     if shown is None:
         shown = dicom_worker.shown(content, maximum_megapixels)

@@ -54,7 +54,7 @@ def prepare(source: source_files.SourceFile, canonical: Canonical) -> Prepared:
 
 def from_bytes(content: bytes, canonical: Canonical) -> Pixels:
     """Return canonical pixels, uint8 (side, side), of a file's bytes, or raise UnreadableImage."""
-    image = image_formats.decode_radiograph(content, canonical.maximum_megapixels)
+    image = image_formats.decode_radiograph(content, canonical.maximum_megapixels, canonical.dicom)
     return from_gray(image.pixels, canonical)
 
 

@@ -156,11 +156,16 @@ Generators = Annotated[tuple[Literal["sample"], ...], Distinct]
 Hosts = Annotated[tuple[Host, ...], Field(max_length=1024)]
 Joined = Annotated[tuple[Literal["ensemble"], ...], Distinct]
 Locators = Annotated[tuple[Literal["knees"], ...], Distinct]
+Modalities = Annotated[
+    tuple[Annotated[str, matching(r"[A-Z0-9]{2,16}", "is no modality of DICOM, such as XA")], ...],
+    Distinct,
+]
 Names = Annotated[tuple[Name, ...], Distinct]
 OriginPattern = Annotated[Expression, AfterValidator(origin_expression)]
 PatientPattern = Annotated[Expression, AfterValidator(patient_expression)]
 Patterns = Annotated[tuple[Annotated[Expression, Field(min_length=1)], ...], Distinct]
 
+BoxMillimetres = Annotated[float, Field(ge=0, le=500), zero_or(80)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Deviation = Annotated[float, Field(ge=0, le=10), zero_or(0.05)]
 Draws = Annotated[int, Field(ge=2, le=1_000_000)]

@@ -36,6 +36,7 @@ from knee.run.parameter_types import (
     Address,
     Auto,
     Backbones,
+    BoxMillimetres,
     Candidates,
     Count,
     Deviation,
@@ -55,6 +56,7 @@ from knee.run.parameter_types import (
     Locators,
     Metric,
     Mixup,
+    Modalities,
     Names,
     OriginPattern,
     PathText,
@@ -142,6 +144,7 @@ class Locate:
 
     locators: Locators = about("[knees] where films are cut, else empty")
     box_widths: float = about("side of a knee's square, in widths of its joint", ge=1, le=6)
+    box_millimetres: BoxMillimetres = about("side where DICOM tells the scale; 0: by width")
     images: PathText = about("what ingest reads: data.path, or what locate makes of it")
     sheet: PathText = about("likewise, of data.sheet")
     manifest: PathText = about("likewise, of data.manifest")
@@ -168,6 +171,9 @@ class Ingest:
     lineage_patterns: Patterns = about("regular expressions cut from a stem to find its source")
     copy_patterns: Patterns = about("likewise, where that source is in the same folder")
     conflicts: Literal["quarantine", "majority", "keep"] = about("copies under several labels")
+    body_parts: Names = about("DICOM's Body Part Examined that are taken; empty: any")
+    modalities: Modalities = about("of DICOM that are taken, beside those of radiographs")
+    secondary_capture: bool = about("take DICOM's secondary captures, too")
     maximum_megapixels: float = about("larger images are rejected unread", ge=0.001, le=10_000)
     maximum_archive_files: int = about("at most", ge=1, le=10**9)
     maximum_archive_gigabytes: float = about("unpacked size, at most", ge=0.001, le=100_000)

@@ -37,6 +37,7 @@ SERVED_FACTS = (  # of training.json: nothing of paths and parameters
     "backbone",
     "classes",
     "conformal",
+    "dicom",
     "locate",
     "model_sha256",
     "novelty",

@@ -19,11 +19,27 @@ def read(folder: Path, text: str) -> film_labels.FilmLabels:
 
 
 def test_a_film_has_a_label_or_one_for_each_side(tmp_path: Path) -> None:
-    labels = read(tmp_path, "path,label,Label_Left,label right,sex\na.png,0,,3,F\nb.png,1,,,\n")
+    labels = read(
+        tmp_path, "path,label,Label_Left,label right,sex\na.png,,0,3,F\nb.png,1,,01,\nc.png,1,-,,\n"
+    )
     assert labels.facts("a.png", "right") == {"label": "3", "sex": "F"}
     assert labels.facts("a.png", "left") == {"label": "0", "sex": "F"}
     assert labels.facts("b.png", "left") == {"label": "1"}
-    assert labels.facts("c.png", "left") == {}
+    assert labels.facts("d.png", "left") == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a.png,2,,3", r"films\.csv, row 2: label is '2' and label_right '3': empty the label"),
+        ("a.png,2,1,", r"films\.csv, row 2: label is '2' and label_left '1'"),
+    ],
+)
+def test_a_label_that_contradicts_one_of_a_side_is_refused(
+    tmp_path: Path, row: str, said: str
+) -> None:
+    with pytest.raises(SheetError, match=said):
+        read(tmp_path, f"path,label,label_left,label_right\n{row}\n")
 
 
 def test_a_film_has_a_row_for_each_side(tmp_path: Path) -> None:

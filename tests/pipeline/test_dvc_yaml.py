@@ -6,6 +6,8 @@ import ast
 import importlib
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterable
 from functools import cache
@@ -258,14 +260,28 @@ def test_dvc_hashes_what_data_manifest_names_and_not_the_folder_of_images() -> N
     assert manifests == {values["data"]["path"]}  # no manifest, by default
 
 
-def test_git_ignores_what_stages_make_in_data_even_those_that_are_off() -> None:
+def test_git_ignores_every_output_even_of_stages_and_models_that_are_off(tmp_path: Path) -> None:
+    students = [f"{backbone}_distilled" for backbone in ("mobilenet", "xception")]
+    items = ITEMS | {
+        "${data.downloads}": ["kaggle"],
+        "${model.distilled}": ["mobilenet", "xception"],
+        "${model.candidates}": ["mobilenet", "xception", "ensemble", *students],
+    }
     made = {
         path.replace("${item}", item)
-        for stage in STAGES
-        for path in paths(body(stage).get("outs", []))
-        for item in ITEMS.get(STAGES[stage].get("foreach", ""), [""])
+        for stage in NAMES
+        for group in ("outs", "metrics", "plots")
+        for path in paths(body(stage).get(group, []))
+        for item in items.get(STAGES[stage].get("foreach", ""), [""])
     }
-    ignored = (ROOT / "data" / ".gitignore").read_text(encoding="utf-8").split()
-    alone = {path.removeprefix("data") for path in made if re.fullmatch("data/[^/]+", path)}
-    assert "/knees" in alone
-    assert alone <= {*ignored}
+    assert {"data/knees", "models/xception_distilled", "metrics/ensemble/plots/roc.png"} <= made
+    for folder in {parent for path in made for parent in Path(path).parents}:
+        if (ROOT / folder / ".gitignore").is_file():
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / folder / ".gitignore", tmp_path / folder)
+    command = ["git", "-C", str(tmp_path)]
+    subprocess.run([*command, "init", "--quiet"], check=True)
+    asked = [*command, "check-ignore", "--stdin"]
+    text = "\n".join(sorted(made))
+    told = subprocess.run(asked, input=text, capture_output=True, text=True, check=False)
+    assert sorted(made - {*told.stdout.splitlines()}) == []

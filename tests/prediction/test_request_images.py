@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import tracemalloc
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ from PIL import Image
 
 from knee.prediction import request_images
 from knee.reading import prepare
-from knee.reading.canonical_image import Canonical
+from knee.reading.canonical_image import Canonical, DicomRule
+from knee.reading.decoded import UnreadableImage
 from tests import films as drawn
 from tests.reading import dicom_files
 
@@ -35,6 +37,16 @@ def test_text_and_bytes_of_a_file_are_the_files_pixels(kind: str) -> None:
     expected = prepare.from_bytes(content, CANONICAL)
     for image in (content, text(content), base64.encodebytes(content).decode("ascii")):
         np.testing.assert_array_equal(request_images.canonical_pixels(image, CANONICAL), expected)
+
+
+def test_a_dicom_file_that_the_models_rule_does_not_take_is_refused() -> None:
+    content = dicom_files.dicom(GRAY.astype(np.uint16) * 16, BodyPartExamined="HAND")
+    request_images.canonical_pixels(content, CANONICAL)
+    knees = dataclasses.replace(CANONICAL, dicom=DicomRule(body_parts=("KNEE",)))
+    with pytest.raises(request_images.RefusedError, match="body part HAND is none of"):
+        request_images.canonical_pixels(content, knees)
+    with pytest.raises(UnreadableImage, match="body part HAND is none of"):
+        prepare.from_bytes(content, knees)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +192,7 @@ def test_rows_of_text_of_unequal_length_take_no_memory() -> None:
 def test_text_in_pieces_is_the_file(line: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_images, "PIECE", 64)
     read = "knee.reading.image_formats.decode_radiograph"
-    monkeypatch.setattr(read, lambda content, _: SimpleNamespace(pixels=content, side=""))
+    monkeypatch.setattr(read, lambda content, *_: SimpleNamespace(pixels=content, side=""))
     monkeypatch.setattr(prepare, "from_gray", lambda content, _: content)
     content = np.random.default_rng(size).bytes(size)
     whole = text(content)

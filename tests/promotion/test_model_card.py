@@ -92,6 +92,9 @@ def test_a_card_of_located_knees_says_that_they_were_looked_for() -> None:
     assert "cut out, 1.84 joint widths wide: not every square is right |" in model_card.markdown(
         known
     )
+    known["training"]["locate"]["box_millimetres"] = 140.0
+    by_both = "1.84 joint widths wide, or 140 mm where a DICOM film tells its scale: not every"
+    assert by_both in model_card.markdown(known)
 
 
 def test_a_card_of_synthetic_or_leaky_data_says_so_first() -> None:

@@ -68,6 +68,26 @@ def test_the_spacing_is_that_of_rows(elements: dict[str, Any], spacing: float) -
     assert found == pytest.approx(spacing, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    ("elements", "plane"),
+    [
+        ({"PixelSpacing": ["0.13", "0.13"], "ImagerPixelSpacing": ["0.15", "0.15"]}, "patient"),
+        ({"PixelSpacing": ["0.13", "0.13"], "NominalScannedPixelSpacing": ["0.1"] * 2}, "patient"),
+        ({"PixelSpacing": ["0.1", "0.1"], "PixelSpacingCalibrationType": "FIDUCIAL"}, "patient"),
+        ({"PixelSpacing": ["0.15", "0.15"], "ImagerPixelSpacing": ["0.150", "0.15"]}, "detector"),
+        ({"ImagerPixelSpacing": ["0.15", "0.15"]}, "detector"),
+        ({"ImagerPixelSpacing": ["0.1"] * 2, "PixelSpacingCalibrationType": "X"}, "detector"),
+        ({"NominalScannedPixelSpacing": ["0.1", "0.1"]}, "detector"),
+        ({"PixelSpacing": ["0.15", "0.15"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_spacing_holds_in_the_patient_only_where_it_was_corrected(
+    elements: dict[str, Any], plane: str
+) -> None:
+    assert dicom_header.spacing_plane(header(**elements)) == plane
+
+
 @pytest.mark.parametrize("number", ["4711", "P-1", "ANNA", "10X", "00100", "ANONYMOUS"])
 def test_a_patients_number_is_read_as_written(number: str) -> None:
     assert dicom_header.patient(header(PatientID=f" {number} ")) == number

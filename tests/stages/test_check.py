@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from knee.health import downloads
+from knee.intake import manifest
 from knee.run import parameters
 from stages import check
 from tests.films import fill, settings
@@ -80,10 +81,23 @@ def test_parameters_that_do_not_follow_from_each_other_are_refused(
     assert "edit conf, not params.yaml, and run make params" in capsys.readouterr().err
 
 
+def test_a_manifest_that_is_none_is_told_before_anything_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = folder / "manifest.csv"
+    given.write_text("path,bytes\na/1.png,1\n")
+    assert checked(folder, monkeypatch, manifest=str(given)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"check: data.manifest: {given} is no manifest: make one by python -m")
+    given.unlink()
+    manifest.make(folder / "images", given)
+    assert checked(folder, monkeypatch, manifest=str(given)) == 0
+
+
 def test_a_manifest_of_films_is_refused_where_ingest_reads_their_knees(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "manifest.csv").write_text("path,bytes,sha256\n")
+    manifest.make(folder / "images", folder / "manifest.csv")
     given = {"manifest": str(folder / "manifest.csv"), "bone_masks": "conf/no_bone_masks"}
     assert checked(folder, monkeypatch, **given) == 0
     assert checked(folder, monkeypatch, locators=("knees",), **given) == 1

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -183,9 +184,9 @@ def test_what_is_known_is_neither_decoded_nor_registered_again_and_changes_no_by
     decoded: list[bytes] = []
     decode = image_formats.decode_radiograph
 
-    def counted(content: bytes, limit: float) -> Decoded:
+    def counted(content: bytes, *limits: Any) -> Decoded:
         decoded.append(content)
-        return decode(content, limit)
+        return decode(content, *limits)
 
     monkeypatch.setattr(image_formats, "decode_radiograph", counted)
     late = {name: contents()[name] for name in ("Normal/P0001_R_2.png", "Normal/truncated.jpg")}
@@ -251,10 +252,31 @@ def test_an_image_above_the_limit_is_rejected_unread(tmp_path: Path) -> None:
     assert "maximum_megapixels" in str(records.loc["a/1.png", "reason"])
 
 
-def dicom(seed: int, patient: str) -> bytes:
+def test_dicom_images_of_other_kinds_are_rejected_by_the_rule_of_the_run(tmp_path: Path) -> None:
+    files = {
+        "a/1.dcm": dicom(0, "1"),
+        "a/2.dcm": dicom(1, "2", BodyPartExamined="CHEST"),
+        "b/1.dcm": dicom(2, "3", BodyPartExamined="KNEE"),
+        "b/2.dcm": dicom(3, "4", SOPClassUID=pydicom.uid.SecondaryCaptureImageStorage),
+    }
+    images = fill(tmp_path / "images", files)
+    assert (taken_in(images, tmp_path, settings(classes=()))["status"] == "used").all()
+    ruled = settings(classes=(), body_parts=("knee",), secondary_capture=False)
+    records = taken_in(images, tmp_path, ruled)  # by what is known of the run before, too
+    assert records["reason"].to_dict() == {
+        "a/1.dcm": "",
+        "a/2.dcm": "its body part CHEST is none of ingest.body_parts",
+        "b/1.dcm": "",
+        "b/2.dcm": "a secondary capture: ingest.secondary_capture is false",
+    }
+
+
+def dicom(seed: int, patient: str, **elements: str) -> bytes:
     dataset = pydicom.Dataset()
     dataset.PatientID, dataset.ImageLaterality, dataset.PatientAge = patient, "L", "061Y"
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
     dataset.SOPInstanceUID = f"1.2.3.{seed}"
     dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 120, 96, 1
     dataset.BitsAllocated = dataset.BitsStored = 8

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from knee.intake import label_sheet, labels, patients, record_builder
 from knee.intake.archives import DataFolder
+from knee.location import cropping
 from knee.reading.canonical_image import Canonical
 from stages import locate
 from tests.films import PARAMS, encoded, fill
@@ -105,6 +107,37 @@ def test_ingest_takes_them_in_with_their_labels_and_the_others_with_their_reason
     assert rejected["noise.png"] == "no knee was found"
 
 
+def test_the_table_tells_by_what_each_film_has_its_scale(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = bilateral().astype(np.uint16) * 16
+    fill(
+        tmp_path / "films",
+        {
+            "calibrated.dcm": dicom(film, PixelSpacing=["1.2"] * 2, ImagerPixelSpacing=["1.3"] * 2),
+            "detector.dcm": dicom(film, ImagerPixelSpacing=["1.3"] * 2),
+            "plain.png": encoded(Image.fromarray(bilateral())),
+            "wrong.dcm": dicom(film, PixelSpacing=["0.01"] * 2),
+        },
+    )
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]
+    with caplog.at_level("INFO"):
+        assert locate.main([*words, "--box-millimetres", "140"]) == 0
+    films = pd.read_csv(tmp_path / "out" / "films.csv", keep_default_na=False).set_index("film")
+    assert films["scale"].to_dict() == {
+        "calibrated.dcm": "millimetres (patient plane)",
+        "detector.dcm": "millimetres (detector plane)",
+        "plain.png": "joint widths",
+        "wrong.dcm": "joint widths",
+    }
+    assert "joint widths 2, millimetres (detector plane) 1" in caplog.text
+    sheet = pd.read_csv(tmp_path / "out" / "knees.csv", keep_default_na=False).set_index("path")
+    assert sheet.loc["left/calibrated.png", "box_side_pixels"] == round(140 / 1.2)
+    assert sheet.loc["left/plain.png", "film_note"] == cropping.NO_SPACING
+    assert sheet.loc["left/wrong.png", "film_note"] == cropping.WRONG_SPACING
+    assert locate.main([*words, "--box-millimetres", "40"]) == 1
+
+
 def test_a_sheet_may_label_one_knee_of_a_film_and_the_other_is_left_out(tmp_path: Path) -> None:
     fill(tmp_path / "films", {"both.png": encoded(Image.fromarray(bilateral()))})
     (tmp_path / "films.csv").write_text("path,label_left\nboth.png,3\n")
@@ -125,6 +158,36 @@ def test_knees_that_would_have_one_name_are_refused(
     error = capsys.readouterr().err
     assert "'a/left/1.dcm' has the name that the left knee of 'a/1.png' would have" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_films_that_the_rule_of_the_run_does_not_take_are_not_searched(tmp_path: Path) -> None:
+    film = bilateral().astype(np.uint16) * 16
+    parts = {"chest.dcm": "CHEST", "knee.dcm": "KNEE"}
+    films = {name: dicom(film, BodyPartExamined=part) for name, part in parts.items()}
+    fill(tmp_path / "films", films)
+    values = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    values["ingest"]["body_parts"] = ["KNEE"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out")]
+    assert locate.main([*words, "--params", str(tmp_path / "params.yaml")]) == 0
+    table = pd.read_csv(tmp_path / "out" / "films.csv", keep_default_na=False).set_index("film")
+    assert table["knees"].to_dict() == {"chest.dcm": 0, "knee.dcm": 2}
+    assert table.loc["chest.dcm", "reason"] == "its body part CHEST is none of ingest.body_parts"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nowhere", "does not exist: give the folder of films"), ("1.txt", "is no folder and no zip")],
+)
+def test_films_that_are_not_there_are_told_by_the_path_that_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    (tmp_path / "1.txt").write_text("x")
+    given = tmp_path / name
+    assert locate.main([str(given), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"locate: {given} {said}")
+    assert "data.path" not in error
 
 
 def test_a_folder_without_knees_ends_with_a_line_that_says_so(

@@ -136,7 +136,7 @@ def test_ingest_has_a_record_a_knee_and_one_of_each_refused_film(root: Path) -> 
 def test_the_model_keeps_how_its_knees_were_found(root: Path) -> None:
     record = json.loads((root / "model" / "training.json").read_text())
     sha256 = locator_weights.recorded_sha256()
-    assert record["locate"] == {"box_widths": 1.84, "weights_sha256": sha256}
+    assert record["locate"] == {"box_widths": 1.84, "box_millimetres": 0, "weights_sha256": sha256}
     assert locator_weights.read(root / "model" / locator_weights.FILE, sha256)
 
 

@@ -18,6 +18,7 @@ import yaml
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.classifier.net.trained_model import TrainedModel
 from knee.reading import negatives
+from knee.reading.canonical_image import DicomRule
 from knee.records import records_table
 from knee.run import parameters
 from knee.storage import provenance
@@ -114,6 +115,7 @@ def test_the_record_says_how_an_image_becomes_the_models_input(trained: Path) ->
         "fit": settings.fit,
         "crop_borders": settings.crop_borders,
     }
+    assert facts["dicom"] == DicomRule.of(settings).as_facts()
     assert facts["classes"] == NAMES
 
 

@@ -16,7 +16,7 @@ from knee.classifier.net import model_file
 from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import prediction_limits
 from knee.evidence.uncertainty.prediction_limits import PredictionLimits
-from knee.reading.canonical_image import Canonical
+from knee.reading.canonical_image import Canonical, DicomRule
 from knee.storage import provenance
 from knee.storage.artifacts import ArtifactError, read_json
 
@@ -75,10 +75,12 @@ class TrainedModel:
                 **training["preprocessing"],
                 maximum_megapixels=maximum_megapixels,
                 typical_image=training.get("typical_image", ""),
+                dicom=DicomRule(**training.get("dicom", {})),  # none in earlier versions' records
             )
         except TypeError as error:
             raise ArtifactError(
-                f"{file}: preprocessing has other keys than this version's: train the model again"
+                f"{file}: preprocessing has other keys than this version's, or dicom has: "
+                "train the model again"
             ) from error
         limits = prediction_limits.read(folder, training)
         return cls(folder, name, version, training, canonical, limits)

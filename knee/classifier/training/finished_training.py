@@ -16,6 +16,7 @@ from knee.classifier.net import design, saved
 from knee.evidence.evaluation.json_contents import TrainingRecord
 from knee.evidence.uncertainty import novelty, prediction_limits
 from knee.location import locator_weights
+from knee.reading.canonical_image import DicomRule
 from knee.run import parameters
 from knee.storage import artifacts, provenance
 from knee.synthetic import non_radiographs
@@ -25,6 +26,7 @@ SHARED: Final = (  # by a model and those that it is made of
     "classes",
     "data",
     "data_fingerprint",
+    "dicom",
     "locate",  # only of located knees
     "patients",
     "preprocessing",
@@ -107,6 +109,7 @@ def facts(
             "fit": settings.ingest.fit,
             "crop_borders": settings.ingest.crop_borders,
         },
+        "dicom": DicomRule.of(settings.ingest).as_facts(),
         **_located(settings.locate),
         "data": settings.data.name,
         "synthetic": settings.data.synthetic,
@@ -123,7 +126,8 @@ def _located(locate: parameters.Locate) -> dict[str, Any]:
     if not locate.locators:
         return {}
     weights = locator_weights.recorded_sha256()
-    return {"locate": {"box_widths": locate.box_widths, "weights_sha256": weights}}
+    boxes = {"box_widths": locate.box_widths, "box_millimetres": locate.box_millimetres}
+    return {"locate": {**boxes, "weights_sha256": weights}}
 
 
 def derived_facts(name: str, made_of: Sequence[TrainingRecord]) -> dict[str, Any]:

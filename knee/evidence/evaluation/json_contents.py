@@ -6,7 +6,7 @@ not defined.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from knee.statistics.bootstrap import Interval
 
@@ -23,7 +23,16 @@ class Locate(TypedDict):
     """How a training's images were cut from whole films."""
 
     box_widths: float
+    box_millimetres: NotRequired[float]  # not in records of earlier versions
     weights_sha256: str  # of knees.npz beside model.keras, which found the knees
+
+
+class Dicom(TypedDict):
+    """Which DICOM images were taken as radiographs: reading.canonical_image.DicomRule."""
+
+    body_parts: list[str]
+    modalities: list[str]
+    secondary_capture: bool
 
 
 class TrainingRecord(TypedDict, total=False):
@@ -34,6 +43,7 @@ class TrainingRecord(TypedDict, total=False):
     classes: list[str]
     data: str
     data_fingerprint: str  # SHA-256 of the records table
+    dicom: Dicom
     execution: str
     locate: Locate  # only where images were cut from whole films
     made_of: dict[str, str]  # model_sha256 of the models that it was made of, by their names

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from knee.classifier.net.trained_model import TrainedModel
+from knee.reading.canonical_image import DicomRule
 from knee.storage import artifacts, provenance
 
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
@@ -48,6 +49,14 @@ def test_a_training_on_this_data_is_accepted(files: dict[str, Path]) -> None:
     assert trained.classes == tuple(NAMES)
     assert trained.canonical.side_pixels == 32
     assert trained.net.name == "model.keras"
+
+
+def test_a_model_takes_the_dicom_images_that_it_was_trained_on(files: dict[str, Path]) -> None:
+    assert read(files).canonical.dicom == DicomRule()  # of a record by an earlier version
+    rule = DicomRule(body_parts=["KNEE"], modalities=["XA"], secondary_capture=False)
+    facts = json.loads(files["training.json"].read_text())
+    files["training.json"].write_text(json.dumps({**facts, "dicom": rule.as_facts()}))
+    assert read(files).canonical.dicom == rule
 
 
 def test_a_record_with_any_value_changed_is_refused(files: dict[str, Path]) -> None:
