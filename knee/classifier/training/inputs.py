@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source, TrainingData
-from knee.storage.arrays import Integers
+from knee.storage.arrays import Images, Integers
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,12 @@ def _choose(offered: tf.Tensor, row: tf.Tensor, seed: int, tick: tf.Tensor) -> t
 
 def _read(source: Source, view: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
     """Values of `source`, float32 (batch, ...), read from its file by tf.data's threads."""
-    dtype = tf.as_dtype(source.values.dtype)
-    chosen = tf.numpy_function(source.take, [view, row], dtype, stateful=False)
-    chosen = tf.cast(tf.ensure_shape(chosen, (row.shape[0], *source.values.shape[2:])), tf.float32)
+
+    def take(views: Integers, rows: Integers) -> Images:
+        return source.take(views, rows).astype(np.float32)  # oneDNN warns of float16 in a graph
+
+    chosen = tf.numpy_function(take, [view, row], tf.float32, stateful=False)
+    chosen = tf.ensure_shape(chosen, (row.shape[0], *source.values.shape[2:]))
     return chosen[..., tf.newaxis] if source.pixels else chosen
 
 
