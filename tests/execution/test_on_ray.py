@@ -191,7 +191,7 @@ def command(root: Path, name: str, changes: dict[str, Any]) -> tuple[list[str], 
     settings["model"] |= {"joined": [], "distilled": [], "backbones": ["mobilenet"]}
     settings["model"] |= {"candidates": ["mobilenet"]}
     settings["head"] |= {"projection_channels": 8, "attention_heads": 2, "dense_units": 0}
-    settings["cross_validate"] |= {"folds": 3, "repeats": 3, "bootstrap_draws": 50}
+    settings["cross_validate"] |= {"folds": 3, "repeats": 6, "bootstrap_draws": 50}
     settings["execution"] |= changes
     out = root / name
     out.mkdir(exist_ok=True)
