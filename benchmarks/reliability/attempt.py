@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, cast
 
 import psutil
 
@@ -71,13 +72,14 @@ class Run:
         self._process.wait()
 
     def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self.output += line
-            begun = RUNNING.search(line)
-            if begun:
-                self.begun.append(begun[1])
-            elif DONE.search(line) and self.begun:
-                self.finished[self.begun[-1]] = self.seconds
+        with cast(IO[str], self._process.stdout) as lines:
+            for line in lines:
+                self.output += line
+                begun = RUNNING.search(line)
+                if begun:
+                    self.begun.append(begun[1])
+                elif DONE.search(line) and self.begun:
+                    self.finished[self.begun[-1]] = self.seconds
 
 
 KINDS = {

@@ -1,8 +1,9 @@
 """Presets of the section train: what `auto` stands for, by the number of images to learn from.
 
 A few hundred images name a nearly untrained epoch as the best by chance, and a high rate forgets
-in one batch what the last one taught: there the last epoch is kept, at a lower rate. Ten thousand
-images make so many steps an epoch that fewer epochs do. docs/judging.md has the measurements.
+in one batch what the last one taught: there the last epoch is kept, at a lower rate. A thousand
+images make so many steps an epoch that more epochs learn them by heart. docs/judging.md has the
+measurements.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any, Final
 from knee.run.parameters import Params
 
 FEW_IMAGES: Final = 1_000  # below
-MANY_IMAGES: Final = 10_000  # from here on
 log = logging.getLogger(__name__)
 
 
@@ -24,15 +24,15 @@ def resolved(settings: Params, images: int) -> Params:
     `images` are the different ones of train and val.
     """
     chosen = settings.train
-    few, many = images < FEW_IMAGES, images >= MANY_IMAGES
+    few = images < FEW_IMAGES
     suited: dict[str, Any] = {
-        "epochs": 8 if many else 20,
+        "epochs": 20 if few else 8,
         "learning_rate": 0.0003 if few else 0.001,
         "keep_epoch": "last" if few else "best",
     }
     wanted = {key: value for key, value in suited.items() if getattr(chosen, key) == "auto"}
     if wanted:
-        size = "few" if few else "many" if many else "some thousand"
+        size = "few" if few else "many"
         named = ", ".join(f"{key} {value}" for key, value in wanted.items())
         log.info("train: for %s images (%d) auto means %s", size, images, named)
     return dataclasses.replace(settings, train=dataclasses.replace(chosen, **wanted))

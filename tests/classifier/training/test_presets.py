@@ -28,7 +28,7 @@ AUTO = settings(epochs="auto", learning_rate="auto", keep_epoch="auto")
     [
         (100, (20, 0.0003, "last")),
         (999, (20, 0.0003, "last")),
-        (4_000, (20, 0.001, "best")),
+        (4_000, (8, 0.001, "best")),
         (40_000, (8, 0.001, "best")),
     ],
 )
