@@ -15,9 +15,9 @@ from knee.location.knees import CLOSE_PIXELS, FILM_PIXELS
 from knee.storage.arrays import Images
 
 FILM_CHANNELS: Final = (12, 24, 48, 48, 64, 64, 64, 48, 48)
-CLOSE_CHANNELS: Final = (16, 32, 32, 48, 48, 64)
-CLOSE_HIDDEN, CLOSE_OUTPUTS = 64, 5
-KNEE, LATERAL = 3, 4  # of the outputs
+CLOSE_CHANNELS: Final = (16, 32, 48, 64, 64, 64)
+CLOSE_HIDDEN, CLOSE_OUTPUTS = 64, 6
+KNEE, LATERAL, TURNED = 3, 4, 5  # of the outputs
 FILM_BATCH, CLOSE_BATCH = 32, 64
 LEARNING_RATE: Final = 2e-3
 Examples = tuple[Images, Images]  # inputs and targets
@@ -121,7 +121,8 @@ def _close_loss(truth: Any, predicted: Any) -> Any:
     lateral = keras.ops.binary_crossentropy(
         truth[:, LATERAL], predicted[:, LATERAL], from_logits=True
     )
-    return 4 * error * knee + found + lateral * known
+    turned = keras.ops.binary_crossentropy(truth[:, TURNED], predicted[:, TURNED], from_logits=True)
+    return 4 * error * knee + found + lateral * known + turned * knee
 
 
 def _fit(model: keras.Model, data: Examples, loss: Any, epochs: int, batch: int) -> None:
