@@ -24,17 +24,19 @@ Examples = tuple[Images, Images]  # inputs and targets
 
 
 def trained(
-    whole: Examples, near: Callable[[Weights], Examples], epochs: int, seed: int
+    whole: Examples, near: Callable[[Weights], Examples], epochs: tuple[int, int], seed: int
 ) -> dict[str, Images]:
     """Train both networks and return their weights, by which NumPy computes the same.
 
     `near` gives the examples of the second, for the weights of the first.
     """
     keras.utils.set_random_seed(seed)
-    film, close = film_network(), close_network()
-    _fit(film, whole, _film_loss, epochs, FILM_BATCH)
+    film = film_network()
+    _fit(film, whole, _film_loss, epochs[0], FILM_BATCH)
     close_data = near(folded([film]))
-    _fit(close, close_data, _close_loss, epochs, CLOSE_BATCH)
+    keras.utils.set_random_seed(seed)
+    close = close_network()
+    _fit(close, close_data, _close_loss, epochs[1], CLOSE_BATCH)
     weights = folded([film, close])
     _check_alike(film, close, weights, whole[0][0], close_data[0][0])
     return weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +60,7 @@ def synthetic(number: int, size_pixels: int, seed: int) -> list[Source]:
     return sources
 
 
-def graded(files: Iterable[Path]) -> list[Source]:
+def graded(files: Sequence[Path]) -> dict[Path, Source]:
     """Read graded crops named ...L or ...R whose joint is clear; others are left out."""
     crops, rights = [], []
     for file in files:
@@ -68,12 +68,14 @@ def graded(files: Iterable[Path]) -> list[Source]:
             crops.append(np.asarray(image.convert("L")))
         rights.append(file.stem.endswith("L"))
     turned = [crop if right else np.fliplr(crop) for crop, right in zip(crops, rights, strict=True)]
-    return [
-        Source(crop, joint[0] if right else len(crop) - joint[0], *joint[1:], right,
-               graded=True, whole_crop=True)
-        for crop, right, joint in zip(crops, rights, registered_joints(turned), strict=True)
+    return {
+        file: Source(crop, joint[0] if right else len(crop) - joint[0], *joint[1:], right,
+                     graded=True, whole_crop=True)
+        for file, crop, right, joint in zip(
+            files, crops, rights, registered_joints(turned), strict=True
+        )
         if joint is not None
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 def grafted(crops: Sequence[Source], legs: Sequence[Source], seed: int) -> list[Source]:

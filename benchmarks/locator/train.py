@@ -42,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
     parser.add_argument("--graded", type=Path, required=True, help="folder of graded crops")
     parser.add_argument("--films", type=int, default=6000, help="to train with")
-    parser.add_argument("--epochs", type=int, default=8, help="of either network")
+    parser.add_argument(
+        "--epochs", type=int, nargs=2, default=(8, 6), metavar=("FILM", "CLOSE"),
+        help="of the network of whole films, and of that of closer looks",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=42, help="of everything that is drawn")
     parser.add_argument("--out", type=Path, default=locator_weights.PATH, help="weights, .npz")
     given = parser.parse_args(argv)
@@ -54,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights = networks.trained(
         whole,
         lambda film_weights: _close_examples(films, film_weights),
-        given.epochs,
+        tuple(given.epochs),
         given.seed,
     )
-    recipe = {"films": given.films, "epochs": given.epochs, "seed": given.seed,
+    recipe = {"films": given.films, "epochs": [*given.epochs], "seed": given.seed,
               "command": "python -m benchmarks.locator.train --graded FOLDER"}  # fmt: skip
     write(weights, recipe, given.out)
 
@@ -66,7 +69,7 @@ def source_pool(graded: Path, number: int, seed: int) -> list[sources.Source]:
     """Return `number` knees of each kind: synthetic, graded crops, crops grafted into legs."""
     files = sorted(file for file in graded.rglob("*") if file.suffix in (".png", ".jpg"))
     chosen = random.Random(seed).sample(files, min(number, len(files)))
-    crops = sources.graded(chosen)
+    crops = [*sources.graded(chosen).values()]
     legs = sources.synthetic(number, SYNTHETIC_PIXELS, seed)
     return [*legs, *crops, *sources.grafted(crops, legs, seed)]
 

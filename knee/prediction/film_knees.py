@@ -67,9 +67,12 @@ class Locator:
     def find(self, film: Pixels, side: str) -> FilmKnees:
         """Return the knees of a film, uint8 (height, width), cut as `stages.locate` cuts them.
 
-        `side` is what its file tells. `UnreadableImage` for a knee that ingest would reject.
+        `side` is what its file tells. `UnreadableImage` for a knee that ingest would
+        reject, and for a turned film.
         """
         found = knees.locate(film, self.weights)
+        if found and (reason := cropping.refusal(found)):
+            raise UnreadableImage(reason)
         cut = cropping.knee_images(film, found, side, self.box_widths)
         pixels = [self._canonical(one) for one in cut]
         return FilmKnees(film, cut, pixels, "; ".join(cropping.doubts(found, side)))

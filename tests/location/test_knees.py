@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from benchmarks.locator import composites
+from benchmarks.locator import composites, sources
 from knee.location import convolutions, cropping, knees, locator_weights
 from knee.location.knees import Knee
 from knee.synthetic import non_radiographs
@@ -111,6 +111,37 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
     copy.unlink()
     with pytest.raises(locator_weights.WeightsError, match="cannot be read"):
         locator_weights.read(copy, sha256)
+
+
+def test_earlier_weights_look_closer_at_their_own_size() -> None:
+    weights, film = dict(knees._weights()), drawn()[0].pixels
+    cells = 4 * 4 * len(weights["close6_bias"])
+    weights["close7_kernel"] = weights["close7_kernel"][:cells]
+    earlier = {name: weights[name][..., :5] for name in ("close8_kernel", "close8_bias")}
+    assert knees.look_pixels(weights) == 64
+    assert all(knee.turned < 0.5 for knee in knees.locate(film, {**weights, **earlier}))
+
+
+def test_a_film_that_is_turned_is_refused() -> None:
+    for one in drawn():
+        assert cropping.refusal(knees.locate(one.pixels)) == ""
+        turned = np.rot90(one.pixels, 2).copy()
+        assert cropping.refusal(knees.locate(turned)) in (cropping.TURNED, cropping.NO_KNEE)
+    assert cropping.refusal([]) == cropping.NO_KNEE
+
+
+def test_registration_finds_the_joint_of_each_crop_and_none_of_a_negative() -> None:
+    leg = drawn()[1]
+    film = leg.pixels if leg.lateral_right else np.fliplr(leg.pixels)
+    side = min(film.shape) - 12
+    places = np.random.default_rng(3).integers(0, 12, (20, 2))
+    crops = [film[down : down + side, right : right + side] for down, right in places]
+    *found, none = sources.registered_joints([*crops, 255 - crops[0]])
+    assert none is None
+    on_film = [
+        (y + down, x + right) for (x, y, _), (down, right) in zip(found, places, strict=True)
+    ]
+    assert np.ptp(on_film, axis=0) == pytest.approx(0, abs=1)
 
 
 def test_a_drawn_film_says_where_its_joints_are() -> None:
