@@ -8,6 +8,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from knee.location import knees
 from knee.location.convolutions import Weights
@@ -20,7 +21,7 @@ CLOSE_HIDDEN, CLOSE_OUTPUTS = 64, 6
 KNEE, LATERAL, TURNED = 3, 4, 5  # of the outputs
 FILM_BATCH, CLOSE_BATCH = 32, 64
 LEARNING_RATE: Final = 2e-3
-Examples = tuple[Images, Images]  # inputs and targets
+Examples = tuple[NDArray[np.floating], Images]  # inputs and targets
 
 
 def trained(

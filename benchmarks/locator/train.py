@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -32,7 +33,7 @@ from knee.storage.arrays import Images
 
 CELLS: Final = knees.FILM_PIXELS // knees.CELL_PIXELS
 SYNTHETIC_PIXELS: Final = 360
-Examples = tuple[Images, Images]  # inputs and targets
+Examples = tuple[NDArray[np.floating], Images]  # inputs and targets
 Drawn = tuple[composites.Film, np.random.Generator]
 SPREADS: Final = (0.35, 0.12, 0.05)  # of windows around a joint, in joint widths
 

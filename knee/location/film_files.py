@@ -110,8 +110,8 @@ def cut(
     except UnreadableImage as reason:
         return _without(source.name, str(reason), labels)
     found = knees.locate(image.pixels)
-    if reason := cropping.refusal(found):
-        return _without(source.name, reason, labels, image)
+    if refusal := cropping.refusal(found):
+        return _without(source.name, refusal, labels, image)
     side = image.side or labels.only_side(source.name)
     images = cropping.knee_images(image.pixels, found, side, cutting.box_widths)
     notes = [*filter(None, [image.note]), *cropping.doubts(found, side)]

@@ -137,10 +137,11 @@ def test_registration_finds_the_joint_of_each_crop_and_none_of_a_negative() -> N
     side = min(film.shape) - 12
     places = np.random.default_rng(3).integers(0, 12, (20, 2))
     crops = [film[down : down + side, right : right + side] for down, right in places]
-    *found, none = sources.registered_joints([*crops, 255 - crops[0]])
-    assert none is None
+    joints = sources.registered_joints([*crops, 255 - crops[0]])
+    assert joints.pop() is None
     on_film = [
-        (y + down, x + right) for (x, y, _), (down, right) in zip(found, places, strict=True)
+        (joint[1] + down, joint[0] + right)
+        for joint, (down, right) in zip(filter(None, joints), places, strict=True)
     ]
     assert np.ptp(on_film, axis=0) == pytest.approx(0, abs=1)
 
