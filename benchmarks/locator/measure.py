@@ -1,6 +1,6 @@
 r"""Measure the search for knees of knee/location on films that its training has not seen.
 
-    python -m benchmarks.locator.measure --graded FOLDER [--films 2000]
+    python -m benchmarks.locator.measure --graded FOLDER [--films 2000] [--crops 0]
 
 FOLDER is that of benchmarks.locator.train; the held-out films are made from its val/ and from
 synthetic knees of another seed. All of its crops are searched for what must be left alone. Writes
