@@ -31,6 +31,7 @@ class Joint:
     width: float
     lateral_right: bool
     upright: bool  # turned by no more than 15 degrees
+    turned: bool  # by more than 45 degrees
 
 
 NO_JOINT: Final[tuple[Joint, ...]] = ()
@@ -61,7 +62,7 @@ def draw_film(
         if kind == "crop":
             kind = "one"
         gray, joints = _placed(kind, source, sources, random, turned_share)
-    pixels = _developed(gray, random)
+    pixels = _developed(gray, joints, random)
     return Film(pixels, tuple(sorted(joints, key=lambda one: one.x)), kind, source.graded)
 
 
@@ -190,7 +191,8 @@ def _pasted(
     )
     mask = np.asarray(inside, dtype=np.float32) / 255
     result = base * (1 - mask) + np.asarray(moved, dtype=np.float32) * mask
-    joint = Joint(x, y, width, source.lateral_right != mirrored, abs(degrees) <= 15)
+    lateral_right = source.lateral_right != mirrored
+    joint = Joint(x, y, width, lateral_right, abs(degrees) <= 15, abs(degrees) > 45)
     return np.asarray(result, dtype=np.float32), joint
 
 
@@ -209,18 +211,11 @@ def _without_knee(source: Source, random: np.random.Generator) -> Images:
     return np.asarray(part, dtype=np.float32)
 
 
-def _developed(film: Images, random: np.random.Generator) -> Pixels:
+def _developed(film: Images, joints: Sequence[Joint], random: np.random.Generator) -> Pixels:
     """Collimation, markers, implants, exposure, noise and negatives."""
     gray: NDArray[np.floating] = film
-    height, width = gray.shape
-    if random.random() < 0.25:  # collimated
-        margins = random.uniform(0, 0.12, 4)
-        level = random.choice([0.0, 0.0, 0.0, 255.0])
-        top, bottom = int(margins[0] * height), height - int(margins[1] * height)
-        left, right = int(margins[2] * width), width - int(margins[3] * width)
-        framed = np.full_like(gray, level)
-        framed[top:bottom, left:right] = gray[top:bottom, left:right]
-        gray = framed
+    if random.random() < 0.25:
+        gray = _collimated(gray, joints, random)
     gray = 255 * (np.clip(gray, 0, 255) / 255) ** random.uniform(0.6, 1.6)
     gray = gray * random.uniform(0.5, 1.0) + random.uniform(0, 60)
     if random.random() < 0.3:
@@ -230,6 +225,21 @@ def _developed(film: Images, random: np.random.Generator) -> Pixels:
         _mark(image, random)
     result = np.asarray(image)
     return 255 - result if random.random() < 0.06 else result
+
+
+def _collimated(gray: Images, joints: Sequence[Joint], random: np.random.Generator) -> Images:
+    """`gray` in a frame that hides nothing of its `joints`."""
+    height, width = gray.shape
+    margins = random.uniform(0, 0.12, 4) * (height, height, width, width)
+    for one in joints:
+        across, down = 0.5 * one.width, 0.4 * one.width
+        beside = one.y - down, height - one.y - down, one.x - across, width - one.x - across
+        margins = np.clip(margins, 0, np.maximum(beside, 0))
+    top, bottom, left, right = margins.astype(int).tolist()
+    framed = np.full_like(gray, random.choice([0.0, 0.0, 0.0, 255.0]))
+    inside = slice(top, height - bottom), slice(left, width - right)
+    framed[inside] = gray[inside]
+    return framed
 
 
 def _mark(image: Image.Image, random: np.random.Generator) -> None:

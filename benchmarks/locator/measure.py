@@ -1,6 +1,6 @@
 r"""Measure the search for knees of knee/location on films that its training has not seen.
 
-    python -m benchmarks.locator.measure --graded FOLDER [--films 2000]
+    python -m benchmarks.locator.measure --graded FOLDER [--films 2000] [--crops 0]
 
 FOLDER is that of benchmarks.locator.train; the held-out films are made from its val/ and from
 synthetic knees of another seed. All of its crops are searched for what must be left alone. Writes
@@ -21,9 +21,9 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from benchmarks.locator import composites, train
+from benchmarks.locator import composites, sources, train
 from knee.location import knees
-from knee.location.cropping import knee_images
+from knee.location.cropping import TURNED, knee_images, refusal
 from knee.run import command
 from knee.storage import artifacts
 
@@ -53,6 +53,7 @@ def _measured(graded: Path, number: int, crops: int) -> dict[str, Any]:
         "upright": films(pool, number, turned_share=0.0),
         "turned": films(pool, number // 2, turned_share=1.0),
         "graded_crops": graded_crops(graded, crops),
+        "graded_truth": graded_truth(graded),
     }
 
 
@@ -63,13 +64,18 @@ def films(pool: Sequence[Any], number: int, turned_share: float) -> dict[str, An
     for index in tqdm(range(number), disable=None):
         random = np.random.default_rng([SEED, 29, index])
         film = composites.draw_film(pool, random, turned_share)
+        turned = any(joint.turned for joint in film.joints)
         rows.append({"kind": film.kind, "origin": "real" if film.graded else "synthetic",
+                     "angle": "beyond_45_degrees" if turned else "within_45_degrees",
                      "whole": _wholly_shown(film),
                      **compared(film, knees.locate(film.pixels))})  # fmt: skip
     seconds = time.process_time() - seconds
-    names = {*(row["kind"] for row in rows), *(row["origin"] for row in rows)}
-    parts = {name: [row for row in rows if name in (row["kind"], row["origin"])] for name in names}
     with_knee = [row for row in rows if row["kind"] != "none"]
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for row in with_knee:
+        for name in ("kind", "origin", "angle"):
+            parts.setdefault(row[name], []).append(row)
+    parts["none"] = [row for row in rows if row["kind"] == "none"]
     return {
         "milliseconds_a_film_with_drawing": round(1000 * seconds / number, 1),
         "with_knee": summary(with_knee),
@@ -101,13 +107,15 @@ def compared(film: composites.Film, found: Sequence[knees.Knee]) -> dict[str, An
         a.lateral_right == (b.lateral_right > 0.5) for a, b in pairs
     )
     result["right"] = result["centre"] and result["scale"]
+    result["refused"] = bool(film.joints) and refusal(found) == TURNED
+    result["wrong_unsaid"] = not result["right"] and not result["refused"]
     result["errors"] = [float(error) for error in centres], [float(error) for error in scales]
     return result
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the shares, and medians and 95th percentiles of errors of films rightly counted."""
-    names = ("number", "centre", "scale", "right", "lateral")
+    names = ("number", "centre", "scale", "right", "lateral", "refused", "wrong_unsaid")
     shares = {name: round(float(np.mean([row[name] for row in rows])), 4) for name in names}
     centres, scales = ([e for row in rows for e in row["errors"][i]] for i in (0, 1))
     percentiles = {
@@ -116,6 +124,20 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if e
     }
     return {"films": len(rows), **shares, **percentiles}
+
+
+def graded_truth(folder: Path) -> dict[str, Any]:
+    """Return how much the two knees of a person differ in width by the truth about the crops.
+
+    They are nearly alike in fact, and their crops have one scale: the rest is error of the truth.
+    """
+    files = sorted(file for file in (folder / "val").rglob("*") if file.suffix in (".png", ".jpg"))
+    widths = {file.stem: one.width for file, one in sources.graded(files).items()}
+    both = [stem[:-1] for stem in widths if stem.endswith("L") and f"{stem[:-1]}R" in widths]
+    ratios = np.log([widths[f"{stem}L"] / widths[f"{stem}R"] for stem in both])
+    return {"crops": len(files), "clear": len(widths), "pairs": len(both),
+            "knee_width_error_at_most": round(float(ratios.std() / np.sqrt(2)), 4),
+            "width_spread": round(float(np.log([*widths.values()]).std()), 4)}  # fmt: skip
 
 
 def graded_crops(folder: Path, number: int) -> dict[str, Any]:
@@ -134,7 +156,7 @@ def graded_crops(folder: Path, number: int) -> dict[str, Any]:
             CROP_CENTRE_SHARE * side
         )
         views = knee_images(pixels, found)
-        alone = one and len(views) == 1 and views[0].pixels is pixels
+        alone = not refusal(found) and len(views) == 1 and views[0].pixels is pixels
         counts["one_knee"] += one
         counts["centred"] += bool(centred)
         counts["left_alone"] += bool(centred and alone)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from knee.location import knees
 from knee.location.convolutions import Weights
@@ -15,26 +16,28 @@ from knee.location.knees import CLOSE_PIXELS, FILM_PIXELS
 from knee.storage.arrays import Images
 
 FILM_CHANNELS: Final = (12, 24, 48, 48, 64, 64, 64, 48, 48)
-CLOSE_CHANNELS: Final = (16, 32, 32, 48, 48, 64)
-CLOSE_HIDDEN, CLOSE_OUTPUTS = 64, 5
-KNEE, LATERAL = 3, 4  # of the outputs
+CLOSE_CHANNELS: Final = (16, 32, 48, 64, 64, 64)
+CLOSE_HIDDEN, CLOSE_OUTPUTS = 64, 6
+KNEE, LATERAL, TURNED = 3, 4, 5  # of the outputs
 FILM_BATCH, CLOSE_BATCH = 32, 64
 LEARNING_RATE: Final = 2e-3
-Examples = tuple[Images, Images]  # inputs and targets
+Examples = tuple[NDArray[np.floating], Images]  # inputs and targets
 
 
 def trained(
-    whole: Examples, near: Callable[[Weights], Examples], epochs: int, seed: int
+    whole: Examples, near: Callable[[Weights], Examples], epochs: tuple[int, int], seed: int
 ) -> dict[str, Images]:
     """Train both networks and return their weights, by which NumPy computes the same.
 
     `near` gives the examples of the second, for the weights of the first.
     """
     keras.utils.set_random_seed(seed)
-    film, close = film_network(), close_network()
-    _fit(film, whole, _film_loss, epochs, FILM_BATCH)
+    film = film_network()
+    _fit(film, whole, _film_loss, epochs[0], FILM_BATCH)
     close_data = near(folded([film]))
-    _fit(close, close_data, _close_loss, epochs, CLOSE_BATCH)
+    keras.utils.set_random_seed(seed)
+    close = close_network()
+    _fit(close, close_data, _close_loss, epochs[1], CLOSE_BATCH)
     weights = folded([film, close])
     _check_alike(film, close, weights, whole[0][0], close_data[0][0])
     return weights
@@ -121,7 +124,8 @@ def _close_loss(truth: Any, predicted: Any) -> Any:
     lateral = keras.ops.binary_crossentropy(
         truth[:, LATERAL], predicted[:, LATERAL], from_logits=True
     )
-    return 4 * error * knee + found + lateral * known
+    turned = keras.ops.binary_crossentropy(truth[:, TURNED], predicted[:, TURNED], from_logits=True)
+    return 4 * error * knee + found + lateral * known + turned * knee
 
 
 def _fit(model: keras.Model, data: Examples, loss: Any, epochs: int, batch: int) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -32,7 +33,8 @@ from knee.storage.arrays import Images
 
 CELLS: Final = knees.FILM_PIXELS // knees.CELL_PIXELS
 SYNTHETIC_PIXELS: Final = 360
-Examples = tuple[Images, Images]  # inputs and targets
+Examples = tuple[NDArray[np.floating], Images]  # inputs and targets
+Drawn = tuple[composites.Film, np.random.Generator]
 SPREADS: Final = (0.35, 0.12, 0.05)  # of windows around a joint, in joint widths
 
 
@@ -40,22 +42,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Make films, train, write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
     parser.add_argument("--graded", type=Path, required=True, help="folder of graded crops")
-    parser.add_argument("--films", type=int, default=4500, help="to train with")
-    parser.add_argument("--epochs", type=int, default=8, help="of either network")
+    parser.add_argument("--films", type=int, default=6000, help="to train with")
+    parser.add_argument(
+        "--epochs", type=int, nargs=2, default=(8, 6), metavar=("FILM", "CLOSE"),
+        help="of the network of whole films, and of that of closer looks",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=42, help="of everything that is drawn")
     parser.add_argument("--out", type=Path, default=locator_weights.PATH, help="weights, .npz")
     given = parser.parse_args(argv)
     pool = source_pool(given.graded / "train", given.films // 3, given.seed)
-    whole = _film_examples(pool, given.films, given.seed)
+    films = _films(pool, given.films, given.seed)
+    whole = _film_examples(films)
     from benchmarks.locator import networks  # Keras
 
     weights = networks.trained(
         whole,
-        lambda film_weights: _close_examples(pool, given.films, given.seed, film_weights),
-        given.epochs,
+        lambda film_weights: _close_examples(films, film_weights),
+        tuple(given.epochs),
         given.seed,
     )
-    recipe = {"films": given.films, "epochs": given.epochs, "seed": given.seed,
+    recipe = {"films": given.films, "epochs": [*given.epochs], "seed": given.seed,
               "command": "python -m benchmarks.locator.train --graded FOLDER"}  # fmt: skip
     write(weights, recipe, given.out)
 
@@ -64,7 +70,7 @@ def source_pool(graded: Path, number: int, seed: int) -> list[sources.Source]:
     """Return `number` knees of each kind: synthetic, graded crops, crops grafted into legs."""
     files = sorted(file for file in graded.rglob("*") if file.suffix in (".png", ".jpg"))
     chosen = random.Random(seed).sample(files, min(number, len(files)))
-    crops = sources.graded(chosen)
+    crops = [*sources.graded(chosen).values()]
     legs = sources.synthetic(number, SYNTHETIC_PIXELS, seed)
     return [*legs, *crops, *sources.grafted(crops, legs, seed)]
 
@@ -77,24 +83,23 @@ def write(weights: dict[str, Images], recipe: dict[str, Any], path: Path) -> Non
     artifacts.write_text(path.with_suffix(".json"), json.dumps(recipe, indent=1) + "\n")
 
 
-def _film_examples(pool: Sequence[sources.Source], films: int, seed: int) -> Examples:
+def _film_examples(films: Sequence[Drawn]) -> Examples:
     """Inputs and targets of the network that sees whole films."""
     wholes, maps = [], []
-    for film, image, _ in _films(pool, films, seed):
-        wholes.append(knees.film_input(image).astype(np.float16))
+    for film, _ in films:
+        wholes.append(knees.film_input(Image.fromarray(film.pixels)).astype(np.float16))
         maps.append(_film_target(film))
     return np.stack(wholes)[..., None], np.stack(maps)
 
 
-def _close_examples(
-    pool: Sequence[sources.Source], films: int, seed: int, weights: Weights
-) -> Examples:
+def _close_examples(films: Sequence[Drawn], weights: Weights) -> Examples:
     """Inputs and targets of the network that looks closer.
 
     What the other network, of these `weights`, takes for a joint and is none is among them.
     """
     nears, seens = [], []
-    for film, image, drawn in _films(pool, films, seed):
+    for film, drawn in tqdm(films, desc="closer looks", disable=None):
+        image = Image.fromarray(film.pixels)
         for near, seen in (
             *_around_joints(film, image, drawn),
             *_elsewhere(film, image, drawn, weights),
@@ -104,14 +109,12 @@ def _close_examples(
     return np.stack(nears)[..., None], np.stack(seens)
 
 
-def _films(
-    pool: Sequence[sources.Source], films: int, seed: int
-) -> Iterator[tuple[composites.Film, Image.Image, np.random.Generator]]:
-    """Yield the same films at every call, as images too, and a generator for each."""
-    for index in tqdm(range(films), desc="films", disable=None):
-        drawn = np.random.default_rng([seed, 23, index])
-        film = composites.draw_film(pool, drawn)
-        yield film, Image.fromarray(film.pixels), drawn
+def _films(pool: Sequence[sources.Source], films: int, seed: int) -> list[Drawn]:
+    """Draw the films to train with, and return each with its generator."""
+    drawn = [np.random.default_rng([seed, 23, index]) for index in range(films)]
+    return [
+        (composites.draw_film(pool, one), one) for one in tqdm(drawn, desc="films", disable=None)
+    ]
 
 
 def _film_target(film: composites.Film) -> Images:
@@ -140,7 +143,7 @@ def _around_joints(
             width = joint.width / np.exp(ratio)
             x, y = joint.x - right * width, joint.y - down * width
             lateral = float(joint.lateral_right) if joint.upright else 0.5
-            seen = np.array([right, down, ratio, 1, lateral], np.float32)
+            seen = np.array([right, down, ratio, 1, lateral, joint.turned], np.float32)
             yield knees.close_input(image, x, y, width), seen
 
 
@@ -161,7 +164,7 @@ def _elsewhere(
     places += [(peak.x, peak.y, peak.width) for peak in peaks]
     for x, y, width in places:
         if all(_is_other(joint, x, y, width) for joint in film.joints):
-            yield knees.close_input(image, x, y, width), np.array([0, 0, 0, 0, 0.5], np.float32)
+            yield knees.close_input(image, x, y, width), np.array([0, 0, 0, 0, 0.5, 0], np.float32)
 
 
 def _is_other(joint: composites.Joint, x: float, y: float, width: float) -> bool:

@@ -28,6 +28,8 @@ WRONG_SPACING: Final = (
     f"{JOINT_MILLIMETRES[0]:g} to {JOINT_MILLIMETRES[1]:g} mm"
 )
 NO_KNEE: Final = "no knee was found"
+TURNED: Final = "the film lies on its side or head: turn it upright"
+TURNED_CERTAINTY: Final = 0.9  # from which a film is refused
 MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
 CONTRADICTED: Final = "two knees, and its file tells one side: the sides are by their order"
 
@@ -125,6 +127,16 @@ def _cut(film: Pixels, knee: Knee, side: str, box_widths: float, scale: str) -> 
         rows, columns
     ]
     return KneeImage(square, knee, side, left, top, scale)
+
+
+def refusal(found: Sequence[Knee]) -> str:
+    """Return why no knee can be cut out of a film on which these are `found`; "" if they can.
+
+    Of a turned film the squares are often wrong, and the side of its knees always.
+    """
+    if not found:
+        return NO_KNEE
+    return TURNED if max(knee.turned for knee in found) >= TURNED_CERTAINTY else ""
 
 
 def seems_mirrored(found: Sequence[Knee], side: str = "", certainty: float = 0.9) -> bool:

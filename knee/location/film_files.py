@@ -116,8 +116,8 @@ def cut(
     except UnreadableImage as reason:
         return _without(source.name, str(reason), labels)
     found = knees.locate(image.pixels)
-    if not found:
-        return _without(source.name, cropping.NO_KNEE, labels, image)
+    if refusal := cropping.refusal(found):
+        return _without(source.name, refusal, labels, image)
     side = image.side or labels.only_side(source.name)
     boxes = cutting.box_widths, cutting.box_millimetres
     images, doubts = cropping.cut_film(image, found, side, *boxes)

@@ -20,14 +20,16 @@ from knee.storage.arrays import Images, Pixels
 
 FILM_PIXELS: Final = 160  # longer side of the film for the heat map
 CELL_PIXELS: Final = 8  # of the film, side of a cell of the heat map
-CLOSE_PIXELS: Final = 64  # side of the closer look
+CLOSE_PIXELS: Final = 80  # side of the closer look, as it is trained
+CLOSE_STRIDE: Final = 16  # of its pixels, side of a cell of its last convolution
 CLOSE_WIDTHS: Final = 2.0  # the same in joint widths
-LOOKS: Final = 3  # closer looks at a joint, each from where the last one saw it
-LEAST_HEAT: Final = 0.15  # of a peak that is looked at
-LEAST_SCORE: Final = 0.5  # of a knee
-MIRRORED: Final = np.array([-1, 1, 1, 1, -1], np.float32)  # signs of a look's results
+LOOKS: Final = 4  # closer looks at a joint, each from where the last one saw it
+LEAST_HEAT: Final = 0.1  # of a peak that is looked at
+LEAST_SCORE: Final = 0.7  # of a knee
+MIRRORED: Final = np.array([-1, 1, 1, 1, -1, 1], np.float32)  # signs of a look's results
+UPRIGHT: Final = np.float32(-50)  # logit
 MOST_KNEES: Final = 2
-APART_WIDTHS: Final = 1.2  # at least, between two knees, across; legs that touch are 1.4 apart
+APART_WIDTHS: Final = 1.1  # at least, between two knees, across; legs that touch are 1.4 apart
 MOST_RATIO: Final = 1.4  # of the widths of two knees
 
 
@@ -40,6 +42,7 @@ class Knee:
     width: float  # of the joint
     score: float  # 0-1
     lateral_right: float  # 0-1, how surely the fibula lies on the right of the film
+    turned: float = 0.0  # 0-1, how surely the knee is turned by more than 45 degrees
 
     def box(self, widths: float) -> tuple[int, int, int]:
         """Return left, top and side, px, of the square of `widths` joint widths around the joint.
@@ -82,8 +85,10 @@ def film_input(image: Image.Image) -> Images:
     return square
 
 
-def close_input(image: Image.Image, x: float, y: float, width: float) -> Images:
-    """Return what lies around a joint for `close_look`, float32 (CLOSE_PIXELS, CLOSE_PIXELS).
+def close_input(
+    image: Image.Image, x: float, y: float, width: float, pixels: int = CLOSE_PIXELS
+) -> Images:
+    """Return what lies around a joint for `close_look`, float32 (pixels, pixels).
 
     `x`, `y` and `width` are in px of the image; beside the image is 0.
     """
@@ -91,10 +96,10 @@ def close_input(image: Image.Image, x: float, y: float, width: float) -> Images:
     left, top = x - side / 2, y - side / 2
     inner = (max(left, 0.0), max(top, 0.0),
              min(left + side, image.width), min(top + side, image.height))  # fmt: skip
-    scale = CLOSE_PIXELS / side
-    columns = _cells((inner[0] - left) * scale, (inner[2] - left) * scale)
-    rows = _cells((inner[1] - top) * scale, (inner[3] - top) * scale)
-    square = np.zeros((CLOSE_PIXELS, CLOSE_PIXELS), np.float32)
+    scale = pixels / side
+    columns = _cells((inner[0] - left) * scale, (inner[2] - left) * scale, pixels)
+    rows = _cells((inner[1] - top) * scale, (inner[3] - top) * scale, pixels)
+    square = np.zeros((pixels, pixels), np.float32)
     if columns.start < columns.stop and rows.start < rows.stop:
         size = (columns.stop - columns.start, rows.stop - rows.start)
         part = image.resize(size, Image.Resampling.BILINEAR, box=inner)
@@ -143,10 +148,11 @@ def heat_map(film: Images, weights: Weights) -> tuple[Images, Images]:
 
 
 def close_look(near: Images, weights: Weights) -> Images:
-    """Return what is seen of a joint from near by, float32 (5,).
+    """Return what is seen of a joint from near by, float32 (6,).
 
     Its distance from the middle in x and y, in joint widths as assumed; the logarithm of its width
-    relative to the assumed one; the logits of being a joint and of a fibula on the right.
+    relative to the assumed one; the logits of being a joint, of a fibula on the right and of being
+    turned, which earlier weights do not tell.
     """
     seen = convolutions.rectified(near[..., None], weights, "close1", 2)
     seen = convolutions.rectified(seen, weights, "close2", 2)
@@ -155,7 +161,13 @@ def close_look(near: Images, weights: Weights) -> Images:
     seen = convolutions.rectified(seen, weights, "close5")
     seen = convolutions.rectified(seen, weights, "close6", 2)
     hidden = np.maximum(convolutions.dense(seen.ravel(), weights, "close7"), np.float32(0))
-    return convolutions.dense(hidden, weights, "close8")
+    return np.append(convolutions.dense(hidden, weights, "close8"), UPRIGHT)[:6]
+
+
+def look_pixels(weights: Weights) -> int:
+    """Return the side of the closer look by `weights`: a model may have earlier ones."""
+    cells = len(weights["close7_kernel"]) // len(weights["close6_bias"])
+    return CLOSE_STRIDE * math.isqrt(cells)
 
 
 def standardised(values: Images) -> Images:
@@ -170,19 +182,20 @@ def _weights() -> dict[str, Images]:
 
 def _looked_at(image: Image.Image, start: Knee, weights: Weights) -> Knee:
     """`start` as closer looks see it; its score is that of the last."""
-    x, y, width, score, right = dataclasses.astuple(start)
+    x, y, width, score, right, turned = dataclasses.astuple(start)
+    pixels = look_pixels(weights)
     for number in range(LOOKS):
-        near = close_input(image, x, y, width)
+        near = close_input(image, x, y, width, pixels)
         seen = close_look(near, weights)
         if number == LOOKS - 1:  # and in the mirror, where left and right change places
             mirrored = close_look(near[:, ::-1], weights) * MIRRORED
             seen = np.asarray((seen + mirrored) / 2, dtype=np.float32)
         x, y = x + float(seen[0]) * width, y + float(seen[1]) * width
         width *= math.exp(float(np.clip(seen[2], -0.7, 0.7)))
-        score, right = _probability(seen[3:]).tolist()
+        score, right, turned = _probability(seen[3:]).tolist()
         if not (0 <= x <= image.width and 0 <= y <= image.height):
-            return Knee(x, y, width, 0.0, right)
-    return Knee(x, y, width, score, right)
+            return Knee(x, y, width, 0.0, right, turned)
+    return Knee(x, y, width, score, right, turned)
 
 
 def _beside(one: Knee, other: Knee) -> bool:
@@ -192,8 +205,8 @@ def _beside(one: Knee, other: Knee) -> bool:
     return alike and across > APART_WIDTHS * max(one.width, other.width) and across > down
 
 
-def _cells(start: float, stop: float) -> slice:
-    return slice(max(round(start), 0), min(round(stop), CLOSE_PIXELS))
+def _cells(start: float, stop: float, pixels: int) -> slice:
+    return slice(max(round(start), 0), min(round(stop), pixels))
 
 
 def _probability(logits: Images) -> Images:

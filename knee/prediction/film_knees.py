@@ -69,9 +69,11 @@ class Locator:
     def find(self, image: Decoded) -> FilmKnees:
         """Return the knees of a film, cut as `stages.locate` cuts them.
 
-        `UnreadableImage` for a knee that ingest would reject.
+        `UnreadableImage` for a knee that ingest would reject, and for a turned film.
         """
         found = knees.locate(image.pixels, self.weights)
+        if found and (reason := cropping.refusal(found)):
+            raise UnreadableImage(reason)
         boxes = self.box_widths, self.box_millimetres
         cut, doubts = cropping.cut_film(image, found, image.side, *boxes)
         pixels = [self._canonical(one) for one in cut]

