@@ -1,9 +1,8 @@
 """Presets of the section train: what `auto` stands for, by the number of images to learn from.
 
-A few hundred images name a nearly untrained epoch as the best by chance, and a high rate forgets
-in one batch what the last one taught: there the last epoch is kept, at a lower rate. A thousand
-images make so many steps an epoch that more epochs learn them by heart. docs/judging.md has the
-measurements.
+Eight epochs are enough for a hundred images and for thousands: with more, a head learns them by
+heart. A few hundred images of one net name a nearly untrained epoch as the best by chance: there
+the last epoch is kept. docs/judging.md has the measurements.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ def resolved(settings: Params, images: int) -> Params:
     chosen = settings.train
     few = images < FEW_IMAGES
     suited: dict[str, Any] = {
-        "epochs": 20 if few else 8,
-        "learning_rate": 0.0003 if few else 0.001,
+        "epochs": 8,
+        "learning_rate": 0.001,
         "keep_epoch": "last" if few else "best",
     }
     wanted = {key: value for key, value in suited.items() if getattr(chosen, key) == "auto"}

@@ -26,8 +26,8 @@ AUTO = settings(epochs="auto", learning_rate="auto", keep_epoch="auto")
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
-        (100, (20, 0.0003, "last")),
-        (999, (20, 0.0003, "last")),
+        (100, (8, 0.001, "last")),
+        (999, (8, 0.001, "last")),
         (4_000, (8, 0.001, "best")),
         (40_000, (8, 0.001, "best")),
     ],
