@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--graded", type=Path, required=True, help="folder of graded crops")
     parser.add_argument("--films", type=int, default=6000, help="to train with")
     parser.add_argument(
-        "--epochs", type=int, nargs=2, default=(8, 6), metavar=("FILM", "CLOSE"),
+        "--epochs", type=int, nargs=2, default=(8, 9), metavar=("FILM", "CLOSE"),
         help="of the network of whole films, and of that of closer looks",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=42, help="of everything that is drawn")
