@@ -107,7 +107,7 @@ def _baselines(
         source = feature_source.open_source(paths.features / name, paths.pixels)
         if not source.pixels:
             averaged[name] = models_and_baselines.averaged_over_positions(source.take, rows)
-    pixels = row_files.read_pixels(paths.pixels, rows)
+    pixels = row_files.PixelFile(paths.pixels, rows)
     return models_and_baselines.Baselines(
         used, {**shortcuts.shortcuts(used, pixels), **models_and_baselines.probes(averaged)}
     )

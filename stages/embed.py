@@ -1,6 +1,6 @@
 """Feature maps of the frozen backbone, once per image; training starts from them.
 
-The folder holds features.npy, design.json and embedding.json, which say what they are. Where
+The folder holds features, in shards, design.json and embedding.json, which say what they are. Where
 the whole backbone is trained there is nothing to compute: design.json stands alone, and training
 reads the pixels.
 """
@@ -30,7 +30,7 @@ class Paths:
     backbone: str = command.flag("name of the backbone")
     pixels: Path = command.flag("canonical pixels of ingest")
     known_results: Path = command.flag("folder of what an earlier run computed; may be removed")
-    features_out: Path = command.flag("folder of features.npy, design.json and embedding.json")
+    features_out: Path = command.flag("folder of features, design.json and embedding.json")
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
@@ -54,16 +54,16 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         forward, origin = embedding.frozen_forward(design, engine)
         out = folder / feature_source.FEATURES
         facts = {"design": dataclasses.asdict(design), "origin": dict(origin)}
-        with _known(paths.known_results, facts, engine, out) as known:
+        with _known(paths.known_results, facts, engine) as known:
             shape = embedding.embed(forward, pixels, views, out, known)
         origin |= {"views": views.kinds, "seed": views.seed}
         artifacts.write_json(folder / feature_source.ORIGIN, origin)
-        text = "%s: %d views x %d images, feature maps %s, by %s in %s"
+        text = "%s: %d images x %d views, feature maps %s, by %s in %s"
         log.info(text, paths.backbone, *shape[:2], shape[2:], engine.name, engine.precision)
 
 
 def _known(
-    folder: Path, facts: dict[str, Any], engine: engines.Engine, out: Path
+    folder: Path, facts: dict[str, Any], engine: engines.Engine
 ) -> contextlib.AbstractContextManager[KnownResults | None]:
     """What an earlier run computed, where an image's features are the same in every run and batch.
 
@@ -71,7 +71,7 @@ def _known(
     """
     if engine.name != "openvino" or facts["design"]["weights"] == "none":
         return contextlib.nullcontext()
-    return KnownResults(folder, facts, rows_of=out)
+    return KnownResults(folder, facts)
 
 
 main = command.stage("embed", __doc__, Paths, run)

@@ -71,7 +71,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     subsets = predictions.HELD_OUT if members.empty else ("test",)
     held = predictions.held_out(table, split_table.read_split(paths.split), subsets)
     rows = held["pixel_row"].to_numpy()
-    pixels = row_files.read_pixels(paths.pixels, rows)[rows]
+    pixels = row_files.PixelFile(paths.pixels, rows)[rows]
     history = evaluation_report.read_history(paths.history)
     devices.make_deterministic(chosen.seed)
     model = trained.load()

@@ -61,7 +61,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     trained, facts, shown = _read(chosen, paths)
     classes = trained.training["classes"]
     rows = shown["pixel_row"].to_numpy()
-    pixels = row_files.read_pixels(paths.pixels, rows)[rows]
+    pixels = row_files.PixelFile(paths.pixels, rows)[rows]
     canonical = Canonical(
         pixels.shape[1],
         settings.ingest.fit,

@@ -44,7 +44,7 @@ class Paths:
     images: Path = command.flag("folder of images, or a zip or tar of one")
     sheet: Path = command.flag("label sheet, CSV or .xlsx; conf/no_sheet.csv: none")
     records_out: Path = command.flag("records table, CSV, one row a file")
-    pixels_out: Path = command.flag("canonical pixels, .npy")
+    pixels_out: Path = command.flag("folder of canonical pixels, in shards")
     known_results: Path | None = command.optional_flag(
         "folder of what an earlier run computed, which may be removed; none: nothing is kept"
     )

@@ -25,7 +25,7 @@ from knee.intake import label_decisions
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.storage import artifacts, row_files
-from knee.storage.arrays import Pixels
+from knee.storage.arrays import PixelRows
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     images = table.assign(derived=~originals)
     images = images[images["pixel_row"] >= 0].reset_index(drop=True)
     classes = records_table.class_names(table)
-    pixels = row_files.read_pixels(paths.pixels, images["pixel_row"].to_numpy())
+    pixels = row_files.PixelFile(paths.pixels, images["pixel_row"].to_numpy())
     tables = _out_of_fold(paths.metrics, settings.model.backbones)
     doubts, predicted = _doubts(settings, images, pixels, [*tables.values()], classes)
     joins = pd.read_csv(paths.joins)
@@ -93,7 +93,7 @@ def _out_of_fold(metrics: Path, backbones: Sequence[str]) -> dict[str, pd.DataFr
 def _doubts(
     settings: parameters.Params,
     images: pd.DataFrame,
-    pixels: Pixels,
+    pixels: PixelRows,
     tables: Sequence[pd.DataFrame],
     classes: Sequence[str],
 ) -> tuple[dict[int, Doubt], int]:

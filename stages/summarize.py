@@ -73,7 +73,7 @@ def _of_test_images(paths: Paths, backbone: str, report: dict[str, Any]) -> dict
     predicted = read_predictions(artifacts.read_bytes(file))
     test = predicted[predicted["subset"] == "test"].reset_index(drop=True)
     table, classes = records_table.read_records(paths.records), predicted_classes(predicted)
-    pixels = row_files.read_pixels(
+    pixels = row_files.PixelFile(
         paths.pixels, table.loc[table["record"].isin(test["record"]), "pixel_row"].to_numpy()
     )
     return {

@@ -147,14 +147,14 @@ def _typical_image(table: pd.DataFrame, split: pd.DataFrame, pixels: Path) -> st
     """The median image of train and val, as text: predict refuses its negatives."""
     learned = split.loc[split["subset"].isin(["train", "val"]), "record"]
     rows = table.loc[table["record"].isin(learned), "pixel_row"].to_numpy()
-    images = ChosenImages(row_files.read_pixels(pixels, rows), rows)
+    images = ChosenImages(row_files.PixelFile(pixels, rows), rows)
     return negatives.as_text(negatives.median_image(images))
 
 
 def _digests(table: pd.DataFrame, pixels: Path) -> list[str]:
     """All images, not only those trained on, by which the model tells that an image is another."""
     rows = table.loc[table["pixel_row"] >= 0, "pixel_row"].to_numpy()
-    images = row_files.read_pixels(pixels, rows)
+    images = row_files.PixelFile(pixels, rows)
     return sorted({provenance.image_digest(images[row]) for row in rows})
 
 

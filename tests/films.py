@@ -90,7 +90,7 @@ def taken_in(
     decisions: Path | None = None,
 ) -> pd.DataFrame:
     """The records of `images`, by source."""
-    made = (out / "records.csv", out / "pixels.npy", out / "known", (), out / "copy_joins.csv")
+    made = (out / "records.csv", out / "pixels", out / "known", (), out / "copy_joins.csv")
     paths = ingest.Paths(images, sheet, *made, decisions=decisions)
     ingest.run(configuration, paths)
     return read_records(out / "records.csv").set_index("source", drop=False)

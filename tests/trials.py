@@ -35,7 +35,7 @@ class Trial:
                 f"--images={self.folder / images}",
                 f"--sheet={self.folder / sheet if sheet else NO_SHEET}",
                 f"--records-out={self.folder / 'out' / 'records.csv'}",
-                f"--pixels-out={self.folder / 'out' / 'pixels.npy'}",
+                f"--pixels-out={self.folder / 'out' / 'pixels'}",
                 f"--known-results={self.folder / 'known'}",
                 f"--manifest={self.folder / (manifest or images)}",
             ]

@@ -45,7 +45,7 @@ def run(folder: Path, backbone: str) -> None:
     recipe = Recipe.of(settings, backbone, features, len(classes))
     plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
     net = training.build(plan)[0].trained
-    source = feature_source.open_source(features, folder / "data/pixels.npy")
+    source = feature_source.open_source(features, folder / "data/pixels")
     patterns = file_names.patterns_of(settings.ingest)
     kept = cross_validation.chosen_records(table, split, patterns, "development")
     test = predictions.held_out(table, split, ("test",))

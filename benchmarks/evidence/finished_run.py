@@ -60,7 +60,7 @@ class FinishedRun:
     def averaged(self, backbone: str) -> AnyFloats:
         """float32 (2, kept, channels): feature maps of image and mirror image, averaged."""
         source = feature_source.open_source(
-            self.folder / "data" / "features" / backbone, self.folder / "data" / "pixels.npy"
+            self.folder / "data" / "features" / backbone, self.folder / "data" / "pixels"
         )
         if source.pixels or not set(VIEWS) <= set(source.kinds):
             raise SystemExit(f"{self.folder}: {backbone} has no features of image and mirror image")

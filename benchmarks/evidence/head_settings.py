@@ -73,7 +73,7 @@ def _losses(
     from knee.classifier.training.fold_training import Recipe
 
     features = folder / "data/features" / backbone
-    source = feature_source.open_source(features, folder / "data/pixels.npy")
+    source = feature_source.open_source(features, folder / "data/pixels")
     recipe = Recipe.of(settings, backbone, features, classes)
     folds = cross_validation.plan_members(kept, settings.train.members, 1, settings.train.seed)
     with (

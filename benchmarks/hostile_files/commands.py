@@ -39,7 +39,7 @@ def ingest(corpora: Path, temporary: Path, bounds: Bounds) -> dict[str, Any]:
         *("stages.ingest", f"--params={_params(temporary, films)}", f"--images={films}"),
         f"--sheet={machine.ROOT / 'conf' / 'no_sheet.csv'}",
         f"--records-out={out / 'records.csv'}",
-        f"--pixels-out={out / 'pixels.npy'}",
+        f"--pixels-out={out / 'pixels'}",
         f"--known-results={out / 'known'}",
     ]
     code, output, cost = _run(command)

@@ -51,7 +51,7 @@ def _cpu_seconds() -> float:
 def stages(workspace: Workspace, manifest: Path) -> dict[str, dict[str, Any]]:
     """Run each stage once, and measure it."""
     path = workspace.path
-    records, pixels = f"--records={path('records.csv')}", f"--pixels={path('pixels.npy')}"
+    records, pixels = f"--records={path('records.csv')}", f"--pixels={path('pixels')}"
     split = f"--split={path('split.csv')}"
     making = ["stages.manifest", str(workspace.data), f"--out={manifest}"]
     found = {"manifest": measured(lambda: machine.run(making))}
@@ -62,7 +62,7 @@ def stages(workspace: Workspace, manifest: Path) -> dict[str, dict[str, Any]]:
             f"--manifest={manifest}",
             f"--sheet={machine.ROOT / 'conf' / 'no_sheet.csv'}",
             f"--records-out={path('records.csv')}",
-            f"--pixels-out={path('pixels.npy')}",
+            f"--pixels-out={path('pixels')}",
             f"--known-results={path('known')}",
         ],
         "split": [
@@ -112,7 +112,7 @@ def main() -> None:
         workspace = Workspace(folder / "work", films, given.weights.absolute())
         workspace.compose(f"data.manifest={folder / 'manifest.csv'}", "data.synthetic=true")
         found = stages(workspace, folder / "manifest.csv")
-        outputs = ("records.csv", "pixels.npy", "known", "features")
+        outputs = ("records.csv", "pixels", "known", "features")
         disk = {one: megabytes(workspace.path(one)) for one in outputs}
         disk["films"] = megabytes(films)
         files = sum(file.is_file() for file in films.rglob("*"))

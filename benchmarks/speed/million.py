@@ -173,7 +173,7 @@ def stage(name: str, films: int, folder: Path) -> dict[str, Any]:
     """Run a stage as dvc.yaml does."""
     module, files = STAGES[name]
     if name == "audit":
-        generated_records.write_pixels(films, folder / "pixels.npy")
+        generated_records.write_pixels(films, folder / "pixels")
     words = [word for flag, file in files.items() for word in (f"--{flag}", str(folder / file))]
     meter = Meter(1)
     with meter.step(name):
@@ -196,7 +196,7 @@ STAGES: Final[dict[str, tuple[Any, dict[str, str]]]] = {
         audit,
         {
             "records": "records.csv",
-            "pixels": "pixels.npy",
+            "pixels": "pixels",
             "split": "split.csv",
             "audit-out": "audit.json",
             "shortcuts-out": "shortcuts.json",

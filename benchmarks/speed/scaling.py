@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.speed.workspace import Workspace
+from knee.storage import row_files
 
 BACKBONE = "mobilenet"
+AT_ONCE = 1024
 OVERRIDES = ("split=random", f"model={BACKBONE}", "embed.mirrored_view=false", "train.epochs=1")
 
 
@@ -27,9 +29,7 @@ def measure(workspace: Workspace, factors: list[int], most_images: int) -> dict[
     for factor in factors:
         repeated = Workspace(base / f"times_{factor}", workspace.data, workspace.weights)
         repeated.compose(*OVERRIDES)
-        count = _repeat_pixels(
-            base / "pixels.npy", repeated.path("pixels.npy"), factor, most_images
-        )
+        count = _repeat_pixels(base / "pixels", repeated.path("pixels"), factor, most_images)
         table = records_table.read_records(base / "records.csv")
         table = table[table["pixel_row"].between(0, count - 1)]
         _repeat_tables(table, base, repeated, factor, count)
@@ -50,13 +50,12 @@ def measure(workspace: Workspace, factors: list[int], most_images: int) -> dict[
 
 
 def _repeat_pixels(source: Path, target: Path, factor: int, most: int) -> int:
-    pixels = np.load(source, mmap_mode="r", allow_pickle=False)
+    pixels = row_files.RowFile(source, has_views=False)
     count = min(most, len(pixels)) if most else len(pixels)
-    shape = (factor * count, *pixels.shape[1:])
-    repeated = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
-    for turn in range(factor):
-        repeated[turn * count : (turn + 1) * count] = pixels[:count]
-    repeated.flush()
+    with row_files.written_rows(target, pixels.shape[2:], np.uint8) as repeated:
+        for _ in range(factor):
+            for start in range(0, count, AT_ONCE):
+                repeated.extend(pixels.slice(start, min(start + AT_ONCE, count)))
     return count
 
 

@@ -6,8 +6,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import machine
 from benchmarks.machine import Cost, run
 from knee.splits import split_table
@@ -49,7 +47,7 @@ class Workspace:
             f"--images={self.data}",
             f"--sheet={machine.ROOT / 'conf' / 'no_sheet.csv'}",
             f"--records-out={self.path('records.csv')}",
-            f"--pixels-out={self.path('pixels.npy')}",
+            f"--pixels-out={self.path('pixels')}",
             self._nothing_known(),
         )
         records = f"--records={self.path('records.csv')}"
@@ -70,7 +68,7 @@ class Workspace:
         return self.stage(
             "embed",
             f"--backbone={backbone}",
-            f"--pixels={self.path('pixels.npy')}",
+            f"--pixels={self.path('pixels')}",
             f"--features-out={self.path('features') / backbone}",
             self._nothing_known(),
         )
@@ -82,7 +80,7 @@ class Workspace:
             "train",
             f"--backbone={backbone}",
             f"--features={self.path('features') / backbone}",
-            f"--pixels={self.path('pixels.npy')}",
+            f"--pixels={self.path('pixels')}",
             f"--records={self.path('records.csv')}",
             f"--split={self.path('split.csv')}",
             f"--rows={self.path('rows.csv')}",
@@ -107,6 +105,7 @@ class Workspace:
         from knee.classifier.net.trained_model import TrainedModel
         from knee.prediction.batch_prediction import Model
         from knee.records import records_table
+        from knee.storage import row_files
 
         table = records_table.read_records(self.path("records.csv"))
         joined = table.merge(
@@ -115,7 +114,8 @@ class Workspace:
         chosen = joined[joined["subset"] == subset]
         trained = TrainedModel.read(self.path("models") / backbone)
         model = Model(trained, engines.choose("auto", "float32"))
-        pixels = np.load(self.path("pixels.npy"), mmap_mode="r", allow_pickle=False)
-        made = model.observe(pixels[chosen["pixel_row"].to_numpy()]).probabilities
+        rows = chosen["pixel_row"].to_numpy()
+        pixels = row_files.PixelFile(self.path("pixels"), rows)
+        made = model.observe(pixels[rows]).probabilities
         found = made.argmax(axis=1)
         return float((found == chosen["class_index"].to_numpy()).mean())

@@ -66,24 +66,9 @@ def check_checkpoints(project: Project) -> Result:
 
 
 def check_known_results(project: Project) -> Result:
-    """Check how large the known results are, and for those that a killed run was writing."""
+    """Tell how large the known results are, with those that a killed run has left to the next."""
     tops = {folder.parent for folder in project.known_results()}
     if working := project.at_work():
         return Result("ok", f"not looked at: {working}")
     held = sum(path.stat().st_size for top in tops for path in top.rglob("*") if path.is_file())
-    left = [path for top in tops for path in top.rglob(".*.staged")]
-    if not left:
-        return Result("ok", f"{size(held)} of earlier runs, which may be removed at any time")
-
-    def remove() -> str:
-        for path in left:
-            shutil.rmtree(path)
-        return "removed"
-
-    return Result(
-        "fault",
-        "left by a killed run",
-        "make doctor MEND=1 removes it, as the next run of the stage does",
-        tuple(project.shown(path) for path in left),
-        remove,
-    )
+    return Result("ok", f"{size(held)} of earlier runs, which may be removed at any time")

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from knee.health.project import Output
 from knee.health.result import Result, size
+from knee.storage.artifacts import ArtifactError
+from knee.storage.row_files import RowFile
 
 COPIES = 2  # of each output: in the workspace and in DVC's cache
 KNOWN_COPIES = 1  # besides, of pixels and features: known results of the run before
@@ -54,12 +54,11 @@ def images_known(outputs: Sequence[Output], images: Path) -> int:
         The number of images; 0 if neither is there. Files in an archive are not counted.
     """
     for output in outputs:
-        if output.stage == "ingest" and output.path.suffix == ".npy" and output.path.is_file():
+        if output.stage == "ingest" and output.path.is_dir():  # its only folder
             try:
-                rows = np.load(output.path, mmap_mode="r", allow_pickle=False)
-            except (ValueError, OSError, EOFError):
+                return len(RowFile(output.path, has_views=False))
+            except ArtifactError:
                 return 0
-            return int(rows.shape[0]) if rows.ndim else 0
     return sum(path.is_file() for path in images.rglob("*")) if images.is_dir() else 0
 
 

@@ -20,7 +20,7 @@ from knee.promotion.description import with_interval
 from knee.promotion.model_card import MOST_NAMED
 from knee.promotion.verdict import Judged
 from knee.statistics import scores
-from knee.storage.arrays import Pixels
+from knee.storage.arrays import PixelRows
 
 MISTAKES: Final = 8
 THUMBNAIL_PIXELS: Final = 224
@@ -49,7 +49,7 @@ def page(facts: Mapping[str, Any]) -> str:
 
 
 def worst(
-    test: pd.DataFrame, records: pd.DataFrame, pixels: Pixels, classes: Sequence[str]
+    test: pd.DataFrame, records: pd.DataFrame, pixels: PixelRows, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return the wrong predictions with the highest probabilities, with file names and images."""
     chosen, sure = contact_sheets.mistakes(test, classes, MISTAKES)

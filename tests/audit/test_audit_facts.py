@@ -163,15 +163,16 @@ def test_more_pictures_than_allowed_are_thinned_out_by_whole_groups() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is no pixel array"),
+        (None, "has no pixels"),
         (np.zeros((1, 8, 8), np.uint8), "has 1 images, the records ask for number 1"),
         (np.zeros((2, 8, 8), np.float32), "holds float32"),
-        (np.array([{}]), "is no pixel array"),
+        (np.array([{}]), "has no pixels"),
     ],
 )
 def test_pixels_that_do_not_fit_are_named(tmp_path: Path, content: object, message: str) -> None:
-    path = tmp_path / "pixels.npy"
+    path = tmp_path / "pixels"
     if content is not None:
-        np.save(path, content, allow_pickle=True)  # type: ignore[arg-type]
+        path.mkdir()
+        np.save(path / "00000.npy", content, allow_pickle=True)  # type: ignore[arg-type]
     with pytest.raises(artifacts.ArtifactError, match=message):
-        row_files.read_pixels(path, np.array([0, 1]))
+        row_files.PixelFile(path, np.array([0, 1]))

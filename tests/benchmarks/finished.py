@@ -17,6 +17,7 @@ from knee.run import parameters
 from knee.statistics import paired_comparison
 from knee.statistics.bootstrap import Bootstrap
 from knee.statistics.scores import certain
+from tests import shards
 from tests.records import tables
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ def write(root: Path) -> None:
     data = root / "data"
     data.mkdir()
     records_table.write_records(table, data / "records.csv")
-    np.save(data / "pixels.npy", np.zeros((ROWS, SIDE, SIDE), np.uint8))
+    shards.save(data / "pixels", np.zeros((ROWS, SIDE, SIDE), np.uint8))
     split = pd.DataFrame({"record": number, "subset": "train", "fold": 0, "group": pictures})
     split.loc[(number >= 81) & (number < 90), "subset"] = "test"
     split.to_csv(data / "split.csv", index=False)
@@ -56,7 +57,7 @@ def _write_features(folder: Path, name: str, labels: np.ndarray, seed: int) -> N
     write_design(BackboneDesign(name, SIDE, train_from="head"), folder)
     values = np.random.default_rng(seed).normal(size=(2, ROWS, 2, 2, 5))
     values += 2 * np.eye(5)[labels][None, :, None, None, :]
-    np.save(folder / "features.npy", values.astype(np.float16))
+    shards.save(folder / "features", values.astype(np.float16).swapaxes(0, 1))
     (folder / "embedding.json").write_text('{"views": ["image", "mirror"]}')
 
 

@@ -23,6 +23,7 @@ from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
 from knee.synthetic import cohort
+from tests import shards
 from tests.execution import ray_cluster
 from tests.execution.ray_cluster import ROOT, Cluster
 from tests.records import tables
@@ -139,12 +140,7 @@ def test_copies_are_registered_to_the_same_bytes_as_here(cluster: Cluster, tmp_p
         params.write_text(yaml.safe_dump(json.loads(json.dumps(settings))), encoding="utf-8")
         words = [sys.executable, "-m", "stages.ingest", "--params", str(params)]
         words += ["--images", str(images), "--sheet", str(ROOT / "conf" / "no_sheet.csv")]
-        words += [
-            "--records-out",
-            str(out / "records.csv"),
-            "--pixels-out",
-            str(out / "pixels.npy"),
-        ]
+        words += ["--records-out", str(out / "records.csv"), "--pixels-out", str(out / "pixels")]
         done = subprocess.run(
             words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=True
         )
@@ -173,14 +169,14 @@ def write_project(root: Path) -> None:
     labels, groups = np.arange(ROWS) // 2 % 2, np.arange(ROWS) // 2
     table = tables.records(labels.tolist(), groups.tolist())
     records_table.write_records(table, root / "records.csv")
-    np.save(root / "pixels.npy", np.zeros((ROWS, SIDE, SIDE), np.uint8))
+    shards.save(root / "pixels", np.zeros((ROWS, SIDE, SIDE), np.uint8))
     split = {"record": table["record"], "subset": "train", "fold": 0, "group": groups}
     pd.DataFrame(split).to_csv(root / "split.csv", index=False)
     (root / "features").mkdir()
     write_design(BackboneDesign("mobilenet", SIDE, train_from="head"), root / "features")
     values = np.random.default_rng(0).normal(size=(1, ROWS, 1, 1, 1024))
     values[..., :8] += 2 * labels[:, None, None, None]
-    np.save(root / "features" / "features.npy", values.astype(np.float16))
+    shards.save(root / "features" / "features", values.astype(np.float16).swapaxes(0, 1))
     (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
 
 
@@ -201,7 +197,7 @@ def command(root: Path, name: str, changes: dict[str, Any]) -> tuple[list[str], 
     files = {
         "params": params,
         **{one: root / one for one in ("features",)},
-        **{one.split(".")[0]: root / one for one in ("pixels.npy", "records.csv", "split.csv")},
+        **{one.split(".")[0]: root / one for one in ("pixels", "records.csv", "split.csv")},
         "members": root / "members.csv",
         "checkpoints": root / f"checkpoints-{name}",
         "cross-validation-out": out / "cross_validation.json",

@@ -15,6 +15,7 @@ from knee.reading import canonical_image
 from knee.reading.canonical_image import Canonical
 from knee.reading.source_files import FolderError, SourceFile, list_sources
 from knee.records.records_table import COLUMNS
+from tests import shards
 from tests.films import encoded, fill, film
 from tests.reading.dicom_files import dicom
 
@@ -138,7 +139,7 @@ def listing(folder: Path, files: dict[str, bytes]) -> Listing:
 
 def taken_in(folder: Path, files: dict[str, bytes]) -> tuple[pd.DataFrame, int]:
     listed = listing(folder / "images", files)
-    frame, fingerprints = record_builder.take_in(listed, CANONICAL, b"key", folder / "pixels.npy")
+    frame, fingerprints = record_builder.take_in(listed, CANONICAL, b"key", folder / "pixels")
     return frame, len(fingerprints)
 
 
@@ -162,13 +163,13 @@ def test_more_files_than_one_batch_stay_in_order(
     assert frame["source"].tolist() == list(films)
     side = CANONICAL.side_pixels
     expected = [canonical_image.fit(one, side, "letterbox") for one in pictures]
-    np.testing.assert_array_equal(np.load(tmp_path / "pixels.npy"), expected)
+    np.testing.assert_array_equal(shards.load(tmp_path / "pixels"), expected)
 
 
 def test_a_class_without_usable_image_leaves_no_pixels_behind(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="no usable image in a"):
         taken_in(tmp_path, {"a/1.png": b"not an image"})
-    assert not (tmp_path / "pixels.npy").exists()
+    assert not (tmp_path / "pixels").exists()
 
 
 def test_the_table_has_the_types_of_its_columns(tmp_path: Path) -> None:
@@ -282,11 +283,11 @@ def taken(
 ) -> tuple[pd.DataFrame, Any]:
     """The records and canonical pixels of `images`."""
     files = {f"a/{number:03}.png": encoded(image) for number, image in enumerate(images)}
-    out = folder / "pixels.npy"
+    out = folder / "pixels"
     frame, _ = record_builder.take_in(
         listing(folder, files), CANONICAL, b"key", out, invert_negatives=invert_negatives
     )
-    return frame, np.load(out)
+    return frame, shards.load(out)
 
 
 def test_negatives_of_a_large_set_become_upright_before_they_are_padded(tmp_path: Path) -> None:

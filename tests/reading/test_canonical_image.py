@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,7 +8,6 @@ from hypothesis.extra import numpy as hnp
 
 from knee.reading.canonical_image import fit, resize
 from knee.storage.arrays import Pixels
-from knee.storage.row_files import written_rows
 
 images = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
 fits = st.sampled_from(["letterbox", "squash", "crop"])
@@ -68,46 +66,3 @@ def test_the_right_size_is_left_untouched(
 def test_shrinking_averages_instead_of_picking_single_pixels() -> None:
     checkerboard = (np.indices((64, 64)).sum(axis=0) % 2 * 200).astype(np.uint8)
     assert np.abs(fit(checkerboard, 8, "squash").astype(int) - 100).max() <= 5
-
-
-@pytest.mark.parametrize("count", [0, 1, 11])
-def test_the_file_is_mapped_as_the_rows_that_were_appended(tmp_path: Path, count: int) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8), np.uint8)
-    with written_rows(tmp_path / "new" / "pixels.npy", (8, 8), np.uint8) as array:
-        assert [array.append(image) for image in images] == list(range(count))
-    mapped = np.load(tmp_path / "new" / "pixels.npy", mmap_mode="r" if count else None)
-    np.testing.assert_array_equal(mapped, images)
-    assert mapped.dtype == np.uint8
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pixels.npy"]
-
-
-def test_the_bytes_are_those_of_numpy_itself(tmp_path: Path) -> None:
-    images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
-    with written_rows(tmp_path / "ours.npy", (4, 4), np.uint8) as array:
-        for image in images:
-            array.append(image[:, ::-1][:, ::-1])
-    np.save(tmp_path / "numpy.npy", images)
-    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
-
-
-def test_an_interruption_leaves_the_earlier_file_alone(tmp_path: Path) -> None:
-    (tmp_path / "pixels.npy").write_bytes(b"earlier")
-
-    def interrupted() -> None:
-        with written_rows(tmp_path / "pixels.npy", (4, 4), np.uint8) as array:
-            array.append(np.zeros((4, 4), np.uint8))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert [path.name for path in tmp_path.iterdir()] == ["pixels.npy"]
-    assert (tmp_path / "pixels.npy").read_bytes() == b"earlier"
-
-
-@pytest.mark.parametrize("image", [np.zeros((4, 5), np.uint8), np.zeros((4, 4), np.float32)])
-def test_another_shape_or_dtype_is_refused(tmp_path: Path, image: Pixels) -> None:
-    with (
-        pytest.raises(ValueError, match=r"expected uint8 \(4, 4\)"),
-        written_rows(tmp_path / "pixels.npy", (4, 4), np.uint8) as array,
-    ):
-        array.append(image)

@@ -11,6 +11,7 @@ import yaml
 
 from knee.records.records_table import write_records
 from stages import audit, split
+from tests import shards
 from tests.records.tables import SPLIT_FLAGS, records
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def project(tmp_path: Path) -> Path:
     write_records(table, tmp_path / "records.csv")
     noise = np.random.default_rng(0).integers(0, 60, (60, 32, 32))
     lit = noise + 60 * (np.arange(60) % 3)[:, np.newaxis, np.newaxis]
-    np.save(tmp_path / "pixels.npy", lit.astype(np.uint8))
+    shards.save(tmp_path / "pixels", lit.astype(np.uint8))
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["audit"] |= {"permutations": 19, "repeats": 1, "alarm_level": 0.05}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
@@ -49,7 +50,7 @@ def command(folder: Path, *flags: str) -> list[str]:
 def flags(folder: Path) -> list[str]:
     names = ("audit-out", "shortcuts-out", "report-out", "public-report-out")
     outputs = [f"{name}={file}" for name, file in zip(names, OUTPUTS, strict=True)]
-    return command(folder, "pixels=pixels.npy", "split=split.csv", *outputs)
+    return command(folder, "pixels=pixels", "split=split.csv", *outputs)
 
 
 def test_the_audit_writes_figures_and_two_reports_with_stable_bytes(project: Path) -> None:
@@ -80,7 +81,7 @@ def test_only_the_report_that_stays_has_file_names(project: Path) -> None:
     assert [".png" in text for text in texts] == [False, False, True, False]
 
 
-@pytest.mark.parametrize("name", ["records.csv", "pixels.npy", "split.csv"])
+@pytest.mark.parametrize("name", ["records.csv", "pixels/00000.npy", "split.csv"])
 def test_a_missing_input_is_one_message_that_names_it(
     project: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

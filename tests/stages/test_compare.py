@@ -15,6 +15,7 @@ import yaml
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.evidence.comparison import models_and_baselines
 from stages import compare
+from tests import shards
 from tests.stages.test_train import NAMES, ROWS, write_data
 
 HEADS = "heads_out_of_fold.csv"
@@ -37,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = (
         np.random.default_rng(0).normal(size=(1, ROWS, 2, 2, 3)) + 4 * labels[:, None, None, None]
     )
-    np.save(folder / "features.npy", values.astype(np.float16))
+    shards.save(folder / "features", values.astype(np.float16).swapaxes(0, 1))
     (folder / "embedding.json").write_text('{"views": ["image"]}')
     metrics = root / "metrics" / "mobilenet"
     metrics.mkdir(parents=True)
@@ -66,7 +67,7 @@ def out_of_fold(path: Path) -> None:
 
 def run(root: Path, out: Path, *more: str) -> dict[str, Any]:
     flags = ["--params", root / "params.yaml", "--records", root / "records.csv"]
-    flags += ["--pixels", root / "pixels.npy", "--split", root / "split.csv"]
+    flags += ["--pixels", root / "pixels", "--split", root / "split.csv"]
     flags += ["--features", root / "features", "--metrics", root / "metrics"]
     words = [str(word) for word in (*flags, "--comparison-out", out, *more)]
     assert compare.main(words) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from knee.classifier.net.design import BackboneDesign, write_design
 from knee.evidence.evaluation.fold_results import FoldResults
 from knee.records import records_table
 from knee.run import parameters
+from tests import shards
 from tests.records import tables
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +34,7 @@ def write_data(root: Path, labels: npt.NDArray[np.int64], **changes: Any) -> Non
     groups = np.arange(ROWS) // 2
     table = tables.records(labels.tolist(), groups.tolist())
     records_table.write_records(table, root / "records.csv")
-    np.save(root / "pixels.npy", np.zeros((ROWS, SIDE, SIDE), np.uint8))
+    shards.save(root / "pixels", np.zeros((ROWS, SIDE, SIDE), np.uint8))
     split = {"record": table["record"], "subset": "train", "fold": 0, "group": groups}
     frame = pd.DataFrame(split)
     frame.loc[frame["record"] < 12, "subset"] = "test"
@@ -41,7 +43,7 @@ def write_data(root: Path, labels: npt.NDArray[np.int64], **changes: Any) -> Non
     write_design(BackboneDesign("tiny", SIDE, train_from="head"), root / "features")
     values = np.random.default_rng(0).normal(size=(1, ROWS, 4, 4, 8))
     values[..., :4] += 2 * (groups % 2)[:, None, None, None]
-    np.save(root / "features" / "features.npy", values.astype(np.float16))
+    shards.save(root / "features" / "features", values.astype(np.float16).swapaxes(0, 1))
     (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
     settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
     settings["train"] |= {"epochs": 4, "batch_size": 8, "learning_rate": 0.1}
@@ -57,7 +59,7 @@ def main(root: Path) -> int:
     files = {
         "params": "params.yaml",
         "features": "features",
-        "pixels": "pixels.npy",
+        "pixels": "pixels",
         "records": "records.csv",
         "split": "split.csv",
         "members": "members.csv",
@@ -192,7 +194,7 @@ def test_labels_that_the_features_do_not_tell_stay_near_chance(tmp_path: Path) -
 
 def test_a_whole_backbone_is_not_trained_and_the_outputs_say_so(tmp_path: Path) -> None:
     write_data(tmp_path, told())
-    (tmp_path / "features" / "features.npy").unlink()
+    shutil.rmtree(tmp_path / "features" / "features")
     assert main(tmp_path) == 0
     found = report(tmp_path)
     assert found["status"] == "not run"
@@ -208,7 +210,7 @@ def test_a_whole_backbone_is_trained_where_asked_and_development_predicts_no_tes
     tmp_path: Path,
 ) -> None:
     write_data(tmp_path, told(), repeats=1, folds=2, whole_backbone=True, subset="development")
-    (tmp_path / "features" / "features.npy").unlink()
+    shutil.rmtree(tmp_path / "features" / "features")
     write_design(BackboneDesign("tiny", SIDE), tmp_path / "features")
     assert main(tmp_path) == 0
     assert (report(tmp_path)["status"], report(tmp_path)["subset"]) == ("done", "development")

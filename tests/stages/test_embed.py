@@ -14,6 +14,7 @@ import pytest
 
 from knee.run import parameters
 from stages import embed
+from tests import shards
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +30,8 @@ def settings(**changes: object) -> parameters.Params:
 @pytest.fixture
 def pixels(tmp_path: Path) -> Path:
     """Eleven small images."""
-    path = tmp_path / "pixels.npy"
-    np.save(path, np.random.default_rng(0).integers(0, 256, (11, 32, 32), np.uint8))
+    path = tmp_path / "pixels"
+    shards.save(path, np.random.default_rng(0).integers(0, 256, (11, 32, 32), np.uint8))
     return path
 
 
@@ -71,6 +72,7 @@ def refuse(*_, **__):
     raise AssertionError("the network is asked")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 sys.path.insert(0, {str(ROOT)!r})
+from tests import shards
 from tests.stages import test_embed
 chosen = test_embed.settings(train_from="conv_pw_2", engine="openvino")
 test_embed.run(chosen, pathlib.Path({str(pixels)!r}), pathlib.Path({str(tmp_path)!r}) / "features")
@@ -87,7 +89,7 @@ assert "openvino_telemetry.main" not in sys.modules
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert not (tmp_path / "home" / "intel").exists()  # where OpenVINO's telemetry writes
-    features = np.load(tmp_path / "features" / "features.npy")
+    features = shards.load(tmp_path / "features" / "features").swapaxes(0, 1)
     assert features.shape == (2, 11, 8, 8, 64)
     assert features.dtype == np.float16
     origin = json.loads((tmp_path / "features" / "embedding.json").read_text())
@@ -98,11 +100,12 @@ assert "openvino_telemetry.main" not in sys.modules
 def test_a_file_that_is_no_array_is_one_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "pixels.npy").write_bytes(b"none")
+    (tmp_path / "pixels").mkdir()
+    (tmp_path / "pixels" / "00000.npy").write_bytes(b"none")
     arguments = ["--params", str(ROOT / "params.yaml"), "--backbone", "mobilenet"]
-    arguments += ["--pixels", str(tmp_path / "pixels.npy"), "--known-results", str(tmp_path / "k")]
+    arguments += ["--pixels", str(tmp_path / "pixels"), "--known-results", str(tmp_path / "k")]
     assert embed.main([*arguments, "--features-out", str(tmp_path / "f")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("embed: ")
-    assert "pixels.npy is no array file" in message
+    assert "00000.npy is no array file" in message
     assert not (tmp_path / "f").exists()

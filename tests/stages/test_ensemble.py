@@ -22,6 +22,7 @@ from knee.promotion import candidates
 from knee.run import parameters
 from knee.storage import provenance
 from knee.tracking.live import TrainingRun
+from tests import shards
 from tests.stages import test_cross_validate, test_evaluate, test_train
 from tests.tracking.runs import empty_store
 
@@ -45,8 +46,8 @@ def write_data(root: Path) -> None:
     write_design(design, root / "features")
     keras.utils.set_random_seed(42)  # the frozen part that training builds
     frozen = assembly.build(design, heads.HeadDesign(projection_channels=8), 3).frozen
-    images = np.load(root / "pixels.npy")[..., np.newaxis].astype(np.float32)
-    np.save(root / "features" / "features.npy", np.asarray(frozen(images))[np.newaxis])
+    images = shards.load(root / "pixels")[..., np.newaxis].astype(np.float32)
+    shards.save(root / "features" / "features", np.asarray(frozen(images))[:, np.newaxis])
     (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
     (root / "rows.csv").write_text("record,class_index,pixel_row\n")
     settings = yaml.safe_load(Path("params.yaml").read_text())
@@ -165,7 +166,7 @@ def test_a_loaded_model_answers_as_the_stages_judged_it(project: Path) -> None:
 
     test = predicted(project).query("subset == 'test'")
     loaded = knee.load(project / "model")
-    observed = loaded.observe(np.load(project / "pixels.npy")[test["record"]])
+    observed = loaded.observe(shards.load(project / "pixels")[test["record"]])
     expected = test[[f"{predictions.PREFIX}{name}" for name in NAMES]]
     np.testing.assert_allclose(observed.probabilities, expected, atol=2e-5)
     limits = loaded.trained.limits
@@ -206,7 +207,7 @@ def joined(project: Path) -> Path:
         members[columns] = members[columns].to_numpy()[:, ::-1]
     files = {
         **{name: project / f"{name}.csv" for name in ("records", "split")},
-        "pixels": project / "pixels.npy",
+        "pixels": project / "pixels",
         **{name: root / name for name in ("models", "metrics", "features")},
         "model-out": root / "models" / "ensemble",
         "history-out": root / "history.csv",
@@ -229,7 +230,7 @@ def test_the_joint_net_answers_the_mean_of_its_parts_in_keras_and_in_openvino(
     from knee.classifier.attribution import grad_cam
     from knee.classifier.net import saved
 
-    pixels = np.load(project / "pixels.npy")
+    pixels = shards.load(project / "pixels")
     trained = [TrainedModel.read(joined / "models" / name) for name in ("mobilenet", "xception")]
     parts = [saved.predict(one.load(), pixels) for one in trained]
     joint = TrainedModel.read(joined / "models" / "ensemble")
@@ -271,7 +272,7 @@ def test_what_teaches_a_distilled_net_has_not_seen_what_judges_it(project: Path)
     settings = parameters.load(project / "params.yaml")
     members = pd.read_csv(project / "members.csv").assign(pixel_row=lambda table: table["record"])
     teacher = TrainedModel.read(project / "model")
-    source = feature_source.open_source(project / "features", project / "pixels.npy")
+    source = feature_source.open_source(project / "features", project / "pixels")
     recipe = Recipe.of(settings, "student", project / "features", len(NAMES))
     rows, held = distillation.taught(recipe, teacher, members, source)
     own = members.set_index("pixel_row")
@@ -303,7 +304,7 @@ def test_a_distilled_net_is_one_net_that_the_held_back_fold_judges_killed_or_not
     flags = {"--members": "members.csv", "--model": "model", "--out-of-fold-out": "held_back.csv"}
     flags |= {"--model-out": "distilled", "--history-out": "of_one.csv"}
     for name in ("features", "pixels", "records", "split", "checkpoints", "params"):
-        kinds = {"features": "", "checkpoints": "", "pixels": ".npy", "params": ".yaml"}
+        kinds = {"features": "", "checkpoints": "", "pixels": "", "params": ".yaml"}
         flags[f"--{name}"] = f"{name}{kinds.get(name, '.csv')}"
     words = [word for flag, file in flags.items() for word in (flag, str(project / file))]
     run(project, "distil", ["--backbone", "mobilenet", *words])

@@ -18,6 +18,7 @@ from knee.evidence.uncertainty import prediction_limits, uncertainty_report
 from knee.records import records_table
 from knee.statistics import scores
 from knee.storage import provenance
+from tests import shards
 from tests.tracking.runs import FACTS, only_run, own_store
 
 pytestmark = [
@@ -56,7 +57,7 @@ def write_data(root: Path) -> None:
     table = pd.DataFrame(values)
     records_table.write_records(table, root / "records.csv")
     noise = np.random.default_rng(0).integers(0, 90, (ROWS, SIDE_PIXELS, SIDE_PIXELS))
-    np.save(root / "pixels.npy", (noise + 60 * (number % 3)[:, None, None]).astype(np.uint8))
+    shards.save(root / "pixels", (noise + 60 * (number % 3)[:, None, None]).astype(np.uint8))
     subset = np.array(["train", "val", "test", "test"])[number // 2 % 4]
     split = {"record": number, "subset": subset, "fold": 0, "group": number // 2}
     pd.DataFrame(split).to_csv(root / "split.csv", index=False)
@@ -70,7 +71,7 @@ def write_model(root: Path) -> None:
     from tests.tiny_classifier import classifier
 
     model = classifier(SIDE_PIXELS)
-    pixels, split = np.load(root / "pixels.npy"), pd.read_csv(root / "split.csv")
+    pixels, split = shards.load(root / "pixels"), pd.read_csv(root / "split.csv")
     val, train = (np.flatnonzero(split["subset"] == name) for name in ("val", "train"))
     both = prediction_limits.split_outputs(
         saved.predict(saved.with_features(model), pixels), len(NAMES)
@@ -109,7 +110,7 @@ def write_model(root: Path) -> None:
 def arguments(root: Path) -> list[str]:
     inputs = {
         "records": "records.csv",
-        "pixels": "pixels.npy",
+        "pixels": "pixels",
         "split": "split.csv",
         "split-metrics": "split.json",
         "model": "model",
@@ -281,7 +282,7 @@ def test_without_mlflow_everything_is_written_all_the_same(
         ("model/training.json", "is not JSON"),
         ("model/novelty.npz", "is not the file that its training recorded"),
         ("split.json", "is not JSON"),
-        ("pixels.npy", "is no pixel array"),
+        ("pixels/00000.npy", "has no pixels"),
         ("metrics/history.csv", "is no training history"),
         ("split.csv", "split_fingerprint"),
         ("records.csv", "records"),

@@ -32,7 +32,7 @@ def arguments(root: Path, masks: str = "masks") -> list[str]:
     places = {
         "params": "params.yaml",
         "records": "records.csv",
-        "pixels": "pixels.npy",
+        "pixels": "pixels",
         "split": "split.csv",
         "split-metrics": "split.json",
         "bone-masks": masks,
@@ -146,7 +146,7 @@ def test_without_bone_masks_pointing_is_null_with_a_reason(copy: Path) -> None:
     ("spoiled", "message"),
     [
         ("model/model.keras", "is not the model that its training recorded"),
-        ("pixels.npy", "is no pixel array"),
+        ("pixels/00000.npy", "has no pixels"),
         ("metrics/test.json", "is not JSON"),
         ("split.csv", "split_fingerprint"),
         ("masks", "is no mask"),

@@ -18,6 +18,7 @@ from knee.reading import image_formats
 from knee.reading.decoded import Decoded
 from knee.records.records_table import COLUMNS, read_records
 from knee.run.errors import UserError
+from tests import shards
 from tests.films import ROOT, encoded, fill, film, settings, taken_in
 from tests.reading import dicom_files
 
@@ -76,11 +77,11 @@ def test_rejected_files_give_their_reason_and_have_no_pixels(records: pd.DataFra
 
 
 def test_pixels_are_the_fitted_images_by_pixel_row(records: pd.DataFrame, out: Path) -> None:
-    pixels = np.load(out / "pixels.npy", mmap_mode="r")
+    pixels = shards.load(out / "pixels")
     usable = records[records["pixel_row"] >= 0]
     assert pixels.shape == (len(usable), 32, 32)
     assert usable["pixel_row"].tolist() == list(range(len(usable)))
-    row = pixels[records.loc["Osteopenia/P0004_L_1.png", "pixel_row"]]
+    row = pixels[usable["pixel_row"]["Osteopenia/P0004_L_1.png"]]
     inner = np.asarray(film(4).resize((26, 32), Image.Resampling.HAMMING))
     np.testing.assert_array_equal(row[:, 3:29], inner)
 
@@ -174,8 +175,8 @@ def test_order_of_creation_never_shows_in_the_bytes(tmp_path: Path, out: Path, s
     shuffled = list(contents().items())
     random.Random(seed).shuffle(shuffled)
     taken_in(fill(tmp_path / "elsewhere", dict(shuffled)), tmp_path, settings())
-    for name in ("records.csv", "pixels.npy"):
-        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+    for name in ("records.csv", "pixels"):
+        assert shards.content(tmp_path / name) == shards.content(out / name)
 
 
 def test_what_is_known_is_neither_decoded_nor_registered_again_and_changes_no_byte(
@@ -200,8 +201,8 @@ def test_what_is_known_is_neither_decoded_nor_registered_again_and_changes_no_by
         return len(decoded)
 
     def same() -> bool:
-        names = ("records.csv", "pixels.npy")
-        return all((tmp_path / name).read_bytes() == (out / name).read_bytes() for name in names)
+        names = ("records.csv", "pixels")
+        return all(shards.content(tmp_path / name) == shards.content(out / name) for name in names)
 
     rejected = 2  # of each run: what has no pixels is not kept
     assert again() >= 9

@@ -103,7 +103,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     given = ["--sheet", str(NO_SHEET), *words(folder, out="knees")]
     assert locate.main([str(folder / "films"), *given]) == 0
     read = {"images": "knees/images", "sheet": "knees/knees.csv"}
-    made = {"records_out": "records.csv", "pixels_out": "pixels.npy"}
+    made = {"records_out": "records.csv", "pixels_out": "pixels"}
     assert ingest.main(words(folder, **read, **made)) == 0
     made = {"split_out": "split.csv", "subsets_out": "subsets.csv", "metrics_out": "split.json"}
     keep = ["--keep", str(PARAMS.parent / "conf" / "no_split.csv")]

@@ -55,7 +55,7 @@ def page(root: Path, decisions: Path = NO_DECISIONS) -> Path:
     words = {
         "params": PARAMS,
         "records": root / "records.csv",
-        "pixels": root / "pixels.npy",
+        "pixels": root / "pixels",
         "joins": root / "copy_joins.csv",
         "decisions": decisions,
         "metrics": root / "metrics",

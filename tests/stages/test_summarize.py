@@ -11,7 +11,7 @@ import pytest
 
 from knee.records import records_table
 from stages import summarize
-from tests import browser
+from tests import browser, shards
 from tests.promotion.test_verdict import MODEL, REGISTERED, compared, told
 from tests.records.tables import records
 
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
     table = records((number % 2).tolist(), number.tolist())
     table.loc[0, "source"] = HOSTILE
     records_table.write_records(table, tmp_path / "records.csv")
-    np.save(tmp_path / "pixels.npy", np.full((12, 32, 32), 90, np.uint8))
+    shards.save(tmp_path / "pixels", np.full((12, 32, 32), 90, np.uint8))
     right = np.where(number < 2, 0.1, 0.9)
     test = table[["record", "source", "pixel_sha256", "group", "class_index", "label"]].assign(
         subset="test",
@@ -74,7 +74,7 @@ def root(tmp_path: Path) -> Path:
 def made(root: Path) -> str:
     files = {
         "records": root / "records.csv",
-        "pixels": root / "pixels.npy",
+        "pixels": root / "pixels",
         "registration": root / "registration.json",
         **{name: root / name for name in ("metrics", "comparison")},
         "page-out": root / "reports" / "index.html",

@@ -23,6 +23,7 @@ from knee.records import records_table
 from knee.run import parameters
 from knee.storage import provenance
 from knee.tracking.live import TrainingRun
+from tests import shards
 from tests.classifier.conftest import put_in_table, trace_once
 from tests.tracking.runs import empty_store
 
@@ -53,7 +54,7 @@ def write_data(root: Path) -> None:
     }
     records_table.write_records(pd.DataFrame(values), root / "records.csv")
     noise = np.random.default_rng(0).integers(0, 90, (ROWS, SIDE, SIDE))
-    np.save(root / "pixels.npy", (noise + 100 * (number % 2)[:, None, None]).astype(np.uint8))
+    shards.save(root / "pixels", (noise + 100 * (number % 2)[:, None, None]).astype(np.uint8))
     subset = np.array(["train", "train", "val", "val", "train", "train", "test", "test"])
     split = {"record": number, "subset": subset[number % 8], "fold": 0, "group": number}
     pd.DataFrame(split).to_csv(root / "split.csv", index=False)
@@ -73,7 +74,7 @@ def arguments(root: Path) -> list[str]:
     files = {
         "params": "params.yaml",
         "features": "features",
-        "pixels": "pixels.npy",
+        "pixels": "pixels",
         "records": "records.csv",
         "split": "split.csv",
         "rows": "rows.csv",
@@ -121,7 +122,7 @@ def test_the_record_says_how_an_image_becomes_the_models_input(trained: Path) ->
 
 def test_a_model_of_synthetic_images_lists_them_by_their_pixels(trained: Path) -> None:
     facts = json.loads((trained / "model" / "training.json").read_text())
-    pixels = np.load(trained / "pixels.npy")
+    pixels = shards.load(trained / "pixels")
     assert facts["synthetic_images"] == sorted({*map(provenance.image_digest, pixels)})
 
 
@@ -129,7 +130,7 @@ def test_a_model_keeps_the_median_of_the_images_it_learned_from_and_of_no_other(
     trained: Path,
 ) -> None:
     trained_model = TrainedModel.read(trained / "model")
-    pixels = np.load(trained / "pixels.npy")
+    pixels = shards.load(trained / "pixels")
     learned = np.arange(ROWS) % 8 < 6  # train and val
     kept = trained_model.canonical.typical_image
     assert kept == negatives.as_text(negatives.median_image(pixels[learned]))
@@ -146,7 +147,7 @@ def test_the_model_is_the_recorded_one_and_takes_raw_pixels(trained: Path) -> No
 
     facts = json.loads((trained / "model" / "training.json").read_text())
     model = saved.load_model(trained / "model" / "model.keras", facts["model_sha256"])
-    probabilities = saved.predict(model, np.load(trained / "pixels.npy")[:3])
+    probabilities = saved.predict(model, shards.load(trained / "pixels")[:3])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
@@ -159,7 +160,7 @@ def test_the_saved_model_is_calibrated_and_knows_its_limits(trained: Path) -> No
     model = saved.load_model(trained / "model" / "model.keras", facts["model_sha256"])
     split = pd.read_csv(trained / "split.csv")
     held = np.flatnonzero(split["subset"] == "val")
-    chances = saved.predict(model, np.load(trained / "pixels.npy")[held])
+    chances = saved.predict(model, shards.load(trained / "pixels")[held])
     found = calibration.fit(held % 2, chances, held)
     assert found.log_loss_before == pytest.approx(facts["calibration"]["log_loss_after"], abs=1e-4)
     assert facts["calibration"]["log_loss_after"] <= facts["calibration"]["log_loss_before"]
@@ -185,8 +186,8 @@ def test_a_killed_training_ends_with_the_files_it_would_have_had(
     def kill(*_: object) -> None:
         raise KilledError
 
-    for name in ("records.csv", "pixels.npy", "split.csv", "rows.csv", "params.yaml"):
-        shutil.copy(trained / name, tmp_path)
+    for name in ("records.csv", "pixels", "split.csv", "rows.csv", "params.yaml"):
+        shards.copy(trained / name, tmp_path)
     shutil.copytree(trained / "features", tmp_path / "features")
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "log_epoch", kill)
@@ -203,7 +204,7 @@ def test_a_killed_training_ends_with_the_files_it_would_have_had(
     assert {k: v for k, v in one.items() if k not in own} == {
         k: v for k, v in two.items() if k not in own
     }
-    pixels = np.load(trained / "pixels.npy")
+    pixels = shards.load(trained / "pixels")
     models = [saved.load_model(root / "model" / "model.keras") for root in (trained, tmp_path)]
     first, second = (saved.predict(model, pixels) for model in models)
     np.testing.assert_array_equal(first, second)
@@ -215,8 +216,8 @@ def test_several_workers_train_in_the_place_of_the_stage_and_are_recorded(
     """That they do it as one process does: tests/classifier/training."""
     from knee.classifier.training import fit, synchronous_training
 
-    for name in ("records.csv", "pixels.npy", "split.csv", "rows.csv"):
-        shutil.copy(trained / name, tmp_path)
+    for name in ("records.csv", "pixels", "split.csv", "rows.csv"):
+        shards.copy(trained / name, tmp_path)
     shutil.copytree(trained / "features", tmp_path / "features")
     settings = yaml.safe_load((trained / "params.yaml").read_text(encoding="utf-8"))
     settings["train"]["workers"], settings["execution"]["trusted_network"] = 2, True
@@ -240,14 +241,15 @@ def test_several_workers_train_in_the_place_of_the_stage_and_are_recorded(
 def test_damaged_features_are_one_message(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("records.csv", "pixels.npy", "split.csv", "rows.csv", "params.yaml"):
-        shutil.copy(trained / name, tmp_path)
+    for name in ("records.csv", "pixels", "split.csv", "rows.csv", "params.yaml"):
+        shards.copy(trained / name, tmp_path)
     (tmp_path / "features").mkdir()
     design = BackboneDesign("tiny", SIDE)
     write_design(dataclasses.replace(design, train_from="head"), tmp_path / "features")
-    (tmp_path / "features" / "features.npy").write_bytes(b"none")
+    (tmp_path / "features" / "features").mkdir()
+    (tmp_path / "features" / "features" / "00000.npy").write_bytes(b"none")
     assert main(tmp_path) == 1
     error = capsys.readouterr().err
     assert "train: " in error
-    assert "features.npy is no array file" in error
+    assert "00000.npy is no array file" in error
     assert not (tmp_path / "model").exists()

@@ -63,18 +63,19 @@ def changed(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], obj
 
 
 DAMAGE = {  # what happens to the folder: the results that are known still
-    "a bit of a value": (changed("values.bin", lambda c: bytes([c[0] ^ 1]) + c[1:]), [1, 2]),
-    "values cut off": (changed("values.bin", lambda c: c[:100]), []),
-    "no values": (lambda folder: (folder / "values.bin").unlink(), []),
+    "a bit of a value": (changed("values/0.bin", lambda c: bytes([c[0] ^ 1]) + c[1:]), [1, 2]),
+    "values cut off": (changed("values/0.bin", lambda c: c[:100]), []),
+    "no values": (lambda folder: (folder / "values/0.bin").unlink(), []),
     "index cut off": (changed("index.bin", lambda c: c[:100]), [0]),
     "a bit of a key": (changed("index.bin", lambda c: bytes([c[0] ^ 1]) + c[1:]), [1, 2]),
-    "a length": (changed("index.bin", lambda c: c[:46] + b"\x7f" + c[47:]), [1, 2]),
-    "a start": (changed("index.bin", lambda c: c[:39] + b"\xff" + c[40:]), [1, 2]),
+    "a length": (changed("index.bin", lambda c: c[:50] + b"\x7f" + c[51:]), [1, 2]),
+    "a file": (changed("index.bin", lambda c: c[:32] + b"\x01" + c[33:]), [1, 2]),
+    "a start": (changed("index.bin", lambda c: c[:43] + b"\xff" + c[44:]), [1, 2]),
     "a foreign index": (changed("index.bin", lambda _: b"PK\x03\x04" * 100), []),
     "no index": (lambda folder: (folder / "index.bin").unlink(), []),
     "no JSON": (changed("made_with.json", lambda _: b"\xff{"), []),
     "other JSON": (changed("made_with.json", lambda _: b"[]"), []),
-    "empty": (lambda folder: [path.unlink() for path in folder.iterdir()], []),
+    "empty": (lambda folder: [p.unlink() for p in folder.rglob("*") if p.is_file()], []),
 }
 
 
@@ -111,19 +112,18 @@ def test_where_nothing_can_be_written_a_line_says_so_and_the_run_goes_on(
     assert caplog.text.count("known cannot be written (Not a directory): not kept") == 1
     if Path("/dev/full").exists():
         with KnownResults(tmp_path / "known", {}) as known:
-            known._stream.close()  # type: ignore[union-attr]
             known._stream = Path("/dev/full").open("wb")  # noqa: SIM115
             known.add(KEYS[0], VALUES[0])
         assert "known cannot be written (No space left on device): not kept" in caplog.text
         assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_a_run_that_fails_leaves_what_was_known(tmp_path: Path) -> None:
+def test_a_run_that_fails_leaves_what_was_known_and_what_it_had_made(tmp_path: Path) -> None:
     kept(tmp_path / "known")
     with pytest.raises(ValueError, match="of the stage"), KnownResults(tmp_path / "known", {}) as k:
         k.add(KEYS[3], VALUES[3])
         raise ValueError("of the stage")
-    assert kept(tmp_path / "known", numbers=range(4)) == [0, 1, 2]
+    assert kept(tmp_path / "known", numbers=range(4)) == [0, 1, 2, 3]
 
 
 def test_two_runs_at_once_end_well_and_what_stays_is_right(tmp_path: Path) -> None:
@@ -136,15 +136,65 @@ def test_two_runs_at_once_end_well_and_what_stays_is_right(tmp_path: Path) -> No
     assert kept(tmp_path / "known") == [0, 1, 2]
 
 
-def test_rows_of_an_output_are_known_by_a_link_and_survive_its_removal(tmp_path: Path) -> None:
-    output, folder = tmp_path / "rows.npy", tmp_path / "known"
+def test_values_in_an_output_are_known_by_links_and_survive_its_removal(tmp_path: Path) -> None:
+    folder = tmp_path / "known"
+    outputs = [tmp_path / "0.npy", tmp_path / "1.npy"]
     for knew in (None, b"row one"):
-        with KnownResults(folder, {}, rows_of=output) as known:
+        with KnownResults(folder, {}) as known:
             assert known.get(KEYS[0]) == knew
-            output.write_bytes(b"header, row one, row two")
-            known.add(KEYS[0], b"row one", 8)
-        assert (folder / "values.bin").samefile(output)
-        output.unlink()
+            known.add(KEYS[0], b"row one", (1, 8))
+            for output in outputs:
+                output.write_bytes(b"header, row one, row two")
+                known.keep_file(output)
+        assert (folder / "values" / "1.bin").samefile(outputs[1])
+        for output in outputs:
+            output.unlink()
+
+
+def killed(folder: Path, numbers: list[int]) -> None:
+    """A run that ends in the middle, by a kill or an error."""
+    known = KnownResults(folder, {}).__enter__()
+    for number in numbers:
+        known.add(KEYS[number], VALUES[number])
+    for stream in (known._stream, known._index):
+        assert stream is not None
+        stream.close()
+
+
+def test_a_killed_run_goes_on_with_what_it_had_and_with_what_was_known_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "known"
+    kept(folder, numbers=range(1))
+    killed(folder, [1, 2])
+    caplog.clear()
+    assert kept(folder) == [0, 1, 2]
+    assert "3 known results, 0 new" in caplog.text
+    assert "damaged" not in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["known"]
+
+
+def test_of_two_killed_runs_the_one_that_got_further_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "known"
+    killed(folder, [1, 2])
+    killed(folder, [1])
+    assert kept(folder) == [1, 2]
+
+
+def test_what_a_killed_run_had_not_written_yet_is_no_damage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "known"
+    killed(folder, [0, 1, 2])
+    values = tmp_path / ".known.staged" / "values" / "0.bin"
+    values.write_bytes(values.read_bytes()[:-1])
+    assert kept(folder) == [0, 1]
+    assert "damaged" not in caplog.text
+
+
+def test_what_a_killed_run_made_with_other_facts_is_not_used(tmp_path: Path) -> None:
+    killed(tmp_path / "known", [1])
+    assert kept(tmp_path / "known", {"fit": "squash"}) == []
 
 
 def test_code_packages_and_machine_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from knee.storage import artifacts, row_files
+from tests import shards
 
 
 def test_what_takes_a_place_is_on_the_disk_before(
@@ -63,12 +64,12 @@ def test_a_disk_that_cannot_write_is_an_error_and_one_that_cannot_wait_is_none(
 
 @pytest.mark.parametrize("length", [0, 5, 10, 40, 100, 128, 150])
 def test_a_cut_array_is_one_message(length: int, tmp_path: Path) -> None:
-    file = tmp_path / "rows.npy"
-    np.save(file, np.ones((3, 4, 4), np.uint8))
+    shards.save(tmp_path / "rows", np.ones((3, 4, 4), np.uint8))
+    file = tmp_path / "rows" / "00000.npy"
     cut = file.read_bytes()[:length]
     for content in (cut, cut[:100].ljust(176, b"\0")):  # short, or of the right size with zeros
         file.write_bytes(content)
-        with pytest.raises(artifacts.ArtifactError, match=r"rows\.npy is no"):
-            row_files.RowFile(file, has_views=False)
-        with pytest.raises(artifacts.ArtifactError, match=r"rows\.npy is no"):
-            row_files.read_pixels(file, np.array([0]))
+        with pytest.raises(artifacts.ArtifactError, match=r"00000\.npy is no"):
+            row_files.RowFile(tmp_path / "rows", has_views=False)
+        with pytest.raises(artifacts.ArtifactError, match=r"rows has no pixels"):
+            row_files.PixelFile(tmp_path / "rows", np.array([0]))

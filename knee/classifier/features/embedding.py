@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -54,52 +54,57 @@ def frozen_forward(design: BackboneDesign, engine: Engine) -> tuple[Forward, dic
 def embed(
     forward: Forward, pixels: RowFile, views: Views, out: Path, known: KnownResults | None = None
 ) -> tuple[int, ...]:
-    """Write the outputs of `forward` for all `views` of `pixels` to the file `out` (.npy).
+    """Write the outputs of `forward` for all `views` of `pixels` to the folder `out`, in shards.
 
     Outputs that are `known` by the SHA-256 of what the net is given are not computed.
 
     Returns:
-        The shape of the written array, float16 (views, images, ...).
+        The shape of the written array, float16 (images, views, ...).
 
     Raises:
         ArtifactError: features that float16 cannot hold.
     """
-    axes = (len(views.kinds), len(pixels))
-    at_once = chunk_images(forward.output_shape)
+    row_shape = (len(views.kinds), *forward.output_shape)
+    at_once = chunk_images(row_shape)
     with (
-        written_rows(out, forward.output_shape, np.float16, axes) as file,
+        written_rows(out, row_shape, np.float16, known.keep_file if known else None) as file,
         ThreadPoolExecutor(1) as writer,  # writes a chunk while the next one is computed
-        progress.shown("embed", math.prod(axes), "images") as advance,
+        progress.shown("embed", len(pixels), "images") as advance,
     ):
         written: Future[None] | None = None
-        for view in range(axes[0]):
-            for row in range(0, axes[1], at_once):
-                images = views.make(pixels.slice(row, row + at_once), row, view)
-                values = np.empty((len(images), *forward.output_shape), np.float16)
+        for start in range(0, len(pixels), at_once):
+            images = pixels.slice(start, start + at_once)
+            values = np.empty((len(images), *row_shape), np.float16)
+            for view in range(len(views.kinds)):
+                made = views.make(images, start, view)
                 if known is None:
-                    forward.fill(images, values)
+                    forward.fill(made, values[:, view])
                 else:
-                    start = file.first_byte + (view * axes[1] + row) * values[0].nbytes
-                    _fill_new(forward, images, values, known, start)
-                _check(values, row)
-                if written is not None:
-                    written.result()
-                written = writer.submit(file.extend, values)
-                advance(len(images))
+                    places = [file.place_of(start + row, view) for row in range(len(images))]
+                    _fill_new(forward, made, values[:, view], known, places)
+            _check(values, start)
+            if written is not None:
+                written.result()
+            written = writer.submit(file.extend, values)
+            advance(len(images))
         if written is not None:
             written.result()
-    return (*axes, *forward.output_shape)
+    return (len(pixels), *row_shape)
 
 
-def chunk_images(output_shape: tuple[int, ...]) -> int:
-    """Images whose features fill a chunk, which is in memory at a time."""
-    return max(min(CHUNK_IMAGES, CHUNK_BYTES // (2 * int(np.prod(output_shape)))), 1)
+def chunk_images(row_shape: tuple[int, ...]) -> int:
+    """Images whose features, of `row_shape` each, fill a chunk, which is in memory at a time."""
+    return max(min(CHUNK_IMAGES, CHUNK_BYTES // (2 * int(np.prod(row_shape)))), 1)
 
 
 def _fill_new(
-    forward: Forward, images: Pixels, values: HalfFloats, known: KnownResults, start: int
+    forward: Forward,
+    images: Pixels,
+    values: HalfFloats,
+    known: KnownResults,
+    places: Sequence[tuple[int, int]],
 ) -> None:
-    """Fill `values`, which begin at the byte `start` of the file; known ones without the net."""
+    """Fill `values`, which will lie at `places` (file, byte); known ones without the net."""
     keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
     new = []
     for row, key in enumerate(keys):
@@ -112,8 +117,8 @@ def _fill_new(
         made = np.empty((len(new), *forward.output_shape), np.float16)
         forward.fill(images[new], made)
         values[new] = made
-    for row, key in enumerate(keys):
-        known.add(key, values[row].tobytes(), start + row * values[row].nbytes)
+    for key, value, place in zip(keys, values, places, strict=True):
+        known.add(key, value.tobytes(), place)
 
 
 def _check(values: HalfFloats, row: int) -> None:

@@ -14,7 +14,7 @@ from knee.storage.arrays import Images, Integers
 from knee.storage.artifacts import ArtifactError, read_json
 from knee.storage.row_files import RowFile, Values
 
-FEATURES = "features.npy"
+FEATURES = "features"  # a folder of shards
 ORIGIN = "embedding.json"  # which views the features hold, and what computed them
 IMAGE, MIRROR, AUGMENTED = "image", "mirror", "augmented"  # kinds of views
 
@@ -97,7 +97,7 @@ def open_source(folder: Path, pixels: Path) -> Source:
     Raises:
         ArtifactError: they are damaged.
     """
-    if not (folder / FEATURES).is_file():
+    if not (folder / FEATURES).is_dir():
         return Source(RowFile(pixels, has_views=False), pixels=True)
     values = RowFile(folder / FEATURES, has_views=True)
     kinds = tuple(read_origin(folder)["views"])

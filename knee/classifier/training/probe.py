@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 from pathlib import Path
 
 import keras
@@ -43,7 +44,7 @@ def train_head(
         trunk, head = assembly.split_at_feature_map(trained)
         fit.compile_model(head, optimisation)
     rows = np.unique(np.concatenate([data.training.rows, data.validation.rows]))
-    path = checkpoints.folder / "probe-features.npy"
+    path = checkpoints.folder / "probe-features"
     _write_features(trunk, data.source, rows, path)
 
     def renumbered(subset: Subset) -> Subset:
@@ -56,23 +57,24 @@ def train_head(
         validation=renumbered(data.validation),
     )
     progress = fit.fit(head, features, optimisation, augmentation, checkpoints)
-    path.unlink()
+    shutil.rmtree(path)
     log.info("fine-tuning starts from the head's val_loss %.4f", progress.best_loss)
 
 
 def _write_features(trunk: keras.Model, source: Source, rows: Integers, path: Path) -> None:
-    """Write the outputs of `trunk`, float16 (views, rows, ...), a batch in memory at a time."""
-    axes = (len(source.kinds), len(rows))
-    with written_rows(path, trunk.output.shape[1:], np.float16, axes) as file:
-        for view in range(len(source.kinds)):
-            for start in range(0, len(rows), BATCH_IMAGES):
-                batch = rows[start : start + BATCH_IMAGES]
+    """Write the outputs of `trunk`, float16 (rows, views, ...), a batch in memory at a time."""
+    row_shape = (len(source.kinds), *trunk.output.shape[1:])
+    with written_rows(path, row_shape, np.float16) as file:
+        for start in range(0, len(rows), BATCH_IMAGES):
+            batch = rows[start : start + BATCH_IMAGES]
+            features = np.empty((len(batch), *row_shape), np.float16)
+            for view in range(len(source.kinds)):
                 values = source.take(np.full_like(batch, view), batch).astype(np.float32)
                 images = values[..., np.newaxis] if source.pixels else values
-                features = np.asarray(trunk.predict_on_batch(images)).astype(np.float16)
-                if not np.isfinite(features).all():
-                    raise ArtifactError(
-                        "the backbone's features exceed what float16 holds: check the weights, or "
-                        "fine-tune without a probe (train.probe_epochs=0)"
-                    )
-                file.extend(features)
+                features[:, view] = trunk.predict_on_batch(images)
+            if not np.isfinite(features).all():
+                raise ArtifactError(
+                    "the backbone's features exceed what float16 holds: check the weights, or "
+                    "fine-tune without a probe (train.probe_epochs=0)"
+                )
+            file.extend(features)

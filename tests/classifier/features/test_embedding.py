@@ -15,6 +15,7 @@ from knee.classifier.features import embedding, feature_source
 from knee.classifier.features.views import Views
 from knee.storage import artifacts, row_files
 from knee.storage.known_results import KnownResults
+from tests import shards
 
 SIDE, ROWS = 6, 23
 
@@ -42,29 +43,31 @@ class Means:
 
 
 @pytest.fixture
-def pixels(tmp_path: Path) -> row_files.RowFile:
+def pixels(small: None, tmp_path: Path) -> row_files.RowFile:
+    del small
     images = np.random.default_rng(0).integers(0, 256, (ROWS, SIDE, SIDE), np.uint8)
-    np.save(tmp_path / "pixels.npy", images)
-    return row_files.RowFile(tmp_path / "pixels.npy", has_views=False)
+    shards.save(tmp_path / "pixels", images)
+    return row_files.RowFile(tmp_path / "pixels", has_views=False)
 
 
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "CHUNK_IMAGES", 4)
+    monkeypatch.setattr(row_files, "SHARD_ROWS", 8)
 
 
 def embed(pixels: row_files.RowFile, folder: Path, net: Means, augmented: int = 1) -> bytes:
     """The bytes of the features file."""
     folder.mkdir(exist_ok=True)
     views = Views(mirrored=True, augmented=augmented)
-    embedding.embed(net, pixels, views, folder / "features.npy")
-    return (folder / "features.npy").read_bytes()
+    embedding.embed(net, pixels, views, folder / "features")
+    return shards.content(folder / "features")
 
 
 def test_features_are_those_of_each_view(pixels: row_files.RowFile, tmp_path: Path) -> None:
     embed(pixels, tmp_path / "one", Means())
-    values = np.load(tmp_path / "one" / "features.npy")
-    images = np.load(tmp_path / "pixels.npy")
+    values = shards.load(tmp_path / "one" / "features").swapaxes(0, 1)
+    images = shards.load(tmp_path / "pixels")
     assert values.shape == (3, ROWS, 1, 1, 2)
     np.testing.assert_array_equal(
         values[0, :, 0, 0, 1], images[:, :, 0].mean(axis=1).astype(np.float16)
@@ -88,20 +91,34 @@ def test_a_killed_embedding_leaves_nothing_and_the_next_starts_afresh(
 def test_only_images_that_are_not_known_are_embedded_and_the_bytes_are_the_same(
     pixels: row_files.RowFile, tmp_path: Path
 ) -> None:
-    views, whole = Views(mirrored=True), tmp_path / "whole.npy"
+    views, whole = Views(mirrored=True), tmp_path / "whole"
     embedding.embed(Means(), pixels, views, whole)
-    images = np.load(tmp_path / "pixels.npy")
+    images = shards.load(tmp_path / "pixels")
     order = [*range(20, 3, -1)]
-    np.save(tmp_path / "some.npy", images[order])
-    some = row_files.RowFile(tmp_path / "some.npy", has_views=False)
+    shards.save(tmp_path / "some", images[order])
+    some = row_files.RowFile(tmp_path / "some", has_views=False)
     seen = []
     for rows in (some, pixels, pixels):
-        net, out = Means(), tmp_path / "out.npy"
-        with KnownResults(tmp_path / "known", {}, rows_of=out) as known:
+        net, out = Means(), tmp_path / "out"
+        with KnownResults(tmp_path / "known", {}) as known:
             embedding.embed(net, rows, views, out, known)
         seen.append(net.seen)
-    assert out.read_bytes() == whole.read_bytes()
+    assert shards.content(out) == shards.content(whole)
     assert seen == [2 * len(order), 2 * (ROWS - len(order)), 0]
+
+
+def test_a_killed_embedding_goes_on_with_its_finished_shards(
+    pixels: row_files.RowFile, tmp_path: Path
+) -> None:
+    views = Views(mirrored=True)
+    embedding.embed(Means(), pixels, views, tmp_path / "whole")
+    killed, again, out = Means(8), Means(), tmp_path / "out"
+    with pytest.raises(KilledError), KnownResults(tmp_path / "known", {}) as known:
+        embedding.embed(killed, pixels, views, out, known)  # ends in the fifth of six chunks
+    with KnownResults(tmp_path / "known", {}) as known:
+        embedding.embed(again, pixels, views, out, known)
+    assert shards.content(out) == shards.content(tmp_path / "whole")
+    assert again.seen == 2 * (ROWS - 8)  # the second shard was not written yet
 
 
 def test_features_beyond_float16_are_an_error(pixels: row_files.RowFile, tmp_path: Path) -> None:
@@ -142,8 +159,8 @@ def test_augmented_views_show_the_same_picture() -> None:
 
 def test_rows_are_read_as_written(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(2, 5, 3, 2)).astype(np.float16)
-    np.save(tmp_path / "values.npy", values)
-    file = row_files.RowFile(tmp_path / "values.npy", has_views=True)
+    shards.save(tmp_path / "values", values.swapaxes(0, 1))
+    file = row_files.RowFile(tmp_path / "values", has_views=True)
     rows, chosen = np.array([4, 0, 4]), np.array([1, 0, 0])
     np.testing.assert_array_equal(file.take(chosen, rows), values[chosen, rows])
     np.testing.assert_array_equal(file.slice(3, 99), values[0, 3:])
@@ -151,14 +168,14 @@ def test_rows_are_read_as_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("view", "row"), [(0, 5), (2, 0), (0, -1), (-1, 0)])
 def test_a_row_that_is_not_there_is_named(tmp_path: Path, view: int, row: int) -> None:
-    np.save(tmp_path / "values.npy", np.zeros((2, 5, 3), np.float16))
-    file = row_files.RowFile(tmp_path / "values.npy", has_views=True)
+    shards.save(tmp_path / "values", np.zeros((5, 2, 3), np.float16))
+    file = row_files.RowFile(tmp_path / "values", has_views=True)
     with pytest.raises(artifacts.ArtifactError, match=f"has no row {row}"):
         file.take(np.array([view]), np.array([row]))
 
 
 def test_features_and_their_record_have_to_agree(tmp_path: Path) -> None:
-    np.save(tmp_path / "features.npy", np.zeros((2, 5, 3), np.float16))
+    shards.save(tmp_path / "features", np.zeros((5, 2, 3), np.float16))
     with pytest.raises(artifacts.ArtifactError, match=r"embedding\.json does not exist"):
         feature_source.open_source(tmp_path, tmp_path / "none")
     (tmp_path / "embedding.json").write_text('{"views": ["image"]}')

@@ -10,6 +10,7 @@ import pytest
 
 from knee.classifier.net.design import BackboneDesign
 from knee.storage import artifacts
+from tests import shards
 from tests.classifier.conftest import SIDE, Films
 
 pytestmark = pytest.mark.tf
@@ -55,8 +56,8 @@ def test_code_in_a_model_file_is_refused(tmp_path: Path) -> None:
 def test_training_reads_pixels_where_there_are_no_features(films: Films, tmp_path: Path) -> None:
     from knee.classifier.features import feature_source
 
-    np.save(tmp_path / "pixels.npy", films.pixels)
-    source = feature_source.open_source(tmp_path, tmp_path / "pixels.npy")
+    shards.save(tmp_path / "pixels", films.pixels)
+    source = feature_source.open_source(tmp_path, tmp_path / "pixels")
     assert source.pixels
     assert source.values.shape == (1, *films.pixels.shape)
 

@@ -79,7 +79,7 @@ def test_fine_tuning_starts_lower_with_a_probe_than_without(
     _, probed = train(chosen, films, tmp_path / "probed")
     _, plain = train(dataclasses.replace(chosen, probe=None), films, tmp_path / "plain")
     assert probed.history[0]["val_loss"] < plain.history[0]["val_loss"] - 0.1
-    assert not list((tmp_path / "probed").rglob("probe-features.npy"))
+    assert not list((tmp_path / "probed").rglob("probe-features"))
 
 
 def test_the_probe_leaves_the_backbone_as_it_is(

@@ -14,6 +14,7 @@ from knee.classifier.net.design import BackboneDesign
 from knee.execution.place import ExecutionError
 from knee.execution.worker_group import WorkerGroup
 from knee.run.errors import UserError
+from tests import shards
 from tests.classifier.conftest import SIDE, Films, put_in_table
 from tests.execution.test_worker_group import gone, settings
 
@@ -46,10 +47,10 @@ def train(
 
     is_head = design.depth == "head"
     random = np.random.default_rng(0)
-    features = random.normal(size=(1, 48, 4, 4, 8)).astype(np.float16)
-    features[0, :, 0] += films.classes[:, None, None]
-    file = folder.with_suffix(".npy")
-    np.save(file, features if is_head else films.pixels)
+    features = random.normal(size=(48, 1, 4, 4, 8)).astype(np.float16)
+    features[:, 0, 0] += films.classes[:, None, None]
+    file = folder.with_suffix(".rows")
+    shards.save(file, features if is_head else films.pixels)
     noise = 0.0 if is_head else 0.1  # of two workers it is another than of one
     plan = training.Plan(
         backbone=design,

@@ -21,6 +21,7 @@ from knee.evidence.evaluation.predictions import KEPT
 from knee.statistics import scores
 from knee.statistics.bootstrap import Bootstrap
 from knee.storage import artifacts, row_files
+from tests import shards
 
 NAMES = ["Normal", "Osteopenia", "Osteoporosis"]
 TRAINING = {
@@ -210,14 +211,14 @@ def test_figures_of_another_split_are_refused(
 
 
 def test_pixels_come_in_the_order_of_the_rows_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "pixels.npy"
-    np.save(path, np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
-    assert row_files.read_pixels(path, np.array([2, 0]))[[2, 0], 0, 0].tolist() == [8, 0]
+    path = tmp_path / "pixels"
+    shards.save(path, np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
+    assert row_files.PixelFile(path, np.array([2, 0]))[np.array([2, 0])][:, 0, 0].tolist() == [8, 0]
     with pytest.raises(artifacts.ArtifactError, match="has 3 images, the records ask"):
-        row_files.read_pixels(path, np.array([3]))
-    path.write_bytes(b"")
-    with pytest.raises(artifacts.ArtifactError, match="no pixel array"):
-        row_files.read_pixels(path, np.array([0]))
+        row_files.PixelFile(path, np.array([3]))
+    (path / "00000.npy").write_bytes(b"")
+    with pytest.raises(artifacts.ArtifactError, match="has no pixels"):
+        row_files.PixelFile(path, np.array([0]))
 
 
 @pytest.mark.parametrize(
