@@ -10,12 +10,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from knee.classifier.features import embedding, engines, feature_source
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign, write_design
+from knee.execution.local import Inline
+from knee.execution.opening import Opened
+from knee.execution.place import Place
 from knee.run import command, parameters
 from knee.storage import artifacts, row_files
 from knee.storage.known_results import KnownResults
@@ -51,11 +56,18 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         chosen = settings.embed
         engine = engines.choose(chosen.engine, chosen.precision)
         views = Views(chosen.mirrored_view, chosen.augmented_views, chosen.seed)
-        forward, origin = embedding.frozen_forward(design, engine)
-        out = folder / feature_source.FEATURES
+        net = embedding.FrozenNet(design, engine)
+        origin = net.origin()
         facts = {"design": dataclasses.asdict(design), "origin": dict(origin)}
-        with _known(paths.known_results, facts, engine) as known:
-            shape = embedding.embed(forward, pixels, views, out, known)
+        shape = embedding.forward_of(net).output_shape
+        out = folder / feature_source.FEATURES
+        placed = _placed(net, settings.execution)
+        with (
+            _known(net, paths.known_results, facts) as known,
+            _opened(placed, settings) as place_of,
+        ):
+            compute = embedding.at(place_of(), placed)
+            shape = embedding.embed(compute, shape, pixels, views, out, known)
         origin |= {"views": views.kinds, "seed": views.seed}
         artifacts.write_json(folder / feature_source.ORIGIN, origin)
         text = "%s: %d images x %d views, feature maps %s, by %s in %s"
@@ -63,15 +75,26 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 
 
 def _known(
-    folder: Path, facts: dict[str, Any], engine: engines.Engine
+    net: embedding.FrozenNet, folder: Path, facts: dict[str, Any]
 ) -> contextlib.AbstractContextManager[KnownResults | None]:
-    """What an earlier run computed, where an image's features are the same in every run and batch.
-
-    Weights drawn at random are others in each run; of GPUs it is not known.
-    """
-    if engine.name != "openvino" or facts["design"]["weights"] == "none":
+    """What an earlier run computed, where it would be computed again to the same bits."""
+    if not net.is_the_same_everywhere:
         return contextlib.nullcontext()
     return KnownResults(folder, facts)
+
+
+def _placed(net: embedding.FrozenNet, execution: parameters.Execution) -> embedding.FrozenNet:
+    """The net as a worker has it: of a cluster with the cores of one task."""
+    return net if execution.engine == "local" else dataclasses.replace(net, cores=execution.cpus)
+
+
+def _opened(
+    net: embedding.FrozenNet, settings: parameters.Params
+) -> contextlib.AbstractContextManager[Callable[[], Place]]:
+    """The place of work; this process, where another one would compute other bits."""
+    if not net.is_the_same_everywhere:
+        return contextlib.nullcontext(Inline)
+    return Opened(settings.execution, partial(embedding.trial, net))
 
 
 main = command.stage("embed", __doc__, Paths, run)

@@ -150,6 +150,42 @@ def test_copies_are_registered_to_the_same_bytes_as_here(cluster: Cluster, tmp_p
     assert len(made[0]) == 2
 
 
+WEIGHTS = """
+import sys
+import h5py
+import keras
+from keras.src.legacy.saving import legacy_h5_format
+keras.utils.set_random_seed(1)
+net = keras.applications.MobileNet(input_shape=(32, 32, 3), include_top=False, weights=None)
+with h5py.File(sys.argv[1], "w") as file:
+    legacy_h5_format.save_weights_to_hdf5_group(file, net)
+"""
+
+
+def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -> None:
+    weights = tmp_path / "mobilenet.h5"
+    subprocess.run([sys.executable, "-c", WEIGHTS, str(weights)], check=True, timeout=120)
+    images = np.random.default_rng(0).integers(0, 256, (1500, SIDE, SIDE), np.uint8)
+    shards.save(tmp_path / "pixels", images)
+    made = []
+    for name, changes in (("local", {}), ("ray", execution(cluster))):
+        settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
+        settings["execution"] |= changes
+        settings["weights"] = str(tmp_path)
+        params, out = tmp_path / f"{name}.yaml", tmp_path / name
+        params.write_text(yaml.safe_dump(json.loads(json.dumps(settings))), encoding="utf-8")
+        words = [sys.executable, "-m", "stages.embed", "--params", str(params)]
+        words += ["--backbone", "mobilenet", "--pixels", str(tmp_path / "pixels")]
+        words += ["--features-out", str(out), "--known-results", str(tmp_path / f"known-{name}")]
+        done = subprocess.run(
+            words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=True
+        )
+        assert ("cluster: " in done.stderr) == (name == "ray")
+        made.append(sha256(out))
+    assert made[0] == made[1]
+    assert len(made[0]) == 4  # two shards
+
+
 def test_an_ensemble_is_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -> None:
     told = []
     for name, changes in (("local", {"engine": "local"}), ("ray", {})):
@@ -215,8 +251,8 @@ def command(root: Path, name: str, changes: dict[str, Any]) -> tuple[list[str], 
 def sha256(out: Path) -> dict[str, str]:
     return {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(out.iterdir())
-        if file.name != "params.yaml"
+        for file in sorted(out.rglob("*"))
+        if file.is_file() and file.name != "params.yaml"
     }
 
 

@@ -1,10 +1,13 @@
-"""Feature maps of the frozen backbone, once per image and view."""
+"""Feature maps of the frozen backbone, once per image and view, wherever work is done."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +17,116 @@ from knee.classifier.features import engines
 from knee.classifier.features.engines import Engine, Forward
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
+from knee.execution.ordered import ordered
+from knee.execution.place import Place
 from knee.run import progress
-from knee.storage.arrays import HalfFloats, Pixels
+from knee.storage.arrays import HalfFloats, Integers, Pixels
 from knee.storage.artifacts import ArtifactError
 from knee.storage.known_results import KnownResults
-from knee.storage.row_files import RowFile, written_rows
+from knee.storage.row_files import RowFile, RowWriter, written_rows
 
 CHUNK_IMAGES = 512  # at most, between two marks of progress
-CHUNK_BYTES = 64 * 2**20  # at most: two of them are in memory at once
+CHUNK_BYTES = 64 * 2**20  # at most: two of them are in memory at once, more with many workers
+TRIAL_IMAGES = 8
 
 
-def frozen_forward(design: BackboneDesign, engine: Engine) -> tuple[Forward, dict[str, Any]]:
-    """Return the frozen backbone of `design`, ready to run, and the origin of its features.
+@dataclass(frozen=True)
+class FrozenNet:
+    """A frozen backbone and what computes it, as a task of a place of work is given it.
+
+    Attributes:
+        design: of the backbone.
+        engine: that computes it.
+        cores: of a worker; 0: all of the machine.
+    """
+
+    design: BackboneDesign
+    engine: Engine
+    cores: int = 0
+
+    @property
+    def is_the_same_everywhere(self) -> bool:
+        """Whether an image's features are the same in every run, process and batch.
+
+        Weights drawn at random are others in each; of GPUs it is not known.
+        """
+        return self.engine.name == "openvino" and self.design.weights != "none"
+
+    def origin(self) -> dict[str, Any]:
+        """Return what its features come from, to be written beside them."""
+        engines.prepare(self.engine)
+        from knee.classifier.net import backbones
+
+        return {
+            "engine": self.engine.name,
+            "precision": self.engine.precision,
+            "versions": self.engine.versions,
+            "weights": backbones.weights_fingerprint(self.design.weights, self.design.name),
+        }
+
+
+@functools.lru_cache(maxsize=1)
+def forward_of(net: FrozenNet) -> Forward:
+    """Return `net`, ready to run, built once in a process.
 
     Raises:
         DesignError: unknown backbone or layer, or missing weights.
     """
+    engine = net.engine
     engines.prepare(engine)
-    from knee.classifier.net import backbones, fine_tuning
+    from knee.classifier.net import fine_tuning
 
-    origin = {
-        "engine": engine.name,
-        "precision": engine.precision,
-        "versions": engine.versions,
-        "weights": backbones.weights_fingerprint(design.weights, design.name),
-    }
     if engine.name == "openvino":
-        frozen, _ = fine_tuning.split_backbone(design)
-        return engines.OpenVinoForward(frozen, engine.precision), origin
+        frozen, _ = fine_tuning.split_backbone(net.design)
+        return engines.OpenVinoForward(frozen, engine.precision, net.cores)
     from knee.classifier.net import devices  # TensorFlow: only where it is the engine
 
     strategy = devices.strategy()
     devices.set_precision("none" if engine.precision == "float32" else engine.precision)
     with strategy.scope():
-        frozen, _ = fine_tuning.split_backbone(design)
-        return engines.TensorFlowForward(frozen, strategy), origin
+        frozen, _ = fine_tuning.split_backbone(net.design)
+        return engines.TensorFlowForward(frozen, strategy)
+
+
+def features_of(net: FrozenNet, blocks: Sequence[Pixels]) -> list[HalfFloats]:
+    """Return the features of each block of images, uint8 (n, side, side); a task of a place."""
+    return [_filled(forward_of(net), block) for block in blocks]
+
+
+def trial(net: FrozenNet) -> str:
+    """Return a digest of the features of noise."""
+    side = net.design.side_pixels
+    noise = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, side, side), np.uint8)
+    return hashlib.sha256(_filled(forward_of(net), noise).tobytes()).hexdigest()
+
+
+def _filled(forward: Forward, images: Pixels) -> HalfFloats:
+    values = np.empty((len(images), *forward.output_shape), np.float16)
+    if len(images):
+        forward.fill(images, values)
+    return values
 
 
 def embed(
-    forward: Forward, pixels: RowFile, views: Views, out: Path, known: KnownResults | None = None
+    compute: Callable[[Iterator[Sequence[Pixels]]], Iterator[Sequence[HalfFloats]]],
+    output_shape: tuple[int, ...],
+    pixels: RowFile,
+    views: Views,
+    out: Path,
+    known: KnownResults | None = None,
 ) -> tuple[int, ...]:
-    """Write the outputs of `forward` for all `views` of `pixels` to the folder `out`, in shards.
+    """Write the features of all `views` of `pixels` to the folder `out`, in shards.
 
-    Outputs that are `known` by the SHA-256 of what the net is given are not computed.
+    Features that are `known` by the SHA-256 of what the net is given are not computed.
+
+    Args:
+        compute: takes blocks of images, one in each chunk, and gives the features of each in their
+            order, float16 (n, *output_shape).
+        output_shape: of the features of one image.
+        pixels: canonical pixels.
+        views: of each image.
+        out: folder that is made.
+        known: of an earlier run, to be added to.
 
     Returns:
         The shape of the written array, float16 (images, views, ...).
@@ -64,29 +134,29 @@ def embed(
     Raises:
         ArtifactError: features that float16 cannot hold.
     """
-    row_shape = (len(views.kinds), *forward.output_shape)
-    at_once = chunk_images(row_shape)
+    row_shape = (len(views.kinds), *output_shape)
     with (
         written_rows(out, row_shape, np.float16, known.keep_file if known else None) as file,
         ThreadPoolExecutor(1) as writer,  # writes a chunk while the next one is computed
         progress.shown("embed", len(pixels), "images") as advance,
     ):
+        waiting: deque[_Chunk] = deque()
+
+        def blocks() -> Iterator[Sequence[Pixels]]:
+            at_once = chunk_images(row_shape)
+            for start in range(0, len(pixels), at_once):
+                images = pixels.slice(start, start + at_once)
+                waiting.append(_Chunk.of(images, start, views, row_shape, known))
+                yield [waiting[-1].unknown_images]
+
         written: Future[None] | None = None
-        for start in range(0, len(pixels), at_once):
-            images = pixels.slice(start, start + at_once)
-            values = np.empty((len(images), *row_shape), np.float16)
-            for view in range(len(views.kinds)):
-                made = views.make(images, start, view)
-                if known is None:
-                    forward.fill(made, values[:, view])
-                else:
-                    places = [file.place_of(start + row, view) for row in range(len(images))]
-                    _fill_new(forward, made, values[:, view], known, places)
-            _check(values, start)
+        for (computed,) in compute(blocks()):
+            chunk = waiting.popleft()
+            chunk.complete(computed, file, known)
             if written is not None:
                 written.result()
-            written = writer.submit(file.extend, values)
-            advance(len(images))
+            written = writer.submit(file.extend, chunk.values)
+            advance(len(chunk.values))
         if written is not None:
             written.result()
     return (len(pixels), *row_shape)
@@ -97,33 +167,67 @@ def chunk_images(row_shape: tuple[int, ...]) -> int:
     return max(min(CHUNK_IMAGES, CHUNK_BYTES // (2 * int(np.prod(row_shape)))), 1)
 
 
-def _fill_new(
-    forward: Forward,
-    images: Pixels,
-    values: HalfFloats,
-    known: KnownResults,
-    places: Sequence[tuple[int, int]],
-) -> None:
-    """Fill `values`, which will lie at `places` (file, byte); known ones without the net."""
-    keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
-    new = []
-    for row, key in enumerate(keys):
-        value = known.get(key)
-        if value is None:
-            new.append(row)
-        else:
-            values[row] = np.frombuffer(value, np.float16).reshape(forward.output_shape)
-    if new:
-        made = np.empty((len(new), *forward.output_shape), np.float16)
-        forward.fill(images[new], made)
-        values[new] = made
-    for key, value, place in zip(keys, values, places, strict=True):
-        known.add(key, value.tobytes(), place)
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Some images with all their views, of which the net computes what is not known.
+
+    Attributes:
+        start: number of the first image.
+        values: features, float16 (images, views, ...).
+        unknown: where they are not known, as row * views + view, (n,).
+        unknown_images: what the net is given there, uint8 (n, side, side).
+        keys: of all rows and views, in this order; of none where nothing is known.
+    """
+
+    start: int
+    values: HalfFloats
+    unknown: Integers
+    unknown_images: Pixels
+    keys: Sequence[bytes]
+
+    @classmethod
+    def of(
+        cls,
+        images: Pixels,
+        start: int,
+        views: Views,
+        row_shape: tuple[int, ...],
+        known: KnownResults | None,
+    ) -> _Chunk:
+        made = np.stack([views.make(images, start, view) for view in range(row_shape[0])], axis=1)
+        flat_images = made.reshape(-1, *images.shape[1:])
+        values = np.empty((len(images), *row_shape), np.float16)
+        if known is None:
+            return cls(start, values, np.arange(len(flat_images)), flat_images, ())
+        keys = [hashlib.sha256(image.tobytes()).digest() for image in flat_images]
+        found = [known.get(key) for key in keys]
+        flat = values.reshape(-1, *row_shape[1:])
+        for place, value in enumerate(found):
+            if value is not None:
+                flat[place] = np.frombuffer(value, np.float16).reshape(row_shape[1:])
+        unknown = np.array([n for n, value in enumerate(found) if value is None], np.int64)
+        return cls(start, values, unknown, flat_images[unknown], keys)
+
+    def complete(self, computed: HalfFloats, file: RowWriter, known: KnownResults | None) -> None:
+        """Put what was `computed` in its place; add all to what is `known` of `file`."""
+        flat = self.values.reshape(-1, *self.values.shape[2:])
+        flat[self.unknown] = computed
+        if not np.isfinite(self.values).all():
+            raise ArtifactError(
+                f"features of rows {self.start} to {self.start + len(self.values) - 1} exceed what "
+                "float16 holds: check the weights, or choose another fine-tuning depth "
+                "(model.train_from)"
+            )
+        if known is not None:
+            for number, (key, value) in enumerate(zip(self.keys, flat, strict=True)):
+                row, view = divmod(number, self.values.shape[1])
+                known.add(key, value.tobytes(), file.place_of(self.start + row, view))
 
 
-def _check(values: HalfFloats, row: int) -> None:
-    if not np.isfinite(values).all():
-        raise ArtifactError(
-            f"features of rows {row} to {row + len(values) - 1} exceed what float16 holds: check "
-            "the weights, or choose another fine-tuning depth (model.train_from)"
-        )
+def at(place: Place, net: FrozenNet) -> Callable[[Iterator[Sequence[Pixels]]], Any]:
+    """Return what `embed` computes by: `net` at a place of work."""
+    return functools.partial(ordered, place, features_of, [place.share(net)], name=_name)
+
+
+def _name(block: Pixels) -> str:
+    return f"a block of {len(block)} images"

@@ -112,10 +112,15 @@ def openvino() -> Any:
 class OpenVinoForward:
     """A net in OpenVINO: several requests at work at once, each of a fixed number of images."""
 
-    def __init__(self, net: keras.Model | Path, precision: Precision) -> None:
-        """Compile `net`, a model or its graph (.xml): pixels (batch, side, side, 1) -> outputs."""
-        compile_net = compiled_file if isinstance(net, Path) else compiled_graph
-        compiled = compile_net(net, precision, OPENVINO_BATCH)
+    def __init__(self, net: keras.Model | Path, precision: Precision, cores: int = 0) -> None:
+        """Compile `net`, a model or its graph (.xml): pixels (batch, side, side, 1) -> outputs.
+
+        It computes on so many `cores`; 0: on all.
+        """
+        if isinstance(net, Path):
+            compiled = compiled_file(net, precision, OPENVINO_BATCH, cores)
+        else:
+            compiled = compiled_graph(net, precision, OPENVINO_BATCH, cores)
         self.output_shape = tuple(compiled.output(0).shape[1:])
         self._queue = openvino().AsyncInferQueue(compiled)
         self._queue.set_callback(_store)
@@ -129,12 +134,14 @@ class OpenVinoForward:
         self._queue.wait_all()
 
 
-def compiled_graph(model: keras.Model, precision: Precision, batch_size: int) -> Any:
+def compiled_graph(
+    model: keras.Model, precision: Precision, batch_size: int, cores: int = 0
+) -> Any:
     """`model` compiled by OpenVINO for uint8 batches of `batch_size`, for throughput."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         export_graph(model, path)
-        return compiled_file(path, precision, batch_size)
+        return compiled_file(path, precision, batch_size, cores)
 
 
 def export_graph(model: keras.Model, path: Path) -> None:
@@ -152,7 +159,7 @@ def export_graph(model: keras.Model, path: Path) -> None:
     model.export(str(path), format="openvino", verbose=False)
 
 
-def compiled_file(path: Path, precision: Precision, batch_size: int) -> Any:
+def compiled_file(path: Path, precision: Precision, batch_size: int, cores: int = 0) -> Any:
     """The graph in the file `path` (.xml), likewise."""
     package = openvino()
     core = package.Core()
@@ -163,6 +170,7 @@ def compiled_file(path: Path, precision: Precision, batch_size: int) -> Any:
     hints = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+        **({"INFERENCE_NUM_THREADS": cores} if cores else {}),
     }
     return core.compile_model(steps.build(), "CPU", hints)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from knee.classifier.features import embedding, feature_source
 from knee.classifier.features.views import Views
 from knee.storage import artifacts, row_files
+from knee.storage.arrays import HalfFloats, Pixels
 from knee.storage.known_results import KnownResults
 from tests import shards
 
@@ -56,11 +58,28 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_files, "SHARD_ROWS", 8)
 
 
+def run(
+    net: Means,
+    pixels: row_files.RowFile,
+    views: Views,
+    out: Path,
+    known: KnownResults | None = None,
+) -> None:
+    def compute(chunks: Iterator[Sequence[Pixels]]) -> Iterator[Sequence[HalfFloats]]:
+        for (images,) in chunks:
+            values = np.empty((len(images), *net.output_shape), np.float16)
+            if len(images):
+                net.fill(images, values)
+            yield [values]
+
+    embedding.embed(compute, net.output_shape, pixels, views, out, known)
+
+
 def embed(pixels: row_files.RowFile, folder: Path, net: Means, augmented: int = 1) -> bytes:
     """The bytes of the features file."""
     folder.mkdir(exist_ok=True)
     views = Views(mirrored=True, augmented=augmented)
-    embedding.embed(net, pixels, views, folder / "features")
+    run(net, pixels, views, folder / "features")
     return shards.content(folder / "features")
 
 
@@ -83,7 +102,7 @@ def test_a_killed_embedding_leaves_nothing_and_the_next_starts_afresh(
 ) -> None:
     whole = embed(pixels, tmp_path / "whole", Means())
     with pytest.raises(KilledError):
-        embed(pixels, tmp_path / "killed", Means(6))
+        embed(pixels, tmp_path / "killed", Means(3))
     assert not list((tmp_path / "killed").iterdir())
     assert embed(pixels, tmp_path / "killed", Means()) == whole
 
@@ -92,7 +111,7 @@ def test_only_images_that_are_not_known_are_embedded_and_the_bytes_are_the_same(
     pixels: row_files.RowFile, tmp_path: Path
 ) -> None:
     views, whole = Views(mirrored=True), tmp_path / "whole"
-    embedding.embed(Means(), pixels, views, whole)
+    run(Means(), pixels, views, whole)
     images = shards.load(tmp_path / "pixels")
     order = [*range(20, 3, -1)]
     shards.save(tmp_path / "some", images[order])
@@ -101,7 +120,7 @@ def test_only_images_that_are_not_known_are_embedded_and_the_bytes_are_the_same(
     for rows in (some, pixels, pixels):
         net, out = Means(), tmp_path / "out"
         with KnownResults(tmp_path / "known", {}) as known:
-            embedding.embed(net, rows, views, out, known)
+            run(net, rows, views, out, known)
         seen.append(net.seen)
     assert shards.content(out) == shards.content(whole)
     assert seen == [2 * len(order), 2 * (ROWS - len(order)), 0]
@@ -111,12 +130,12 @@ def test_a_killed_embedding_goes_on_with_its_finished_shards(
     pixels: row_files.RowFile, tmp_path: Path
 ) -> None:
     views = Views(mirrored=True)
-    embedding.embed(Means(), pixels, views, tmp_path / "whole")
-    killed, again, out = Means(8), Means(), tmp_path / "out"
+    run(Means(), pixels, views, tmp_path / "whole")
+    killed, again, out = Means(4), Means(), tmp_path / "out"
     with pytest.raises(KilledError), KnownResults(tmp_path / "known", {}) as known:
-        embedding.embed(killed, pixels, views, out, known)  # ends in the fifth of six chunks
+        run(killed, pixels, views, out, known)  # ends in the fifth of six chunks
     with KnownResults(tmp_path / "known", {}) as known:
-        embedding.embed(again, pixels, views, out, known)
+        run(again, pixels, views, out, known)
     assert shards.content(out) == shards.content(tmp_path / "whole")
     assert again.seen == 2 * (ROWS - 8)  # the second shard was not written yet
 
