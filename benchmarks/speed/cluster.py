@@ -1,11 +1,11 @@
-"""What a Ray cluster costs and gains: CPU and wall time of registration and of folds.
+"""What a Ray cluster costs and gains: CPU and wall time of registration, folds and embedding.
 
-    python -m benchmarks.speed.cluster
+    python -m benchmarks.speed.cluster --weights weights
 
 The same work in this process, then on a cluster of this machine with one and with two nodes of one
 core each. CPU seconds are those of all its processes, user and system, once the workers have
-imported what they need; results have to be the same bytes. Needs Ray (make CLUSTER=1 setup). Prints
-a table, and writes benchmarks/results/cluster.json.
+imported what they need; results have to be the same bytes. Needs Ray (make CLUSTER=1 setup), and
+weights of both backbones. Prints a table, and writes benchmarks/results/cluster.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import machine
+from knee.classifier.features import embedding, engines
 from knee.classifier.features.feature_source import Source
+from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
 from knee.classifier.training import fold_training
 from knee.copies import copy_check
@@ -39,32 +41,50 @@ from knee.execution.opening import Opened
 from knee.execution.place import Place
 from knee.run import command, parameters
 from knee.splits import cross_validation
+from knee.storage import row_files
 from tests.execution import ray_cluster
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "cluster.json"
-IMAGES, ROWS = 2000, 240
+IMAGES, PAIRS = 2000, 3200
+ROWS, FOLDS = 240, 6
+EMBEDDED: Final = {"mobilenet": 1024, "xception": 256}  # images, with their mirror images
 IDLE_SECONDS: Final = 10.0  # without work: what the cluster itself takes
-Work = Callable[[Callable[[], Place], int], str]  # a place, pieces of work -> digest of results
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A kind of work, its trial on a node, and how many pieces of it warm up and are measured."""
+
+    do: Callable[[Callable[[], Place], int], str]  # a place, pieces of work -> digest of results
+    trial: Callable[[], str]
+    few: int
+    pieces: int
 
 
 def main() -> None:
     """Measure everything, or one kind of work at one place, in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
-    parser.add_argument("--work", choices=sorted(WORKS), help="alone, at --address")
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="folder with mobilenet.h5 and xception.h5"
+    )
+    parser.add_argument("--work", help="one of the kinds alone, at --address")
     parser.add_argument("--address", help="of a cluster; none: this process")
     chosen = parser.parse_args()
+    works = all_works(chosen.weights.absolute())
     if chosen.work:
-        _measure(chosen.work, chosen.address)
+        _measure(works[chosen.work], chosen.address)
         return
     found: dict[str, Any] = {"machine": machine.describe()}
-    for work in WORKS:
-        found[work] = {"this process": _driven(work, None, dict(os.environ))}
+    for work in works:
+        words = ["--weights", str(chosen.weights.absolute()), "--work", work]
+        found[work] = {"this process": _driven(words, dict(os.environ))}
         for nodes in (1, 2):
             with (
                 tempfile.TemporaryDirectory(prefix="r") as folder,
                 ray_cluster.running(Path(folder), [{}] * nodes) as cluster,
             ):
-                made = _driven(work, cluster.address, cluster.environment, cluster)
+                at = ["--address", cluster.address]
+                made = _driven([*words, *at], cluster.environment, cluster)
                 found[work][f"Ray, {nodes} nodes"] = made
         for place, one in found[work].items():
             print(f"{work:14} {place:14} {one}", flush=True)
@@ -72,16 +92,15 @@ def main() -> None:
 
 
 def _driven(
-    work: str,
-    address: str | None,
-    environment: dict[str, str],
-    cluster: ray_cluster.Cluster | None = None,
+    words: list[str], environment: dict[str, str], cluster: ray_cluster.Cluster | None = None
 ) -> dict[str, Any]:
     """The driver in a process of its own, and what the nodes use from its mark to its end."""
-    words = [sys.executable, "-m", __spec__.name, "--work", work]
-    words += ["--address", address] if address else []
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-m", __spec__.name, *words],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as driver:
         stdin, stdout = driver.stdin, driver.stdout
         if stdin is None or stdout is None:
@@ -114,19 +133,18 @@ def _cpu_seconds(cluster: ray_cluster.Cluster | None) -> float:
     return total
 
 
-def _measure(work: str, address: str | None) -> None:
+def _measure(work: Work, address: str | None) -> None:
     """Say "ready", and on a line of input do the work and print what it took."""
-    do, trial, short, full = WORKS[work]
     settings = parameters.load(Path("params.yaml")).execution
     if address:
         changes = {"engine": "ray", "address": address, "trusted_network": True}
         settings = parameters.Execution(**{**vars(settings), **changes})
-    with Opened(settings, trial()) as place_of:
-        do(place_of if address else Inline, short)  # imports and traces
+    with Opened(settings, work.trial) as place_of:
+        work.do(place_of if address else Inline, work.few)  # imports and traces
         print("ready", flush=True)
         sys.stdin.readline()
         started, cpu = time.perf_counter(), time.process_time()
-        digest = do(place_of if address else Inline, full)
+        digest = work.do(place_of if address else Inline, work.pieces)
         made = {
             "wall_seconds": round(time.perf_counter() - started, 2),
             "driver_cpu_seconds": round(time.process_time() - cpu, 2),
@@ -189,10 +207,34 @@ def _trial_of_folds() -> Callable[[], str]:
     return functools.partial(fold_training.trial, _recipe(), shape)
 
 
-WORKS: Final[dict[str, tuple[Work, Callable[[], Callable[[], str]], int, int]]] = {
-    "registration": (registration, lambda: copy_check.trial, 512, 3200),
-    "folds": (folds, _trial_of_folds, 2, 6),
-}
+def embedded(net: embedding.FrozenNet, place_of: Callable[[], Place], pieces: int) -> str:
+    """Embed noise and its mirror image."""
+    generator = np.random.default_rng(0)
+    views, side = Views(mirrored=True), net.design.side_pixels
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with row_files.written_rows(folder / "pixels", (side, side), np.uint8) as file:
+            for _ in range(pieces):
+                file.append(generator.integers(0, 256, (side, side), np.uint8))
+        pixels = row_files.RowFile(folder / "pixels", has_views=False)
+        shape = embedding.forward_of(net).output_shape
+        embedding.embed(embedding.at(place_of(), net), shape, pixels, views, folder / "features")
+        return _digest(*(np.load(path) for path in sorted((folder / "features").iterdir())))
+
+
+def all_works(weights: Path) -> dict[str, Work]:
+    """Return each kind of work by its name."""
+    found = {
+        "registration": Work(registration, copy_check.trial, 512, PAIRS),
+        "folds": Work(folds, _trial_of_folds(), 2, FOLDS),
+    }
+    for name, images in EMBEDDED.items():
+        design = BackboneDesign(name, 224, str(weights), "head")
+        net = embedding.FrozenNet(design, engines.choose(), cores=1)
+        do, trial = functools.partial(embedded, net), functools.partial(embedding.trial, net)
+        found[name] = Work(do, trial, images // 8, images)
+    return found
+
 
 if __name__ == "__main__":
     main()

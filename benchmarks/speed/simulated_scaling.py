@@ -81,9 +81,8 @@ def measured(found: Mapping[str, Any], name: str, tasks: int) -> tuple[float, fl
 def works(found: Mapping[str, Any]) -> dict[str, Work]:
     """Return what is simulated: what was measured, and the same at the size of real work."""
     pairs = copy_check.BATCH_PAIRS * copy_check.TASK_BATCHES
-    sizes = {name: full for name, (_, _, _, full) in cluster.WORKS.items()}
-    registration = measured(found, "registration", -(-sizes["registration"] // pairs))
-    fold, of_driver = measured(found, "folds", sizes["folds"])
+    registration = measured(found, "registration", -(-cluster.PAIRS // pairs))
+    fold, of_driver = measured(found, "folds", cluster.FOLDS)
     return {
         "registration of a million films": Work(PAIRS_OF_A_MILLION // pairs, *registration),
         "1,000 folds as small as measured": Work(1000, fold, of_driver),

@@ -148,7 +148,8 @@ class KnownResults:
         with self._forgiven():
             self._set_unfinished_aside()
             self._known = [*self._read(self._folder), *self._read(self._unfinished)]
-            (self._staged / VALUES).mkdir(parents=True, mode=0o700)
+            self._staged.mkdir(parents=True, mode=0o700)
+            (self._staged / VALUES).mkdir()
             (self._staged / MADE_WITH).write_text(json.dumps(self._made_with, indent=2) + "\n")
             self._index = (self._staged / INDEX).open("wb")
         return self

@@ -25,7 +25,7 @@ from knee.storage.artifacts import ArtifactError
 from knee.storage.known_results import KnownResults
 from knee.storage.row_files import RowFile, RowWriter, written_rows
 
-CHUNK_IMAGES = 512  # at most, between two marks of progress
+CHUNK_IMAGES = 128  # at most, between two marks of progress; a task of a place of work
 CHUNK_BYTES = 64 * 2**20  # at most: two of them are in memory at once, more with many workers
 TRIAL_IMAGES = 8
 
