@@ -10,15 +10,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from knee.copies import copy_check, copy_groups
+from knee.copies.fingerprints import FingerprintFile
 from knee.execution.local import Threads
 from knee.execution.opening import Opened
+from knee.execution.place import Place
 from knee.intake import (
     archives,
+    examination,
     label_decisions,
     label_sheet,
     labels,
@@ -27,6 +32,8 @@ from knee.intake import (
     patients,
     record_builder,
 )
+from knee.intake.examination import Examiner
+from knee.intake.labels import Listing
 from knee.reading.canonical_image import Canonical, DicomRule
 from knee.records import conflicts, file_names
 from knee.records.records_table import notes, write_records
@@ -68,50 +75,23 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     key = patients.key_from_environment()
     for file in paths.patient_key:
         patients.check_key(file, key)
-    canonical = Canonical(
-        ingest.image_size_pixels,
-        ingest.fit,
-        ingest.maximum_megapixels,
-        ingest.crop_borders,
-        dicom=DicomRule.of(ingest),
-    )
-    facts = {"patient_key": patients.key_check(key), "image": dataclasses.asdict(canonical)}
-    lineage = file_names.patterns_of(ingest)
-    limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
-    sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
     decided = label_decisions.read_decisions(paths.decisions) if paths.decisions else None
-    named = (*data.classes, *data.parts)
-    with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
-        listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
-        labels.check_classes(listing)
-        if paths.manifest and paths.manifest != paths.images:
-            sources = manifest.checked(listing.sources, paths.images, paths.manifest)
-            listing = dataclasses.replace(listing, sources=sources)
-        with opened_results(paths.known_results, "images", facts) as known:
-            frame, fingerprints = record_builder.take_in(
-                listing,
-                canonical,
-                key,
-                paths.pixels_out,
-                known,
-                invert_negatives=ingest.negatives == "invert",
-            )
-    frame = record_builder.add_facts(
-        frame,
-        listing.facts,
-        data.patient_pattern,
-        data.origin_pattern,
-        key,
-        {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
-    )
-    with (
-        opened_results(paths.known_results, "registrations", {}) as known,
-        Opened(settings.execution, copy_check.trial, Threads) as place_of,
-    ):
-        registrar = copy_check.Registrar(known, place_of)
-        frame, joins = copy_groups.add_groups(
-            frame, fingerprints, search(ingest), lineage, registrar
+    with Opened(settings.execution, examination.trial, Threads) as place_of:
+        listing, frame, fingerprints = _taken_in(settings, paths, key, place_of)
+        frame = record_builder.add_facts(
+            frame,
+            listing.facts,
+            data.patient_pattern,
+            data.origin_pattern,
+            key,
+            {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
         )
+        with opened_results(paths.known_results, "registrations", {}) as known:
+            registrar = copy_check.Registrar(known, place_of)
+            lineage = file_names.patterns_of(ingest)
+            frame, joins = copy_groups.add_groups(
+                frame, fingerprints, search(ingest), lineage, registrar
+            )
     if decided:
         frame = label_decisions.apply(frame, decided, listing.classes)
     frame = conflicts.resolve(frame, ingest.conflicts)
@@ -124,6 +104,39 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     for remark in patient_remarks.remarks(frame[frame["pixel_row"] >= 0], data.patient_pattern):
         log.warning("%s", remark)
     log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)
+
+
+def _taken_in(
+    settings: parameters.Params, paths: Paths, key: bytes, place_of: Callable[[], Place]
+) -> tuple[Listing, pd.DataFrame, FingerprintFile]:
+    """Read every file of `images`: what was found, its records, and the fingerprints."""
+    data, ingest = settings.data, settings.ingest
+    canonical = Canonical(
+        ingest.image_size_pixels,
+        ingest.fit,
+        ingest.maximum_megapixels,
+        ingest.crop_borders,
+        dicom=DicomRule.of(ingest),
+    )
+    facts = {"patient_key": patients.key_check(key), "image": dataclasses.asdict(canonical)}
+    limits = archives.ArchiveLimits(ingest.maximum_archive_files, ingest.maximum_archive_gigabytes)
+    sheet = label_sheet.read_sheet(paths.sheet, data.classes, key)
+    named = (*data.classes, *data.parts)
+    with archives.opened(paths.images, limits, named, flat=sheet.labelled) as opened:
+        listing = labels.list_labelled(opened, sheet, data.classes, data.parts)
+        labels.check_classes(listing)
+        if paths.manifest and paths.manifest != paths.images:
+            sources = manifest.checked(listing.sources, paths.images, paths.manifest)
+            listing = dataclasses.replace(listing, sources=sources)
+        nodes_of = place_of if settings.execution.nodes_have_files else None
+        with opened_results(paths.known_results, "images", facts) as known:
+            frame, fingerprints = record_builder.take_in(
+                listing,
+                Examiner(canonical, key, known, nodes_of),
+                paths.pixels_out,
+                invert_negatives=ingest.negatives == "invert",
+            )
+    return listing, frame, fingerprints
 
 
 def opened_results(

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.hostile_files.bases import PATIENT, bases
 from benchmarks.hostile_files.mutations import mutated
-from knee.intake.record_builder import ExaminedFile, examine
+from knee.intake.examination import ExaminedFile, Examiner
 from knee.reading import dicom_worker
 from knee.reading.canonical_image import Canonical
 from knee.reading.source_files import SourceFile
@@ -42,7 +42,7 @@ def outcome(source: SourceFile, canonical: Canonical) -> dict[str, Any]:
     gone_before = _gone_megabytes()
     start = time.perf_counter()
     try:
-        examined = examine(source, canonical, KEY)
+        examined = Examiner(canonical, KEY).examine(source)
         found = {"status": examined.columns["status"], "reason": examined.columns["reason"]}
         broken = broken_promise(examined, source)
         if broken:

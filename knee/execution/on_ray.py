@@ -65,7 +65,7 @@ class RayPlace:
     def __init__(self, settings: parameters.Execution, address: tuple[str, int]) -> None:
         """Take what is connected to."""
         self.window, self.retries = AHEAD, settings.retries
-        self.has_files = settings.files == "shared"
+        self.has_files = settings.nodes_have_files
         self._settings, self._address = settings, address
         self._remote = ray.remote(max_retries=0)(_done)
         self._options: dict[str, Any] = {"num_cpus": settings.cpus, "num_gpus": settings.gpus}

@@ -8,7 +8,10 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-PACKAGES: Final = ("keras", "numpy", "openvino", "pillow", "python-gdcm", "scipy", "tensorflow")
+PACKAGES: Final = (
+    *("imagehash", "keras", "numpy", "openvino", "pillow", "pydicom", "python-gdcm", "scipy"),
+    "tensorflow",
+)
 OTHER_NAMES: Final = {"tensorflow": ("tensorflow", "tensorflow-cpu")}  # of distributions
 
 

@@ -442,7 +442,7 @@ class Register:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Execution:
-    """Where folds, members and registrations are computed; no result depends on it."""
+    """Where films are decoded, copies registered, nets trained; no result depends on it."""
 
     engine: Literal["local", "ray"] = about("local: this machine; ray: the nodes of a cluster")
     processes: Auto | Processes = about("that train folds and members here; 0: the stage's own")
@@ -455,6 +455,11 @@ class Execution:
     trusted_network: bool = about("data may travel without TLS")
     launcher: Literal["local", "ssh", "srun"] = about("how train.workers are started")
     hosts: Hosts = about("of the workers by ssh, this machine first")
+
+    @property
+    def nodes_have_files(self) -> bool:
+        """Whether other machines compute, which open the same paths as this one."""
+        return self.engine != "local" and self.files == "shared"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -18,14 +18,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pydicom import uid
 
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
 from knee.synthetic import cohort
-from tests import shards
+from tests import films, shards
 from tests.execution import ray_cluster
 from tests.execution.ray_cluster import ROOT, Cluster
+from tests.reading import dicom_files
 from tests.records import tables
 
 pytestmark = [
@@ -129,25 +131,58 @@ def test_a_cluster_without_such_a_node_says_what_is_there(cluster: Cluster) -> N
     assert said.count("(1 CPUs, 0 GPUs)") == 3
 
 
+def ingested(
+    cluster: Cluster, images: Path, out: Path, changes: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """Ingest `images` into `out`."""
+    settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
+    settings["execution"] |= changes
+    out.mkdir()
+    params = out / "params.yaml"
+    params.write_text(yaml.safe_dump(json.loads(json.dumps(settings))), encoding="utf-8")
+    words = [sys.executable, "-m", "stages.ingest", "--params", str(params)]
+    words += ["--images", str(images), "--sheet", str(ROOT / "conf" / "no_sheet.csv")]
+    words += ["--records-out", str(out / "records.csv"), "--pixels-out", str(out / "pixels")]
+    return subprocess.run(
+        words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=False
+    )
+
+
 def test_copies_are_registered_to_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -> None:
     images = tmp_path / "images"
     cohort.write_sample(images, tmp_path / "truth.json", patients=12, size_pixels=96, seed=42)
-    made = []
     for name, changes in (("local", {}), ("ray", execution(cluster))):
-        settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
-        settings["execution"] |= changes
-        params, out = tmp_path / f"{name}.yaml", tmp_path / name
-        params.write_text(yaml.safe_dump(json.loads(json.dumps(settings))), encoding="utf-8")
-        words = [sys.executable, "-m", "stages.ingest", "--params", str(params)]
-        words += ["--images", str(images), "--sheet", str(ROOT / "conf" / "no_sheet.csv")]
-        words += ["--records-out", str(out / "records.csv"), "--pixels-out", str(out / "pixels")]
-        done = subprocess.run(
-            words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=True
-        )
+        done = ingested(cluster, images, tmp_path / name, changes)
+        assert done.returncode == 0, done.stderr
         assert ("cluster: " in done.stderr) == (name == "ray")
-        made.append(sha256(out))
-    assert made[0] == made[1]
-    assert len(made[0]) == 2
+    assert sha256(tmp_path / "local") == sha256(tmp_path / "ray")
+    assert len(sha256(tmp_path / "ray")) == 2
+
+
+def test_large_films_are_decoded_to_the_same_bytes_as_here(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    images, files = tmp_path / "images", {}
+    for number, label in enumerate(("Normal", "Osteopenia", "Osteoporosis") * 3):
+        film = films.film(number)
+        large = np.asarray(film.resize((800, 1000)), np.uint16) * 16
+        files[f"{label}/{number}.dcm"] = dicom_files.dicom(large, PatientID=f"P{number // 2}")
+    for number, label in enumerate(("Normal", "Osteopenia", "Osteoporosis"), 9):
+        gray = np.asarray(films.film(number))  # of a syntax that a child of the worker decodes
+        files[f"{label}/{number}.dcm"] = dicom_files.encapsulated(
+            dicom_files.jpeg(gray), uid.JPEGExtended12Bit, dicom_files.dataset(gray, BitsStored=8)
+        )
+    files["Normal/12.dcm"] = files["Normal/0.dcm"][:-9]
+    films.fill(images, files)
+    shared = execution(cluster, files="shared")
+    for name, changes in (("local", {}), ("ray", shared)):
+        done = ingested(cluster, images, tmp_path / name, changes)
+        assert done.returncode == 0, done.stderr
+        assert ("nodes decode" in done.stderr) == (name == "ray")
+    assert sha256(tmp_path / "local") == sha256(tmp_path / "ray")
+    table = records_table.read_records(tmp_path / "ray" / "records.csv")
+    assert set(table["status"]) == {"used", "rejected"}
+    assert table["patient"].nunique() > 4
 
 
 WEIGHTS = """

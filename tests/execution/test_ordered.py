@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -16,43 +11,16 @@ from hypothesis import strategies as st
 
 from knee.execution.local import Inline
 from knee.execution.ordered import ordered
-from knee.execution.place import ExecutionError, Result, WorkerLost
-
-
-class Unsteady:
-    """Threads that are late by chance, and lost with some items, or the first times with others."""
-
-    in_process = True
-    has_files = False
-
-    def __init__(self, window: int, retries: int, cursed: set[int], lost_first: int) -> None:
-        self.window, self.retries = window, retries
-        self._cursed, self._left = cursed, lost_first
-        self._random, self._lock = random.Random(window), threading.Lock()
-        self._pool = ThreadPoolExecutor(3)
-        self.begun: list[list[int]] = []
-
-    def submit(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        items = list(arguments[-1])
-        self.begun.append(items)
-        with self._lock:
-            late, is_lost = self._random.random() / 2000, self._left > 0
-            self._left -= 1
-
-        def work() -> Result:
-            time.sleep(late)
-            if is_lost or self._cursed & {*items}:
-                raise WorkerLost("killed")
-            return task(*arguments)
-
-        return self._pool.submit(work)
-
-    def share(self, value: Any) -> Any:
-        return value
+from knee.execution.place import ExecutionError
+from tests.execution.unsteady import Unsteady
 
 
 def squares(offset: int, items: Sequence[int]) -> list[int]:
     return [offset + item**2 for item in items]
+
+
+def nobody(_: int) -> bool:
+    return False
 
 
 def chunked(items: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -64,7 +32,7 @@ def chunked(items: Sequence[int], size: int) -> list[Sequence[int]]:
 def test_results_come_in_order_whatever_is_late_or_lost_within_a_bounded_window(
     count: int, size: int, window: int, lost: int
 ) -> None:
-    place, chunks = Unsteady(window, lost, set(), lost), chunked(range(count), size)
+    place, chunks = Unsteady(window, lost, nobody, lost), chunked(range(count), size)
     arrived: list[tuple[int, int]] = []
     results = ordered(
         place,
@@ -88,7 +56,7 @@ def test_a_chunk_is_halved_down_to_the_item_that_ends_workers(
     count: int, retries: int, data: st.DataObject
 ) -> None:
     cursed = data.draw(st.integers(0, count - 1))
-    place = Unsteady(2, retries, {cursed}, 0)
+    place = Unsteady(2, retries, {cursed}.__contains__, 0)
     with pytest.raises(ExecutionError, match=rf"^film {cursed} ended {retries + 1} worker"):
         list(ordered(place, squares, [0], [range(count)], name=lambda item: f"film {item}"))
     tries = Counter(tuple(items) for items in place.begun if cursed in items)
@@ -97,7 +65,7 @@ def test_a_chunk_is_halved_down_to_the_item_that_ends_workers(
 
 
 def test_an_error_of_the_task_is_raised_as_it_is_and_not_tried_again() -> None:
-    place = Unsteady(2, 5, set(), 0)
+    place = Unsteady(2, 5, nobody, 0)
 
     def broken(items: Sequence[int]) -> list[int]:
         raise ZeroDivisionError(items[0])

@@ -1,10 +1,11 @@
+import dataclasses
 import io
 import logging
 import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,14 @@ import pytest
 from PIL import Image
 
 from knee.copies import copy_check
-from knee.intake import patients
+from knee.execution import opening
+from knee.intake import examination, patients
 from knee.reading import image_formats
 from knee.reading.decoded import Decoded
 from knee.records.records_table import COLUMNS, read_records
 from knee.run.errors import UserError
 from tests import shards
+from tests.execution import unsteady
 from tests.films import ROOT, encoded, fill, film, settings, taken_in
 from tests.reading import dicom_files
 
@@ -215,6 +218,31 @@ def test_what_is_known_is_neither_decoded_nor_registered_again_and_changes_no_by
         file.write_bytes(file.read_bytes()[:-100])
     taken_in(images, tmp_path, settings())
     assert same()
+
+
+def test_all_outputs_are_the_same_where_other_machines_decode_and_register(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(opening.ADAPTERS, "ray", "tests.execution.unsteady")
+    images = fill(tmp_path / "images", contents())
+    here = settings()
+    for number, (files, smallest, decoding) in enumerate(PLACES):
+        monkeypatch.setattr(examination, "NODES_FROM_BYTES", smallest)
+        cluster = dataclasses.replace(here.execution, engine="ray", files=files)
+        made = tmp_path / str(number)
+        taken_in(images, made, dataclasses.replace(here, execution=cluster))
+        for name in ("records.csv", "pixels", "copy_joins.csv"):
+            assert (made / name).read_bytes() == (out / name).read_bytes()
+        sent = [name for task in unsteady.OPENED[-1].sent for name in NAMES if name in task]
+        assert sorted({*sent}) == [b"decode_some"] * decoding + [b"register_batches"]
+
+
+NAMES = (b"decode_some", b"register_batches")
+PLACES: tuple[tuple[Literal["sent", "shared"], float, int], ...] = (
+    ("sent", 0, 0),
+    ("shared", 1e6, 0),
+    ("shared", 0, 1),
+)
 
 
 def test_same_images_at_two_sizes_are_one_picture(tmp_path: Path) -> None:

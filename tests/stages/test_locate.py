@@ -12,6 +12,7 @@ from PIL import Image
 
 from knee.intake import label_sheet, labels, patients, record_builder
 from knee.intake.archives import DataFolder
+from knee.intake.examination import Examiner
 from knee.location import cropping
 from knee.reading.canonical_image import Canonical
 from stages import locate
@@ -98,7 +99,7 @@ def test_ingest_takes_them_in_with_their_labels_and_the_others_with_their_reason
     sheet = label_sheet.read_sheet(cut / "knees.csv", CLASSES, KEY)
     listing = labels.list_labelled(opened, sheet, CLASSES)
     canonical = Canonical(32, "letterbox", 64.0)
-    frame, prints = record_builder.take_in(listing, canonical, KEY, tmp_path / "pixels")
+    frame, prints = record_builder.take_in(listing, Examiner(canonical, KEY), tmp_path / "pixels")
     used = frame[frame["status"] == "used"]
     assert used["label"].tolist() == ["3", "4", "0"]
     assert len(prints) == len(used)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from knee.classifier.net import trained_model
 from knee.evidence.uncertainty import prediction_limits
-from knee.intake import record_builder
+from knee.intake.examination import Examiner
 from knee.prediction import synthetic_model
 from knee.reading import decoded, prepare, source_files
 from knee.reading.canonical_image import Canonical
@@ -121,7 +121,7 @@ def test_probabilities_are_those_that_evaluate_gets_from_ingested_pixels(
         pytest.skip("OpenVINO is not installed")
     canonical = Canonical(SIDE, "letterbox", 64.0, crop_borders=True)
     sources = source_files.list_sources(trained / "films")
-    found = [record_builder.examine(source, canonical, b"key").canonical for source in sources]
+    found = [Examiner(canonical, b"key").examine(source).canonical for source in sources]
     pixels = np.stack([image for image in found if image is not None])
     model = saved.load_model(trained / "model" / "model.keras")
     expected = saved.predict(model, pixels)
@@ -286,7 +286,7 @@ def test_preparing_a_file_is_what_ingest_does(tmp_path: Path) -> None:
     for crop_borders in (True, False):
         canonical = Canonical(SIDE, "letterbox", 64.0, crop_borders)
         for source in source_files.list_sources(tmp_path):
-            ingested = record_builder.examine(source, canonical, b"key")
+            ingested = Examiner(canonical, b"key").examine(source)
             prepared = prepare.prepare(source, canonical)
             if isinstance(prepared, decoded.UnreadableImage):
                 assert str(prepared) == ingested.columns["reason"]
