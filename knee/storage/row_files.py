@@ -260,10 +260,7 @@ class PixelFile:
         Raises:
             ArtifactError: it is missing or damaged, or has not these rows.
         """
-        try:
-            self._file = RowFile(path, has_views=False)
-        except ArtifactError as error:
-            raise ArtifactError(f"{path} has no pixels ({error})") from error
+        self._file = RowFile(path, has_views=False)
         self.shape = self._file.shape[1:]
         if self._file.dtype != np.uint8 or len(self.shape) != 3 or self.shape[1] != self.shape[2]:
             raise ArtifactError(

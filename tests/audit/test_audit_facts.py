@@ -163,10 +163,10 @@ def test_more_pictures_than_allowed_are_thinned_out_by_whole_groups() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "has no pixels"),
+        (None, "is no array file"),
         (np.zeros((1, 8, 8), np.uint8), "has 1 images, the records ask for number 1"),
         (np.zeros((2, 8, 8), np.float32), "holds float32"),
-        (np.array([{}]), "has no pixels"),
+        (np.array([{}]), "is no array file"),
     ],
 )
 def test_pixels_that_do_not_fit_are_named(tmp_path: Path, content: object, message: str) -> None:

@@ -282,7 +282,7 @@ def test_without_mlflow_everything_is_written_all_the_same(
         ("model/training.json", "is not JSON"),
         ("model/novelty.npz", "is not the file that its training recorded"),
         ("split.json", "is not JSON"),
-        ("pixels/00000.npy", "has no pixels"),
+        ("pixels/00000.npy", "is no array file"),
         ("metrics/history.csv", "is no training history"),
         ("split.csv", "split_fingerprint"),
         ("records.csv", "records"),

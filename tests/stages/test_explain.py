@@ -146,7 +146,7 @@ def test_without_bone_masks_pointing_is_null_with_a_reason(copy: Path) -> None:
     ("spoiled", "message"),
     [
         ("model/model.keras", "is not the model that its training recorded"),
-        ("pixels/00000.npy", "has no pixels"),
+        ("pixels/00000.npy", "is no array file"),
         ("metrics/test.json", "is not JSON"),
         ("split.csv", "split_fingerprint"),
         ("masks", "is no mask"),

@@ -217,7 +217,7 @@ def test_pixels_come_in_the_order_of_the_rows_asked_for(tmp_path: Path) -> None:
     with pytest.raises(artifacts.ArtifactError, match="has 3 images, the records ask"):
         row_files.PixelFile(path, np.array([3]))
     (path / "00000.npy").write_bytes(b"")
-    with pytest.raises(artifacts.ArtifactError, match="has no pixels"):
+    with pytest.raises(artifacts.ArtifactError, match="is no array file"):
         row_files.PixelFile(path, np.array([0]))
 
 
