@@ -28,7 +28,8 @@ from knee.storage.arrays import Pixels
 PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
-    *("Modality", "BodyPartExamined", "PresentationIntentType", "PresentationLUTShape"),
+    *("Modality", "BodyPartExamined", "ViewPosition"),
+    *("PresentationIntentType", "PresentationLUTShape"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *PIXELS,

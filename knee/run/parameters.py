@@ -174,6 +174,7 @@ class Ingest:
     body_parts: Names = about("DICOM's Body Part Examined that are taken; empty: any")
     modalities: Modalities = about("of DICOM that are taken, beside those of radiographs")
     secondary_capture: bool = about("take DICOM's secondary captures, too")
+    views: Names = about("words of DICOM's View Position that are taken; empty: any")
     maximum_megapixels: float = about("larger images are rejected unread", ge=0.001, le=10_000)
     maximum_archive_files: int = about("at most", ge=1, le=10**9)
     maximum_archive_gigabytes: float = about("unpacked size, at most", ge=0.001, le=100_000)
