@@ -189,6 +189,7 @@ class Validate:
     maximum_quarantined_share: Share = about("of all files")
     maximum_conflicting_share: Share = about("of all copy groups: those under several labels")
     maximum_patient_share: Share = about("of all images: those of one patient")
+    maximum_noted_share: Share = about("of all images: those with a note of what is doubtful")
     minimum_subset_images_per_class: Count = about("in each subset")
     maximum_share_error: Share = about("of a subset's records, from the share that split asks for")
 
