@@ -31,9 +31,7 @@ class DicomRule:
     @classmethod
     def of(cls, ingest: parameters.Ingest) -> DicomRule:
         """Return the rule of the section `ingest` of the parameters."""
-        return cls(
-            ingest.body_parts, ingest.modalities, ingest.secondary_capture, ingest.views
-        )
+        return cls(ingest.body_parts, ingest.modalities, ingest.secondary_capture, ingest.views)
 
     def as_facts(self) -> dict[str, Any]:
         """Return the rule as a training's record keeps it: JSON values alone."""

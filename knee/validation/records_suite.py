@@ -169,7 +169,7 @@ def _of_shares(limits: Thresholds) -> list[Expectation]:
         ),
         between(one_patient, "of_one_patient", most=most),
         between(
-            f"at most {limits.maximum_noted_share:.6g} of all images have a note of what is doubtful",
+            f"at most {limits.maximum_noted_share:.6g} of all images have a note of a doubt",
             "noted",
             most=limits.maximum_noted_share,
         ),

@@ -158,7 +158,7 @@ def test_a_number_that_too_many_images_share_is_called_a_placeholder(
 def test_notes_of_too_many_images_fail(images: int, fails: bool) -> None:
     table = good()
     table.loc[: images - 1, "note"] = "polarity: doubtful"
-    sentence = "at most 0.25 of all images have a note of what is doubtful"
+    sentence = "at most 0.25 of all images have a note of a doubt"
     assert (sentence in failed(table)) == fails
 
 
