@@ -39,6 +39,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         maximum_quarantined_share=asked.maximum_quarantined_share,
         maximum_conflicting_share=asked.maximum_conflicting_share,
         maximum_patient_share=asked.maximum_patient_share,
+        maximum_noted_share=asked.maximum_noted_share,
     )
     with artifacts.staged_folder(paths.docs_out) as docs:
         outcomes = records_suite.check(table, limits, docs)

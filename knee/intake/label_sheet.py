@@ -54,12 +54,7 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
     """
     lines = read_rows(path)
     places = sheet_columns.places(lines, path)
-    if not any(any(line) for line in lines[1:]):
-        if path.name != NO_SHEET:
-            raise SheetError(
-                f"{path} has no row below its header: fill it, or set data.sheet to "
-                f"conf/{NO_SHEET} where folders give the labels"
-            )
+    if not has_rows(lines, path):
         log.info("no sheet: the folders give the labels")
         return Sheet(path, (), labelled=False)
     of_who = tuple(map(class_names.key, classes)) == class_names.WHO
@@ -70,7 +65,7 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
             "[Normal, Osteopenia, Osteoporosis] to derive it"
         )
     unreadable: dict[str, list[int]] = {}
-    cells_of_rows = list(_cells(lines, places, path))
+    cells_of_rows = list(checked_cells(lines, places, path))
     rows = [
         _row(number, cells, classes, key, unreadable, derived=derived)
         for number, cells in cells_of_rows
@@ -89,6 +84,17 @@ def read_sheet(path: Path, classes: Sequence[str], key: bytes) -> Sheet:
     return Sheet(path, rows, labelled=derived or "label" in places)
 
 
+def has_rows(lines: Sequence[Sequence[str]], path: Path) -> bool:
+    """Whether a row follows the header; `SheetError` if not, unless it is conf/no_sheet.csv."""
+    found = any(any(line) for line in lines[1:])
+    if not found and path.name != NO_SHEET:
+        raise SheetError(
+            f"{path} has no row below its header: fill it, or set data.sheet to "
+            f"conf/{NO_SHEET} where folders give the labels"
+        )
+    return found
+
+
 def _rows_text(numbers: Sequence[int]) -> str:
     return f"row{'s' * (len(numbers) > 1)} {messages.listed(numbers, LISTED_ROWS)}"
 
@@ -100,10 +106,18 @@ def _contradicts(row: Row, classes: Sequence[str]) -> bool:
     return class_names.key(row.label) != class_names.key(who_class(t_score, classes))
 
 
-def _cells(
-    lines: Sequence[Sequence[str]], places: Mapping[str, int], path: Path
+def checked_cells(
+    lines: Sequence[Sequence[str]],
+    places: Mapping[str, int],
+    path: Path,
+    label_columns: Sequence[str] = ("label",),
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Row number and cells by column of every row that is not blank."""
+    """Yield row number and cells by column of every row that is not blank.
+
+    Raises:
+        SheetError: a row without a path, with more cells than the header has columns, with a date
+            for a label, or a formula without a saved value.
+    """
     width = len(lines[0])
     for number, line in enumerate(lines[1:], start=2):
         if not any(line):
@@ -117,7 +131,7 @@ def _cells(
                 f"{path}, row {number}: {unsaved[0]} is {UNSAVED}: open the file in a spreadsheet "
                 "program and save it"
             )
-        if cell_values.is_date(cells.get("label", "")):
+        if any(cell_values.is_date(cells.get(name, "")) for name in label_columns):
             raise SheetError(
                 f"{path}, row {number}: the label is a date, perhaps one that a spreadsheet "
                 "program made of a text such as 1-2: format the column as text and type it again"

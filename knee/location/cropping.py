@@ -9,7 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from knee.location import markers
 from knee.location.knees import Knee
+from knee.location.markers import Marker
 from knee.reading.decoded import Decoded
 from knee.storage.arrays import Pixels
 
@@ -31,6 +33,8 @@ NO_KNEE: Final = "no knee was found"
 TURNED: Final = "the film lies on its side or head: turn it upright"
 TURNED_CERTAINTY: Final = 0.9  # from which a film is refused
 MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
+BACKWARDS: Final = "a marker reads backwards: the film is mirrored, and its sides are the others"
+OTHER_SIDE: Final = "a marker names the other side: mirrored, seen from behind, or a wrong side"
 CONTRADICTED: Final = "two knees, and its file tells one side: the sides are by their order"
 
 
@@ -64,8 +68,14 @@ class KneeImage:
 def cut_film(
     image: Decoded, found: Sequence[Knee], side: str, box_widths: float, box_millimetres: float
 ) -> tuple[list[KneeImage], list[str]]:
-    """Return `knee_images` of a file, and what is doubtful about their scale and sides."""
+    """Return `knee_images` of a file, and what is doubtful about their scale and sides.
+
+    A lone knee of which the file tells no `side` has that of the film's markers.
+    """
     spacing_mm = image.pixel_spacing_mm
+    marks = markers.read(image.pixels) if found else []
+    if len(found) == 1:
+        side = side or markers.only_side(marks)
     images = knee_images(
         image.pixels,
         found,
@@ -77,7 +87,7 @@ def cut_film(
     scale = []
     if box_millimetres and images and images[0].scale == WIDTHS:
         scale = [NO_SPACING if math.isnan(spacing_mm) else WRONG_SPACING]
-    return images, scale + doubts(found, side)
+    return images, scale + doubts(found, side, marks)
 
 
 def knee_images(
@@ -92,7 +102,7 @@ def knee_images(
     """Return an image of each knee `found` on `film`, uint8 (height, width), from left to right.
 
     Of two knees the one on the left is the patient's right, for films are shown as if the patient
-    faced the viewer. A lone knee is of the `side` that the file tells. A film of one knee that is
+    faced the viewer. A lone knee is of the `side` that is told. A film of one knee that is
     hardly larger than its box comes back as it is.
 
     Args:
@@ -154,7 +164,25 @@ def seems_mirrored(found: Sequence[Knee], side: str = "", certainty: float = 0.9
     return bool(wrong) and min(wrong) >= certainty
 
 
-def doubts(found: Sequence[Knee], side: str = "") -> list[str]:
+def contradicts(marks: Sequence[Marker], found: Sequence[Knee], side: str = "") -> bool:
+    """Return whether markers name other sides than the knees `found` have.
+
+    Of two knees those that name the right belong to the left of those that name the left; where
+    all name one side, to that half of the film.
+    """
+    if len(found) < 2:
+        return bool(side) and any(mark.side != side for mark in marks)
+    of_side = {own: [mark.x for mark in marks if mark.side == own] for own in ("right", "left")}
+    middle = (found[0].x + found[1].x) / 2
+    right, left = (np.mean(places) if places else middle for places in of_side.values())
+    return bool(right > left)
+
+
+def doubts(found: Sequence[Knee], side: str = "", marks: Sequence[Marker] = ()) -> list[str]:
     """Return what is doubtful about the sides of the knees `found`, each a phrase."""
-    mirrored = [MIRRORED] if seems_mirrored(found, side) else []
-    return mirrored + ([CONTRADICTED] if len(found) == 2 and side else [])
+    said = [MIRRORED] if seems_mirrored(found, side) else []
+    if any(mark.mirrored for mark in marks):
+        said.append(BACKWARDS)
+    elif contradicts(marks, found, side):
+        said.append(OTHER_SIDE)
+    return said + ([CONTRADICTED] if len(found) == 2 and side else [])

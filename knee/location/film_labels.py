@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from knee.intake import cell_values, class_names, labels, patient_numbers
+from knee.intake import cell_values, class_names, label_sheet, labels, patient_numbers
 from knee.intake.label_sheet import Row, Sheet
 from knee.intake.sheet_columns import COLUMNS, KNOWN, LIKENESS, resembled
 from knee.intake.spreadsheet import SheetError, name_letters, read_rows
@@ -101,21 +102,20 @@ def read(path: Path) -> FilmSheet:
     In place of label it may have label_left and label_right, and a film may have a row a side.
 
     Raises:
-        SheetError: no sheet, no column path, a column twice, a row without a path, or one whose
-            label contradicts that of a side.
+        SheetError: no sheet, no column path, a column twice, no row, or a row that cannot be used,
+            whose label contradicts that of a side, or whose side is none.
     """
     lines = read_rows(path)
     letters = header(lines, path)
     unused = [name for name in letters if name and name not in TOLD and name not in OF_SIDE]
     if unused:
         log.warning("%s: columns not used: %s", path, listed(unused))
-    rows: dict[int, Cells] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if any(line):
-            rows[number] = dict(zip(letters, [*line, *[""] * len(letters)], strict=False))
-            if not rows[number]["path"]:
-                raise SheetError(f"{path}, row {number}: no path: name the film, or remove the row")
-            _check_labels(rows[number], f"{path}, row {number}")
+    label_sheet.has_rows(lines, path)
+    places = {name: at for at, name in enumerate(letters) if name in TOLD or name in OF_SIDE}
+    rows = dict(label_sheet.checked_cells(lines, places, path, ("label", *OF_SIDE)))
+    for number, cells in rows.items():
+        _check_labels(cells, f"{path}, row {number}")
+        _check_side(cells, f"{path}, row {number}")
     return FilmSheet(path, rows)
 
 
@@ -149,6 +149,10 @@ def _resembled(cell: str) -> str:
     if of_side:
         return f"label_{OF_SIDE[of_side[0]]}"
     near = resembled(cell)
+    words = (patient_numbers.side(word) for word in re.split(r"[\W_]+", cell))
+    side = next(filter(None, words), "")
+    if near == "label" and side:
+        return f"label_{side}"
     return near if near in COLUMNS else ""
 
 
@@ -164,6 +168,16 @@ def _check_labels(cells: Cells, shown: str) -> None:
                 f"{shown}: label is {quoted(label)} and label_{side} {quoted(own)}: empty the "
                 "label, and give each side its own"
             )
+
+
+def _check_side(cells: Cells, shown: str) -> None:
+    """Refuse a side that cannot be read: the row would count for both knees."""
+    side = cells.get("side", "")
+    if not cell_values.is_empty(side) and not patient_numbers.side(side):
+        raise SheetError(
+            f"{shown}: the side {quoted(side)} is neither left nor right: leave it empty where the "
+            "row holds for each knee"
+        )
 
 
 def _check_sides(film: str, rows: Sequence[Cells], path: Path) -> None:

@@ -28,7 +28,7 @@ class FilmKnees:
         film: uint8 (height, width).
         knees: none, one or two, from left to right.
         pixels: canonical pixels of each, uint8 (side, side).
-        note: what is doubtful about scale and sides, as phrases joined by "; ".
+        note: what is doubtful about how it is shown, scale and sides, phrases joined by "; ".
     """
 
     film: Pixels
@@ -77,7 +77,8 @@ class Locator:
         boxes = self.box_widths, self.box_millimetres
         cut, doubts = cropping.cut_film(image, found, image.side, *boxes)
         pixels = [self._canonical(one) for one in cut]
-        return FilmKnees(image.pixels, cut, pixels, "; ".join(doubts))
+        notes = [*filter(None, [image.note]), *doubts]
+        return FilmKnees(image.pixels, cut, pixels, "; ".join(notes))
 
     def _canonical(self, one: KneeImage) -> Pixels:
         try:

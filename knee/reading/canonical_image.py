@@ -26,11 +26,12 @@ class DicomRule:
     body_parts: Sequence[str] = ()  # Body Part Examined, where the header tells one; empty: any
     modalities: Sequence[str] = ()  # taken although they are none of radiographs
     secondary_capture: bool = True  # whether secondary captures are taken
+    views: Sequence[str] = ()  # words of View Position, where the header tells one; empty: any
 
     @classmethod
     def of(cls, ingest: parameters.Ingest) -> DicomRule:
         """Return the rule of the section `ingest` of the parameters."""
-        return cls(ingest.body_parts, ingest.modalities, ingest.secondary_capture)
+        return cls(ingest.body_parts, ingest.modalities, ingest.secondary_capture, ingest.views)
 
     def as_facts(self) -> dict[str, Any]:
         """Return the rule as a training's record keeps it: JSON values alone."""
@@ -38,6 +39,7 @@ class DicomRule:
             "body_parts": [*self.body_parts],
             "modalities": [*self.modalities],
             "secondary_capture": self.secondary_capture,
+            "views": [*self.views],
         }
 
 

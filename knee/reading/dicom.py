@@ -21,14 +21,22 @@ from pydicom import pixels as pydicom_pixels
 from pydicom.pixels.utils import get_expected_length
 
 from knee.reading import canonical_image, dicom_cells, dicom_header, dicom_limits, dicom_lut
-from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name
+from knee.reading.decoded import (
+    COLOURED,
+    Decoded,
+    UnreadableImage,
+    check_size,
+    error_name,
+    is_coloured,
+)
 from knee.reading.parts import check_scans
 from knee.storage.arrays import Pixels
 
 PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 KEYWORDS: Final = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
-    *("Modality", "BodyPartExamined", "PresentationIntentType", "PresentationLUTShape"),
+    *("Modality", "BodyPartExamined", "ViewPosition"),
+    *("PresentationIntentType", "PresentationLUTShape"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *PIXELS,
@@ -307,7 +315,8 @@ def _gray_of_colour(stored: npt.NDArray[Any], name: str, bits: int) -> tuple[Pix
     if dicom_lut.is_gray_ybr(stored, bits):
         note = f"photometric interpretation: {name}, shown as YBR_FULL"
         return dicom_lut.luma(stored, bits, dicom_lut.FIRST), [note]
-    return dicom_lut.luma(stored, bits), []
+    notes = [COLOURED] if stored.dtype == np.uint8 and is_coloured(stored) else []
+    return dicom_lut.luma(stored, bits), notes
 
 
 def _cells(dataset: Any, plugin: str, precision: int | None) -> tuple[npt.NDArray[Any], str]:

@@ -61,6 +61,11 @@ BODY_PARTS: Final = (
     *("EXTREMITY", "FOOT", "HAND", "HEAD", "HEART", "HIP", "JAW", "KNEE", "LEG", "LSPINE"),
     *("NECK", "PELVIS", "SHOULDER", "SKULL", "SSPINE", "TSPINE"),
 )
+# Terms of View Position (PS3.3 C.8.1.1) and words for a side view, likewise.
+VIEWS: Final = (
+    *("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO"),
+    *("LAT", "LATERAL", "OBLIQUE", "SKYLINE", "SUNRISE"),
+)
 
 
 def check_kind(dataset: Any, rule: DicomRule) -> None:
@@ -78,6 +83,11 @@ def check_kind(dataset: Any, rule: DicomRule) -> None:
     if part and taken and messages.folded(part) not in taken:
         named = f"body part {part.upper()}" if part.upper() in BODY_PARTS else "body part"
         raise UnreadableImage(f"its {named} is none of ingest.body_parts")
+    view = text(dataset, "ViewPosition")
+    words = {*map(messages.folded, re.findall(r"[^\W_]+", view)), messages.folded(view)}
+    if view and rule.views and words.isdisjoint(map(messages.folded, rule.views)):
+        named = f"view {view.upper()}" if view.upper() in VIEWS else "view"
+        raise UnreadableImage(f"its {named} is none of ingest.views")
 
 
 def _check_modality(dataset: Any, kind: uid.UID, rule: DicomRule) -> None:

@@ -12,7 +12,16 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from knee.reading import parts
-from knee.reading.decoded import Decoded, UnreadableImage, check_size, error_name, stretched
+from knee.reading.decoded import (
+    COLOURED,
+    SAMPLE_SIDE_PIXELS,
+    Decoded,
+    UnreadableImage,
+    check_size,
+    error_name,
+    is_coloured,
+    stretched,
+)
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
 PNG_BITS: Final = 24  # position of the bit depth: signature, chunk length and name, two sizes
@@ -31,6 +40,7 @@ STARTS: Final = {
     b"MM\0*": "TIFF",
     b"BM": "BMP",
 }
+GRAY: Final = ("1", "L", "LA", "La")  # beside those that begin with I or F
 WITH_ALPHA: Final = ("LA", "PA", "RGBA", "RGBa", "La")
 # Decoders quote what they stumble over, and that may be a name: only these texts get out.
 SAFE_MESSAGE: Final = re.compile(
@@ -56,6 +66,7 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
             sample_format = _sample_format(image)
             image.draft("L", None)  # of JPEG's colour the luminance alone, at a third of the cost
             image.load()
+            note = COLOURED if is_coloured(_colours(image, mode, content)) else ""
             parts.check_tags(bytes(image.info.get("exif", b"")).removeprefix(b"Exif\0\0"))
             with contextlib.suppress(Exception):  # damaged EXIF is ignored
                 ImageOps.exif_transpose(image, in_place=True)
@@ -64,7 +75,8 @@ def decode(content: bytes, maximum_megapixels: float) -> Decoded:
         raise
     except Exception as error:  # damaged files raise whatever the decoder trips over
         raise UnreadableImage(_reason(error, _started(content) or "image")) from None
-    return Decoded(255 - gray if inverted else gray, mode, name, bits, compression)
+    shown = 255 - gray if inverted else gray
+    return Decoded(shown, mode, name, bits, compression, note=note)
 
 
 def unidentified(content: bytes) -> str:
@@ -102,6 +114,19 @@ def _storage(image: Image.Image, content: bytes) -> tuple[int, str, bool]:
         return bits, "bmp_rle" if named in BMP_RUN_LENGTHS else "none", False
     not_8 = image.format == "PNG" and content[PNG_BITS] in (1, 2, 4, 16)
     return content[PNG_BITS] if not_8 else 8, str(image.format).lower(), False
+
+
+def _colours(image: Image.Image, mode: str, content: bytes) -> npt.NDArray[np.uint8]:
+    """Some pixels of a loaded image as colours, uint8 (height, width, 3); `mode` is the file's."""
+    if mode in GRAY or mode.startswith(("I", "F")):
+        return np.zeros((1, 1, 3), np.uint8)
+    side = (SAMPLE_SIDE_PIXELS, SAMPLE_SIDE_PIXELS)
+    if image.mode == mode:
+        small = image.resize(side, Image.Resampling.NEAREST)
+        return np.asarray(small.convert("RGB"), dtype=np.uint8)
+    with Image.open(io.BytesIO(content), formats=FORMATS) as again:  # of JPEG there is no colour
+        again.draft("RGB", side)
+        return np.asarray(again.convert("RGB"), dtype=np.uint8)
 
 
 def _sample_format(image: Image.Image) -> int:

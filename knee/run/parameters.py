@@ -174,6 +174,7 @@ class Ingest:
     body_parts: Names = about("DICOM's Body Part Examined that are taken; empty: any")
     modalities: Modalities = about("of DICOM that are taken, beside those of radiographs")
     secondary_capture: bool = about("take DICOM's secondary captures, too")
+    views: Names = about("words of DICOM's View Position that are taken; empty: any")
     maximum_megapixels: float = about("larger images are rejected unread", ge=0.001, le=10_000)
     maximum_archive_files: int = about("at most", ge=1, le=10**9)
     maximum_archive_gigabytes: float = about("unpacked size, at most", ge=0.001, le=100_000)
@@ -188,6 +189,7 @@ class Validate:
     maximum_quarantined_share: Share = about("of all files")
     maximum_conflicting_share: Share = about("of all copy groups: those under several labels")
     maximum_patient_share: Share = about("of all images: those of one patient")
+    maximum_noted_share: Share = about("of all images: those with a note of what is doubtful")
     minimum_subset_images_per_class: Count = about("in each subset")
     maximum_share_error: Share = about("of a subset's records, from the share that split asks for")
 

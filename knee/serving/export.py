@@ -40,6 +40,7 @@ PACKAGES: Final = (  # that the served code imports
     "psutil",
     "pydicom",
     "python-gdcm",
+    "scipy",
     "starlette",
     "threadpoolctl",
     "uvicorn",

@@ -57,6 +57,7 @@ REQUIREMENTS = (
     "pillow",
     "pydicom",
     "python-gdcm",
+    "scipy",
     "tensorflow",
     "tensorflow-cpu",
     "threadpoolctl",

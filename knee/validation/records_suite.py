@@ -40,6 +40,7 @@ class Thresholds:
     maximum_quarantined_share: float
     maximum_conflicting_share: float  # copy groups under several labels
     maximum_patient_share: float  # of all images, one patient's
+    maximum_noted_share: float  # of all images, those with a note of what is doubtful
 
 
 def check(records: pd.DataFrame, limits: Thresholds, docs: Path | None) -> list[dict[str, Any]]:
@@ -132,13 +133,15 @@ def _of_classes(limits: Thresholds) -> list[Expectation]:
 def _shares(records: pd.DataFrame) -> pd.DataFrame:
     """One row: shares, 0-1, of all listed files, and of the copy groups under several labels."""
     listed = records[records["status"] != UNLISTED]
-    pictures = records.loc[records["picture"] >= 0, "picture"].nunique()
+    images = records[records["picture"] >= 0]
+    pictures = images["picture"].nunique()
     shares = {
         "data": "share of all files",
         REJECTED: listed["status"].eq(REJECTED).mean(),
         QUARANTINED: listed["status"].eq(QUARANTINED).mean(),
         "conflicting": len(conflicts_of(records)) / pictures if pictures else 0.0,
         "of_one_patient": _largest_patient(records),
+        "noted": (images["note"] != "").mean() if len(images) else 0.0,
     }
     return pd.DataFrame([shares])
 
@@ -165,6 +168,11 @@ def _of_shares(limits: Thresholds) -> list[Expectation]:
             for column, share, what in asked
         ),
         between(one_patient, "of_one_patient", most=most),
+        between(
+            f"at most {limits.maximum_noted_share:.6g} of all images have a note of a doubt",
+            "noted",
+            most=limits.maximum_noted_share,
+        ),
     ]
 
 

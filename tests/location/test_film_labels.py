@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from knee.intake import patients
-from knee.intake.spreadsheet import SheetError
+from knee.intake.spreadsheet import UNSAVED, SheetError
 from knee.location import film_files, film_labels
+from tests.films import NO_SHEET
 
 FILMS = ["a.png", "b.png"]
 
@@ -42,6 +43,28 @@ def test_a_label_that_contradicts_one_of_a_side_is_refused(
         read(tmp_path, f"path,label,label_left,label_right\n{row}\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,label_left\n", "has no row below its header"),
+        ("path,label_left\n,2\n", "row 2: no path"),
+        ("path,label_left\na.png,2,3\n", "row 2: more cells than the header"),
+        ("path,label_right\na.png,2024-02-01 00:00:00\n", "row 2: the label is a date"),
+        (f"path,label_left\na.png,{UNSAVED}\n", "row 2: label.?left is a formula without"),
+        ("path,label,side\na.png,2,sideways\n", "row 2: the side 'sideways' is neither left nor"),
+    ],
+)
+def test_a_sheet_that_cannot_be_used_is_refused_by_its_row(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(SheetError, match=rf"films\.csv.* {said}"):
+        read(tmp_path, text)
+
+
+def test_the_sheet_that_is_none_says_nothing() -> None:
+    assert not film_labels.read(NO_SHEET).rows
+
+
 def test_a_film_has_a_row_for_each_side(tmp_path: Path) -> None:
     labels = read(tmp_path, "path,side,label\na.png,L,2\n./a.png,R,4\nb.png,left,1\n")
     assert [labels.facts("a.png", side)["label"] for side in ("left", "right")] == ["2", "4"]
@@ -55,6 +78,9 @@ def test_a_film_has_a_row_for_each_side(tmp_path: Path) -> None:
     [
         ("path,diagnosis", "label"),
         ("path,label_left,label_rigth", "label_right"),
+        ("path,left label,b", "label_left"),
+        ("path,KL right,b", "label_right"),
+        ("path,right_grade,b", "label_right"),
         ("path,label,patient name", "patient"),
     ],
 )
@@ -87,7 +113,6 @@ def test_a_row_finds_its_film_as_in_a_label_sheet_and_one_without_is_kept(tmp_pa
         ("path,T-score\na.png,-2\n", "t_score"),
         ("path,t_score,label\na.png,-2,3\n", "label"),
         ("path,patient\na.png,P1\n", ""),
-        ("path,label\n", ""),
     ],
 )
 def test_a_sheet_gives_the_classes_or_the_folders_do(tmp_path: Path, text: str, gives: str) -> None:

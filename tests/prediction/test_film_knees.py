@@ -33,3 +33,10 @@ def test_the_models_millimetres_count_where_a_film_tells_its_spacing(locator: Lo
     off = earlier.find(dataclasses.replace(image, pixel_spacing_mm=spacing))
     assert [one.box_side for one in off.knees] == [one.box_side for one in by_widths.knees]
     assert "scale" not in off.note
+
+
+def test_the_note_of_a_film_begins_with_what_is_doubtful_about_how_it_is_shown(
+    locator: Locator,
+) -> None:
+    image = Decoded(bilateral(), "RGB", "PNG", 8, "png", note="colour: doubtful")
+    assert locator.find(image).note == f"colour: doubtful; {cropping.NO_SPACING}"

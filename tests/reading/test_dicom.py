@@ -16,7 +16,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from knee.reading import dicom, image_formats
-from knee.reading.decoded import UnreadableImage
+from knee.reading.decoded import COLOURED, UnreadableImage
 from knee.storage.arrays import Pixels
 from tests.reading.dicom_files import (
     RAMP,
@@ -327,6 +327,12 @@ def test_gray_with_a_wrong_label_of_its_colours_is_shown_as_gray() -> None:
     )
     np.testing.assert_array_equal(decoded.pixels, GRAY)
     assert decoded.note == "photometric interpretation: RGB with 1 samples a pixel"
+
+
+def test_an_image_in_colour_is_noted() -> None:
+    colours = np.repeat(GRAY[..., None], 3, axis=2) // np.array([1, 2, 4], np.uint8)
+    decoded = image_formats.decode(content_of(colours, BitsStored=8), 1)
+    assert decoded.note == COLOURED
 
 
 def test_three_planes_are_the_same_picture_as_three_samples_a_pixel() -> None:

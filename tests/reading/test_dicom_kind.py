@@ -61,6 +61,7 @@ def test_without_a_class_of_its_own_a_data_set_is_of_that_of_its_file() -> None:
 
 
 KNEES = DicomRule(body_parts=("Knee", "LOWER  LIMB"))
+FRONTAL = DicomRule(views=("AP", "pa"))
 CAPTURE = uid.SecondaryCaptureImageStorage
 ANGIOGRAPHY = uid.XRayAngiographicImageStorage
 
@@ -70,6 +71,9 @@ ANGIOGRAPHY = uid.XRayAngiographicImageStorage
     [
         ({"BodyPartExamined": "chest"}, KNEES, "its body part CHEST is none of ingest.body_parts"),
         ({"BodyPartExamined": "DOE JOHN"}, KNEES, "its body part is none of ingest.body_parts"),
+        ({"ViewPosition": "LL"}, FRONTAL, "its view LL is none of ingest.views"),
+        ({"ViewPosition": "lateral"}, FRONTAL, "its view LATERAL is none of ingest.views"),
+        ({"ViewPosition": "PAT. DOE"}, FRONTAL, "its view is none of ingest.views"),
         ({"SOPClassUID": CAPTURE}, DicomRule(secondary_capture=False), "a secondary capture: "),
         (
             {"SOPClassUID": ANGIOGRAPHY, "Modality": "XA"},
@@ -98,12 +102,16 @@ def test_what_the_rule_does_not_take_is_refused_and_free_text_is_not_quoted(
         ({"BodyPartExamined": "lower limb "}, KNEES),
         ({"BodyPartExamined": ""}, KNEES),
         ({}, KNEES),
+        ({"ViewPosition": "PA"}, FRONTAL),
+        ({"ViewPosition": "AP_STANDING"}, FRONTAL),
+        ({"ViewPosition": ""}, FRONTAL),
+        ({"ViewPosition": "LL"}, DicomRule()),
         ({"SOPClassUID": CAPTURE, "Modality": "OT"}, DicomRule(secondary_capture=True)),
         ({"SOPClassUID": ANGIOGRAPHY, "Modality": "xa"}, DicomRule(modalities=("XA",))),
         ({"Modality": "CT"}, DicomRule(modalities=("CT",))),
     ],
 )
-def test_what_the_rule_takes_is_read_as_is_a_file_that_tells_no_body_part(
+def test_what_the_rule_takes_is_read_as_is_a_file_that_tells_neither_part_nor_view(
     elements: dict[str, str], rule: DicomRule
 ) -> None:
     dicom_header.check_kind(header(**elements), rule)

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from pydicom import uid
 
 from knee.reading import image_formats, parts, raster
-from knee.reading.decoded import UnreadableImage
+from knee.reading.decoded import COLOURED, UnreadableImage
 from tests.films import encoded
 from tests.reading.dicom_files import dataset, encapsulated
 
@@ -47,6 +47,24 @@ def test_gray_in_another_mode_is_the_same_picture(mode: str) -> None:
     decoded = raster.decode(encoded(Image.fromarray(RAMP).convert(mode)), 1)
     np.testing.assert_array_equal(decoded.pixels, RAMP)
     assert decoded.mode == mode
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "BMP"])
+@pytest.mark.parametrize("side", [40, 500])
+def test_a_photograph_in_colour_is_noted_and_gray_with_a_small_mark_is_not(
+    file_format: str, side: int
+) -> None:
+    gray = np.linspace(0, 200, side * side).reshape(side, side, 1).repeat(3, axis=2)
+    sepia = (gray * (1, 0.8, 0.6)).astype(np.uint8)
+    marked = gray.astype(np.uint8)
+    marked[: side // 6, : side // 6] = (255, 0, 0)
+    for pixels, note in ((sepia, COLOURED), (marked, ""), (gray.astype(np.uint8), "")):
+        assert raster.decode(encoded(Image.fromarray(pixels), file_format), 1).note == note
+
+
+def test_colours_of_a_palette_are_noted() -> None:
+    image = Image.new("RGB", (40, 40), (200, 120, 60)).quantize(8)
+    assert raster.decode(encoded(image), 1).note == COLOURED
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP"])

@@ -69,7 +69,7 @@ def test_files_beside_those_of_the_sheet_are_no_share_of_the_rejected(trial: Tri
     fill(trial.folder, {"sheet.csv": sheet(*ROWS)})
     assert trial.reasons(sheet="sheet.csv") == {}
     assert trial.records["status"].value_counts().to_dict() == {"unlisted": 31, "used": len(GOOD)}
-    limits = records_suite.Thresholds(1, 0.0, 0.0, 0.0, 1.0)
+    limits = records_suite.Thresholds(1, 0.0, 0.0, 0.0, 1.0, 0.0)
     assert all(suite["success"] for suite in records_suite.check(trial.records, limits, None))
 
 

@@ -287,9 +287,10 @@ def test_dicom_images_of_other_kinds_are_rejected_by_the_rule_of_the_run(tmp_pat
         "a/2.dcm": dicom(1, "2", BodyPartExamined="CHEST"),
         "b/1.dcm": dicom(2, "3", BodyPartExamined="KNEE"),
         "b/2.dcm": dicom(3, "4", SOPClassUID=pydicom.uid.SecondaryCaptureImageStorage),
+        "b/3.dcm": dicom(4, "5", ViewPosition="RL"),
     }
     images = fill(tmp_path / "images", files)
-    anything = settings(classes=(), body_parts=(), secondary_capture=True)
+    anything = settings(classes=(), body_parts=(), secondary_capture=True, views=())
     assert (taken_in(images, tmp_path, anything)["status"] == "used").all()
     ruled = settings(classes=())
     records = taken_in(images, tmp_path, ruled)  # by what is known of the run before, too
@@ -298,6 +299,7 @@ def test_dicom_images_of_other_kinds_are_rejected_by_the_rule_of_the_run(tmp_pat
         "a/2.dcm": "its body part CHEST is none of ingest.body_parts",
         "b/1.dcm": "",
         "b/2.dcm": "a secondary capture: ingest.secondary_capture is false",
+        "b/3.dcm": "its view RL is none of ingest.views",
     }
 
 

@@ -15,7 +15,7 @@ from knee.records import records_table
 from knee.validation import records_suite
 from tests.records.tables import records
 
-LIMITS = records_suite.Thresholds(5, 0.1, 0.2, 0.1, 0.3)
+LIMITS = records_suite.Thresholds(5, 0.1, 0.2, 0.1, 0.3, 0.25)
 
 
 def good() -> pd.DataFrame:
@@ -152,6 +152,14 @@ def test_a_number_that_too_many_images_share_is_called_a_placeholder(
     said = " ".join(failed(table))
     assert ("have the same patient number" in said) == fails
     assert ("data.patient_placeholders" in said) == fails
+
+
+@pytest.mark.parametrize(("images", "fails"), [(10, False), (11, True)])
+def test_notes_of_too_many_images_fail(images: int, fails: bool) -> None:
+    table = good()
+    table.loc[: images - 1, "note"] = "polarity: doubtful"
+    sentence = "at most 0.25 of all images have a note of a doubt"
+    assert (sentence in failed(table)) == fails
 
 
 def test_a_failure_names_the_files() -> None:

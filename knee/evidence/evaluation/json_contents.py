@@ -33,6 +33,7 @@ class Dicom(TypedDict):
     body_parts: list[str]
     modalities: list[str]
     secondary_capture: bool
+    views: NotRequired[list[str]]  # not in records of earlier versions
 
 
 class TrainingRecord(TypedDict, total=False):

@@ -53,7 +53,7 @@ def test_a_training_on_this_data_is_accepted(files: dict[str, Path]) -> None:
 
 def test_a_model_takes_the_dicom_images_that_it_was_trained_on(files: dict[str, Path]) -> None:
     assert read(files).canonical.dicom == DicomRule()  # of a record by an earlier version
-    rule = DicomRule(body_parts=["KNEE"], modalities=["XA"], secondary_capture=False)
+    rule = DicomRule(["KNEE"], ["XA"], secondary_capture=False, views=["AP"])
     facts = json.loads(files["training.json"].read_text())
     files["training.json"].write_text(json.dumps({**facts, "dicom": rule.as_facts()}))
     assert read(files).canonical.dicom == rule
