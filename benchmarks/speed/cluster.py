@@ -219,7 +219,9 @@ def embedded(net: embedding.FrozenNet, place_of: Callable[[], Place], pieces: in
         pixels = row_files.RowFile(folder / "pixels", has_views=False)
         shape = embedding.forward_of(net).output_shape
         embedding.embed(embedding.at(place_of(), net), shape, pixels, views, folder / "features")
-        return _digest(*(np.load(path) for path in sorted((folder / "features").iterdir())))
+        return _digest(
+            *(np.load(path, allow_pickle=False) for path in sorted((folder / "features").iterdir()))
+        )
 
 
 def all_works(weights: Path) -> dict[str, Work]:
