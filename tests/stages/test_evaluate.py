@@ -258,7 +258,8 @@ def copy(evaluated: Path, tmp_path: Path) -> Path:
     for path in evaluated.iterdir():
         if path.is_file():
             shutil.copy(path, tmp_path)
-    shutil.copytree(evaluated / "model", tmp_path / "model")
+    for name in ("model", "pixels"):
+        shutil.copytree(evaluated / name, tmp_path / name)
     (tmp_path / "metrics").mkdir()
     for name in GIVEN:
         shutil.copy(evaluated / "metrics" / name, tmp_path / "metrics")
