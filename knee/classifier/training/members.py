@@ -87,6 +87,8 @@ def train_members(
     Raises:
         UserError: whole nets are to end at their best epoch, which would keep all of each.
     """
+    # What members predict here is the same bits wherever they are trained.
+    devices.use_one_core()
     plan = training.planned(recipe.backbone, recipe.head, recipe.train, recipe.classes)
     last_only = plan.optimisation.keep_epoch == "last"
     if is_whole(plan, source) and not last_only:
