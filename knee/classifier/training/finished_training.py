@@ -67,6 +67,11 @@ class FinishedTraining:
             record |= prediction_limits.write(self.learned, record["classes"], folder)
             if self.learned.novelty:
                 record["novelty"]["non_radiographs"] = self._tried(record["preprocessing"])
+            else:
+                log.warning(
+                    "no out-of-distribution score: the training images are too few, or their "
+                    "features do not differ"
+                )
             record["model_sha256"] = saved.save_model(self.model, folder / "model.keras")
             if "locate" in record:
                 locator_weights.copy_to(folder, record["locate"]["weights_sha256"])

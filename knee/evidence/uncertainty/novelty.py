@@ -73,7 +73,8 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
     """Fit the training images' distribution, with the limit at a quantile of held-out distances.
 
     Args:
-        training: at least `FEWEST_IMAGES` images, else the answer is None.
+        training: at least `FEWEST_IMAGES` images with features that differ, else the answer is
+            None.
         held_out: images that were not trained on, and are like those to come.
         quantile: 0-1, of their distances; with few of them the limit is the largest one.
     """
@@ -84,12 +85,18 @@ def fit(training: Features, held_out: Features, quantile: float) -> Novelty | No
 
 
 def _distribution(images: Features) -> Novelty | None:
-    """The distribution of `images`, without a limit; None with fewer than `FEWEST_IMAGES`."""
+    """The distribution of `images`, without a limit; None of too few, or if all are alike.
+
+    Features of an untrained net may vanish in the 16 bits in which they are kept. Images without
+    any spread set limits of 0, above which every other image would lie.
+    """
     if len(images) < FEWEST_IMAGES:
         return None
     values = unit_length(images)
     centre = values.mean(axis=0)
     centred = values - centre
+    if np.square(centred).sum(axis=1).mean() < SMALLEST_VARIANCE:
+        return None
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     plain = np.square(singular) / len(values)
     share, mean_variance = _shrinkage(centred, plain)
@@ -133,7 +140,7 @@ def cross_fit(
 
     Returns:
         The distribution and the score of each image, (images,), by the others' distribution; None
-        with too few images.
+        with too few images, or if all are alike.
     """
     held_out = np.empty((2, len(features)))
     for number in np.unique(fold):

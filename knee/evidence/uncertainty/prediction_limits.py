@@ -55,7 +55,7 @@ class Learned:
     thresholds: Floats | CrossConformal  # (classes,) of the prediction sets of one net
     validation_records: Integers  # (classes,) how many each threshold comes from
     level: float  # of the prediction sets
-    novelty: Novelty | None  # None with too few images
+    novelty: Novelty | None  # None with too few images, or features that do not differ
     held_out_scores: Floats  # (images,) out-of-distribution scores of held-out images
     quantile: float  # of the limit of the out-of-distribution score
 

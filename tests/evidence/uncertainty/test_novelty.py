@@ -73,10 +73,11 @@ def test_too_few_images_have_no_score() -> None:
     assert novelty.fit(features(60, 0), features(7, 1), 0.9) is None
 
 
-def test_images_that_are_all_the_same_have_a_score_all_the_same() -> None:
-    model = novelty.fit(np.ones((20, 4)), np.ones((20, 4)), 0.9)
-    assert model is not None
-    assert np.isfinite(model.scores(features(3, 0, channels=4))).all()
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_training_images_whose_features_do_not_differ_give_no_score(value: float) -> None:
+    alike = np.full((20, 40), value, np.float32)
+    assert novelty.fit(alike, features(20, 1), 0.95) is None
+    assert novelty.cross_fit(alike, np.arange(20) % 4, 0.95) is None
 
 
 def test_the_file_gives_the_same_scores_and_the_same_bytes(
