@@ -25,6 +25,10 @@ from knee.run import command, parameters
 from knee.storage import artifacts, row_files
 from knee.storage.known_results import KnownResults
 
+VANISHED = (
+    "the features are 0: with weights=%s the frozen layers pass nothing on, so that heads learn "
+    "nothing: give trained weights, or model.train_from=all"
+)
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +76,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         artifacts.write_json(folder / feature_source.ORIGIN, origin)
         text = "%s: %d images x %d views, feature maps %s, by %s in %s"
         log.info(text, paths.backbone, *shape[:2], shape[2:], engine.name, engine.precision)
+        if not row_files.RowFile(out, has_views=True).slice(0, 1).any():
+            log.warning(VANISHED, settings.weights)
 
 
 def _known(

@@ -97,6 +97,16 @@ assert "openvino_telemetry.main" not in sys.modules
     assert origin["engine"] == "openvino"
 
 
+def test_features_of_random_weights_that_vanish_are_said(
+    pixels: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(settings(train_from="head", engine="openvino"), pixels, tmp_path / "features")
+    assert "the features are 0: with weights=none" in caplog.text
+    caplog.clear()
+    run(settings(train_from="conv_pw_2", engine="openvino"), pixels, tmp_path / "others")
+    assert "the features are 0" not in caplog.text
+
+
 def test_a_file_that_is_no_array_is_one_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
