@@ -215,6 +215,28 @@ def test_parameters_of_a_stage_exist_in_their_file(stage: str) -> None:
                     found = found[part]
 
 
+@pytest.mark.parametrize("stage", NAMES)
+def test_every_parameter_that_the_module_of_a_stage_reads_is_declared(stage: str) -> None:
+    declared = {entry for entry in body(stage).get("params", []) if isinstance(entry, str)}
+    source = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    read = set(re.findall(r"\bsettings\.(\w+)\.(\w+)", source))
+    missing = [f"{section}.{key}" for section, key in sorted(read) if section not in declared]
+    # No result depends on the place of work.
+    assert [
+        key for key in missing if not key.startswith("execution.") and key not in declared
+    ] == []
+
+
+def test_join_depends_on_the_cross_validation_of_whichever_backbone_is_first() -> None:
+    backbones = ITEMS["${model.backbones}"]
+    needed_files = {f"metrics/{backbone}/cross_validation.json" for backbone in backbones}
+    assert needed_files <= set(paths(body("join")["deps"]))
+
+
+def test_a_model_card_depends_on_the_code_of_the_command_in_it() -> None:
+    assert "knee/run/overrides.py" in paths(body("describe")["deps"])
+
+
 def test_what_computes_depends_on_the_engines() -> None:
     engines = {"pyproject.toml": ["project.optional-dependencies.cpu"]}
     assert [name for name in NAMES if engines in body(name).get("params", [])] == [
