@@ -88,9 +88,10 @@ def _check_choice(folder: Path, choice: str) -> None:
 def command(settings: Params, conf: Path) -> str:
     """Return the `dvc exp run` that composes `settings` from the folder `conf`.
 
-    Of an absolute path only the last part is told: the rest names the machine.
+    Of an absolute path only the last part is told, and nothing of the section execution: they name
+    machines, and no result depends on them.
     """
-    found = that_make(settings, conf)
+    found = [one for one in that_make(settings, conf) if not one.startswith("execution.")]
     words = [word for one in found for word in ("-S", _quoted(_without_folder(one)))]
     return " ".join(["dvc exp run", *words])
 

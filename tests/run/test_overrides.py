@@ -80,3 +80,10 @@ def test_the_command_of_a_run_composes_the_same_parameters(given: list[str], mos
     assert set(words[3::2]) <= {"-S"}
     assert "jane" not in command
     parameters.composed(CONF, words[4::2])
+
+
+def test_the_command_of_a_run_names_no_machine_that_computed() -> None:
+    given = ["execution=ray", "execution.address='10.0.0.7:6379'", "execution.hosts=[ct-archive]"]
+    given += ["execution.launcher=ssh", "train.seed=7"]
+    settings = parameters.check(parameters.composed(CONF, given))
+    assert overrides.command(settings, CONF) == "dvc exp run -S train.seed=7"
