@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import getpass
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +88,14 @@ def _figures(metrics: Mapping[str, float]) -> list[str]:
     return [description.with_interval(test, name) for name in SHOWN]
 
 
+def _user() -> str:
+    """The name of whoever runs this; the number of a container's user who has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # before and from Python 3.13
+        return f"user {os.getuid()}"
+
+
 def _number(text: str) -> str:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a version's number, such as 3")
@@ -109,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--history", action="store_true", help="all champions, the earliest first")
     reason = "why, for the record; required, except with --history"
     parser.add_argument("--reason", type=_reason, help=reason)
-    parser.add_argument("--by", type=_reason, default=getpass.getuser(), help="who, for the record")
+    parser.add_argument("--by", type=_reason, default=_user(), help="who, for the record")
     chosen = Options(**vars(parser.parse_args(argv)))
     if chosen.history == (chosen.reason is not None):
         parser.error("give --reason, except with --history")
