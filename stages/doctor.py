@@ -8,7 +8,6 @@ Nothing is changed without --mend, and nothing is mended while DVC or a stage is
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import tempfile
@@ -102,9 +101,8 @@ def checked(project: Project, params_in: Path, *, mend: bool) -> Iterator[tuple[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the checks and print their report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=command.Help)
+    parser = command.parser(__doc__)
     parser.add_argument("--mend", action="store_true", help="mend what can be mended")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the parameters")
     chosen = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
