@@ -99,7 +99,7 @@ def serve(folder: Path, place: Listening, *, synthetic_model_ok: bool) -> None:
         if beginning := synthetic_model.warning(trained.training):
             logging.warning("%s", beginning)
         answers = GraphAnswers(trained, folder / GRAPH, synthetic_model_ok=synthetic_model_ok)
-        logging.info("its page for images: http://%s:%d", place.host, place.port)
+        logging.info("its page for images: %s", place.page)
         listening.run(application(answers, access), bound)
 
 

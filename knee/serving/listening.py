@@ -24,6 +24,7 @@ from knee.serving.access import Access, TokenError
 from knee.serving.connections import Connection, FewRefusals
 
 LOCAL: Final = "127.0.0.1"
+ALL: Final = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # every address of this machine
 LAST_PORT: Final = (1 << 16) - 1
 SWITCH_SECONDS: Final = 0.0005  # a thread waits so long for Python, not 5 ms, when the net is done
 
@@ -48,6 +49,12 @@ class Listening:
         """Return what the flags of `add_flags` were given."""
         hosts = tuple(arguments.allow_host)
         return cls(arguments.port, arguments.host, hosts, arguments.token_file)
+
+    @property
+    def page(self) -> str:
+        """Address of the page for images, for a browser of this machine."""
+        host = "localhost" if self.host in ALL else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def bound(self) -> socket.socket:
         """Return a socket that is bound to the address.
@@ -112,6 +119,7 @@ def add_flags(parser: argparse.ArgumentParser, port: int) -> None:
     )
     parser.add_argument(
         "--allow-host",
+        type=_host_name,
         action="append",
         default=[],
         metavar="NAME",
@@ -123,6 +131,13 @@ def add_flags(parser: argparse.ArgumentParser, port: int) -> None:
         metavar="FILE",
         help="with the token that requests have to bring (Authorization: Bearer TOKEN), mode 600",
     )
+
+
+def _host_name(text: str) -> str:
+    """A name of --allow-host; with a scheme or a port it would be that of no request."""
+    if not text or set(text) & set("/[] ") or text.count(":") == 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give the name alone, without scheme and port")
+    return text
 
 
 @contextlib.contextmanager

@@ -47,5 +47,5 @@ def serve(model: str, place: Listening, *, synthetic_model_ok: bool = False) -> 
                 command.alarm(beginning)
             made = Answers(trained, loading.cache(), synthetic_model_ok=synthetic_model_ok)
             with contextlib.closing(made) as answers:
-                log.info("its page for images: http://%s:%d", place.host, place.port)
+                log.info("its page for images: %s", place.page)
                 listening.run(application(answers, access), bound)

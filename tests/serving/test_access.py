@@ -9,6 +9,7 @@ import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -143,3 +144,23 @@ def test_an_address_that_is_not_this_machines_is_one_message(
 ) -> None:
     assert local.main("serve", None, 5001, ["--model", "nowhere", "--host", "192.0.2.1"]) == 1
     assert capfd.readouterr().err.startswith("serve: --host 192.0.2.1 --port 5001: ")
+
+
+@pytest.mark.parametrize(
+    "name", ["films.hospital.org:5001", "https://films.hospital.org", "[::1]", ""]
+)
+def test_an_allowed_name_that_no_request_can_be_for_is_refused(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        local.main("serve", None, 5001, ["--model", "nowhere", "--allow-host", name])
+    assert "give the name alone" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "::1", "films.hospital.org"])
+def test_the_address_of_the_page_is_one_that_the_server_answers_to(host: str) -> None:
+    address = urlsplit(Listening(5001, host).page)
+    assert (address.hostname in access.LOCAL_NAMES | {"films.hospital.org"}, address.port) == (
+        True,
+        5001,
+    )
