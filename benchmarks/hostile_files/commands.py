@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pandas as pd
 
@@ -162,7 +162,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         table = pd.DataFrame(csv.DictReader(stream))
-    return artifacts.with_all_texts(table).to_dict("records")
+    return cast(list[dict[str, str]], artifacts.with_all_texts(table).to_dict("records"))
 
 
 def _missing(films: Path, root: Path, named: Sequence[str]) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="of images, and of folders of them")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     given = parser.parse_args(argv)
-    films = {}
+    films: dict[tuple[tuple[int, ...], bytes], Pixels] = {}
     for source in prepare.sources([given.folder]):
         try:
             film = image_formats.decode_radiograph(source_files.read(source), 64.0).pixels

@@ -123,7 +123,8 @@ def fingerprints_after(films: int) -> Callable[[], Iterable[Any]]:
 def _candidates(films: int) -> Integers:
     generator = np.random.default_rng(0)
     pairs = generator.integers(0, films, (int(PAIRS_A_FILM * films), 2))
-    return pairs[pairs[:, 0] != pairs[:, 1]]
+    chosen: Integers = pairs[pairs[:, 0] != pairs[:, 1]]
+    return chosen
 
 
 def _holds(pairs: Integers) -> Any:
