@@ -87,6 +87,7 @@ class Workspace:
             f"--checkpoints={self.path('checkpoints') / backbone}",
             f"--model-out={model}",
             f"--history-out={model.with_suffix('.csv')}",
+            f"--out-of-fold-out={model.with_suffix('.members.csv')}",
         )
 
     def _nothing_known(self) -> str:
