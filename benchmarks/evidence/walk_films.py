@@ -1,4 +1,4 @@
-"""A folder of 120 drawn films for the walk of docs/operations.md: `python -m ... --out FOLDER`.
+"""A folder of 120 drawn films for the walk of docs/data.md: `python -m ... --out FOLDER`.
 
 Pictures in docs must not show patients whose consent nobody knows. So these films are drawn, by the
 sample's code, from another seed, at another size, and with the grain and the uneven exposure of a

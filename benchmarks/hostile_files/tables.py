@@ -1,4 +1,4 @@
-"""The results of a run as Markdown, part by part; docs/operations.md has them in one table.
+"""The results of a run as Markdown, part by part; docs/operations.md has the sums.
 
 python -m benchmarks.hostile_files.tables [FILE.json]
 """
