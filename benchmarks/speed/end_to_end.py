@@ -67,6 +67,7 @@ def stages(workspace: Workspace, manifest: Path) -> dict[str, dict[str, Any]]:
         ],
         "split": [
             records,
+            f"--keep={machine.ROOT / 'conf' / 'no_split.csv'}",
             f"--split-out={path('split.csv')}",
             f"--subsets-out={path('subsets.csv')}",
             f"--metrics-out={path('split.json')}",
@@ -81,7 +82,12 @@ def stages(workspace: Workspace, manifest: Path) -> dict[str, dict[str, Any]]:
             f"--public-report-out={path('public.html')}",
         ],
         "oversample": [records, split, f"--rows-out={path('rows.csv')}"],
-        "embed": [f"--backbone={BACKBONE}", pixels, f"--features-out={path('features')}"],
+        "embed": [
+            f"--backbone={BACKBONE}",
+            pixels,
+            f"--known-results={path('known_features')}",
+            f"--features-out={path('features')}",
+        ],
     }
     for name, words in flags.items():
         found[name] = measured(functools.partial(workspace.stage, name, *words))
@@ -112,7 +118,7 @@ def main() -> None:
         workspace = Workspace(folder / "work", films, given.weights.absolute())
         workspace.compose(f"data.manifest={folder / 'manifest.csv'}", "data.synthetic=true")
         found = stages(workspace, folder / "manifest.csv")
-        outputs = ("records.csv", "pixels", "known", "features")
+        outputs = ("records.csv", "pixels", "known", "known_features", "features")
         disk = {one: megabytes(workspace.path(one)) for one in outputs}
         disk["films"] = megabytes(films)
         files = sum(file.is_file() for file in films.rglob("*"))
