@@ -22,6 +22,7 @@ from tests.reading.dicom_files import dicom
 
 KEY = patients.key_from_environment()
 CLASSES = ("0", "3", "4")
+WHO = ("Normal", "Osteopenia", "Osteoporosis")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,16 @@ def test_the_table_tells_by_what_each_film_has_its_scale(
     assert sheet.loc["left/plain.png", "film_note"] == cropping.NO_SPACING
     assert sheet.loc["left/wrong.png", "film_note"] == cropping.WRONG_SPACING
     assert locate.main([*words, "--box-millimetres", "40"]) == 1
+
+
+def test_the_t_scores_of_a_sheet_of_films_reach_the_labels_of_its_knees(tmp_path: Path) -> None:
+    fill(tmp_path / "films", {"-1.png": encoded(Image.fromarray(bilateral()))})
+    (tmp_path / "films.csv").write_text("path,t_score\n-1.png,-2.5\n")
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]
+    assert locate.main([*words, "--sheet", str(tmp_path / "films.csv")]) == 0
+    rows = label_sheet.read_sheet(tmp_path / "out" / "knees.csv", WHO, KEY).rows
+    assert [row.path for row in rows] == ["right/-1.png", "left/-1.png"]
+    assert {(row.label, row.facts["t_score"]) for row in rows} == {("Osteoporosis", -2.5)}
 
 
 def test_a_sheet_may_label_one_knee_of_a_film_and_the_other_is_left_out(tmp_path: Path) -> None:
