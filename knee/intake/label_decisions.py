@@ -70,6 +70,8 @@ def read_decisions(path: Path) -> Decisions:
         )
     found = []
     for number, row in enumerate(rows[1:], start=2):
+        if any(row[len(header) :]):
+            raise DecisionError(f"{path}, row {number}: more cells than columns: quote its commas")
         if any(row):
             found.append(_decision(path, number, dict(zip(header, row, strict=False))))
     if not found and path.name != NO_DECISIONS:
