@@ -63,6 +63,9 @@ def run(chosen: Options) -> int:
         raise UserError(f"{out} is there already, and not from this command: give another --out")
     if out.resolve().is_relative_to(chosen.films.resolve()):
         raise UserError(f"{out} lies in {chosen.films}, whose films it cuts: give another --out")
+    for read in filter(None, (chosen.films, chosen.sheet)):
+        if read.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{read} lies in {out}, which is replaced: give another --out")
     settings = _settings(chosen)
     ingest, kept = settings.ingest, (*settings.data.classes, *settings.data.parts)
     cutting = _cutting(chosen, settings)

@@ -59,7 +59,8 @@ def read_rows(path: Path) -> list[list[str]]:
     """Return every row of a CSV file, or of an Excel file's first visible worksheet.
 
     Cells are text without blanks around it, as it was before `artifacts.as_csv`; `UNSAVED` where a
-    program wrote a formula without calculating it. A row's place in the list is its number in a spreadsheet program less one.
+    program wrote a formula without calculating it. A row's place in the list is its number in a
+    spreadsheet program less one.
 
     Raises:
         SheetError: no such file, too large, or neither CSV in UTF-8 nor .xlsx.
