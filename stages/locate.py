@@ -63,7 +63,10 @@ def run(chosen: Options) -> int:
         raise UserError(f"{out} is there already, and not from this command: give another --out")
     if out.resolve().is_relative_to(chosen.films.resolve()):
         raise UserError(f"{out} lies in {chosen.films}, whose films it cuts: give another --out")
-    settings = parameters.load(chosen.params)
+    for read in filter(None, (chosen.films, chosen.sheet)):
+        if read.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{read} lies in {out}, which is replaced: give another --out")
+    settings = _settings(chosen)
     ingest, kept = settings.ingest, (*settings.data.classes, *settings.data.parts)
     cutting = _cutting(chosen, settings)
     sheet = film_labels.read(chosen.sheet) if chosen.sheet else None
@@ -81,26 +84,25 @@ def run(chosen: Options) -> int:
     return _told(cut, out)
 
 
+def _settings(chosen: Options) -> parameters.Params:
+    """The parameters; the command line's size of the box counts more than theirs."""
+    flags = {"box_widths": chosen.box_widths, "box_millimetres": chosen.box_millimetres}
+    given = {name: value for name, value in flags.items() if value is not None}
+    return parameters.with_values(parameters.load(chosen.params), "locate", given)
+
+
 def _cutting(chosen: Options, settings: parameters.Params) -> film_files.Cutting:
-    """How films are cut; the command line's size of the box counts more than the parameters'."""
-    box_widths = chosen.box_widths or settings.locate.box_widths
-    if not 1 <= box_widths <= 6:
-        raise UserError(f"--box-widths {box_widths:g}: give 1 to 6")
-    millimetres = chosen.box_millimetres
-    if millimetres is None:
-        millimetres = settings.locate.box_millimetres
-    if millimetres and not 80 <= millimetres <= 500:
-        raise UserError(f"--box-millimetres {millimetres:g}: give 0, or 80 to 500")
+    """How films are cut."""
     key = patients.key_from_environment()
     if chosen.patient_key:
         patients.check_key(chosen.patient_key, key)
     return film_files.Cutting(
-        box_widths,
+        settings.locate.box_widths,
         settings.ingest.maximum_megapixels,
         key,
         settings.data.patient_placeholders,
         DicomRule.of(settings.ingest),
-        millimetres,
+        settings.locate.box_millimetres,
     )
 
 

@@ -6,6 +6,7 @@ Neither page shows a patient's hash.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -156,5 +157,6 @@ def _without_name(row: Any) -> str:
     text = str(row.reason)
     for part in (str(path), path.name, path.stem):
         if part:
-            text = text.replace(part, "the file")
+            # As a whole word: the stem 2 is not the one in 24 x 24 px.
+            text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "the file", text)
     return text

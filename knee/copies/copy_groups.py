@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -264,7 +263,6 @@ def _representatives(
     sources: Sequence[str], families: Integers, patterns: file_names.Patterns
 ) -> Integers:
     """The first member of each family whose name is not a copy's, else its first member."""
-    stems = [PurePosixPath(source).stem for source in sources]
-    derived = np.array([file_names.source_stem(stem, patterns) != stem for stem in stems])
+    derived = ~file_names.originals(sources, patterns)
     order = np.lexsort((np.arange(len(sources)), derived, families))
     return np.asarray(order[np.unique(families[order], return_index=True)[1]], np.int64)

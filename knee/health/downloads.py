@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +45,7 @@ def announce(backbones: Sequence[str]) -> str:
         asked = urllib.request.Request(addresses[0], method="HEAD")  # noqa: S310  # https
         with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS):  # noqa: S310  # nosec B310
             pass
-    except OSError:
+    except (OSError, HTTPException):
         raise OfflineError(
             f"weights: imagenet: {HOST} cannot be reached, from which Keras downloads "
             f"{' and '.join(absent)} ({megabytes} MB): put {' and '.join(addresses)} into {home}, "

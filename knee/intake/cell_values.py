@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Final
 
-from knee.reading.dicom_header import OLDEST_YEARS
+from knee.reading.decoded import OLDEST_YEARS
 
 EMPTY: Final = frozenset(
     (

@@ -18,7 +18,6 @@ from knee.intake import spreadsheet
 from knee.records.records_table import EXCLUDED, KEPT, QUARANTINED, RELABELLED, decision_counts
 from knee.run.errors import UserError
 from knee.run.messages import listed, quoted
-from knee.storage.artifacts import MADE_TEXT
 
 COLUMNS: Final = ("pixel_sha256", "decision", "old_label", "new_label", "who", "when", "why")
 NO_DECISIONS: Final = "no_decisions.csv"  # of conf: a header and no row, by which nothing changes
@@ -71,9 +70,10 @@ def read_decisions(path: Path) -> Decisions:
         )
     found = []
     for number, row in enumerate(rows[1:], start=2):
+        if any(row[len(header) :]):
+            raise DecisionError(f"{path}, row {number}: more cells than columns: quote its commas")
         if any(row):
-            cells = [cell[1:] if MADE_TEXT.match(cell) else cell for cell in row]
-            found.append(_decision(path, number, dict(zip(header, cells, strict=False))))
+            found.append(_decision(path, number, dict(zip(header, row, strict=False))))
     if not found and path.name != NO_DECISIONS:
         raise DecisionError(f"{path} has no decision: set data.decisions to conf/{NO_DECISIONS}")
     return Decisions(path, found)

@@ -223,7 +223,7 @@ def _table(path: Path, columns: dict[str, str]) -> pd.DataFrame | None:
     try:
         with artifacts.naming(path):
             frame = pd.read_csv(path, dtype=columns, keep_default_na=False, encoding="utf-8")
-    except (ValueError, TypeError):
+    except artifacts.NO_TABLE:
         return None
     frame = artifacts.with_all_texts(frame) if list(frame.columns) == list(columns) else frame[:0]
     is_sound = frame["sha256"].str.fullmatch("[0-9a-f]{64}") if len(frame) else pd.Series([False])

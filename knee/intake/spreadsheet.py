@@ -21,6 +21,7 @@ from xml.parsers import expat
 
 from knee.run.errors import UserError
 from knee.run.messages import listed, quoted
+from knee.storage.artifacts import MADE_TEXT
 
 MAXIMUM_BYTES: Final = 64 * 2**20
 MAXIMUM_ROWS: Final = 1_000_000
@@ -57,8 +58,9 @@ class PackageError(UserError):
 def read_rows(path: Path) -> list[list[str]]:
     """Return every row of a CSV file, or of an Excel file's first visible worksheet.
 
-    Cells are text without blanks around it, `UNSAVED` where a program wrote a formula without
-    calculating it. A row's place in the list is its number in a spreadsheet program less one.
+    Cells are text without blanks around it, as it was before `artifacts.as_csv`; `UNSAVED` where a
+    program wrote a formula without calculating it. A row's place in the list is its number in a
+    spreadsheet program less one.
 
     Raises:
         SheetError: no such file, too large, or neither CSV in UTF-8 nor .xlsx.
@@ -235,8 +237,9 @@ def _cell(value: Any) -> str:
 
 
 def _text(cell: str) -> str:
-    """Text without blanks and invisible characters around it."""
-    return cell.strip().strip(INVISIBLE).strip()
+    """Text without blanks and invisible characters around it, nor the ' that made it no formula."""
+    text = cell.strip().strip(INVISIBLE).strip()
+    return text[1:].strip() if MADE_TEXT.match(text) else text
 
 
 def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:

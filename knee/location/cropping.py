@@ -32,6 +32,7 @@ WRONG_SPACING: Final = (
 NO_KNEE: Final = "no knee was found"
 TURNED: Final = "the film lies on its side or head: turn it upright"
 TURNED_CERTAINTY: Final = 0.9  # from which a film is refused
+MIRRORED_CERTAINTY: Final = 0.9  # from which a doubt is told
 MIRRORED: Final = "the fibula lies on the other side: mirrored, seen from behind, or a wrong side"
 BACKWARDS: Final = "a marker reads backwards: the film is mirrored, and its sides are the others"
 OTHER_SIDE: Final = "a marker names the other side: mirrored, seen from behind, or a wrong side"
@@ -149,8 +150,8 @@ def refusal(found: Sequence[Knee]) -> str:
     return TURNED if max(knee.turned for knee in found) >= TURNED_CERTAINTY else ""
 
 
-def seems_mirrored(found: Sequence[Knee], side: str = "", certainty: float = 0.9) -> bool:
-    """Return whether the fibulae lie where they cannot, as surely as given.
+def seems_mirrored(found: Sequence[Knee], side: str = "") -> bool:
+    """Return whether the fibulae surely lie where they cannot.
 
     Of two knees, both between them; of a lone knee, not where that of its `side` lies. Then the
     film was mirrored or is seen from behind, or the side is wrong.
@@ -161,7 +162,7 @@ def seems_mirrored(found: Sequence[Knee], side: str = "", certainty: float = 0.9
         for knee, own in zip(found, sides, strict=False)
         if own
     ]
-    return bool(wrong) and min(wrong) >= certainty
+    return bool(wrong) and min(wrong) >= MIRRORED_CERTAINTY
 
 
 def contradicts(marks: Sequence[Marker], found: Sequence[Knee], side: str = "") -> bool:

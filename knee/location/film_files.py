@@ -21,14 +21,14 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from knee.intake import patients, sheet_columns
+from knee.intake import cell_values, patients, sheet_columns
 from knee.intake.labels import IMAGE_SUFFIXES, NO_ROW
 from knee.location import cropping, knees
 from knee.location.cropping import KneeImage
 from knee.location.film_labels import LEFT, RIGHT, FilmLabels
 from knee.reading import image_formats, source_files
 from knee.reading.canonical_image import DicomRule
-from knee.reading.decoded import Decoded, UnreadableImage
+from knee.reading.decoded import OLDEST_YEARS, Decoded, UnreadableImage
 from knee.reading.source_files import SourceFile
 from knee.run.errors import UserError
 from knee.run.messages import quoted
@@ -51,7 +51,7 @@ class Cutting:
 
     box_widths: float  # side of a knee's square, in joint widths
     maximum_megapixels: float  # larger films are rejected unread
-    key: bytes  # of the patients' hashes
+    key: bytes = dataclasses.field(repr=False)  # of the patients' hashes
     placeholders: tuple[str, ...] = ()  # texts that are no patient number
     dicom_rule: DicomRule = image_formats.ANY_RADIOGRAPH
     box_millimetres: float = 0.0  # side of a knee's square where its film tells the scale; 0: never
@@ -175,7 +175,9 @@ def _scale(knee: KneeImage, image: Decoded) -> str:
 def _names(sources: Sequence[SourceFile]) -> dict[str, PurePosixPath]:
     """The name of each film's knees: the film's own without its extension, where that is unique."""
     stems = {source.name: _stem(PurePosixPath(source.name)) for source in sources}
-    count = Counter(str(stem).casefold() for stem in stems.values())
+    # A stem such as 1.png may be the name of another film.
+    both = [one for name, stem in stems.items() for one in {stem, PurePosixPath(name)}]
+    count = Counter(str(one).casefold() for one in both)
     unique = {name: count[str(stem).casefold()] == 1 for name, stem in stems.items()}
     names = {name: stem if unique[name] else PurePosixPath(name) for name, stem in stems.items()}
     taken = {str(name).casefold(): film for film, name in names.items()}
@@ -212,6 +214,8 @@ def _facts(
     told = labels.facts(film, side)
     if "patient" in told:  # hashed as the header's: a person may be in films with and without a row
         told["patient"] = cutting.hashed(told["patient"], from_zero=True)
+    if cell_values.age_years(told.get("age", "")) == OLDEST_YEARS:
+        told["age"] = str(OLDEST_YEARS)
     facts |= {name: text for name, text in told.items() if text}
     if together and not facts["patient"]:
         facts["patient"] = patients.hashed(f"film {film}", cutting.key)

@@ -28,7 +28,7 @@ class FilmSheet:
     """A sheet of films as it is written."""
 
     path: Path
-    rows: Mapping[int, Cells]  # by their number; the header is row 1
+    rows: Mapping[int, Cells] = dataclasses.field(repr=False)  # by number; the header is row 1
 
     @property
     def label_column(self) -> str:
@@ -70,7 +70,7 @@ class FilmSheet:
 class FilmLabels:
     """What a sheet tells of films, by their names."""
 
-    rows: Mapping[str, Sequence[Cells]] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, Sequence[Cells]] = dataclasses.field(default_factory=dict, repr=False)
     label_column: str = ""  # that gives the classes, label or t_score; "" where the folders do
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)  # rows' paths and reasons
 

@@ -17,6 +17,7 @@ BLOCK_VALUES: Final = 1 << 20
 SAMPLE_VALUES: Final = 1 << 17  # of a large image, at least
 FEW: Final = 0.02  # share of an image's values, at each end
 SAMPLE_SIDE_PIXELS: Final = 96  # of the sample that tells whether an image is coloured
+OLDEST_YEARS: Final = 90  # stands for all ages above, which would identify
 COLOURED: Final = "colour: much of it is not gray, as of a photograph, drawing or screenshot"
 # Of 10,384 public radiographs, a third of them stored in colours, none has a pixel in a hundred
 # whose samples differ by 2 gray values.
@@ -38,7 +39,7 @@ class Decoded:
     patient: str = dataclasses.field(default="", repr=False)  # in the clear: for memory alone
     side: str = ""  # left or right
     sex: str = ""  # F or M
-    age_years: float = np.nan  # 90 stands for all ages above, which would identify
+    age_years: float = np.nan  # at most OLDEST_YEARS
     origin: str = ""  # manufacturer and model of the device
     note: str = ""  # what was doubtful about how to show it, as phrases joined by "; "
 

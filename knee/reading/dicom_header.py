@@ -16,7 +16,7 @@ from pydicom import uid
 
 from knee.reading import dicom_limits
 from knee.reading.canonical_image import DicomRule
-from knee.reading.decoded import UnreadableImage
+from knee.reading.decoded import OLDEST_YEARS, UnreadableImage
 from knee.reading.dicom_lut import Display, Lookup, Window
 from knee.run import messages
 
@@ -30,7 +30,6 @@ FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 MOST_ASPECT: Final = 4.0  # of a pixel's height by its width, or width by height
 SQUARE_WITHIN: Final = 0.01
 SIDES: Final = {"L": "left", "R": "right"}
-OLDEST_YEARS: Final = 90
 YEARS: Final = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 TEXT_CHARACTERS: Final = 64  # the longest text of the value representation LO
 

@@ -11,11 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from knee.run import parameters
-from knee.run.errors import UserError
-
-
-class PatternError(UserError):
-    """A pattern for file names cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,27 +33,10 @@ def patterns_of(ingest: parameters.Ingest) -> Patterns:
 
 
 def compile_patterns(derived: Sequence[str], copies: Sequence[str] = ()) -> Patterns:
-    """Return ingest.lineage_patterns and ingest.copy_patterns as expressions.
-
-    Raises:
-        PatternError: one is not a regular expression.
-    """
+    """Return ingest.lineage_patterns and ingest.copy_patterns as expressions, which they are."""
     return Patterns(
-        [compile_pattern(pattern, "ingest.lineage_patterns") for pattern in derived],
-        [compile_pattern(pattern, "ingest.copy_patterns") for pattern in copies],
+        [re.compile(pattern) for pattern in derived], [re.compile(pattern) for pattern in copies]
     )
-
-
-def compile_pattern(pattern: str, key: str) -> re.Pattern[str]:
-    """Return the expression that stands under `key` in the parameters.
-
-    Raises:
-        PatternError: it is not a regular expression.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise PatternError(f"{key}: {pattern!r}: {error}") from error
 
 
 def source_stem(stem: str, patterns: Patterns) -> str:

@@ -81,7 +81,7 @@ def read_records(path: Path) -> pd.DataFrame:
             frame[name] = frame[name].replace("", "nan").astype("float64")
     except FileNotFoundError as error:
         raise RecordsError(f"{path} does not exist: run the ingest stage") from error
-    except (ValueError, TypeError) as error:
+    except artifacts.NO_TABLE as error:
         raise RecordsError(f"{path} is not a records table: {error}") from error
     _check_columns(frame.columns, str(path))
     return artifacts.with_all_texts(frame[columns_of(frame)])

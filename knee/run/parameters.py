@@ -12,6 +12,7 @@ and `--explain` lists every key, with what it may be and what it does.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
 import re
@@ -589,6 +590,12 @@ def check(values: Any) -> Params:
         raise ParamsError("\n  ".join(wrong)) from error
     except (TypeError, ValueError) as error:  # keys that are no text, mappings within themselves
         raise ParamsError(f"params.yaml: {error}") from error
+
+
+def with_values(params: Params, section: str, values: Mapping[str, Any]) -> Params:
+    """Return `params` with other values in a section; raise `ParamsError` as `load` does."""
+    whole = dataclasses.asdict(params)
+    return check({**whole, section: {**whole[section], **values}})
 
 
 @functools.cache

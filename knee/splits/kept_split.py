@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from knee.splits.split_table import SUBSETS, SplitError
-from knee.storage.artifacts import read_bytes
+from knee.storage.artifacts import NO_TABLE, read_bytes
 
 COLUMNS: Final = {"pixel_sha256": "str", "group": "int64", "subset": "str"}
 NO_SPLIT: Final = "no_split.csv"  # of conf: a header and no row, by which nothing is kept
@@ -46,7 +46,7 @@ def read_subsets_table(content: bytes, name: str) -> pd.DataFrame:
     remedy = "take the metrics/subsets.csv of an earlier run"
     try:
         frame = pd.read_csv(io.BytesIO(content), dtype=COLUMNS, keep_default_na=False)
-    except (ValueError, TypeError) as error:
+    except NO_TABLE as error:
         raise SplitError(f"{name} is no subsets table ({error}): {remedy}") from error
     if list(frame.columns) != list(COLUMNS):
         found = ", ".join(map(str, frame.columns))

@@ -13,6 +13,7 @@ import pandas as pd
 from knee.records import known_patients
 from knee.records.records_table import USED
 from knee.run.errors import UserError
+from knee.storage.artifacts import NO_TABLE
 
 SUBSETS: Final = ("train", "val", "test")
 UNUSED: Final = "unused"
@@ -34,7 +35,7 @@ def read_split(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=COLUMNS)
     except FileNotFoundError as error:
         raise SplitError(f"{path} does not exist: run the split stage") from error
-    except (ValueError, TypeError) as error:
+    except NO_TABLE as error:
         raise SplitError(f"{path} is not a split table: {error}") from error
     if list(frame.columns) != list(COLUMNS):
         raise SplitError(f"{path} is not a split table: its columns are {list(frame.columns)}")
@@ -52,7 +53,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     """
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(ROWS, "int64"))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, *NO_TABLE) as error:
         raise SplitError(
             f"{path} is no table of training rows ({error}): run `dvc repro`"
         ) from error

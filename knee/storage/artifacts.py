@@ -25,6 +25,7 @@ from knee.run.errors import UserError
 FORMULA: Final = r"(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])"
 MAY_RUN: Final = re.compile(rf"'*{FORMULA}")
 MADE_TEXT: Final = re.compile(rf"'+{FORMULA}")
+NO_TABLE: Final = (ValueError, TypeError, OverflowError)  # of pandas, for a file that is none
 UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}  # of file systems that cannot be told to write
 
 

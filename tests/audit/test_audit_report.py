@@ -173,6 +173,12 @@ def test_a_reason_that_holds_a_name_loses_it_in_the_public_report() -> None:
     assert "the file and the file: the file is odd" in public
 
 
+def test_the_public_report_keeps_numbers_of_a_reason_that_a_files_name_has_too() -> None:
+    frame = table()
+    frame.loc[3, ["source", "status", "reason"]] = ["class1/2.png", "rejected", "12 x 20 px is odd"]
+    assert "12 x 20 px is odd" in audit_report.pages(subject(frame), LIMITS)[1]
+
+
 def test_conflicts_come_first_with_images_and_labels_side_by_side(made: tuple[str, str]) -> None:
     page = made[0]
     assert page.index('id="conflicts"') < page.index('id="copies"') < page.index('id="shortcuts"')

@@ -129,6 +129,12 @@ def test_what_is_no_table_of_decisions_is_refused(tmp_path: Path, header: str) -
         label_decisions.read_decisions(path)
 
 
+def test_a_row_of_more_cells_than_columns_is_not_read_as_another_one(tmp_path: Path) -> None:
+    (tmp_path / "decisions.csv").write_text(f"{','.join(COLUMNS)}\n{'a' * 64},keep,0,,A, B,x,y\n")
+    with pytest.raises(DecisionError, match="row 2: more cells than columns"):
+        label_decisions.read_decisions(tmp_path / "decisions.csv")
+
+
 def test_a_comment_that_would_be_a_formula_is_read_as_it_was_typed(tmp_path: Path) -> None:
     path = tmp_path / "decisions.csv"
     safe = row(0, "keep", "class0", why="'=1+1", who="'-ab")

@@ -150,7 +150,10 @@ def test_no_manifest_of_itself_nor_of_an_archive_nor_of_nothing(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe", b"path,bytes\n", b"path,bytes,sha256\na,1,xy\n", b"path,bytes,sha256\n"],
+    [
+        *(b"", b"\xff\xfe", b"path,bytes\n", b"path,bytes,sha256\na,1,xy\n"),
+        *(b"path,bytes,sha256\n", b"path,bytes,sha256\na,1%030d,%064d\n" % (0, 0)),
+    ],
 )
 def test_what_is_no_manifest_is_refused(out: Path, content: bytes) -> None:
     out.write_bytes(content)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from knee.intake.spreadsheet import (
     check_package,
     read_rows,
 )
+from knee.storage import artifacts
 
 ROWS = [["path", "label"], ["a/1.png", "Normal"], ["b, c.png", "\u00d6dem"]]
 
@@ -50,6 +52,14 @@ def test_csv_is_read_whatever_its_separator(
 
 def test_excel_is_read_by_content_not_by_name(tmp_path: Path) -> None:
     assert read_rows(written(tmp_path, excel([*ROWS]), "sheet.csv")) == ROWS
+
+
+def test_texts_that_would_be_formulas_are_read_as_they_were_before_the_project_wrote_them(
+    tmp_path: Path,
+) -> None:
+    table = pd.DataFrame({"path": ["-1.png", "'=2.png", "+", "'3.png"], "t_score": "-2.5"})
+    rows = read_rows(written(tmp_path, artifacts.as_csv(table).encode()))
+    assert rows == [[*table.columns], *table.to_numpy().tolist()]
 
 
 def test_blanks_around_cells_do_not_count(tmp_path: Path) -> None:

@@ -139,3 +139,9 @@ def test_a_placeholder_of_the_users_own_is_no_patient() -> None:
     cutting = film_files.Cutting(1.84, 64.0, b"key", ("Dummy 7",))
     assert cutting.hashed("dummy7") == ""
     assert cutting.hashed("P7") == patients.hashed("P7", b"key") != ""
+
+
+def test_neither_the_key_nor_a_patients_number_is_in_the_text_of_an_object(tmp_path: Path) -> None:
+    labels = read(tmp_path, "path,patient\na.png,P1234\n")
+    assert "P1234" not in repr(labels)
+    assert "secret" not in repr(film_files.Cutting(1.84, 64.0, b"secret"))

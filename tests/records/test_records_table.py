@@ -72,6 +72,7 @@ def test_missing_table_names_the_stage_that_makes_it(tmp_path: Path) -> None:
         ("record,source\n0,a\n", "missing columns.*'bytes'"),
         (",".join([*COLUMNS, "extra"]) + "\n", "unknown columns.*'extra'"),
         (",".join(COLUMNS) + "\n" + ",".join("x" for _ in COLUMNS) + "\n", "not a records table"),
+        (",".join(COLUMNS) + "\n" + ",".join(str(10**30) for _ in COLUMNS) + "\n", "not a records"),
         ("", "not a records table"),
     ],
 )

@@ -209,6 +209,7 @@ def test_a_written_split_is_read_back_as_it_was(tmp_path: Path) -> None:
         "record,subset,fold,group\n0,train,first,0\n",
         "record,subset,fold,group\n0,held,0,0\n",
         "record,subset,fold,group\n0,,0,0\n",
+        f"record,subset,fold,group\n{10**30},train,0,0\n",
     ],
 )
 def test_a_table_that_is_no_split_is_a_clear_error(tmp_path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ from tests.reading.dicom_files import dicom
 
 KEY = patients.key_from_environment()
 CLASSES = ("0", "3", "4")
+WHO = ("Normal", "Osteopenia", "Osteoporosis")
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,46 @@ def test_the_table_tells_by_what_each_film_has_its_scale(
     assert locate.main([*words, "--box-millimetres", "40"]) == 1
 
 
+def test_the_t_scores_of_a_sheet_of_films_reach_the_labels_of_its_knees(tmp_path: Path) -> None:
+    fill(tmp_path / "films", {"-1.png": encoded(Image.fromarray(bilateral()))})
+    (tmp_path / "films.csv").write_text("path,t_score\n-1.png,-2.5\n")
+    words = [str(tmp_path / "films"), "--out", str(tmp_path / "out"), "--params", str(PARAMS)]
+    assert locate.main([*words, "--sheet", str(tmp_path / "films.csv")]) == 0
+    rows = label_sheet.read_sheet(tmp_path / "out" / "knees.csv", WHO, KEY).rows
+    assert [row.path for row in rows] == ["right/-1.png", "left/-1.png"]
+    assert {(row.label, row.facts["t_score"]) for row in rows} == {("Osteoporosis", -2.5)}
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The sheet of the knees of three films of like names, with ages."""
+    folder = tmp_path_factory.mktemp("alike")
+    film = encoded(Image.fromarray(drawn()[1].pixels))
+    fill(folder / "films", dict.fromkeys(("1.png", "1.jpg", "1.png.png"), film))
+    (folder / "films.csv").write_text("path,age\n1.png,94\n1.jpg,89\n1.png.png,old\n")
+    words = [str(folder / "films"), "--out", str(folder / "out"), "--params", str(PARAMS)]
+    assert locate.main([*words, "--sheet", str(folder / "films.csv")]) == 0
+    return pd.read_csv(folder / "out" / "knees.csv", dtype=str).set_index("film")
+
+
+def test_no_knee_takes_the_place_of_another_films(alike: pd.DataFrame) -> None:
+    assert {*alike.index} == {"1.png", "1.jpg", "1.png.png"}
+    assert alike["path"].is_unique
+
+
+def test_an_age_that_would_identify_is_not_in_the_sheet_of_the_knees(alike: pd.DataFrame) -> None:
+    assert alike["age"].to_dict() == {"1.png": "90", "1.jpg": "89", "1.png.png": "old"}
+
+
+def test_films_in_the_folder_that_is_replaced_are_left_alone(
+    cut: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(cut / "images"), "--out", str(cut), "--params", str(PARAMS)]
+    assert locate.main(words) == 1
+    assert f"{cut / 'images'} lies in {cut}, which is replaced" in capsys.readouterr().err
+    assert (cut / "images" / "one.png").is_file()
+
+
 def test_a_sheet_may_label_one_knee_of_a_film_and_the_other_is_left_out(tmp_path: Path) -> None:
     fill(tmp_path / "films", {"both.png": encoded(Image.fromarray(bilateral()))})
     (tmp_path / "films.csv").write_text("path,label_left\nboth.png,3\n")
@@ -217,4 +258,8 @@ def test_another_folder_is_not_replaced(cut: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").is_file()
     assert (
         locate.main([str(cut / "images"), "--out", str(tmp_path / "x"), "--box-widths", "9"]) == 1
+    )
+    # 0 is no wish for the default.
+    assert (
+        locate.main([str(cut / "images"), "--out", str(tmp_path / "x"), "--box-widths", "0"]) == 1
     )
