@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import getpass
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -99,6 +100,14 @@ def _reason(text: str) -> str:
     return " ".join(text.split())
 
 
+def _user() -> str:
+    """Who runs this command; by number where the system knows no name, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
@@ -109,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--history", action="store_true", help="all champions, the earliest first")
     reason = "why, for the record; required, except with --history"
     parser.add_argument("--reason", type=_reason, help=reason)
-    parser.add_argument("--by", type=_reason, default=getpass.getuser(), help="who, for the record")
+    parser.add_argument("--by", type=_reason, default=_user(), help="who, for the record")
     chosen = Options(**vars(parser.parse_args(argv)))
     if chosen.history == (chosen.reason is not None):
         parser.error("give --reason, except with --history")
