@@ -185,7 +185,8 @@ class _Work:
             **self.facts,
             "parameters": _parameters(settings, paths, head),
             "split_fingerprint": provenance.fingerprint(paths.split),
-            "embedding": None if source.pixels else feature_source.read_origin(paths.features),
+            "embedding": feature_source.read_origin(paths.features),
+            "patterns": (settings.ingest.lineage_patterns, settings.ingest.copy_patterns),
         }
         called = cross_validation.with_head(paths.backbone, name) if name else paths.backbone
         classes = len(self.facts["classes"])

@@ -29,6 +29,10 @@ VANISHED = (
     "the features are 0: with weights=%s the frozen layers pass nothing on, so that heads learn "
     "nothing: give trained weights, or model.train_from=all"
 )
+RANDOM = (
+    "weights=none: the frozen layers are drawn at random here and, others, in the net that is "
+    "trained: its answers will be worth nothing: give trained weights, or model.train_from=all"
+)
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +61,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         if design.depth == "all":
             log.info("%s is trained as a whole: there are no features to keep", paths.backbone)
             return
+        if design.weights == "none":
+            log.warning(RANDOM)
         chosen = settings.embed
         engine = engines.choose(chosen.engine, chosen.precision)
         views = Views(chosen.mirrored_view, chosen.augmented_views, chosen.seed)

@@ -101,8 +101,7 @@ def _read(
     training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
     artifacts.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
-    held = predictions.held_out(table, split_table.read_split(paths.split))
-    test = held[held["subset"] == "test"].reset_index(drop=True)
+    test = predictions.held_out(table, split_table.read_split(paths.split), ["test"])
     rows = explanation_report.rows_to_explain(test, chosen.images, chosen.seed)
     shown = test.iloc[rows].reset_index(drop=True)
     facts = {

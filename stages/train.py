@@ -65,7 +65,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     settings = presets.resolved(settings, split_table.development_images(table, split))
     files = {"features": paths.features, "records": paths.records, "split": paths.split}
     facts = finished_training.facts(settings, paths.backbone, classes, **files, rows=paths.rows)
-    key = provenance.key(facts)
+    origin = feature_source.read_origin(paths.features)
+    patterns = settings.ingest.lineage_patterns, settings.ingest.copy_patterns
+    key = provenance.key({**facts, "embedding": origin, "patterns": patterns})
     facts["execution"] = uuid.uuid4().hex
     facts["patients"] = split_table.patient_counts(table, split)
     if settings.data.synthetic:

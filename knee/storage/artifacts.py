@@ -117,6 +117,14 @@ def entry_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def link(file: Path, place: Path) -> None:
+    """Give a file that is never changed a second name; where there are no links, a copy."""
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copyfile(file, place)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Give `path` to an error of the system that names no file, as that of a full disk does."""

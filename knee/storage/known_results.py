@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, Final, Self
 import numpy as np
 
 from knee.storage.arrays import Integers
+from knee.storage.artifacts import link
 from knee.storage.numbered_files import NumberedFiles
 
 log = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ class KnownResults:
         """Keep a link to an output that holds values anyway, whatever becomes of its name."""
         with self._lock, self._forgiven():
             if self._index is not None and self._is_kept:
-                _link(path, _values_file(self._staged, self._files))
+                link(path, _values_file(self._staged, self._files))
                 self._index.flush()
             self._files += 1
 
@@ -266,14 +267,6 @@ class KnownResults:
             if self._is_kept:
                 log.warning("%s cannot be written (%s): not kept", self._folder, error.strerror)
             self._is_kept = False
-
-
-def _link(output: Path, place: Path) -> None:
-    """A second name of the file, or a copy where there are no links; outputs are never changed."""
-    try:
-        os.link(output, place)
-    except OSError:
-        shutil.copyfile(output, place)
 
 
 def _processor() -> str:

@@ -22,7 +22,7 @@ PRIVATE_COLUMNS = ("source", "patient")  # names of files and of persons stay in
 EXPLANATION = "explanation"  # how the names of the files of the stage explain begin
 LEAKY_NOTE = "Leaky split: for comparison only, no result."
 SYNTHETIC_NOTE = "Synthetic data: the figures say nothing about patients."
-OF_FOLDS = ("cross_validation", "out_of_fold")  # how the names of the files begin
+OF_FOLDS = ("cross_validation", "out_of_fold", "heads_out_of_fold")  # how names of files begin
 # Metrics of a run, beside its curves: few enough to be read. The files of the run have all figures.
 BOUNDED = "macro_f1"  # with its interval
 SHOWN = (

@@ -97,7 +97,7 @@ assert "openvino_telemetry.main" not in sys.modules
     assert origin["engine"] == "openvino"
 
 
-def test_features_of_random_weights_that_vanish_are_said(
+def test_features_of_random_weights_and_those_that_vanish_are_said_to_be_worthless(
     pixels: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(settings(train_from="head", engine="openvino"), pixels, tmp_path / "features")
@@ -105,6 +105,7 @@ def test_features_of_random_weights_that_vanish_are_said(
     caplog.clear()
     run(settings(train_from="conv_pw_2", engine="openvino"), pixels, tmp_path / "others")
     assert "the features are 0" not in caplog.text
+    assert "the frozen layers are drawn at random" in caplog.text
 
 
 def test_a_file_that_is_no_array_is_one_message(

@@ -21,6 +21,7 @@ from knee.reading import negatives
 from knee.reading.canonical_image import DicomRule
 from knee.records import records_table
 from knee.run import parameters
+from knee.run.errors import UserError
 from knee.storage import provenance
 from knee.tracking.live import TrainingRun
 from tests import shards
@@ -210,6 +211,43 @@ def test_a_killed_training_ends_with_the_files_it_would_have_had(
     np.testing.assert_array_equal(first, second)
 
 
+def embedded_by(root: Path, seed: int) -> None:
+    (root / "features" / "embedding.json").write_text(f'{{"views": ["image"], "seed": {seed}}}')
+
+
+def copies_told_by(root: Path, seed: int) -> None:
+    settings = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    settings["ingest"]["lineage_patterns"] = [f"_copy{seed}$"]
+    (root / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [embedded_by, copies_told_by])
+def test_a_killed_training_is_not_resumed_on_other_features_or_other_chosen_copies(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    from knee.classifier.training import one_net
+
+    for name in ("records.csv", "pixels", "split.csv", "rows.csv", "params.yaml"):
+        shards.copy(trained / name, tmp_path)
+    (tmp_path / "features").mkdir()
+    write_design(BackboneDesign("tiny", SIDE, train_from="head"), tmp_path / "features")
+    values = np.zeros((ROWS, 1, 4, 4, 8), np.float16)
+    shards.save(tmp_path / "features" / "features", values)
+    embedded_by(tmp_path, 1)
+    keys = []
+
+    def train(*arguments: Any) -> Any:
+        keys.append(arguments[6].key)
+        raise UserError("killed")
+
+    monkeypatch.setattr(one_net, "train", train)
+    for seed in (2, 2, 3):
+        change(tmp_path, seed)
+        assert main(tmp_path) == 1
+    assert keys[0] == keys[1]
+    assert keys[1] != keys[2]
+
+
 def test_several_workers_train_in_the_place_of_the_stage_and_are_recorded(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +284,7 @@ def test_damaged_features_are_one_message(
     (tmp_path / "features").mkdir()
     design = BackboneDesign("tiny", SIDE)
     write_design(dataclasses.replace(design, train_from="head"), tmp_path / "features")
+    (tmp_path / "features" / "embedding.json").write_text('{"views": ["image"]}')
     (tmp_path / "features" / "features").mkdir()
     (tmp_path / "features" / "features" / "00000.npy").write_bytes(b"none")
     assert main(tmp_path) == 1

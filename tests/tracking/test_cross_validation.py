@@ -29,12 +29,13 @@ FOUND = {
 def written(folder: Path, **changes: Any) -> tuple[Path, Path]:
     models, metrics = write_training(folder)
     (metrics / "cross_validation.json").write_text(json.dumps({**FOUND, **changes}))
-    (metrics / "out_of_fold.csv").write_text("record,fold\n0,1\n")
+    for name in ("out_of_fold.csv", "heads_out_of_fold.csv"):
+        (metrics / name).write_text("record,fold\n0,1\n")
     return models, metrics
 
 
 def of_folds(values: Any) -> set[str]:
-    return {name for name in values if name.startswith(("cross-val", "cross_val", "out_of_fold"))}
+    return {name for name in values if "cross-val" in name or "cross_val" in name or "fold" in name}
 
 
 def test_figures_and_files_of_the_folds_complete_the_run_that_exists(tmp_path: Path) -> None:

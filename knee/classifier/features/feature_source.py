@@ -110,5 +110,5 @@ def open_source(folder: Path, pixels: Path) -> Source:
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """What the features in `folder` are, as the embed stage wrote it."""
-    return {"views": [], **read_json(folder / ORIGIN)}
+    """What the features in `folder` are, as the embed stage wrote it; {} where it has none."""
+    return read_json(folder / ORIGIN, ("views",)) if (folder / FEATURES).is_dir() else {}

@@ -125,7 +125,7 @@ class Checkpoints:
         np.savez(staged / LAST, *(np.asarray(variable) for variable in _state(model)))
         is_best = progress.best_epoch == progress.epochs_done - 1
         source = staged / LAST if is_best else self._current / BEST
-        (staged / BEST).hardlink_to(source)
+        artifacts.link(source, staged / BEST)
         values = provenance.sealed(dataclasses.asdict(progress))
         (staged / PROGRESS).write_text(json.dumps(values), encoding="utf-8")
 
@@ -195,9 +195,19 @@ class EveryEpoch:
         return self._folder / f"epoch_{epoch:05d}.npz"
 
     def weights(self, epoch: int) -> list[Any]:
-        """Return the arrays of `epoch`, in the order of `keras.Model.get_weights`."""
-        with np.load(self.path(epoch), allow_pickle=False) as arrays:
-            return [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
+        """Return the arrays of `epoch`, in the order of `keras.Model.get_weights`.
+
+        Raises:
+            ArtifactError: they are missing or damaged.
+        """
+        try:
+            with self.path(epoch).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise artifacts.ArtifactError(
+                f"{self.path(epoch)} cannot be read ({error}): remove its folder, and the same "
+                "command trains this member again"
+            ) from error
 
 
 TrainingState = Checkpoints | BestWeights | EveryEpoch  # what `fit` keeps after each epoch

@@ -149,12 +149,12 @@ def learn_from_folds(
         fit = calibration.fit(truth, out_of_fold, groups)
     calibrated = calibration.scaled(out_of_fold, fit.temperature if fit else 1.0)
     sets = cross_conformal.learn(truth, calibrated, fold, int(fold.max()) + 1, level)
-    own, unseen = features[:, :channels], fold == 0
-    known, held_out = novelty.fit(own[~unseen], own[unseen], quantile), np.empty(0)
     if features.shape[1] == channels:
-        known, held_out = novelty.cross_fit(features, fold, quantile) or (None, held_out)
-    elif known:
-        held_out = known.scores(own[unseen])
+        known, held_out = novelty.cross_fit(features, fold, quantile) or (None, np.empty(0))
+    else:
+        own, unseen = features[:, :channels], fold == 0
+        known = novelty.fit(own[~unseen], own[unseen], quantile)
+        held_out = known.scores(own[unseen]) if known else np.empty(0)
     return Learned(fit, sets, sets.counts, level, known, held_out, quantile)
 
 

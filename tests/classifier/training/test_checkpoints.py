@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from knee.classifier.training import checkpoints
-from knee.classifier.training.checkpoints import Checkpoints, Progress
+from knee.classifier.training.checkpoints import Checkpoints, EveryEpoch, Progress
 from knee.storage import artifacts
 
 
@@ -105,3 +107,31 @@ def test_a_state_of_an_earlier_version_is_taken(state: Checkpoints) -> None:
     del values["record_sha256"]
     artifacts.write_json(file, values)
     assert state.restore(model(0)) == progress(3, 1)
+
+
+def test_a_file_system_without_links_keeps_states_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(os, "link", refuse)
+    saved, found = Checkpoints(tmp_path, "key"), model(0)
+    for epochs, best in ((1, 0), (2, 0)):
+        saved.save(model(epochs), progress(epochs, best))
+    assert saved.restore(found).epochs_done == 2
+    saved.restore_best(found)
+    assert found.variables[0].value[0] == 1
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_weights_of_a_member_are_one_message_with_a_remedy(
+    tmp_path: Path, damage: str
+) -> None:
+    saved = EveryEpoch(tmp_path, last_only=True)
+    arrays = [np.ones(100, np.float32)]
+    saved.save(types.SimpleNamespace(get_weights=lambda: arrays), progress(1, 0))
+    np.testing.assert_array_equal(saved.weights(0), arrays)
+    DAMAGES[damage](saved.path(0))
+    with pytest.raises(artifacts.ArtifactError, match="remove its folder"):
+        saved.weights(0)
