@@ -25,13 +25,9 @@ from knee.run import command, parameters
 from knee.storage import artifacts, row_files
 from knee.storage.known_results import KnownResults
 
-VANISHED = (
-    "the features are 0: with weights=%s the frozen layers pass nothing on, so that heads learn "
-    "nothing: give trained weights, or model.train_from=all"
-)
 RANDOM = (
-    "weights=none: the frozen layers are drawn at random here and, others, in the net that is "
-    "trained: its answers will be worth nothing: give trained weights, or model.train_from=all"
+    "weights=none: the frozen layers are drawn at random here, and drawn again for the net that is "
+    "trained, so its answers will be worth nothing: give trained weights, or model.train_from=all"
 )
 log = logging.getLogger(__name__)
 
@@ -82,8 +78,6 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         artifacts.write_json(folder / feature_source.ORIGIN, origin)
         text = "%s: %d images x %d views, feature maps %s, by %s in %s"
         log.info(text, paths.backbone, *shape[:2], shape[2:], engine.name, engine.precision)
-        if not row_files.RowFile(out, has_views=True).slice(0, 1).any():
-            log.warning(VANISHED, settings.weights)
 
 
 def _known(

@@ -108,14 +108,6 @@ def _reason(text: str) -> str:
     return " ".join(text.split())
 
 
-def _user() -> str:
-    """Who runs this command; by number where the system knows no name, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
