@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -290,19 +289,6 @@ def test_a_persons_promotion_is_recorded_and_outlasts_a_second_registration(
 def test_a_promotion_needs_a_number_or_rollback_and_a_reason(line: str) -> None:
     with pytest.raises(SystemExit):
         promote.main(shlex.split(line))
-
-
-def test_who_promotes_is_recorded_by_number_where_the_system_knows_no_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def unknown() -> str:
-        raise KeyError("getpwuid(): uid not found")
-
-    who = []
-    monkeypatch.setattr(promote.getpass, "getuser", unknown)
-    monkeypatch.setattr(promote, "run", lambda chosen: who.append(chosen.by) or 0)
-    assert promote.main(["1", "--reason", "read"]) == 0
-    assert who == [f"user {os.getuid()}"]
 
 
 def test_a_champion_without_predictions_is_kept(root: Path) -> None:
