@@ -22,7 +22,7 @@ import dataclasses
 import logging
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -79,7 +79,7 @@ def run(chosen: Options) -> int:
         names = [one.name for one in sources]
         labels = sheet.of(names, opened.top) if sheet else film_labels.FilmLabels()
         with artifacts.staged_folder(out) as staged:
-            cut = list(film_files.cut_all(sources, labels, staged, cutting))
+            cut = few_shown(film_files.cut_all(sources, labels, staged, cutting))
             _write(cut, staged)
     return _told(cut, out)
 
@@ -131,14 +131,33 @@ def _told(cut: Sequence[film_files.CutFilm], out: Path) -> int:
     return 1
 
 
+def few_shown(cut: Iterable[film_files.CutFilm]) -> list[film_files.CutFilm]:
+    """Return all films, of which at most `SHOWN`, drawn with equal chances, keep their pixels.
+
+    Algorithm R of Vitter 1985, https://doi.org/10.1145/3147.3165: film n takes the place of one of
+    those kept with a chance of `SHOWN` / n, so no more pixels than these are ever in memory.
+    """
+    films: list[film_files.CutFilm] = []
+    kept: list[int] = []
+    drawn, seen = random.Random(SEED), 0  # noqa: S311
+    for number, film in enumerate(cut):
+        films.append(film)
+        if film.shown is None:
+            continue
+        seen += 1
+        if len(kept) < SHOWN:
+            kept.append(number)
+            continue
+        place, dropped = drawn.randrange(seen), number
+        if place < SHOWN:
+            dropped, kept[place] = kept[place], number
+        films[dropped] = dataclasses.replace(films[dropped], shown=None)
+    return films
+
+
 def _draw(cut: Sequence[film_files.CutFilm], out: Path) -> None:
-    numbers = [number for number, one in enumerate(cut) if one.shown is not None]
-    chosen = sorted(random.Random(SEED).sample(numbers, min(SHOWN, len(numbers))))  # noqa: S311
-    films = [
-        (number, one.shown, one.boxes)
-        for number, one in ((number, cut[number]) for number in chosen)
-        if one.shown is not None
-    ]
+    shown = ((number, one.shown, one.boxes) for number, one in enumerate(cut))
+    films = [(number, pixels, boxes) for number, pixels, boxes in shown if pixels is not None]
     title = f"{len(films)} of {len(cut)} films"
     contact_sheets.located_films(films, title, "numbers: rows of films.csv, from 0", out)
 

@@ -92,11 +92,10 @@ def ranking(comparison: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     part = evidence[compared].get("overall", {"figures": {}, "differences": []})
     better: dict[str, float | None] = {}
     for pair in part["differences"]:
-        probability = pair["probability_better"]
         if pair["model"] == backbone:
-            better[pair["other"]] = probability
+            better[pair["other"]] = pair["probability_better"]
         elif pair["other"] == backbone:
-            better[pair["model"]] = None if probability is None else 1 - probability
+            better[pair["model"]] = pair["probability_worse"]
     rows = [
         {"name": name, "value": one[metric]["value"], "probability": better.get(name)}
         for name, one in part["figures"].items()

@@ -35,7 +35,8 @@ class Difference(TypedDict, total=False):
     difference: float | None
     low: float | None
     high: float | None
-    probability_better: float | None
+    probability_better: float | None  # share of draws; with that of worse below 1 where some tie
+    probability_worse: float | None
     p_value: float | None
     p_corrected: float | None
     significant: bool  # of `best_shortcuts` alone
@@ -183,11 +184,11 @@ def _pairs(compared: Sequence[NamedPredictions]) -> list[tuple[int, int]]:
 
 
 def _judged(gaps: Floats, bootstrap: Bootstrap) -> Difference:
-    """Interval, probability and p-value of differences (draws,), NaN where one is not defined."""
+    """Interval, probabilities and p-value of differences (draws,), NaN where one is not defined."""
     defined = gaps[~np.isnan(gaps)]
-    better = p_value = None
+    better = worse = p_value = None
     if len(defined):
-        better = round(float((defined > 0).mean()), 6)
+        better, worse = (round(float(side.mean()), 6) for side in (defined > 0, defined < 0))
         # Never 0: as if one more draw had fallen on each side.
         smaller = min((defined <= 0).sum(), (defined >= 0).sum())
         p_value = round(min(1.0, 2 * float(smaller + 1) / (len(defined) + 1)), 6)
@@ -196,5 +197,6 @@ def _judged(gaps: Floats, bootstrap: Bootstrap) -> Difference:
         "low": ends["low"],
         "high": ends["high"],
         "probability_better": better,
+        "probability_worse": worse,
         "p_value": p_value,
     }

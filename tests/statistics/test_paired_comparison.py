@@ -56,7 +56,7 @@ def test_the_same_predictions_do_not_differ() -> None:
     (one,) = found["differences"]
     assert (one["difference"], one["low"], one["high"]) == (0, 0, 0)
     assert one["p_value"] == 1
-    assert one["probability_better"] == 0
+    assert (one["probability_better"], one["probability_worse"]) == (0, 0)
 
 
 def test_pairing_narrows_the_interval_of_a_difference() -> None:
