@@ -49,6 +49,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     members = read_predictions(artifacts.read_bytes(paths.members))
     settings = presets.resolved(settings, len(members))
     facts = finished_training.derived_facts(name, [teacher.training])
+    facts["parameters"] |= {"train.label_smoothing": distillation.LABEL_SMOOTHING}
     checkpoints = Checkpoints(paths.checkpoints, provenance.key(facts))
     facts["execution"] = uuid.uuid4().hex
     with tracking.training_run(tracking.labels(facts)) as tracked:

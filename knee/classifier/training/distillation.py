@@ -30,6 +30,7 @@ from knee.splits.cross_validation import Fold
 from knee.storage.artifacts import ArtifactError
 
 HELD_BACK: Final = 0  # the fold
+LABEL_SMOOTHING: Final = 0.0  # the labels are soft
 
 
 def distil(
@@ -53,7 +54,7 @@ def distil(
         raise ArtifactError(f"{teacher.folder} is no ensemble: run `dvc repro` to train it")
     devices.make_deterministic(recipe.train["seed"])
     rows, held = taught(recipe, teacher, members, source)
-    soft = dataclasses.replace(recipe, train={**recipe.train, "label_smoothing": 0.0})
+    soft = dataclasses.replace(recipe, train={**recipe.train, "label_smoothing": LABEL_SMOOTHING})
     found = one_net.train(soft, teacher.classes, source, rows, held, caution, checkpoints, on_epoch)
     made = observe.observe(found.model, source, held["pixel_row"].to_numpy()).probabilities
     calibrated = calibration.scaled(made, found.learned.temperature)
