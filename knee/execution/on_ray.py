@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
-from knee.execution import same_bits
+from knee.execution import ray_tls, same_bits
 from knee.execution.place import ExecutionError, Result, Value, WorkerLost
 from knee.execution.processes import Processes
 from knee.run import parameters
@@ -204,6 +204,7 @@ def connected(settings: parameters.Execution, trial: Callable[[], str]) -> Itera
             f"no cluster answers at {address[0]}:{address[1]} (execution.address): start it with "
             "ray start, see docs/clusters.md, or give execution=local"
         )
+    ray_tls.check_handshake(address, os.environ)
     _connect(address)
     place = RayPlace(settings, address)
     watcher = threading.Thread(target=place.watch, daemon=True)
@@ -244,7 +245,7 @@ def _check_security(settings: parameters.Execution, environment: Mapping[str, st
             "execution.engine: ray without a token runs whatever anyone sends: set "
             "RAY_AUTH_MODE=token, here and where ray is started (docs/clusters.md)"
         )
-    if environment.get("RAY_USE_TLS") != "1" and not settings.trusted_network:
+    if not ray_tls.is_used(environment) and not settings.trusted_network:
         raise ExecutionError(
             "execution.engine: films and features would travel in the clear: set RAY_USE_TLS=1 "
             "and its certificates (docs/clusters.md), or execution.trusted_network=true"

@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -50,8 +51,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(folder: Path, nodes: list[dict[str, str]]) -> Iterator[Cluster]:
-    """A cluster with `nodes` of one core, each with more variables of the environment."""
+def running(
+    folder: Path, nodes: list[dict[str, str]], shared: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Cluster]:
+    """A cluster with `nodes` of one core: variables of the environment of each, and of all."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {
@@ -61,15 +64,16 @@ def running(folder: Path, nodes: list[dict[str, str]]) -> Iterator[Cluster]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONPATH": str(ROOT),  # for tasks that tests define
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        **shared,
     }
     cluster = Cluster(port, environment, [])
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus"]
-    shared = ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
+    of_all = ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
     head = ["0", "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
 
     def start(words: list[str], **variables: str) -> None:
         process = psutil.Popen(
-            [*command, *words, *shared, "--disable-usage-stats"],
+            [*command, *words, *of_all, "--disable-usage-stats"],
             env={**environment, **variables},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
