@@ -25,6 +25,7 @@ from knee.copies.affine_registration import (
     inverted,
     refine,
 )
+from knee.execution import memory
 from knee.execution.local import Inline, Threads
 from knee.execution.ordered import ordered
 from knee.execution.place import Place
@@ -149,6 +150,7 @@ HERE: Final = Registrar()  # nothing is known, threads of this process
 
 def register_batches(batches: Sequence[Batch]) -> list[Registered]:
     """Register some batches; a task of a place of work."""
+    memory.keep_freed()
     return [
         _register(images[pairs[:, 0]], images[pairs[:, 1]], maps) for images, pairs, maps in batches
     ]
