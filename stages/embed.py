@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from knee.classifier.features import embedding, engines, feature_source
+from knee.classifier.features import embedding, engines, feature_source, feature_tasks
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.execution.local import Inline
@@ -72,7 +72,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
             _known(net, paths.known_results, facts) as known,
             _opened(placed, settings) as place_of,
         ):
-            compute = embedding.at(place_of(), placed)
+            by_nodes = folder / "by_nodes"
+            compute = feature_tasks.compute_at(place_of(), placed, pixels, views, by_nodes)
             shape = embedding.embed(compute, shape, pixels, views, out, known)
         origin |= {"views": views.kinds, "seed": views.seed}
         artifacts.write_json(folder / feature_source.ORIGIN, origin)

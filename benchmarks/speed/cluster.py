@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import machine
-from knee.classifier.features import embedding, engines
+from knee.classifier.features import embedding, engines, feature_tasks
 from knee.classifier.features.feature_source import Source
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
@@ -45,9 +45,11 @@ from knee.storage import row_files
 from tests.execution import ray_cluster
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "cluster.json"
-IMAGES, PAIRS = 2000, 3200
-ROWS, FOLDS = 240, 6
-EMBEDDED: Final = {"mobilenet": 1024, "xception": 256}  # images, with their mirror images
+IMAGES, PAIRS = 2000, 12800
+ROWS, FOLDS = 240, 24
+EMBEDDED: Final = {"mobilenet": 4096, "xception": 1024}  # images, with their mirror images
+TASK_PAIRS: Final = copy_check.BATCH_PAIRS * copy_check.TASK_BATCHES
+WARM_TASKS: Final = 4  # two for each of two workers: all import and trace
 IDLE_SECONDS: Final = 10.0  # without work: what the cluster itself takes
 
 
@@ -59,6 +61,7 @@ class Work:
     trial: Callable[[], str]
     few: int
     pieces: int
+    files: str = "sent"  # how nodes get at files
 
 
 def main() -> None:
@@ -137,7 +140,12 @@ def _measure(work: Work, address: str | None) -> None:
     """Say "ready", and on a line of input do the work and print what it took."""
     settings = parameters.load(Path("params.yaml")).execution
     if address:
-        changes = {"engine": "ray", "address": address, "trusted_network": True}
+        changes = {
+            "engine": "ray",
+            "address": address,
+            "trusted_network": True,
+            "files": work.files,
+        }
         settings = parameters.Execution(**{**vars(settings), **changes})
     with Opened(settings, work.trial) as place_of:
         work.do(place_of if address else Inline, work.few)  # imports and traces
@@ -218,7 +226,8 @@ def embedded(net: embedding.FrozenNet, place_of: Callable[[], Place], pieces: in
                 file.append(generator.integers(0, 256, (side, side), np.uint8))
         pixels = row_files.RowFile(folder / "pixels", has_views=False)
         shape = embedding.forward_of(net).output_shape
-        embedding.embed(embedding.at(place_of(), net), shape, pixels, views, folder / "features")
+        compute = feature_tasks.compute_at(place_of(), net, pixels, views, folder / "by_nodes")
+        embedding.embed(compute, shape, pixels, views, folder / "features")
         return _digest(
             *(np.load(path, allow_pickle=False) for path in sorted((folder / "features").iterdir()))
         )
@@ -227,14 +236,16 @@ def embedded(net: embedding.FrozenNet, place_of: Callable[[], Place], pieces: in
 def all_works(weights: Path) -> dict[str, Work]:
     """Return each kind of work by its name."""
     found = {
-        "registration": Work(registration, copy_check.trial, 512, PAIRS),
-        "folds": Work(folds, _trial_of_folds(), 2, FOLDS),
+        "registration": Work(registration, copy_check.trial, WARM_TASKS * TASK_PAIRS, PAIRS),
+        "folds": Work(folds, _trial_of_folds(), WARM_TASKS, FOLDS),
     }
     for name, images in EMBEDDED.items():
         design = BackboneDesign(name, 224, str(weights), "head")
         net = embedding.FrozenNet(design, engines.choose(), cores=1)
         do, trial = functools.partial(embedded, net), functools.partial(embedding.trial, net)
-        found[name] = Work(do, trial, images // 8, images)
+        for files in ("sent", "shared"):
+            few = WARM_TASKS * embedding.CHUNK_IMAGES
+            found[f"{name}, {files}"] = Work(do, trial, few, images, files)
     return found
 
 

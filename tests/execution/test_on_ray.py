@@ -203,7 +203,9 @@ def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -
     images = np.random.default_rng(0).integers(0, 256, (1500, SIDE, SIDE), np.uint8)
     shards.save(tmp_path / "pixels", images)
     made = []
-    for name, changes in (("local", {}), ("ray", execution(cluster))):
+    places: dict[str, dict[str, Any]] = {"local": {}, "sent": execution(cluster)}
+    places["shared"] = execution(cluster, files="shared")
+    for name, changes in places.items():
         settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
         settings["execution"] |= changes
         settings["weights"] = str(tmp_path)
@@ -215,9 +217,9 @@ def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -
         done = subprocess.run(
             words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=True
         )
-        assert ("cluster: " in done.stderr) == (name == "ray")
+        assert ("cluster: " in done.stderr) == (name != "local")
         made.append(sha256(out))
-    assert made[0] == made[1]
+    assert made[0] == made[1] == made[2]
     assert len(made[0]) == 4  # two shards
 
 

@@ -1,4 +1,4 @@
-"""Feature maps of the frozen backbone, once per image and view, wherever work is done."""
+"""Feature maps of the frozen backbone, once per image and view."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from knee.classifier.features import engines
 from knee.classifier.features.engines import Engine, Forward
 from knee.classifier.features.views import Views
 from knee.classifier.net.design import BackboneDesign
-from knee.execution.ordered import ordered
-from knee.execution.place import Place
 from knee.run import progress
 from knee.storage.arrays import HalfFloats, Integers, Pixels
 from knee.storage.artifacts import ArtifactError
@@ -88,6 +86,24 @@ def forward_of(net: FrozenNet) -> Forward:
         return engines.TensorFlowForward(frozen, strategy)
 
 
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What the net is given of some rows.
+
+    Attributes:
+        rows: from the first to the one after the last.
+        chosen: which of their images with all views, in the order of rows, (n,).
+        images: these, uint8 (n, side, side).
+    """
+
+    rows: slice
+    chosen: Integers
+    images: Pixels
+
+
+Compute = Callable[[Iterator[Block]], Iterator[HalfFloats]]
+
+
 def features_of(net: FrozenNet, blocks: Sequence[Pixels]) -> list[HalfFloats]:
     """Return the features of each block of images, uint8 (n, side, side); a task of a place."""
     return [_filled(forward_of(net), block) for block in blocks]
@@ -108,7 +124,7 @@ def _filled(forward: Forward, images: Pixels) -> HalfFloats:
 
 
 def embed(
-    compute: Callable[[Iterator[Sequence[Pixels]]], Iterator[Sequence[HalfFloats]]],
+    compute: Compute,
     output_shape: tuple[int, ...],
     pixels: RowFile,
     views: Views,
@@ -120,8 +136,7 @@ def embed(
     Features that are `known` by the SHA-256 of what the net is given are not computed.
 
     Args:
-        compute: takes blocks of images, one in each chunk, and gives the features of each in their
-            order, float16 (n, *output_shape).
+        compute: gives the features of each block in their order, float16 (n, *output_shape).
         output_shape: of the features of one image.
         pixels: canonical pixels.
         views: of each image.
@@ -142,15 +157,15 @@ def embed(
     ):
         waiting: deque[_Chunk] = deque()
 
-        def blocks() -> Iterator[Sequence[Pixels]]:
+        def blocks() -> Iterator[Block]:
             at_once = chunk_images(row_shape)
             for start in range(0, len(pixels), at_once):
                 images = pixels.slice(start, start + at_once)
                 waiting.append(_Chunk.of(images, start, views, row_shape, known))
-                yield [waiting[-1].unknown_images]
+                yield waiting[-1].unknown
 
         written: Future[None] | None = None
-        for (computed,) in compute(blocks()):
+        for computed in compute(blocks()):
             chunk = waiting.popleft()
             chunk.complete(computed, file, known)
             if written is not None:
@@ -172,17 +187,13 @@ class _Chunk:
     """Some images with all their views, of which the net computes what is not known.
 
     Attributes:
-        start: number of the first image.
         values: features, float16 (images, views, ...).
-        unknown: where they are not known, as row * views + view, (n,).
-        unknown_images: what the net is given there, uint8 (n, side, side).
+        unknown: where they are not known.
         keys: of all rows and views, in this order; of none where nothing is known.
     """
 
-    start: int
     values: HalfFloats
-    unknown: Integers
-    unknown_images: Pixels
+    unknown: Block
     keys: Sequence[bytes]
 
     @classmethod
@@ -194,40 +205,31 @@ class _Chunk:
         row_shape: tuple[int, ...],
         known: KnownResults | None,
     ) -> _Chunk:
-        made = np.stack([views.make(images, start, view) for view in range(row_shape[0])], axis=1)
-        flat_images = made.reshape(-1, *images.shape[1:])
+        rows, made = slice(start, start + len(images)), views.of(images, start)
         values = np.empty((len(images), *row_shape), np.float16)
         if known is None:
-            return cls(start, values, np.arange(len(flat_images)), flat_images, ())
-        keys = [hashlib.sha256(image.tobytes()).digest() for image in flat_images]
+            return cls(values, Block(rows, np.arange(len(made)), made), ())
+        keys = [hashlib.sha256(image.tobytes()).digest() for image in made]
         found = [known.get(key) for key in keys]
         flat = values.reshape(-1, *row_shape[1:])
         for place, value in enumerate(found):
             if value is not None:
                 flat[place] = np.frombuffer(value, np.float16).reshape(row_shape[1:])
         unknown = np.array([n for n, value in enumerate(found) if value is None], np.int64)
-        return cls(start, values, unknown, flat_images[unknown], keys)
+        return cls(values, Block(rows, unknown, made[unknown]), keys)
 
     def complete(self, computed: HalfFloats, file: RowWriter, known: KnownResults | None) -> None:
         """Put what was `computed` in its place; add all to what is `known` of `file`."""
         flat = self.values.reshape(-1, *self.values.shape[2:])
-        flat[self.unknown] = computed
+        flat[self.unknown.chosen] = computed
+        rows = self.unknown.rows
         if not np.isfinite(self.values).all():
             raise ArtifactError(
-                f"features of rows {self.start} to {self.start + len(self.values) - 1} exceed what "
+                f"features of rows {rows.start} to {rows.stop - 1} exceed what "
                 "float16 holds: check the weights, or choose another fine-tuning depth "
                 "(model.train_from)"
             )
         if known is not None:
             for number, (key, value) in enumerate(zip(self.keys, flat, strict=True)):
                 row, view = divmod(number, self.values.shape[1])
-                known.add(key, value.tobytes(), file.place_of(self.start + row, view))
-
-
-def at(place: Place, net: FrozenNet) -> Callable[[Iterator[Sequence[Pixels]]], Any]:
-    """Return what `embed` computes by: `net` at a place of work."""
-    return functools.partial(ordered, place, features_of, [place.share(net)], name=_name)
-
-
-def _name(block: Pixels) -> str:
-    return f"a block of {len(block)} images"
+                known.add(key, value.tobytes(), file.place_of(rows.start + row, view))

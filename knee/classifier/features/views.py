@@ -33,6 +33,11 @@ class Views:
         """The kind of each view, the image itself first."""
         return (IMAGE, *(MIRROR,) * self.mirrored, *(AUGMENTED,) * self.augmented)
 
+    def of(self, images: Pixels, first_row: int) -> Pixels:
+        """All views of `images`, uint8 (n * views, side, side), those of an image side by side."""
+        made = [self.make(images, first_row, view) for view in range(len(self.kinds))]
+        return np.stack(made, axis=1).reshape(-1, *images.shape[1:])
+
     def make(self, images: Pixels, first_row: int, view: int) -> Pixels:
         """View number `view` of `images`, uint8 (n, side, side), rows `first_row` and on."""
         kind = self.kinds[view]

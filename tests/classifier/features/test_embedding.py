@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from knee.classifier.features import embedding, feature_source
 from knee.classifier.features.views import Views
 from knee.storage import artifacts, row_files
-from knee.storage.arrays import HalfFloats, Pixels
+from knee.storage.arrays import HalfFloats
 from knee.storage.known_results import KnownResults
 from tests import shards
 
@@ -65,12 +65,12 @@ def run(
     out: Path,
     known: KnownResults | None = None,
 ) -> None:
-    def compute(chunks: Iterator[Sequence[Pixels]]) -> Iterator[Sequence[HalfFloats]]:
-        for (images,) in chunks:
-            values = np.empty((len(images), *net.output_shape), np.float16)
-            if len(images):
-                net.fill(images, values)
-            yield [values]
+    def compute(blocks: Iterator[embedding.Block]) -> Iterator[HalfFloats]:
+        for block in blocks:
+            values = np.empty((len(block.images), *net.output_shape), np.float16)
+            if len(values):
+                net.fill(block.images, values)
+            yield values
 
     embedding.embed(compute, net.output_shape, pixels, views, out, known)
 
