@@ -65,9 +65,9 @@ unit: setup ## all tests without linters
 	python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Where the machine allows, in a network of its own that has nothing but loopback.
-cluster-test: setup .venv/cluster-pins ## a Ray cluster and several workers on this machine, whatever is killed
+cluster-test: setup .venv/cluster-pins ## a Ray cluster and several workers on this machine, whatever is killed; QUICK=1: Ray alone, in minutes
 	@alone="$$(unshare -rn true 2>/dev/null && echo 'unshare -rn')"; \
-	$$alone python -m tests.execution.loopback python -m pytest -m cluster tests/execution tests/classifier/training
+	$$alone python -m tests.execution.loopback python -m pytest -m "cluster$(if $(QUICK), and not slow)" tests/execution $(if $(QUICK),,tests/classifier/training)
 
 lint: setup ## linters and types without tests
 	ruff check

@@ -197,6 +197,7 @@ with h5py.File(sys.argv[1], "w") as file:
 """
 
 
+@pytest.mark.slow
 def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -> None:
     weights = tmp_path / "mobilenet.h5"
     subprocess.run([sys.executable, "-c", WEIGHTS, str(weights)], check=True, timeout=120)
@@ -223,6 +224,7 @@ def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -
     assert len(made[0]) == 4  # two shards
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -> None:
     told = []
     for name, changes in (("local", {"engine": "local"}), ("ray", {})):
@@ -335,6 +337,7 @@ def test_folds_are_the_same_bytes_as_here_with_a_worker_and_a_node_killed(
     assert len(cluster.processes("raylet")) == 3
 
 
+@pytest.mark.slow
 def test_tasks_of_a_killed_run_end_and_the_run_goes_on_here(
     cluster: Cluster, project: tuple[Path, Any]
 ) -> None:
@@ -345,6 +348,7 @@ def test_tasks_of_a_killed_run_end_and_the_run_goes_on_here(
     assert ended_here(cluster, root, "killed") == expected
 
 
+@pytest.mark.slow
 def test_a_run_whose_head_is_lost_says_so_and_goes_on_here(
     cluster: Cluster, project: tuple[Path, Any]
 ) -> None:

@@ -14,6 +14,7 @@ from benchmarks.reliability.victim import Clone
 from tests.execution import ray_cluster
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.cluster,
     pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="ray is not installed"),
 ]
