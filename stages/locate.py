@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -37,7 +36,6 @@ from knee.run.errors import UserError
 from knee.storage import artifacts
 
 SHEET, FILMS, PICTURE = "knees.csv", "films.csv", "films.png"
-SHOWN, SEED = 100, 42  # films in the picture, and of their choice
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +77,7 @@ def run(chosen: Options) -> int:
         names = [one.name for one in sources]
         labels = sheet.of(names, opened.top) if sheet else film_labels.FilmLabels()
         with artifacts.staged_folder(out) as staged:
-            cut = few_shown(film_files.cut_all(sources, labels, staged, cutting))
+            cut = film_files.few_shown(film_files.cut_all(sources, labels, staged, cutting))
             _write(cut, staged)
     return _told(cut, out)
 
@@ -129,30 +127,6 @@ def _told(cut: Sequence[film_files.CutFilm], out: Path) -> int:
         return 0
     log.error("no film gave an image of a knee: the reasons are in %s", out / FILMS)
     return 1
-
-
-def few_shown(cut: Iterable[film_files.CutFilm]) -> list[film_files.CutFilm]:
-    """Return all films, of which at most `SHOWN`, drawn with equal chances, keep their pixels.
-
-    Algorithm R of Vitter 1985, https://doi.org/10.1145/3147.3165: film n takes the place of one of
-    those kept with a chance of `SHOWN` / n, so no more pixels than these are ever in memory.
-    """
-    films: list[film_files.CutFilm] = []
-    kept: list[int] = []
-    drawn, seen = random.Random(SEED), 0  # noqa: S311
-    for number, film in enumerate(cut):
-        films.append(film)
-        if film.shown is None:
-            continue
-        seen += 1
-        if len(kept) < SHOWN:
-            kept.append(number)
-            continue
-        place, dropped = drawn.randrange(seen), number
-        if place < SHOWN:
-            dropped, kept[place] = kept[place], number
-        films[dropped] = dataclasses.replace(films[dropped], shown=None)
-    return films
 
 
 def _draw(cut: Sequence[film_files.CutFilm], out: Path) -> None:

@@ -45,11 +45,11 @@ from knee.storage import row_files
 from tests.execution import ray_cluster
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "cluster.json"
-IMAGES, PAIRS = 2000, 12800
-ROWS, FOLDS = 240, 24
-EMBEDDED: Final = {"mobilenet": 4096, "xception": 1024}  # images, with their mirror images
+IMAGES, PAIRS = 2000, 7168
+ROWS, FOLDS = 240, 16
+EMBEDDED: Final = {"mobilenet": 2048, "xception": 512}  # images, with their mirror images
 TASK_PAIRS: Final = copy_check.BATCH_PAIRS * copy_check.TASK_BATCHES
-WARM_TASKS: Final = 4  # two for each of two workers: all import and trace
+WARM_TASKS: Final = 2  # one for each worker: all import and trace
 IDLE_SECONDS: Final = 10.0  # without work: what the cluster itself takes
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -39,6 +40,8 @@ SCALE: Final = "scale"  # column of the films
 NO_LABEL: Final = "the sheet does not label each knee of it, or a side that is not known here"
 BATCH_FILES: Final = 32  # decoded films held at once
 SHOWN_PIXELS: Final = 196  # longer side of a film in the picture
+SHOWN_FILMS: Final = 100  # in the picture, at most
+SHOWN_SEED: Final = 42  # of their choice
 
 
 class NamesError(UserError):
@@ -96,6 +99,30 @@ def cut_all(
                 bar.update()
                 yield film
     yield from (_without(film, reason, labels) for film, reason in labels.absent.items())
+
+
+def few_shown(cut: Iterable[CutFilm]) -> list[CutFilm]:
+    """Return all films, of which at most `SHOWN_FILMS`, drawn with equal chances, are shown.
+
+    Algorithm R of Vitter 1985, https://doi.org/10.1145/3147.3165: film n takes the place of one of
+    those kept with a chance of `SHOWN_FILMS` / n, so memory never holds the pixels of more.
+    """
+    films: list[CutFilm] = []
+    kept: list[int] = []
+    drawn, seen = random.Random(SHOWN_SEED), 0  # noqa: S311
+    for number, film in enumerate(cut):
+        films.append(film)
+        if film.shown is None:
+            continue
+        seen += 1
+        if len(kept) < SHOWN_FILMS:
+            kept.append(number)
+            continue
+        place, dropped = drawn.randrange(seen), number
+        if place < SHOWN_FILMS:
+            dropped, kept[place] = kept[place], number
+        films[dropped] = dataclasses.replace(films[dropped], shown=None)
+    return films
 
 
 def cut(

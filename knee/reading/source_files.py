@@ -24,6 +24,7 @@ ARCHIVE_SUFFIXES: Final = frozenset(
     (".zip", ".tar", ".tgz", ".gz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar")
 )
 ABOVE: Final = "link to a folder that contains it"
+MOST_FOLDERS: Final = 200  # one in another
 OUTSIDE: Final = ("in no class folder", "in none of the folders")  # how such reasons begin
 CLOSED: Final = "folder cannot be read"
 # What systems and programs put beside the files of a user: macOS, Windows, network storage, Git,
@@ -153,6 +154,8 @@ def walk(path: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[
         yield path, "" if stat.S_ISREG(status.st_mode) else "not a regular file"
     elif identity in above:
         yield path, ABOVE
+    elif len(above) >= MOST_FOLDERS:
+        yield path, f"more than {MOST_FOLDERS} folders deep"
     else:
         try:
             names = os.listdir(path)  # noqa: PTH208 - names alone: a folder may hold 100,000

@@ -28,12 +28,12 @@ class Patterns:
 
 
 def patterns_of(ingest: parameters.Ingest) -> Patterns:
-    """Return `compile_patterns` of the section ingest."""
+    """Return the compiled patterns of the section ingest."""
     return compile_patterns(ingest.lineage_patterns, ingest.copy_patterns)
 
 
 def compile_patterns(derived: Sequence[str], copies: Sequence[str] = ()) -> Patterns:
-    """Return ingest.lineage_patterns and ingest.copy_patterns as expressions, which they are."""
+    """Return ingest.lineage_patterns and ingest.copy_patterns, compiled."""
     return Patterns(
         [re.compile(pattern) for pattern in derived], [re.compile(pattern) for pattern in copies]
     )

@@ -35,8 +35,8 @@ class Difference(TypedDict, total=False):
     difference: float | None
     low: float | None
     high: float | None
-    probability_better: float | None  # share of draws; with that of worse below 1 where some tie
-    probability_worse: float | None
+    probability_better: float | None  # share of draws in which the model is ahead; ties are neither
+    probability_worse: float | None  # share of draws in which it is behind
     p_value: float | None
     p_corrected: float | None
     significant: bool  # of `best_shortcuts` alone

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from knee.reading.decoded import OLDEST_YEARS
 from knee.records.conflicts import conflicts_of
 from knee.records.records_table import (
     BORDERS,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 LISTED: Final = 500  # files set aside that the report names
 LENGTHS: Final = "ColumnValueLengthsToBeBetween"
-OLDEST_YEARS: Final = 120
 STRANGEST_T_SCORE: Final = 12  # either way
 
 

@@ -334,3 +334,12 @@ def test_what_is_no_file_is_never_read(tmp_path: Path, target: str) -> None:
     source = source_files.SourceFile("self", tmp_path / "self", "")
     with pytest.raises(UnreadableImage, match=r"not a regular file|levels of symbolic links"):
         read(source)
+
+
+def test_folders_without_end_are_named_and_not_followed(tmp_path: Path) -> None:
+    deepest = tmp_path.joinpath(*["a"] * (source_files.MOST_FOLDERS + 100))
+    deepest.mkdir(parents=True)
+    (deepest / "film.png").touch()
+    ((path, reason),) = source_files.walk(tmp_path)
+    assert reason == f"more than {source_files.MOST_FOLDERS} folders deep"
+    assert len(path.relative_to(tmp_path).parts) == source_files.MOST_FOLDERS

@@ -13,7 +13,7 @@ from PIL import Image
 from knee.intake import label_sheet, labels, patients, record_builder
 from knee.intake.archives import DataFolder
 from knee.intake.examination import Examiner
-from knee.location import cropping, film_files
+from knee.location import cropping
 from knee.reading.canonical_image import Canonical
 from stages import locate
 from tests.films import PARAMS, encoded, fill
@@ -263,14 +263,3 @@ def test_another_folder_is_not_replaced(cut: Path, tmp_path: Path) -> None:
     assert (
         locate.main([str(cut / "images"), "--out", str(tmp_path / "x"), "--box-widths", "0"]) == 1
     )
-
-
-def test_only_the_films_of_the_picture_keep_their_pixels_and_late_ones_are_among_them() -> None:
-    pixels = np.zeros((1, 1), np.uint8)
-    films = [film_files.CutFilm({}, [], pixels if number % 2 else None) for number in range(1000)]
-    kept = [n for n, film in enumerate(locate.few_shown(films)) if film.shown is not None]
-    assert len(kept) == locate.SHOWN
-    assert all(number % 2 for number in kept)
-    assert 0.3 < np.mean(np.array(kept) > 500) < 0.7
-    few = locate.few_shown(films[: locate.SHOWN])
-    assert sum(film.shown is not None for film in few) == locate.SHOWN / 2

@@ -52,7 +52,7 @@ def conflict(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_measurements_within_their_ranges_are_met() -> None:
-    table = good().assign(pixel_spacing_mm=0.15, age_years=120.0, t_score=-2.5, bits=16)
+    table = good().assign(pixel_spacing_mm=0.15, age_years=90.0, t_score=-2.5, bits=16)
     assert not failed(table.assign(border_top=4, border_bottom=5, side="left", sex="F"))
 
 
@@ -79,8 +79,8 @@ ROWS: list[tuple[str, float | str, str]] = [
     ("border_right", 10, "width_without_borders is positive"),
     ("side", "both", "side is left, right or unknown"),
     ("sex", "X", "sex is F, M or unknown"),
-    ("age_years", 121.0, "age_years is 0-120, or unknown"),
-    ("age_years", -1.0, "age_years is 0-120, or unknown"),
+    ("age_years", 91.0, "age_years is 0-90, or unknown"),
+    ("age_years", -1.0, "age_years is 0-90, or unknown"),
     ("t_score", -30.0, "t_score is within 12 of 0, or unknown"),
 ]
 
