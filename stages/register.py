@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,6 +84,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         name: champion_decision.subset_score(unseen[name], candidate.chosen_by, rules)
         for name, candidate in read.items()
     }
+    if all(map(math.isnan, selection.values())):
+        raise parameters.ParamsError(
+            f"register.selection_metric: {rules.metric} is not defined on the images that no model "
+            "has seen (a class may have none): choose another"
+        )
     sizes = {name: candidate.training["weights"] for name, candidate in read.items()}
     best = read[champion_decision.best(selection, sizes, chosen.cheaper_within)]
     reports = {
@@ -193,7 +199,10 @@ def _register(
         "selection": {
             "subset": best.chosen_by,
             "metric": rules.metric,
-            "scores": {name: round(value, 6) for name, value in selection.items()},
+            "scores": {
+                name: None if math.isnan(value) else round(value, 6)
+                for name, value in selection.items()
+            },
         },
         "synthetic": best.training["synthetic"],
         "leaky": labels.tags["leaky"] == "true",

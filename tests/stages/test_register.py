@@ -319,6 +319,20 @@ def test_any_figure_where_larger_is_better_can_choose(root: Path, metric: str) -
     assert (registered["backbone"], registered["selection"]["metric"]) == ("xception", metric)
 
 
+def test_a_figure_that_the_images_do_not_define_is_said_before_anything_is_registered(
+    root: Path,
+) -> None:
+    write_backbone(root, "mobilenet", 0.7, 0.5)
+    file = root / "metrics" / "mobilenet" / "predictions.csv"
+    rows = pd.read_csv(file, dtype={"pixel_sha256": str})
+    rows[(rows["subset"] == "test") | (rows["class_index"] == 0)].to_csv(file, index=False)
+    chosen = dataclasses.replace(settings("mobilenet").register, selection_metric="macro_auc")
+    alone = dataclasses.replace(settings("mobilenet"), register=chosen)
+    with pytest.raises(parameters.ParamsError, match="macro_auc is not defined"):
+        register.run(alone, paths(root, root / "registration.json"))
+    assert not store.connect().search_registered_models()
+
+
 @pytest.fixture
 def arguments(root: Path) -> list[str]:
     write_backbone(root, "mobilenet", 0.9, 0.5)
