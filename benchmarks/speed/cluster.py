@@ -42,6 +42,7 @@ from knee.execution.place import Place
 from knee.run import command, parameters
 from knee.splits import cross_validation
 from knee.storage import row_files
+from knee.storage.arrays import Pixels
 from tests.execution import ray_cluster
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "cluster.json"
@@ -162,19 +163,24 @@ def _measure(work: Work, address: str | None) -> None:
         sys.stdin.readline()
 
 
-def registration(place_of: Callable[[], Place], pieces: int) -> str:
-    """Register look-alikes: shifted copies of generated images, and strangers."""
+@functools.cache  # made while all warms up
+def _images() -> Pixels:
+    """Generated images, and shifted copies of them in the same order."""
     from scipy.ndimage import gaussian_filter
 
     side = copy_check.REDUCED_SIDE_PIXELS
-    generator = np.random.default_rng(0)
-    noise = gaussian_filter(generator.normal(size=(IMAGES, side, side)), (0, 3, 3))
-    images = np.asarray(np.clip(128 + 400 * noise, 13, 255), np.uint8)
-    images[IMAGES // 2 :] = np.roll(images[: IMAGES // 2], 2, axis=2)
-    one = generator.integers(0, IMAGES // 2, pieces)
+    noise = np.random.default_rng(0).normal(size=(IMAGES // 2, side, side))
+    values = 128 + 400 * gaussian_filter(noise, (0, 3, 3))
+    images = np.asarray(np.clip(values, 13, 255), np.uint8)
+    return np.concatenate([images, np.roll(images, 2, axis=2)])
+
+
+def registration(place_of: Callable[[], Place], pieces: int) -> str:
+    """Register images with their shifted copies."""
+    one = np.random.default_rng(0).integers(0, IMAGES // 2, pieces)
     pairs = np.column_stack([one, one + IMAGES // 2])
     registrar = copy_check.Registrar(None, place_of)
-    made = registrar.register(images, pairs, np.eye(2, 3)[None].repeat(len(pairs), axis=0))
+    made = registrar.register(_images(), pairs, np.eye(2, 3)[None].repeat(len(pairs), axis=0))
     return _digest(made.maps, *made.agreement)
 
 
