@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import pandas as pd
 
 from knee.copies import copy_check, copy_groups
 from knee.copies.fingerprints import FingerprintFile
+from knee.execution import processes
 from knee.execution.local import Threads
 from knee.execution.opening import Opened
 from knee.execution.place import Place
@@ -86,8 +88,11 @@ def run(settings: parameters.Params, paths: Paths) -> None:
             key,
             {patients.hashed(text, key, from_zero=True) for text in data.patient_placeholders},
         )
-        with opened_results(paths.known_results, "registrations", {}) as known:
-            registrar = copy_check.Registrar(known, place_of)
+        with (
+            opened_results(paths.known_results, "registrations", {}) as known,
+            _place_of_many_pairs(settings.execution) as place_of_many,
+        ):
+            registrar = copy_check.Registrar(known, place_of, place_of_many)
             lineage = file_names.patterns_of(ingest)
             frame, joins = copy_groups.add_groups(
                 frame, fingerprints, search(ingest), lineage, registrar
@@ -104,6 +109,17 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     for remark in patient_remarks.remarks(frame[frame["pixel_row"] >= 0], data.patient_pattern):
         log.warning("%s", remark)
     log.info("%d files: %s; %d copy groups", len(frame), counts, frame["picture"].max() + 1)
+
+
+def _place_of_many_pairs(
+    execution: parameters.Execution,
+) -> contextlib.AbstractContextManager[Callable[[], Place] | None]:
+    """Processes of this machine: threads that make small arrays wait for each other."""
+    count = processes.count(execution)
+    if execution.engine != "local" or count < 2:
+        return contextlib.nullcontext()
+    local = functools.partial(processes.Processes, count, execution.retries)
+    return Opened(execution, copy_check.trial, local)
 
 
 def _taken_in(

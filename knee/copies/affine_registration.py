@@ -23,6 +23,7 @@ from knee.storage.arrays import Floats, Images
 LARGEST_STEP: Final = 0.2  # of half a side, by which one iteration changes a map
 SMALLEST_GAIN: Final = 0.2  # of the ratio of the contrasts: keeps a bad start from fading out
 ROUNDING: Final = 0.01  # pixels beyond the last centre that still are in the image
+FAR_AWAY: Final = np.array([[0, 0, 1e6], [0, 0, 1e6]])  # the place of a map that is no number
 BLOCKS: Final = 8  # a side; local agreement is looked at in BLOCKS x BLOCKS parts
 LOCAL_QUANTILE: Final = 0.25  # of the blocks with something in them
 FULL_BLOCK: Final = 0.6  # share of a block's pixels that both images must show
@@ -62,24 +63,41 @@ def warp(moving: Layer, maps: AffineMaps) -> tuple[Images, Images]:
         The values, and where they are seen (1 or 0), float32 (pairs, pixels) each.
     """
     pairs, side, _ = moving.values.shape
-    places = (maps.astype(np.float32) @ _places(side) + 1) * np.float32(side / 2) - np.float32(0.5)
+    lost = ~np.isfinite(maps).all((1, 2), keepdims=True)
+    places = np.where(lost, FAR_AWAY, maps).astype(np.float32) @ _places(side)
+    places += 1
+    places *= np.float32(side / 2)
+    places -= np.float32(0.5)
     x, y = places[:, 0], places[:, 1]
     low, high = -ROUNDING, side - 1 + ROUNDING
-    inside = ((x >= low) & (x <= high) & (y >= low) & (y <= high)).astype(np.float32)
+    is_inside = (x >= low) & (x <= high)
+    is_inside &= y >= low
+    is_inside &= y <= high
     # A map that ran away is far outside everywhere: clipping keeps the indices valid.
-    x = np.clip(np.nan_to_num(x), 0, side - 1.001).astype(np.float32)
-    y = np.clip(np.nan_to_num(y), 0, side - 1.001).astype(np.float32)
-    nearest = np.rint(y).astype(np.int64) * side + np.rint(x).astype(np.int64)
-    first = (np.arange(pairs) * side * side)[:, None]
-    inside *= moving.seen.ravel().take(nearest + first)
-    left, above = x.astype(np.int64), y.astype(np.int64)
-    right_share, below_share = x - left, y - above
-    index = above * side + left + first
+    x, y = np.clip(x, 0, side - 1.001), np.clip(y, 0, side - 1.001)
+    # Numbers of pixels are whole numbers below 2^24, which float32 has all.
+    width, first = np.float32(side), (np.arange(pairs) * side * side)[:, None]
+    nearest = (np.rint(y) * width + np.rint(x)).astype(np.int64)
+    nearest += first
+    inside = moving.seen.ravel().take(nearest)
+    inside *= is_inside
+    left, above = np.floor(x), np.floor(y)
+    index = (above * width + left).astype(np.int64)
+    index += first
+    x -= left  # shares of the pixel to the right, and below
+    y -= above
     flat = moving.values.ravel()
-    top, bottom = flat.take(index), flat.take(index + side)
-    top += right_share.astype(np.float32) * (flat.take(index + 1) - top)
-    bottom += right_share.astype(np.float32) * (flat.take(index + side + 1) - bottom)
-    return top + below_share.astype(np.float32) * (bottom - top), inside
+    values = _between(flat.take(index), flat.take(index + 1), x)
+    index += side
+    return _between(values, _between(flat.take(index), flat.take(index + 1), x), y), inside
+
+
+def _between(one: Images, two: Images, share: Images) -> Images:
+    """The values so far from `one` to `two`; both are overwritten."""
+    two -= one
+    two *= share
+    one += two
+    return one
 
 
 def refine(fixed: Layer, moving: Layer, maps: AffineMaps, iterations: int) -> AffineMaps:
@@ -91,13 +109,15 @@ def refine(fixed: Layer, moving: Layer, maps: AffineMaps, iterations: int) -> Af
         values, inside = warp(moving, maps)
         inside *= seen
         # Means are taken out of images and gradients alike: so the offset is free.
-        values, target = _centred(values, inside), _centred(flat, inside)
-        difference = values * _gain(values, target)[:, None] - target
+        count = _count(inside)
+        values, target = _centred(values, inside, count), _centred(flat, inside, count)
+        values *= _gain(values, target)[:, None]
+        values -= target  # now the difference
         masked = descent * inside[:, None]
         hessian = (masked @ descent.transpose(0, 2, 1)).astype(np.float64)
         mean = masked.sum(2, dtype=np.float64)
-        hessian -= mean[:, :, None] * mean[:, None] / _count(inside)[:, :, None]
-        gradient = (masked @ difference[:, :, None]).astype(np.float64)
+        hessian -= mean[:, :, None] * mean[:, None] / count[:, :, None]
+        gradient = (masked @ values[:, :, None]).astype(np.float64)
         step = np.asarray(np.linalg.solve(hessian + _ridge(hessian), gradient), np.float64)
         maps = composed(maps, inverted(_limited(step.reshape(pairs, 2, 3))))
     return maps
@@ -108,7 +128,8 @@ def agreement(fixed: Layer, moving: Layer, maps: AffineMaps) -> Agreement:
     values, inside = warp(moving, maps)
     target = fixed.values.reshape(len(values), -1)
     inside *= fixed.seen.reshape(len(values), -1)
-    whole = _correlation(_centred(values, inside), _centred(target, inside))
+    count = _count(inside)
+    whole = _correlation(_centred(values, inside, count), _centred(target, inside, count))
     local = _local_correlation(values, target, inside, fixed.values.shape[1])
     return Agreement(whole, local, inside.mean(1, dtype=np.float64))
 
@@ -154,10 +175,13 @@ def _count(inside: Images) -> Images:
     return np.asarray(np.maximum(inside.sum(-1, keepdims=True), 1), np.float32)
 
 
-def _centred(values: Images, inside: Images) -> Images:
-    """`values` with mean 0 inside, along the last axis, and 0 outside."""
-    mean = (values * inside).sum(-1, keepdims=True) / _count(inside)
-    return np.asarray((values - mean) * inside, np.float32)
+def _centred(values: Images, inside: Images, count: Images) -> Images:
+    """`values` with mean 0 at the `count` places inside, along the last axis, and 0 outside."""
+    centred: Images = values * inside
+    mean = centred.sum(-1, keepdims=True) / count
+    np.subtract(values, mean, out=centred)
+    centred *= inside
+    return centred
 
 
 def _gain(values: Images, target: Images) -> Images:
@@ -192,8 +216,9 @@ def _correlation(one: Images, two: Images) -> Floats:
 def _local_correlation(values: Images, target: Images, inside: Images, side: int) -> Floats:
     """The lower quartile of the blocks' correlations; blocks that show little do not count."""
     values, target, inside = (_blocks(one, side) for one in (values, target, inside))
-    values, target = _centred(values, inside), _centred(target, inside)
-    energy = np.maximum((values**2).sum(2), (target**2).sum(2)) / _count(inside)[:, :, 0]
+    count = _count(inside)
+    values, target = _centred(values, inside, count), _centred(target, inside, count)
+    energy = np.maximum((values**2).sum(2), (target**2).sum(2)) / count[:, :, 0]
     strong = np.quantile(energy, 0.8, axis=1, keepdims=True)
     telling = (inside.mean(2) >= FULL_BLOCK) & (energy > FAINT * strong)
     correlation = np.where(telling, _correlation(values, target), np.inf)

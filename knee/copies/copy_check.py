@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ FILLED: Final = 12  # gray values up to this may be the black that turning or sh
 FILL_EDGE: Final = 50  # gray values: radiographs fade into black, a filled corner is cut off
 BATCH_PAIRS: Final = 32  # fits the processor's cache
 TASK_BATCHES: Final = 8  # half a second
+MANY_PAIRS: Final = 1000  # registered at once: two seconds of two cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +94,14 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Registrar:
-    """Registers pairs: `known` results are used and added to, the others computed at a place."""
+    """Registers pairs: `known` results are used and added to, the others computed at a place.
+
+    That of `MANY_PAIRS` and more at once, if there is one, may take a second to start.
+    """
 
     known: KnownResults | None = None
     place_of: Callable[[], Place] = Threads
+    place_of_many: Callable[[], Place] | None = None
 
     def register(
         self,
@@ -132,7 +137,8 @@ class Registrar:
         """The pairs by batches; no pair's result depends on the others of its batch."""
         results = [Registered(np.empty((0, 2, 3)), _nothing(0))]
         count = -(-len(pairs) // BATCH_PAIRS)
-        place = self.place_of() if count else Inline()
+        place_of = self.place_of_many if len(pairs) >= MANY_PAIRS else None
+        place = (place_of or self.place_of)() if count else Inline()
         chunks = _chunks(reduced, pairs, maps, is_alone=not place.in_process)
         with tqdm(total=count, desc=progress, disable=None if progress else True) as bar:
             for some in ordered(place, register_batches, [], chunks, name=str):
@@ -238,7 +244,9 @@ def _level(images: Pixels, factor: int) -> Layer:
     from scipy.ndimage import gaussian_filter
 
     side = images.shape[1] // factor
-    pooled = images.reshape(-1, side, factor, side, factor).mean((2, 4), np.float32)
+    pooled = np.asarray(images, np.float32)
+    if factor > 1:
+        pooled = images.reshape(-1, side, factor, side, factor).mean((2, 4), np.float32)
     values = gaussian_filter(pooled, (0, SMOOTH_PIXELS, SMOOTH_PIXELS), truncate=3)
     if factor < 4:
         values -= gaussian_filter(pooled, (0, COARSE_PIXELS, COARSE_PIXELS), truncate=2)
@@ -247,15 +255,27 @@ def _level(images: Pixels, factor: int) -> Layer:
 
 def _seen(pooled: Images, margin: int) -> Images:
     """1, and 0 at the frame and around hard edges to black, which no radiograph has."""
-    from scipy.ndimage import maximum_filter, minimum_filter
+    beside_black = _widened(pooled, 1, np.minimum) <= FILLED
+    edge = beside_black & (_widened(pooled, 1, np.maximum) >= FILL_EDGE)
+    seen = np.zeros(pooled.shape, np.float32)
+    within = slice(margin, -margin)
+    seen[:, within, within] = ~_widened(edge, margin, np.logical_or)[:, within, within]
+    return seen
 
-    window = (1, 2 * margin + 1, 2 * margin + 1)
-    beside_black = minimum_filter(pooled, (1, 3, 3)) <= FILLED
-    edge = beside_black & (maximum_filter(pooled, (1, 3, 3)) >= FILL_EDGE)
-    seen = 1 - maximum_filter(edge.astype(np.float32), window)
-    frame = np.zeros_like(seen)
-    frame[:, margin:-margin, margin:-margin] = 1
-    return np.asarray(seen * frame, np.float32)
+
+def _widened(values: Any, reach: int, choose: np.ufunc) -> Any:
+    """The least or greatest (`choose`) of each place and its neighbours up to `reach` away.
+
+    SciPy's minimum_filter and maximum_filter give the same in three times the time.
+    """
+    for before in ((slice(None),), (slice(None), slice(None))):
+        found = values.copy()
+        for step in range(1, reach + 1):
+            late, early = (*before, slice(step, None)), (*before, slice(None, -step))
+            choose(found[late], values[early], out=found[late])
+            choose(found[early], values[late], out=found[early])
+        values = found
+    return values
 
 
 def _nothing(pairs: int) -> Agreement:

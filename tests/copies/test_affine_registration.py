@@ -35,6 +35,15 @@ def test_the_identity_shows_the_image_itself() -> None:
     assert inside.all()
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_map_that_ran_away_shows_nothing_and_its_values_are_numbers(number: float) -> None:
+    maps = IDENTITY.copy()
+    maps[0, 0, 2] = number
+    values, inside = affine_registration.warp(layer(0), maps)
+    assert np.isfinite(values).all()
+    assert not inside.any()
+
+
 @given(
     st.floats(-0.06, 0.06), st.floats(-0.06, 0.06), st.floats(-0.05, 0.05), st.floats(-0.05, 0.05)
 )

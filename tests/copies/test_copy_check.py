@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from knee.copies import copy_check
 from knee.copies.affine_registration import Agreement
+from knee.execution.place import Place
+from knee.execution.processes import Processes
 from knee.reading.canonical_image import resize
 from knee.storage.arrays import Pixels
 from knee.storage.known_results import KnownResults
@@ -64,6 +67,23 @@ def test_a_pair_has_the_same_bits_alone_and_among_any_others(tmp_path: Path) -> 
         with KnownResults(tmp_path / "known", {}) as known:
             found = copy_check.Registrar(known).register(images, pairs[first:], starts[first:])
         assert bits(found) == expected[first * 72 :]
+
+
+def test_many_pairs_have_the_same_bits_in_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = reduced(*(picture(seed) for seed in range(3)), changed(picture(2), "turned 4"))
+    pairs = np.array([[one, two] for one in range(4) for two in range(one)] * 50)
+    starts = IDENTITY.repeat(len(pairs), axis=0)
+    expected = bits(copy_check.HERE.register(images, pairs, starts))
+    monkeypatch.setattr(copy_check, "MANY_PAIRS", len(pairs))
+    with Processes(2) as processes:
+        registrar = copy_check.Registrar(None, unused_place, lambda: processes)
+        assert bits(registrar.register(images, pairs, starts)) == expected
+        with pytest.raises(AssertionError):
+            registrar.register(images, pairs[1:], starts[1:])
+
+
+def unused_place() -> Place:
+    raise AssertionError("few pairs are registered here")
 
 
 def test_no_pairs_are_no_trouble() -> None:
