@@ -50,7 +50,7 @@ IMAGES, PAIRS = 2000, 7168
 ROWS, FOLDS = 240, 16
 EMBEDDED: Final = {"mobilenet": 2048, "xception": 512}  # images, with their mirror images
 TASK_PAIRS: Final = copy_check.BATCH_PAIRS * copy_check.TASK_BATCHES
-WARM_TASKS: Final = 2  # one for each worker: all import and trace
+WARM_TASKS: Final = 4  # two for each worker, so that all have imported and traced
 IDLE_SECONDS: Final = 10.0  # without work: what the cluster itself takes
 
 
@@ -109,11 +109,14 @@ def _driven(
         stdin, stdout = driver.stdin, driver.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("no pipes")
-        _until(stdout, "ready")
+        _until(stdout, "connected")
         before = _cpu_seconds(cluster)
         time.sleep(IDLE_SECONDS if cluster else 0)
         idle = _cpu_seconds(cluster) - before
-        before += idle
+        stdin.write("warm up\n")
+        stdin.flush()
+        _until(stdout, "ready")  # no pause after this: Ray ends workers that are idle
+        before = _cpu_seconds(cluster)
         stdin.write("go\n")
         stdin.flush()
         made: dict[str, Any] = json.loads(_until(stdout, "{"))
@@ -138,7 +141,7 @@ def _cpu_seconds(cluster: ray_cluster.Cluster | None) -> float:
 
 
 def _measure(work: Work, address: str | None) -> None:
-    """Say "ready", and on a line of input do the work and print what it took."""
+    """Say "connected", then "ready"; on a line of input do the work and print what it took."""
     settings = parameters.load(Path("params.yaml")).execution
     if address:
         changes = {
@@ -149,6 +152,9 @@ def _measure(work: Work, address: str | None) -> None:
         }
         settings = parameters.Execution(**{**vars(settings), **changes})
     with Opened(settings, work.trial) as place_of:
+        place_of()
+        print("connected", flush=True)
+        sys.stdin.readline()
         work.do(place_of if address else Inline, work.few)  # imports and traces
         print("ready", flush=True)
         sys.stdin.readline()
@@ -249,8 +255,8 @@ def all_works(weights: Path) -> dict[str, Work]:
         design = BackboneDesign(name, 224, str(weights), "head")
         net = embedding.FrozenNet(design, engines.choose(), cores=1)
         do, trial = functools.partial(embedded, net), functools.partial(embedding.trial, net)
-        for files in ("sent", "shared"):
-            few = WARM_TASKS * embedding.CHUNK_IMAGES
+        for files in ("sent", "shared") if name == "mobilenet" else ("sent",):
+            few = min(WARM_TASKS * embedding.CHUNK_IMAGES, images // 2)
             found[f"{name}, {files}"] = Work(do, trial, few, images, files)
     return found
 

@@ -170,7 +170,8 @@ def compiled_file(path: Path, precision: Precision, batch_size: int, cores: int 
     hints = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
-        **({"INFERENCE_NUM_THREADS": cores} if cores else {}),
+        # Processes of one machine would all pin their thread to its first core.
+        **({"INFERENCE_NUM_THREADS": cores, "ENABLE_CPU_PINNING": False} if cores else {}),
     }
     return core.compile_model(steps.build(), "CPU", hints)
 

@@ -123,6 +123,20 @@ def test_the_same_images_give_the_same_bytes_wherever_they_stand(
     assert made[0].tobytes() == made[1].tobytes()
 
 
+@pytest.mark.tf
+@pytest.mark.usefixtures("has_openvino")
+def test_nets_of_few_cores_are_not_all_bound_to_the_first_one(
+    tiny: BackboneDesign, tmp_path: Path
+) -> None:
+    from knee.classifier.net import fine_tuning
+
+    frozen, _ = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="head"))
+    engines.export_graph(frozen, tmp_path / "net.xml")
+    compiled = engines.compiled_file(tmp_path / "net.xml", "float32", 1, cores=1)
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert not compiled.get_property("ENABLE_CPU_PINNING")
+
+
 @pytest.mark.usefixtures("has_openvino")
 def test_auto_is_openvino_without_gpus_and_tensorflow_with_them(
     monkeypatch: pytest.MonkeyPatch,
