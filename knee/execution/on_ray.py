@@ -133,6 +133,8 @@ class RayPlace:
             )
         workers = sum(self._workers(nodes[node]["Resources"]) for node in self._nodes)
         self.window = AHEAD * workers
+        # Else waiting tasks are queued at one node while another has nothing to do.
+        self._options["scheduling_strategy"] = "SPREAD"
         self._options["label_selector"] = {"ray.io/node-id": f"in({','.join(sorted(self._nodes))})"}
         log.info("cluster: %d nodes, %d tasks at once", len(self._nodes), workers)
 
