@@ -159,6 +159,7 @@ def test_copies_are_registered_to_the_same_bytes_as_here(cluster: Cluster, tmp_p
     assert len(sha256(tmp_path / "ray")) == 2
 
 
+@pytest.mark.slow
 def test_large_films_are_decoded_to_the_same_bytes_as_here(
     cluster: Cluster, tmp_path: Path
 ) -> None:
