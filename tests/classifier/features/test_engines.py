@@ -27,6 +27,14 @@ def has_openvino() -> None:
         pytest.skip("OpenVINO is not installed")
 
 
+@pytest.fixture
+def frozen(tiny: BackboneDesign) -> Any:
+    """A backbone none of which is trained."""
+    from knee.classifier.net import fine_tuning
+
+    return fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="head"))[0]
+
+
 def outputs(model: Any, engine: engines.Engine, pixels: npt.NDArray[np.uint8]) -> Any:
     """What an engine makes of `pixels`, float32."""
     import tensorflow as tf
@@ -106,12 +114,7 @@ def test_openvino_gives_the_predictions_of_a_whole_classifier(tiny: BackboneDesi
 
 @pytest.mark.tf
 @pytest.mark.usefixtures("has_openvino")
-def test_the_same_images_give_the_same_bytes_wherever_they_stand(
-    tiny: BackboneDesign, films: Films
-) -> None:
-    from knee.classifier.net import fine_tuning
-
-    frozen, _ = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="head"))
+def test_the_same_images_give_the_same_bytes_wherever_they_stand(frozen: Any, films: Films) -> None:
     forward = engines.OpenVinoForward(frozen, engines.choose("openvino").precision)
     made = np.empty((2, 20, *forward.output_shape), np.float16)
     forward.fill(films.pixels[:20], made[0])
@@ -125,12 +128,7 @@ def test_the_same_images_give_the_same_bytes_wherever_they_stand(
 
 @pytest.mark.tf
 @pytest.mark.usefixtures("has_openvino")
-def test_nets_of_few_cores_are_not_all_bound_to_the_first_one(
-    tiny: BackboneDesign, tmp_path: Path
-) -> None:
-    from knee.classifier.net import fine_tuning
-
-    frozen, _ = fine_tuning.split_backbone(dataclasses.replace(tiny, train_from="head"))
+def test_nets_of_few_cores_are_not_all_bound_to_the_first_one(frozen: Any, tmp_path: Path) -> None:
     engines.export_graph(frozen, tmp_path / "net.xml")
     compiled = engines.compiled_file(tmp_path / "net.xml", "float32", 1, cores=1)
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
