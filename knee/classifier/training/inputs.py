@@ -6,6 +6,7 @@ which threads finish; so a training that resumes at an epoch sees what it would 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,12 +102,9 @@ def training_batches(
         made = (chosen, label, weight)
         return mixed(made, seed, tick, augmentation.mixup) if augmentation.mixup else made
 
-    return (
-        tf.data.Dataset.range(epochs.start, epochs.stop)
-        .flat_map(positions)  # the order of one epoch at a time is in memory
-        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    # The order of one epoch at a time is in memory.
+    orders = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(positions)
+    return _prepared_ahead(orders, prepare)
 
 
 def padded_batches(source: Source, rows: Integers, batch_size: int) -> tf.data.Dataset:
@@ -117,11 +115,24 @@ def padded_batches(source: Source, rows: Integers, batch_size: int) -> tf.data.D
     def prepare(row: tf.Tensor) -> tf.Tensor:
         return _read(source, tf.zeros_like(row), row)
 
+    batches = tf.data.Dataset.from_tensor_slices(padded).batch(batch_size, drop_remainder=True)
+    return _prepared_ahead(batches, prepare)
+
+
+def _prepared_ahead(
+    positions: tf.data.Dataset, prepare: Callable[..., tf.Tensor | tuple[tf.Tensor, ...]]
+) -> tf.data.Dataset:
+    """Prepare batches in order, some at once, ahead of the net.
+
+    tf.data's tuning is off: where a net has one core, the thread that tunes and that of the net
+    wait for each other, a third of the time of a training with short epochs (docs/log.md).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
     return (
-        tf.data.Dataset.from_tensor_slices(padded)
-        .batch(batch_size, drop_remainder=True)
-        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        positions.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
     )
 
 
