@@ -115,7 +115,7 @@ def _place_of_many_pairs(
     execution: parameters.Execution,
 ) -> contextlib.AbstractContextManager[Callable[[], Place] | None]:
     """Processes of this machine: threads that make small arrays wait for each other."""
-    count = processes.count(execution)
+    count = processes.count(execution, copy_check.PROCESS_BYTES)
     if execution.engine != "local" or count < 2:
         return contextlib.nullcontext()
     local = functools.partial(processes.Processes, count, execution.retries)

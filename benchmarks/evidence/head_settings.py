@@ -21,7 +21,7 @@ import pandas as pd
 
 from benchmarks.evidence.models_in_pairs import BOOTSTRAP
 from knee.classifier.features import feature_source
-from knee.execution import processes
+from knee.classifier.training import fold_training
 from knee.records import file_names, records_table
 from knee.run import command, parameters
 from knee.splits import cross_validation, split_table
@@ -70,14 +70,13 @@ def _losses(
 ) -> Floats:
     """The out-of-fold log loss of each record, after the figures of all are printed."""
     from knee.classifier.training import members  # TensorFlow
-    from knee.classifier.training.fold_training import Recipe
 
     features = folder / "data/features" / backbone
     source = feature_source.open_source(features, folder / "data/pixels")
-    recipe = Recipe.of(settings, backbone, features, classes)
+    recipe = fold_training.Recipe.of(settings, backbone, features, classes)
     folds = cross_validation.plan_members(kept, settings.train.members, 1, settings.train.seed)
     with (
-        processes.Processes(processes.count(settings.execution) or 1) as place,
+        fold_training.here_of(settings.execution) as place,
         tempfile.TemporaryDirectory() as own,
     ):
         made = members.train_members(recipe, source, kept, folds, Path(own), "", lambda: place)

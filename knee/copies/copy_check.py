@@ -45,6 +45,7 @@ FILL_EDGE: Final = 50  # gray values: radiographs fade into black, a filled corn
 BATCH_PAIRS: Final = 32  # fits the processor's cache
 TASK_BATCHES: Final = 8  # half a second
 MANY_PAIRS: Final = 1000  # registered at once: two seconds of two cores
+PROCESS_BYTES: Final = 0.5e9  # of memory, of one that registers: twice what it takes
 
 
 @dataclasses.dataclass(frozen=True)

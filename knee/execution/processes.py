@@ -25,16 +25,18 @@ from knee.run import parameters, worker
 from knee.run.worker import Worker, WorkerError
 
 COMMAND: Final = ("-m", "knee.execution.processes")
-PROCESS_BYTES: Final = 4e9  # of memory: TensorFlow, a whole MobileNet and a batch
 START_SECONDS: Final = 600.0  # on a busy machine
 LOST: Final = "its process ended: was it killed, or is the memory too small for execution.processes"
 
 
-def count(settings: parameters.Execution) -> int:
-    """Return how many processes the section `execution` asks for; 0: work in this one."""
+def count(settings: parameters.Execution, process_bytes: float) -> int:
+    """Return how many processes the section `execution` asks for; 0: work in this one.
+
+    With "auto" as many as cores, and processes of `process_bytes` of memory, the machine has.
+    """
     if settings.processes != "auto":
         return settings.processes
-    return max(1, min(hardware.cores(), int(hardware.memory_bytes() // PROCESS_BYTES)))
+    return max(1, min(hardware.cores(), int(hardware.memory_bytes() // process_bytes)))
 
 
 class Processes:

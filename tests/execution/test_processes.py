@@ -57,10 +57,11 @@ def test_an_interrupted_block_ends_its_processes_in_the_middle_of_a_task() -> No
 def test_as_many_processes_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "cores", lambda: 16)
     monkeypatch.setattr(hardware, "memory_bytes", lambda: 25 * 10**9)
-    assert processes.count(LOCAL) == 6
-    assert processes.count(dataclasses.replace(LOCAL, processes=0)) == 0
+    assert processes.count(LOCAL, process_bytes=4e9) == 6
+    assert processes.count(LOCAL, process_bytes=1e9) == 16
+    assert processes.count(dataclasses.replace(LOCAL, processes=0), process_bytes=4e9) == 0
     monkeypatch.setattr(hardware, "memory_bytes", lambda: 10**9)
-    assert processes.count(LOCAL) == 1
+    assert processes.count(LOCAL, process_bytes=4e9) == 1
 
 
 @pytest.mark.tf

@@ -53,7 +53,7 @@ def write_features(
         (values,) = features_of(net, [made[order.chosen]])
         with artifacts.staged_file(order.file(folder)) as staged:
             np.save(staged, values, allow_pickle=False)
-        digests.append(hashlib.sha256(values.tobytes()).hexdigest())
+        digests.append(hashlib.sha256(values.data).hexdigest())
     return digests
 
 
@@ -104,7 +104,7 @@ def _taken(file: Path, digest: str) -> HalfFloats:
         values: HalfFloats = np.load(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"a node wrote {file}, which is not here: {error}") from error
-    if hashlib.sha256(values.tobytes()).hexdigest() != digest:
+    if hashlib.sha256(values.data).hexdigest() != digest:
         raise ArtifactError(f"{file} has other bytes here than where a node wrote it")
     file.unlink()
     return values

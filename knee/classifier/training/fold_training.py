@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # TensorFlow is not imported where every fold is found
 
 TRIAL_ROWS: Final = 16
 MOST_SENT_BYTES: Final = 8 * 10**9
+PROCESS_BYTES: Final = 4e9  # of memory: TensorFlow, a whole MobileNet and a batch
 SHOWN: Final = ("accuracy", "macro_f1")  # of each fold in the log
 log = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ def place_of_work(
 
 def here_of(settings: parameters.Execution) -> contextlib.AbstractContextManager[Place]:
     """Processes, one core each; with a GPU, which they would share, this one."""
-    count = 0 if engines.gpu_is_visible() else processes.count(settings)
+    count = 0 if engines.gpu_is_visible() else processes.count(settings, PROCESS_BYTES)
     return (
         processes.Processes(count, settings.retries) if count else contextlib.nullcontext(Inline())
     )
