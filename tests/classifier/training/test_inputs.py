@@ -192,3 +192,11 @@ def test_padded_batches_hold_every_row_in_order() -> None:
     made = inputs.padded_batches(Source(values, pixels=False), np.arange(7), 4)
     flat = np.concatenate([np.asarray(batch).ravel() for batch in made])
     assert flat.tolist() == [0, 1, 2, 3, 4, 5, 6, 6]
+
+
+def test_no_thread_tunes_what_prepares_batches_also_after_further_steps() -> None:
+    from knee.classifier.training import inputs
+
+    values = np.arange(7, dtype=np.float16).reshape(1, 7, 1, 1, 1)
+    made = inputs.padded_batches(Source(values, pixels=False), np.arange(7), 4)
+    assert made.map(lambda batch: batch + 1).prefetch(1).options().autotune.enabled is False
