@@ -2,10 +2,10 @@
 
     python -m benchmarks.speed.cluster --weights weights
 
-The same work in this process, then on a cluster of this machine with one and with two nodes of one
-core each. CPU seconds are those of all its processes, user and system, once the workers have
-imported what they need; results have to be the same bytes. Needs Ray (make CLUSTER=1 setup), and
-weights of both backbones. Prints a table, and writes benchmarks/results/cluster.json.
+The same work in this process, then on a cluster of this machine with one and with two nodes, each
+bound to a core of its own. CPU seconds are those of all its processes, user and system, once the
+workers have imported what they need; results have to be the same bytes. Needs Ray (make CLUSTER=1
+setup), and weights of both backbones. Prints a table, and writes benchmarks/results/cluster.json.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from tests.execution import ray_cluster
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "cluster.json"
 IMAGES, PAIRS = 2000, 7168
-ROWS, FOLDS = 240, 16
+ROWS, FOLDS = 240, 48
 EMBEDDED: Final = {"mobilenet": 2048, "xception": 512}  # images, with their mirror images
 TASK_PAIRS: Final = copy_check.BATCH_PAIRS * copy_check.TASK_BATCHES
 WARM_TASKS: Final = 4  # two for each worker, so that all have imported and traced
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument(
         "--weights", type=Path, required=True, help="folder with mobilenet.h5 and xception.h5"
     )
+    parser.add_argument("--only", nargs="+", help="kinds to measure again; others stay as they are")
     parser.add_argument("--work", help="one of the kinds alone, at --address")
     parser.add_argument("--address", help="of a cluster; none: this process")
     chosen = parser.parse_args()
@@ -78,8 +79,9 @@ def main() -> None:
     if chosen.work:
         _measure(works[chosen.work], chosen.address)
         return
-    found: dict[str, Any] = {"machine": machine.describe()}
-    for work in works:
+    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if chosen.only else {}
+    found["machine"] = machine.describe()
+    for work in chosen.only or works:
         words = ["--weights", str(chosen.weights.absolute()), "--work", work]
         found[work] = {"this process": _driven(words, dict(os.environ))}
         for nodes in (1, 2):
@@ -87,12 +89,22 @@ def main() -> None:
                 tempfile.TemporaryDirectory(prefix="r") as folder,
                 ray_cluster.running(Path(folder), [{}] * nodes) as cluster,
             ):
+                _bind(cluster)
                 at = ["--address", cluster.address]
                 made = _driven([*words, *at], cluster.environment, cluster)
                 found[work][f"Ray, {nodes} nodes"] = made
         for place, one in found[work].items():
             print(f"{work:14} {place:14} {one}", flush=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _bind(cluster: ray_cluster.Cluster) -> None:
+    """Bind each node, and what it starts from now on, to a core of its own."""
+    _, *nodes = cluster.nodes
+    for core, node in enumerate(nodes):
+        for process in [node, *node.children(recursive=True)]:
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, {core})
 
 
 def _driven(

@@ -6,7 +6,7 @@ The films are drawn by the sample's code, each another knee, with its planted co
 DVC's part is the manifest (`stages.manifest`), which stands for the folder. Seconds are wall time,
 which other programs lengthen, and CPU time of all threads; memory is the largest of the process.
 Prints a table and writes benchmarks/results/end_to_end_FILMS.json. Run it on an idle machine;
-100,000 films need 40 GB of disk in --folder.
+100,000 films need 55 GB of disk in --folder.
 """
 
 from __future__ import annotations
