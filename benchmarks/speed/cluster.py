@@ -79,6 +79,8 @@ def main() -> None:
     if chosen.work:
         _measure(works[chosen.work], chosen.address)
         return
+    if unknown := set(chosen.only or ()) - set(works):
+        parser.error(f"--only: no kind {', '.join(unknown)}; there are: {'; '.join(works)}")
     found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if chosen.only else {}
     found["machine"] = machine.describe()
     for work in chosen.only or works:
