@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,8 +75,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     history = evaluation_report.read_history(paths.history)
     devices.make_deterministic(chosen.seed)
     model = trained.load()
-    observe = _observer(model, trained)
-    predicted = _predictions(held, observe(pixels), trained)
+    predicted = _predictions(held, _observed(model, trained, pixels), trained)
     is_test = predicted["subset"] == "test"
     test = predicted[is_test].reset_index(drop=True)
     images = pixels[is_test.to_numpy()]
@@ -87,7 +86,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         share, interval = uncertainty_report.gross_errors(outcomes, bootstrap.level)
         report["off_by_two"] = share
         report["confidence_interval"]["off_by_two"] = interval
-    ood_scores = _out_of_distribution_scores(chosen, observe, images, trained.limits)
+    ood_scores = _out_of_distribution_scores(chosen, model, images, trained.limits)
     report |= uncertainty_report.report(test, training, *ood_scores, bootstrap)
     report["subgroups"] = subgroups.subgroups(
         test, table, classes, chosen.minimum_subgroup_groups, bootstrap
@@ -109,11 +108,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
 
 
-def _observer(model: keras.Model, trained: TrainedModel) -> Callable[[Pixels], Observed]:
+def _observed(model: keras.Model, trained: TrainedModel, pixels: Pixels) -> Observed:
     """Probabilities and features of pixels (images, side, side), by one pass each."""
-    joint = saved.with_features(model)
-    sizes = (len(trained.classes), trained.limits.folds)
-    return lambda pixels: prediction_limits.split_outputs(saved.predict(joint, pixels), *sizes)
+    rows = saved.predict(saved.with_features(model), pixels)
+    return prediction_limits.split_outputs(rows, len(trained.classes), trained.limits.folds)
 
 
 def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) -> pd.DataFrame:
@@ -128,7 +126,7 @@ def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) 
 
 def _out_of_distribution_scores(
     chosen: parameters.Evaluate,
-    observe: Callable[[Pixels], Observed],
+    model: keras.Model,
     images: Pixels,
     limits: PredictionLimits,
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -139,7 +137,7 @@ def _out_of_distribution_scores(
     drawn = non_radiographs.draw_all(images.shape[1], count, chosen.seed)
     corrupted = non_radiographs.corrupted(images[:: max(len(images) // count, 1)][:count])
     together = {**drawn, **corrupted}
-    found = limits.scores(observe(np.concatenate([*together.values()])).features)
+    found = limits.scores(saved.features(model, np.concatenate([*together.values()])))
     ends = np.cumsum([len(pixels) for pixels in together.values()])
     parts = dict(zip(together, np.split(found, ends[:-1]), strict=True))
     return {kind: parts[kind] for kind in drawn}, {kind: parts[kind] for kind in corrupted}

@@ -134,7 +134,7 @@ def _ensemble(
         truth,
         groups,
         made.fold,
-        observe.observe(made.net, source, kept["pixel_row"].to_numpy(), len(first)).features,
+        observe.features(made.net, source, kept["pixel_row"].to_numpy()),
         made.channels,
         method=settings.caution.calibration,
         level=settings.caution.set_level,

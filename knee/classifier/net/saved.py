@@ -1,4 +1,4 @@
-"""Models on disk, and what a loaded one gives: probabilities and features in one pass.
+"""Models on disk, and what a loaded one gives: probabilities, and features with or without them.
 
 Models are written beside and moved into place, and read in Keras' safe mode. The features are the
 map `FEATURE_MAP`, averaged over its positions.
@@ -58,6 +58,16 @@ def predict(model: keras.Model, pixels: Pixels, batch_size: int = 32) -> Images:
     return np.concatenate(found)
 
 
+def features(model: keras.Model, pixels: Pixels) -> Images:
+    """Return features (rows, channels) of raw pixels (rows, side, side); no head is run for them.
+
+    The heads of an ensemble take longer to be traced than a hundred images to be looked at.
+    """
+    frozen, trained = model.layers[-2:]
+    averaged = averaged_map(trained)(frozen(model.input))
+    return predict(keras.Model(model.input, averaged, name="features"), pixels)
+
+
 @functools.lru_cache(maxsize=1)
 def _compiled(model: keras.Model) -> Callable[[Images], Any]:
     """`model` as one graph for any number of rows; it is traced once, also for several calls."""
@@ -103,15 +113,21 @@ def _all_layers(model: keras.Model) -> Iterator[keras.Layer]:
             yield layer
 
 
-def joint_outputs(trained: keras.Model) -> Any:
-    """Return the head with, beside its probabilities, those of folds and the averaged map."""
+def averaged_map(trained: keras.Model) -> keras.Model:
+    """Return what lies below the head of `trained`: its input -> features (batch, channels)."""
     pool = layers.GlobalAveragePooling2D(dtype="float32", name="average")
-    features = pool(trained.get_layer(FEATURE_MAP).output)
+    return keras.Model(trained.input, pool(trained.get_layer(FEATURE_MAP).output))
+
+
+def joint_outputs(trained: keras.Model) -> keras.Model:
+    """Return the head with, beside its probabilities, those of folds and the features."""
     folds = [
         layers.Softmax(dtype="float32", name=f"fold_{number}")(layer.output)
         for number, layer in enumerate(
             layer for layer in trained.layers if layer.name.startswith(FOLD_LOGITS)
         )
     ]
-    rows = layers.Concatenate(dtype="float32", name="rows")([trained.output, *folds, features])
+    rows = layers.Concatenate(dtype="float32", name="rows")(
+        [trained.output, *folds, averaged_map(trained).output]
+    )
     return keras.Model(trained.input, rows, name="joint")

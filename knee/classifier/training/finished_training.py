@@ -84,12 +84,10 @@ class FinishedTraining:
 
     def _tried(self, preprocessing: Mapping[str, Any]) -> dict[str, float | int | None]:
         """How well the out-of-distribution score tells drawn non-radiographs from held-out ones."""
-        learned, classes = self.learned, self.model.output.shape[-1]
+        learned = self.learned
         limits = prediction_limits.PredictionLimits((), learned.thresholds, learned.novelty)
         drawn = non_radiographs.draw_all(preprocessing["side_pixels"], DRAWN_PER_KIND, DRAWN_SEED)
-        joint = saved.with_features(self.model)
-        rows = saved.predict(joint, np.concatenate([*drawn.values()]))
-        features = prediction_limits.split_outputs(rows, classes, limits.folds).features
+        features = saved.features(self.model, np.concatenate([*drawn.values()]))
         return novelty.separation(learned.held_out_scores, limits.scores(features))
 
 

@@ -57,7 +57,7 @@ def join(
     rows = records.set_index("record").loc[first["record"], "pixel_row"].to_numpy(np.int64)
     models = [part.trained.load() for part in parts]
     features = [
-        observe.observe(model, part.source, rows, part.trained.limits.folds).features
+        observe.features(model, part.source, rows)
         for model, part in zip(models, parts, strict=True)
     ]
     learned = prediction_limits.learn_from_folds(

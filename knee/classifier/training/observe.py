@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from knee.classifier.features.feature_source import Source
-from knee.classifier.net.saved import joint_outputs
+from knee.classifier.net.saved import averaged_map, joint_outputs
 from knee.classifier.training.inputs import padded_batches
 from knee.evidence.uncertainty.prediction_limits import Observed, split_outputs
-from knee.storage.arrays import Integers
+from knee.storage.arrays import Images, Integers
 
 BATCH_SIZE: Final = 32
 MAXIMUM_IMAGES: Final = 4096  # whose features say where the training images lie
@@ -21,10 +21,19 @@ MAXIMUM_IMAGES: Final = 4096  # whose features say where the training images lie
 def observe(model: keras.Model, source: Source, rows: Integers, folds: int = 0) -> Observed:
     """Return what `model`, of so many `folds`, gives for `rows` of the source it learned from."""
     trained = model.layers[-1]
-    joint = joint_outputs(trained)
-    forward = tf.function(lambda batch: joint(batch, training=False))
+    made = _outputs(joint_outputs(trained), source, rows)
+    return split_outputs(made, trained.output.shape[-1], folds)
+
+
+def features(model: keras.Model, source: Source, rows: Integers) -> Images:
+    """Return the features (rows, channels) of `observe` alone; no head is run for them."""
+    return _outputs(averaged_map(model.layers[-1]), source, rows)
+
+
+def _outputs(net: keras.Model, source: Source, rows: Integers) -> Images:
+    forward = tf.function(lambda batch: net(batch, training=False))
     made = [np.asarray(forward(batch)) for batch in padded_batches(source, rows, BATCH_SIZE)]
-    return split_outputs(np.concatenate(made)[: len(rows)], trained.output.shape[-1], folds)
+    return np.concatenate(made)[: len(rows)]
 
 
 def subsample_rows(rows: Integers) -> Integers:

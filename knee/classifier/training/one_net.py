@@ -71,7 +71,7 @@ def _learn(
         validation,
         held["class_index"].to_numpy(),
         held["group"].to_numpy(),
-        observe.observe(model, source, once).features,
+        observe.features(model, source, once),
         method=chosen.calibration,
         level=chosen.set_level,
         quantile=chosen.familiar_quantile,

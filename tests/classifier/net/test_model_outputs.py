@@ -50,6 +50,9 @@ def test_what_training_reads_gives_what_the_whole_model_gives(
     expected = prediction_limits.split_outputs(joint, 3)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(found.features, expected.features, atol=1e-4)
+    alone = observe.features(parts.whole, source, rows), saved.features(parts.whole, films.pixels)
+    np.testing.assert_allclose(alone[0], found.features, atol=1e-5)
+    np.testing.assert_allclose(alone[1][rows], expected.features, atol=1e-5)
     whole = saved.predict(parts.whole, films.pixels[rows])
     np.testing.assert_allclose(expected.probabilities, whole, atol=1e-6)
 
