@@ -59,7 +59,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     chosen, names = settings.compare, settings.model.backbones
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     table, split = records_table.read_records(paths.records), split_table.read_split(paths.split)
-    baselines = _baselines(table, paths, names)
+    baselines = _baselines(split_table.members(table, split), paths, names)
     joined = settings.model.joined
     out_of_fold = models_and_baselines.read_out_of_fold(
         paths.metrics, names, joined, dict(paths.also)
@@ -98,9 +98,10 @@ def run(settings: parameters.Params, paths: Paths) -> None:
 
 
 def _baselines(
-    table: pd.DataFrame, paths: Paths, names: Sequence[str]
+    records: pd.DataFrame, paths: Paths, names: Sequence[str]
 ) -> models_and_baselines.Baselines:
-    used = table[table["status"] == records_table.USED].reset_index(drop=True)
+    """The baselines of `records`, which are in a subset."""
+    used = records.reset_index(drop=True)
     rows = used["pixel_row"].to_numpy(np.int64)
     averaged = {}
     for name in names:

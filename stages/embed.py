@@ -1,8 +1,8 @@
-"""Feature maps of the frozen backbone, once per image; training starts from them.
+"""Feature maps of the frozen backbone, once per image of the split; training starts from them.
 
-The folder holds features, in shards, design.json and embedding.json, which say what they are. Where
-the whole backbone is trained there is nothing to compute: design.json stands alone, and training
-reads the pixels.
+The folder holds features, in shards, design.json, embedding.json and images.npy, which say what
+they are. Copies, and other images that no subset has, are not embedded. Where the whole backbone is
+trained there is nothing to compute: design.json stands alone, and training reads the pixels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from knee.execution.local import Inline
 from knee.execution.opening import Opened
 from knee.execution.place import Place
 from knee.run import command, parameters
+from knee.splits import split_images
 from knee.storage import artifacts, row_files
 from knee.storage.known_results import KnownResults
 
@@ -38,13 +39,15 @@ class Paths:
 
     backbone: str = command.flag("name of the backbone")
     pixels: Path = command.flag("canonical pixels of ingest")
+    images: Path = command.flag("images of all subsets, of split")
     known_results: Path = command.flag("folder of what an earlier run computed; may be removed")
     features_out: Path = command.flag("folder of features, design.json and embedding.json")
 
 
 def run(settings: parameters.Params, paths: Paths) -> None:
-    """Embed `pixels`, uint8 (rows, side, side), into the folder `features_out`."""
+    """Embed images of `pixels`, uint8 (rows, side, side), into the folder `features_out`."""
     pixels = row_files.RowFile(paths.pixels, has_views=False)
+    images = split_images.read_images(paths.images)
     design = BackboneDesign(
         name=paths.backbone,
         side_pixels=pixels.shape[2],
@@ -74,7 +77,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         ):
             by_nodes = folder / "by_nodes"
             compute = feature_tasks.compute_at(place_of(), placed, pixels, views, by_nodes)
-            shape = embedding.embed(compute, shape, pixels, views, out, known)
+            shape = embedding.embed(compute, shape, pixels, images, views, out, known)
+        feature_source.write_images(images, folder)
         origin |= {"views": views.kinds, "seed": views.seed}
         artifacts.write_json(folder / feature_source.ORIGIN, origin)
         text = "%s: %d images x %d views, feature maps %s, by %s in %s"

@@ -13,7 +13,7 @@ from typing import Any
 
 from knee.records import file_names, known_patients, records_table
 from knee.run import command, parameters
-from knee.splits import kept_split, protocols, split_table
+from knee.splits import kept_split, protocols, split_images, split_table
 from knee.storage import artifacts
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ class Paths:
 
     records: Path = command.flag("records table of ingest")
     split_out: Path = command.flag("split table, CSV: subset and fold of each record")
+    images_out: Path = command.flag("images of all subsets, CSV: their rows of pixels")
     metrics_out: Path = command.flag("JSON file of the figures")
     subsets_out: Path | None = command.optional_flag(
         "subsets table, CSV: subset of each image, by its digest; none: it is not written"
@@ -61,6 +62,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         facts["kept"] = kept_split.changes(table, split, kept)
         _log_changes(facts["kept"], str(paths.keep))
     artifacts.write_text(paths.split_out, split.to_csv(index=False))
+    split_images.write_images(split_table.members(table, split), paths.images_out)
     if paths.subsets_out:
         subsets = kept_split.subsets_table(table, split)
         artifacts.write_text(paths.subsets_out, subsets.to_csv(index=False))

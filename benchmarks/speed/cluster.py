@@ -253,7 +253,7 @@ def embedded(net: embedding.FrozenNet, place_of: Callable[[], Place], pieces: in
         pixels = row_files.RowFile(folder / "pixels", has_views=False)
         shape = embedding.forward_of(net).output_shape
         compute = feature_tasks.compute_at(place_of(), net, pixels, views, folder / "by_nodes")
-        embedding.embed(compute, shape, pixels, views, folder / "features")
+        embedding.embed(compute, shape, pixels, np.arange(pieces), views, folder / "features")
         return _digest(
             *(np.load(path, allow_pickle=False) for path in sorted((folder / "features").iterdir()))
         )

@@ -69,6 +69,7 @@ def stages(workspace: Workspace, manifest: Path) -> dict[str, dict[str, Any]]:
             records,
             f"--keep={machine.ROOT / 'conf' / 'no_split.csv'}",
             f"--split-out={path('split.csv')}",
+            f"--images-out={path('split_images.csv')}",
             f"--subsets-out={path('subsets.csv')}",
             f"--metrics-out={path('split.json')}",
         ],
@@ -85,6 +86,7 @@ def stages(workspace: Workspace, manifest: Path) -> dict[str, dict[str, Any]]:
         "embed": [
             f"--backbone={BACKBONE}",
             pixels,
+            f"--images={path('split_images.csv')}",
             f"--known-results={path('known_features')}",
             f"--features-out={path('features')}",
         ],

@@ -55,7 +55,7 @@ def _repeat_pixels(source: Path, target: Path, factor: int, most: int) -> int:
     with row_files.written_rows(target, pixels.shape[2:], np.uint8) as repeated:
         for _ in range(factor):
             for start in range(0, count, AT_ONCE):
-                repeated.extend(pixels.slice(start, min(start + AT_ONCE, count)))
+                repeated.extend(pixels.of_rows(np.arange(start, min(start + AT_ONCE, count))))
     return count
 
 
@@ -63,6 +63,7 @@ def _repeat_tables(
     table: pd.DataFrame, base: Path, repeated: Workspace, factor: int, count: int
 ) -> None:
     from knee.records import records_table
+    from knee.splits import split_images, split_table
 
     turns = range(factor)
     split = pd.read_csv(base / "split.csv")
@@ -80,6 +81,9 @@ def _repeat_tables(
     def all_of(frame: pd.DataFrame) -> pd.DataFrame:
         return pd.concat([moved(frame, turn) for turn in turns])
 
-    records_table.write_records(all_of(table), repeated.path("records.csv"))
-    all_of(split).to_csv(repeated.path("split.csv"), index=False)
+    records, splits = all_of(table), all_of(split)
+    records_table.write_records(records, repeated.path("records.csv"))
+    splits.to_csv(repeated.path("split.csv"), index=False)
+    images = split_table.members(records, splits)
+    split_images.write_images(images, repeated.path("split_images.csv"))
     all_of(rows).to_csv(repeated.path("rows.csv"), index=False)

@@ -57,6 +57,7 @@ class Workspace:
             records,
             f"--keep={machine.ROOT / 'conf' / 'no_split.csv'}",
             f"--split-out={split}",
+            f"--images-out={self.path('split_images.csv')}",
             f"--subsets-out={self.path('subsets.csv')}",
             f"--metrics-out={self.path('split.json')}",
         )
@@ -69,6 +70,7 @@ class Workspace:
             "embed",
             f"--backbone={backbone}",
             f"--pixels={self.path('pixels')}",
+            f"--images={self.path('split_images.csv')}",
             f"--features-out={self.path('features') / backbone}",
             self._nothing_known(),
         )

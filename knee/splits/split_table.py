@@ -99,10 +99,14 @@ def development_images(records: pd.DataFrame, split: pd.DataFrame) -> int:
     return int(records.loc[records["record"].isin(members), "picture"].nunique())
 
 
+def members(records: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+    """Return the records that are in a subset."""
+    return records[records["record"].isin(split.loc[split["subset"] != UNUSED, "record"])]
+
+
 def patient_counts(records: pd.DataFrame, split: pd.DataFrame) -> dict[str, int]:
     """Return the counts of `known_patients` over the records that are in a subset."""
-    members = split.loc[split["subset"] != UNUSED, "record"]
-    return known_patients.patient_counts(records[records["record"].isin(members)])
+    return known_patients.patient_counts(members(records, split))
 
 
 def split_metrics(

@@ -208,9 +208,8 @@ class RowFile:
         start = self._layout.first_byte + within * self._layout.row_bytes + skipped
         return self._shards.fill(shard, place, start)
 
-    def slice(self, start: int, stop: int) -> Values:
-        """Rows `start` to `stop` of view 0."""
-        rows = np.arange(start, min(stop, len(self)), dtype=np.int64)
+    def of_rows(self, rows: Integers) -> Values:
+        """View 0 of `rows`; as `take`."""
         return self.take(np.zeros_like(rows), rows)
 
 
@@ -279,5 +278,4 @@ class PixelFile:
         """Return an image, uint8 (side, side), or several, (n, side, side)."""
         chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
         flat = chosen.reshape(-1)
-        pixels = self._file.take(np.zeros_like(flat), flat)
-        return pixels.reshape(*chosen.shape, *self.shape[1:])
+        return self._file.of_rows(flat).reshape(*chosen.shape, *self.shape[1:])

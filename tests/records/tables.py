@@ -13,6 +13,7 @@ NO_SPLIT = Path(__file__).parents[2] / "conf" / "no_split.csv"
 SPLIT_FLAGS = (  # of the stage split, beside its records; paths are in the test's folder
     f"keep={NO_SPLIT}",
     "split-out=split.csv",
+    "images-out=split_images.csv",
     "subsets-out=subsets.csv",
     "metrics-out=split.json",
 )

@@ -166,6 +166,7 @@ def test_too_few_images_of_a_class_are_said_by_split(
             f"--records={trial.folder / 'out' / 'records.csv'}",
             f"--keep={NO_SPLIT}",
             f"--split-out={trial.folder / 'split.csv'}",
+            f"--images-out={trial.folder / 'split_images.csv'}",
             f"--subsets-out={trial.folder / 'subsets.csv'}",
             f"--metrics-out={trial.folder / 'split.json'}",
         ]

@@ -17,6 +17,8 @@ from stages import embed
 from tests import shards
 
 ROOT = Path(__file__).parents[2]
+IMAGES = "split_images.csv"
+ROWS = (0, 1, 4, 5, 6, 9, 10)
 
 
 def settings(**changes: object) -> parameters.Params:
@@ -29,14 +31,16 @@ def settings(**changes: object) -> parameters.Params:
 
 @pytest.fixture
 def pixels(tmp_path: Path) -> Path:
-    """Eleven small images."""
+    """Eleven small images, of which the split has seven."""
     path = tmp_path / "pixels"
     shards.save(path, np.random.default_rng(0).integers(0, 256, (11, 32, 32), np.uint8))
+    (tmp_path / IMAGES).write_text("\n".join(["pixel_row", *map(str, ROWS)]))
     return path
 
 
 def run(chosen: parameters.Params, pixels: Path, out: Path) -> None:
-    embed.run(chosen, embed.Paths("mobilenet", pixels, out.with_name("known"), out))
+    known, images = out.with_name("known"), pixels.with_name(IMAGES)
+    embed.run(chosen, embed.Paths("mobilenet", pixels, images, known, out))
 
 
 def test_where_all_is_trained_only_the_design_is_written(pixels: Path, tmp_path: Path) -> None:
@@ -46,6 +50,7 @@ def test_where_all_is_trained_only_the_design_is_written(pixels: Path, tmp_path:
 
 def test_where_all_is_trained_no_engine_is_imported(pixels: Path, tmp_path: Path) -> None:
     arguments = ["--backbone", "mobilenet", "--pixels", str(pixels)]
+    arguments += ["--images", str(pixels.with_name(IMAGES))]
     arguments += ["--features-out", str(tmp_path / "f"), "--known-results", str(tmp_path / "known")]
     program = f"""
 import sys
@@ -90,7 +95,9 @@ assert "openvino_telemetry.main" not in sys.modules
     assert done.returncode == 0, done.stderr[-2000:]
     assert not (tmp_path / "home" / "intel").exists()  # where OpenVINO's telemetry writes
     features = shards.load(tmp_path / "features" / "features").swapaxes(0, 1)
-    assert features.shape == (2, 11, 8, 8, 64)
+    assert features.shape == (2, len(ROWS), 8, 8, 64)
+    images = np.load(tmp_path / "features" / "images.npy", allow_pickle=False)
+    np.testing.assert_array_equal(images, ROWS)
     assert features.dtype == np.float16
     origin = json.loads((tmp_path / "features" / "embedding.json").read_text())
     assert origin["views"] == ["image", "mirror"]
@@ -111,6 +118,7 @@ def test_a_file_that_is_no_array_is_one_message(
     (tmp_path / "pixels" / "00000.npy").write_bytes(b"none")
     arguments = ["--params", str(ROOT / "params.yaml"), "--backbone", "mobilenet"]
     arguments += ["--pixels", str(tmp_path / "pixels"), "--known-results", str(tmp_path / "k")]
+    arguments += ["--images", str(tmp_path / IMAGES)]
     assert embed.main([*arguments, "--features-out", str(tmp_path / "f")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("embed: ")

@@ -105,7 +105,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     read = {"images": "knees/images", "sheet": "knees/knees.csv"}
     made = {"records_out": "records.csv", "pixels_out": "pixels"}
     assert ingest.main(words(folder, **read, **made)) == 0
-    made = {"split_out": "split.csv", "subsets_out": "subsets.csv", "metrics_out": "split.json"}
+    made = {"split_out": "split.csv", "images_out": "split_images.csv"}
+    made |= {"subsets_out": "subsets.csv", "metrics_out": "split.json"}
     keep = ["--keep", str(PARAMS.parent / "conf" / "no_split.csv")]
     assert split.main([*keep, *words(folder, records="records.csv", **made)]) == 0
     given = words(folder, records="records.csv", split="split.csv", rows_out="rows.csv")

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from knee.records.records_table import read_records, write_records
+from knee.splits.split_images import read_images
 from knee.splits.split_table import read_split
 from stages import split
 from tests.records.tables import NO_SPLIT, records
@@ -42,6 +43,7 @@ def run(folder: Path, keep: Path = NO_SPLIT, **changes: object) -> int:
         "records": "records.csv",
         "keep": str(keep),
         "split-out": "split.csv",
+        "images-out": "split_images.csv",
         "subsets-out": "subsets.csv",
         "metrics-out": "split.json",
     }
@@ -54,6 +56,18 @@ def test_copies_named_as_derived_yield_to_their_originals(project: Path) -> None
     assert run(project, protocol="grouped") == 0
     table = read_split(project / "split.csv")
     assert set(table.loc[table["subset"] == "unused", "record"]) == set(range(30))
+
+
+def test_the_list_of_images_has_those_of_all_subsets_whatever_the_seed(project: Path) -> None:
+    listed = set()
+    for seed in (1, 2):
+        assert run(project, protocol="grouped", seed=seed) == 0
+        listed.add((project / "split_images.csv").read_bytes())
+    table, records = read_split(project / "split.csv"), pd.read_csv(project / "records.csv")
+    used = table.loc[table["subset"] != "unused", "record"]
+    rows = sorted(records.loc[records["record"].isin(used), "pixel_row"])
+    assert read_images(project / "split_images.csv").tolist() == rows
+    assert len(listed) == 1
 
 
 def test_without_the_grouping_planted_copies_leak(project: Path) -> None:

@@ -88,15 +88,15 @@ def forward_of(net: FrozenNet) -> Forward:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What the net is given of some rows.
+    """What the net is given of some images.
 
     Attributes:
-        rows: from the first to the one after the last.
-        chosen: which of their images with all views, in the order of rows, (n,).
+        rows: of the pixels.
+        chosen: which of the rows' images with all views, in the order of rows, (n,).
         images: these, uint8 (n, side, side).
     """
 
-    rows: slice
+    rows: Integers
     chosen: Integers
     images: Pixels
 
@@ -127,11 +127,12 @@ def embed(
     compute: Compute,
     output_shape: tuple[int, ...],
     pixels: RowFile,
+    rows: Integers,
     views: Views,
     out: Path,
     known: KnownResults | None = None,
 ) -> tuple[int, ...]:
-    """Write the features of all `views` of `pixels` to the folder `out`, in shards.
+    """Write the features of all `views` of `rows` of `pixels` to the folder `out`, in shards.
 
     Features that are `known` by the SHA-256 of what the net is given are not computed.
 
@@ -139,6 +140,7 @@ def embed(
         compute: gives the features of each block in their order, float16 (n, *output_shape).
         output_shape: of the features of one image.
         pixels: canonical pixels.
+        rows: (images,) of these, in the order in which their features are written.
         views: of each image.
         out: folder that is made.
         known: of an earlier run, to be added to.
@@ -153,15 +155,15 @@ def embed(
     with (
         written_rows(out, row_shape, np.float16, known.keep_file if known else None) as file,
         ThreadPoolExecutor(1) as writer,  # writes a chunk while the next one is computed
-        progress.shown("embed", len(pixels), "images") as advance,
+        progress.shown("embed", len(rows), "images") as advance,
     ):
         waiting: deque[_Chunk] = deque()
 
         def blocks() -> Iterator[Block]:
             at_once = chunk_images(row_shape)
-            for start in range(0, len(pixels), at_once):
-                images = pixels.slice(start, start + at_once)
-                waiting.append(_Chunk.of(images, start, views, row_shape, known))
+            for start in range(0, len(rows), at_once):
+                some = rows[start : start + at_once]
+                waiting.append(_Chunk.of(pixels, some, start, views, row_shape, known))
                 yield waiting[-1].unknown
 
         written: Future[None] | None = None
@@ -174,7 +176,7 @@ def embed(
             advance(len(chunk.values))
         if written is not None:
             written.result()
-    return (len(pixels), *row_shape)
+    return (len(rows), *row_shape)
 
 
 def chunk_images(row_shape: tuple[int, ...]) -> int:
@@ -188,27 +190,30 @@ class _Chunk:
 
     Attributes:
         values: features, float16 (images, views, ...).
+        start: where they are written: the place of the first image's.
         unknown: where they are not known.
         keys: of all rows and views, in this order; of none where nothing is known.
     """
 
     values: HalfFloats
+    start: int
     unknown: Block
     keys: Sequence[bytes]
 
     @classmethod
     def of(
         cls,
-        images: Pixels,
+        pixels: RowFile,
+        rows: Integers,
         start: int,
         views: Views,
         row_shape: tuple[int, ...],
         known: KnownResults | None,
     ) -> _Chunk:
-        rows, made = slice(start, start + len(images)), views.of(images, start)
-        values = np.empty((len(images), *row_shape), np.float16)
+        made = views.of(pixels.of_rows(rows), rows)
+        values = np.empty((len(rows), *row_shape), np.float16)
         if known is None:
-            return cls(values, Block(rows, np.arange(len(made)), made), ())
+            return cls(values, start, Block(rows, np.arange(len(made)), made), ())
         keys = [hashlib.sha256(image.tobytes()).digest() for image in made]
         found = [known.get(key) for key in keys]
         flat = values.reshape(-1, *row_shape[1:])
@@ -216,7 +221,7 @@ class _Chunk:
             if value is not None:
                 flat[place] = np.frombuffer(value, np.float16).reshape(row_shape[1:])
         unknown = np.array([n for n, value in enumerate(found) if value is None], np.int64)
-        return cls(values, Block(rows, unknown, made[unknown]), keys)
+        return cls(values, start, Block(rows, unknown, made[unknown]), keys)
 
     def complete(self, computed: HalfFloats, file: RowWriter, known: KnownResults | None) -> None:
         """Put what was `computed` in its place; add all to what is `known` of `file`."""
@@ -225,11 +230,11 @@ class _Chunk:
         rows = self.unknown.rows
         if not np.isfinite(self.values).all():
             raise ArtifactError(
-                f"features of rows {rows.start} to {rows.stop - 1} exceed what "
+                f"features of rows {rows[0]} to {rows[-1]} exceed what "
                 "float16 holds: check the weights, or choose another fine-tuning depth "
                 "(model.train_from)"
             )
         if known is not None:
             for number, (key, value) in enumerate(zip(self.keys, flat, strict=True)):
                 row, view = divmod(number, self.values.shape[1])
-                known.add(key, value.tobytes(), file.place_of(rows.start + row, view))
+                known.add(key, value.tobytes(), file.place_of(self.start + row, view))

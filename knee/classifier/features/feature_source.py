@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pandas as pd
 
 from knee.storage.arrays import Images, Integers
 from knee.storage.artifacts import ArtifactError, read_json
-from knee.storage.row_files import RowFile, Values
+from knee.storage.row_files import UNREADABLE, RowFile, Values
 
 FEATURES = "features"  # a folder of shards
+IMAGES = "images.npy"  # which images they are of
 ORIGIN = "embedding.json"  # which views the features hold, and what computed them
 IMAGE, MIRROR, AUGMENTED = "image", "mirror", "augmented"  # kinds of views
 
@@ -27,17 +29,24 @@ class Source:
         values: (views, rows, ...), uint8 pixels (views, rows, side, side) or float16 features.
         pixels: whether `values` are raw pixels.
         kinds: one of IMAGE, MIRROR, AUGMENTED for each view; the first is the image itself.
+        images: (rows,) the row of the pixels that each row of `values` is of, ascending; None: all.
     """
 
     values: RowFile | npt.NDArray[np.generic]
     pixels: bool
     kinds: tuple[str, ...] = (IMAGE,)
+    images: Integers | None = None
 
     def take(self, views: Integers, rows: Integers) -> Values:
-        """The values at `views` and `rows`, both (n,): (n, ...)."""
+        """The values of `views` of the images in `rows` of the pixels, both (n,): (n, ...).
+
+        Raises:
+            ArtifactError: an image of which there are none.
+        """
+        places = rows if self.images is None else _places(self.images, rows)
         if isinstance(self.values, RowFile):
-            return self.values.take(views, rows)
-        return self.values[views, rows]
+            return self.values.take(views, places)
+        return self.values[views, places]
 
     @property
     def bytes(self) -> int:
@@ -52,7 +61,7 @@ class Source:
         values = self.values.take(
             np.repeat(np.arange(views), rows), np.tile(np.arange(rows), views)
         )
-        return Source(values.reshape(self.values.shape), self.pixels, self.kinds)
+        return dataclasses.replace(self, values=values.reshape(self.values.shape))
 
     def offered(self, *, flip: bool) -> list[int]:
         """Views that training draws from; the mirror image only if it may `flip`."""
@@ -106,9 +115,35 @@ def open_source(folder: Path, pixels: Path) -> Source:
             f"{folder / FEATURES} has {values.shape[0]} views, {ORIGIN} tells of {len(kinds)}: "
             "run `dvc repro`"
         )
-    return Source(values, pixels=False, kinds=kinds)
+    return Source(values, pixels=False, kinds=kinds, images=_read_images(folder, len(values)))
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
     """What the features in `folder` are, as the embed stage wrote it; {} where it has none."""
     return read_json(folder / ORIGIN, ("views",)) if (folder / FEATURES).is_dir() else {}
+
+
+def write_images(images: Integers, folder: Path) -> None:
+    """Write which `images` the features in `folder` are of: the rows of the pixels, ascending."""
+    np.save(folder / IMAGES, images, allow_pickle=False)
+
+
+def _read_images(folder: Path, count: int) -> Integers:
+    path = folder / IMAGES
+    try:
+        images: Integers = np.load(path, allow_pickle=False)
+    except (OSError, *UNREADABLE) as error:
+        raise ArtifactError(f"{path} is no array file ({error}): run `dvc repro`") from error
+    if images.shape != (count,) or images.dtype != np.int64 or (np.diff(images) <= 0).any():
+        raise ArtifactError(f"{path} does not name {count} images: run `dvc repro`")
+    return images
+
+
+def _places(images: Integers, rows: Integers) -> Integers:
+    """Where `rows` stand among `images`."""
+    places = np.searchsorted(images, rows).clip(max=len(images) - 1)
+    if (strange := rows[images[places] != rows]).size:
+        raise ArtifactError(
+            f"there are no features of the image in row {strange[0]} of the pixels: run `dvc repro`"
+        )
+    return places

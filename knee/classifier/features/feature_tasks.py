@@ -30,15 +30,15 @@ from knee.storage.row_files import RowFile
 class Order(NamedTuple):
     """A block whose images are read elsewhere."""
 
-    rows: slice
+    rows: Integers
     chosen: Integers
 
     def __str__(self) -> str:
-        return f"{len(self.chosen)} images of rows {self.rows.start} to {self.rows.stop - 1}"
+        return f"{len(self.chosen)} images of rows {self.rows[0]} to {self.rows[-1]}"
 
     def file(self, folder: Path) -> Path:
         """Return the file of its features."""
-        return folder / f"{self.rows.start}.npy"
+        return folder / f"{self.rows[0]}.npy"
 
 
 def write_features(
@@ -49,7 +49,7 @@ def write_features(
         raise ArtifactError(f"{folder} is not on {platform.node()}: give execution.files=sent")
     digests = []
     for order in orders:
-        made = views.of(pixels.slice(order.rows.start, order.rows.stop), order.rows.start)
+        made = views.of(pixels.of_rows(order.rows), order.rows)
         (values,) = features_of(net, [made[order.chosen]])
         with artifacts.staged_file(order.file(folder)) as staged:
             np.save(staged, values, allow_pickle=False)

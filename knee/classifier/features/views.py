@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from knee.classifier.features.feature_source import AUGMENTED, IMAGE, MIRROR
-from knee.storage.arrays import Pixels
+from knee.storage.arrays import Integers, Pixels
 
 ROTATION_DEGREES = 7.0  # largest, either way
 ZOOM_SHARE = 0.07  # largest, either way
@@ -33,13 +33,13 @@ class Views:
         """The kind of each view, the image itself first."""
         return (IMAGE, *(MIRROR,) * self.mirrored, *(AUGMENTED,) * self.augmented)
 
-    def of(self, images: Pixels, first_row: int) -> Pixels:
+    def of(self, images: Pixels, rows: Integers) -> Pixels:
         """All views of `images`, uint8 (n * views, side, side), those of an image side by side."""
-        made = [self.make(images, first_row, view) for view in range(len(self.kinds))]
+        made = [self.make(images, rows, view) for view in range(len(self.kinds))]
         return np.stack(made, axis=1).reshape(-1, *images.shape[1:])
 
-    def make(self, images: Pixels, first_row: int, view: int) -> Pixels:
-        """View number `view` of `images`, uint8 (n, side, side), rows `first_row` and on."""
+    def make(self, images: Pixels, rows: Integers, view: int) -> Pixels:
+        """View number `view` of `images`, uint8 (n, side, side), which are `rows` of the pixels."""
         kind = self.kinds[view]
         if kind == IMAGE:
             return images
@@ -47,8 +47,8 @@ class Views:
             return images[:, :, ::-1]
         return np.stack(
             [
-                _changed(image, np.random.default_rng((self.seed, first_row + number, view)), self)
-                for number, image in enumerate(images)
+                _changed(image, np.random.default_rng((self.seed, row, view)), self)
+                for image, row in zip(images, rows.tolist(), strict=True)
             ]
         )
 

@@ -207,7 +207,8 @@ def place_of_work(
 ) -> Opened:
     """The place that `settings` name for trainings, opened once one is to be done."""
     recipe = Recipe.of(settings, name, features, classes)
-    shape = dataclasses.replace(source, values=np.empty((0, 0, *source.values.shape[2:])))
+    nothing = np.empty((0, 0, *source.values.shape[2:]))
+    shape = dataclasses.replace(source, values=nothing, images=None)
     here = functools.partial(here_of, settings.execution)
     return Opened(settings.execution, functools.partial(trial, recipe, shape), here)
 

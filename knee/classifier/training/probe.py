@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from knee.classifier.features.feature_source import Source, Subset, TrainingData
+from knee.classifier.features.feature_source import Source, TrainingData
 from knee.classifier.net import assembly
 from knee.classifier.training import fit, inputs
 from knee.classifier.training.checkpoints import Checkpoints
@@ -46,17 +46,10 @@ def train_head(
     rows = np.unique(np.concatenate([data.training.rows, data.validation.rows]))
     path = checkpoints.folder / "probe-features"
     _write_features(trunk, data.source, rows, path)
-
-    def renumbered(subset: Subset) -> Subset:
-        return dataclasses.replace(subset, rows=np.searchsorted(rows, subset.rows))
-
-    features = dataclasses.replace(
-        data,
-        source=Source(RowFile(path, has_views=True), pixels=False, kinds=data.source.kinds),
-        training=renumbered(data.training),
-        validation=renumbered(data.validation),
-    )
-    progress = fit.fit(head, features, optimisation, augmentation, checkpoints)
+    features = RowFile(path, has_views=True)
+    source = Source(features, pixels=False, kinds=data.source.kinds, images=rows)
+    data = dataclasses.replace(data, source=source)
+    progress = fit.fit(head, data, optimisation, augmentation, checkpoints)
     shutil.rmtree(path)
     log.info("fine-tuning starts from the head's val_loss %.4f", progress.best_loss)
 

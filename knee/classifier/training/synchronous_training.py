@@ -61,6 +61,8 @@ class Work:
         }
         if data.training.soft_labels is not None:
             arrays["soft_labels"] = data.training.soft_labels
+        if data.source.images is not None:
+            arrays["images"] = data.source.images
         with artifacts.staged_file(folder / ROWS) as staged, staged.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]  # its stubs know no keywords
         artifacts.write_bytes(folder / WORK, TypeAdapter(Work).dump_json(self))
@@ -73,7 +75,7 @@ class Work:
             found = {**arrays}
         values = RowFile(work.values, has_views=work.has_views)
         data = TrainingData(
-            Source(values, work.pixels, work.kinds),
+            Source(values, work.pixels, work.kinds, found.get("images")),
             Subset(found["training"], found["training_classes"], found.get("soft_labels")),
             Subset(found["validation"], found["validation_classes"]),
             work.plan.classes,

@@ -38,18 +38,18 @@ Fits = Sequence[tuple[Integers, npt.NDArray[np.bool_]]]
 
 @dataclasses.dataclass(frozen=True)
 class Baselines:
-    """Shortcuts, and probes of features, of all used records."""
+    """Shortcuts, and probes of features, of all records that are in a subset."""
 
-    records: pd.DataFrame  # used rows of the records table, indexed 0 to n - 1
+    records: pd.DataFrame  # these rows of the records table, indexed 0 to n - 1
     shortcuts: Mapping[str, Shortcut]  # by name, with features in the order of `records`
 
     def rows(self, records: pd.Series[int]) -> Integers:
-        """Return the rows (n,) of record numbers; `ArtifactError` where one is not used."""
+        """Return the rows (n,) of record numbers; `ArtifactError` where one is in no subset."""
         found: Integers = pd.Index(self.records["record"]).get_indexer(records)
         if (found < 0).any():
             number = records.iloc[int(np.argmin(found))]
             raise ArtifactError(
-                f"record {number} has predictions, but is not used: run `dvc repro`"
+                f"record {number} has predictions, but is in no subset: run `dvc repro`"
             )
         return found
 

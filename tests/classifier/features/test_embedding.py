@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from knee.classifier.features import embedding, feature_source
 from knee.classifier.features.views import Views
 from knee.storage import artifacts, row_files
-from knee.storage.arrays import HalfFloats
+from knee.storage.arrays import HalfFloats, Integers
 from knee.storage.known_results import KnownResults
 from tests import shards
 
@@ -64,6 +66,7 @@ def run(
     views: Views,
     out: Path,
     known: KnownResults | None = None,
+    rows: Integers | None = None,
 ) -> None:
     def compute(blocks: Iterator[embedding.Block]) -> Iterator[HalfFloats]:
         for block in blocks:
@@ -72,7 +75,8 @@ def run(
                 net.fill(block.images, values)
             yield values
 
-    embedding.embed(compute, net.output_shape, pixels, views, out, known)
+    rows = np.arange(len(pixels)) if rows is None else rows
+    embedding.embed(compute, net.output_shape, pixels, rows, views, out, known)
 
 
 def embed(pixels: row_files.RowFile, folder: Path, net: Means, augmented: int = 1) -> bytes:
@@ -95,6 +99,32 @@ def test_features_are_those_of_each_view(pixels: row_files.RowFile, tmp_path: Pa
         values[1, :, 0, 0, 1], images[:, :, -1].mean(axis=1).astype(np.float16)
     )
     assert not np.array_equal(values[2], values[0])
+
+
+def test_features_are_of_the_asked_images_alone_and_have_the_bits_of_a_whole_run(
+    pixels: row_files.RowFile, tmp_path: Path
+) -> None:
+    views, images = Views(mirrored=True, augmented=1), np.array([1, 2, 7, 8, 9, 15, 20])
+    run(Means(), pixels, views, tmp_path / "whole")
+    net, some = Means(), tmp_path / "some"
+    some.mkdir()
+    with KnownResults(tmp_path / "known", {}) as known:
+        run(net, pixels, views, some / "features", known, images)
+    assert net.seen == 3 * len(images)
+    feature_source.write_images(images, some)
+    (some / "embedding.json").write_text(json.dumps({"views": views.kinds}))
+    source = feature_source.open_source(some, tmp_path / "pixels")
+    asked = np.array([9, 1, 20, 9])
+    expected = shards.load(tmp_path / "whole")[asked, 2]
+    for one in (source, source.in_memory(), pickle.loads(pickle.dumps(source))):
+        np.testing.assert_array_equal(one.take(np.full(4, 2), asked), expected)
+        for row in (0, 10, 99):
+            with pytest.raises(artifacts.ArtifactError, match=f"no features .* row {row} of"):
+                one.take(np.zeros(2, np.int64), np.array([1, row]))
+    with KnownResults(tmp_path / "known", {}) as known:  # what was known is found elsewhere
+        run(net, pixels, views, tmp_path / "again", known)
+    assert net.seen == 3 * ROWS
+    assert shards.content(tmp_path / "again") == shards.content(tmp_path / "whole")
 
 
 def test_a_killed_embedding_leaves_nothing_and_the_next_starts_afresh(
@@ -160,10 +190,13 @@ def test_a_chunk_holds_at_least_an_image_and_at_most_its_bytes(side: int, channe
 def test_augmented_views_depend_on_the_row_alone() -> None:
     images = np.random.default_rng(1).integers(0, 256, (6, 32, 32), np.uint8)
     views = Views(mirrored=False, augmented=2)
-    together = views.make(images, 10, 1)
-    apart = np.concatenate([views.make(images[:2], 10, 1), views.make(images[2:], 12, 1)])
+    rows = np.arange(10, 16)
+    together = views.make(images, rows, 1)
+    apart = np.concatenate(
+        [views.make(images[some], rows[some], 1) for some in (slice(2), slice(2, 6))]
+    )
     np.testing.assert_array_equal(together, apart)
-    assert not np.array_equal(together, views.make(images, 10, 2))
+    assert not np.array_equal(together, views.make(images, rows, 2))
     assert views.kinds == ("image", "augmented", "augmented")
 
 
@@ -172,7 +205,7 @@ def test_augmented_views_show_the_same_picture() -> None:
     film = (255 * np.exp(-((rows - 32) ** 2 + (columns - 32) ** 2) / 200)).astype(np.uint8)
     views = Views(mirrored=True, augmented=5)
     for view in range(2, 7):
-        changed = views.make(film[np.newaxis], 0, view)[0]
+        changed = views.make(film[np.newaxis], np.zeros(1, np.int64), view)[0]
         assert np.corrcoef(changed.ravel(), film.ravel())[0, 1] > 0.97
 
 
@@ -182,7 +215,7 @@ def test_rows_are_read_as_written(tmp_path: Path) -> None:
     file = row_files.RowFile(tmp_path / "values", has_views=True)
     rows, chosen = np.array([4, 0, 4]), np.array([1, 0, 0])
     np.testing.assert_array_equal(file.take(chosen, rows), values[chosen, rows])
-    np.testing.assert_array_equal(file.slice(3, 99), values[0, 3:])
+    np.testing.assert_array_equal(file.of_rows(np.array([3, 4])), values[0, 3:])
 
 
 @pytest.mark.parametrize(("view", "row"), [(0, 5), (2, 0), (0, -1), (-1, 0)])
@@ -197,6 +230,11 @@ def test_features_and_their_record_have_to_agree(tmp_path: Path) -> None:
     shards.save(tmp_path / "features", np.zeros((5, 2, 3), np.float16))
     with pytest.raises(artifacts.ArtifactError, match=r"embedding\.json does not exist"):
         feature_source.open_source(tmp_path, tmp_path / "none")
+    (tmp_path / "embedding.json").write_text('{"views": ["image", "mirror"]}')
+    for images in (np.arange(4), np.array([0, 1, 3, 2, 4])):
+        feature_source.write_images(images, tmp_path)
+        with pytest.raises(artifacts.ArtifactError, match=r"images\.npy does not name 5 images"):
+            feature_source.open_source(tmp_path, tmp_path / "none")
     (tmp_path / "embedding.json").write_text('{"views": ["image"]}')
     with pytest.raises(artifacts.ArtifactError, match=r"has 2 views, .* tells of 1"):
         feature_source.open_source(tmp_path, tmp_path / "none")
