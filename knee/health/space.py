@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def feature_bytes(self) -> int:
-        """Size of all feature maps."""
+        """Size of all feature maps, at most: images that no subset has are not embedded."""
         cells = math.ceil(self.side_pixels / STRIDE) ** 2
         channels = sum(CHANNELS.get(name, MOST_CHANNELS) for name in self.backbones)
         return self.images * self.views * cells * channels * FEATURE_BYTES
