@@ -23,6 +23,7 @@ from pydicom import uid
 from knee.classifier.net.design import BackboneDesign, write_design
 from knee.records import records_table
 from knee.run import parameters
+from knee.splits.split_images import write_images
 from knee.synthetic import cohort
 from tests import films, shards
 from tests.execution import ray_cluster
@@ -204,6 +205,8 @@ def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -
     subprocess.run([sys.executable, "-c", WEIGHTS, str(weights)], check=True, timeout=120)
     images = np.random.default_rng(0).integers(0, 256, (1500, SIDE, SIDE), np.uint8)
     shards.save(tmp_path / "pixels", images)
+    listed = tmp_path / "images.csv"
+    write_images(pd.DataFrame({"pixel_row": np.arange(1, len(images))}), listed)
     made = []
     places: dict[str, dict[str, Any]] = {"local": {}, "sent": execution(cluster)}
     places["shared"] = execution(cluster, files="shared")
@@ -215,6 +218,7 @@ def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -
         params.write_text(yaml.safe_dump(json.loads(json.dumps(settings))), encoding="utf-8")
         words = [sys.executable, "-m", "stages.embed", "--params", str(params)]
         words += ["--backbone", "mobilenet", "--pixels", str(tmp_path / "pixels")]
+        words += ["--images", str(listed)]
         words += ["--features-out", str(out), "--known-results", str(tmp_path / f"known-{name}")]
         done = subprocess.run(
             words, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=True
@@ -222,7 +226,7 @@ def test_features_are_the_same_bytes_as_here(cluster: Cluster, tmp_path: Path) -
         assert ("cluster: " in done.stderr) == (name != "local")
         made.append(sha256(out))
     assert made[0] == made[1] == made[2]
-    assert len(made[0]) == 4  # two shards
+    assert len(made[0]) == 5  # two shards
 
 
 @pytest.mark.slow
