@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from knee.classifier.features import feature_source
 from knee.storage import row_files
 
 
@@ -16,6 +19,15 @@ def save(folder: Path, values: npt.NDArray[Any]) -> None:
     """Write `values`, (rows, ...)."""
     with row_files.written_rows(folder, values.shape[1:], values.dtype) as file:
         file.extend(values)
+
+
+def save_features(
+    folder: Path, values: npt.NDArray[np.float16], views: Sequence[str] = ("image",)
+) -> None:
+    """Write `values`, (rows, views, ...), as embed writes the features of all images."""
+    save(folder / feature_source.FEATURES, values)
+    feature_source.write_images(np.arange(len(values)), folder)
+    (folder / feature_source.ORIGIN).write_text(json.dumps({"views": views}), encoding="utf-8")
 
 
 def load(folder: Path) -> npt.NDArray[Any]:

@@ -57,8 +57,7 @@ def _write_features(folder: Path, name: str, labels: np.ndarray, seed: int) -> N
     write_design(BackboneDesign(name, SIDE, train_from="head"), folder)
     values = np.random.default_rng(seed).normal(size=(2, ROWS, 2, 2, 5))
     values += 2 * np.eye(5)[labels][None, :, None, None, :]
-    shards.save(folder / "features", values.astype(np.float16).swapaxes(0, 1))
-    (folder / "embedding.json").write_text('{"views": ["image", "mirror"]}')
+    shards.save_features(folder, values.astype(np.float16).swapaxes(0, 1), ("image", "mirror"))
 
 
 def _write_out_of_fold(root: Path, name: str) -> None:

@@ -256,8 +256,7 @@ def write_project(root: Path) -> None:
     write_design(BackboneDesign("mobilenet", SIDE, train_from="head"), root / "features")
     values = np.random.default_rng(0).normal(size=(1, ROWS, 1, 1, 1024))
     values[..., :8] += 2 * labels[:, None, None, None]
-    shards.save(root / "features" / "features", values.astype(np.float16).swapaxes(0, 1))
-    (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
+    shards.save_features(root / "features", values.astype(np.float16).swapaxes(0, 1))
 
 
 def command(root: Path, name: str, changes: dict[str, Any]) -> tuple[list[str], Path]:

@@ -38,8 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = (
         np.random.default_rng(0).normal(size=(1, ROWS, 2, 2, 3)) + 4 * labels[:, None, None, None]
     )
-    shards.save(folder / "features", values.astype(np.float16).swapaxes(0, 1))
-    (folder / "embedding.json").write_text('{"views": ["image"]}')
+    shards.save_features(folder, values.astype(np.float16).swapaxes(0, 1))
     metrics = root / "metrics" / "mobilenet"
     metrics.mkdir(parents=True)
     split = pd.read_csv(root / "split.csv")

@@ -43,8 +43,7 @@ def write_data(root: Path, labels: npt.NDArray[np.int64], **changes: Any) -> Non
     write_design(BackboneDesign("tiny", SIDE, train_from="head"), root / "features")
     values = np.random.default_rng(0).normal(size=(1, ROWS, 4, 4, 8))
     values[..., :4] += 2 * (groups % 2)[:, None, None, None]
-    shards.save(root / "features" / "features", values.astype(np.float16).swapaxes(0, 1))
-    (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
+    shards.save_features(root / "features", values.astype(np.float16).swapaxes(0, 1))
     settings = dataclasses.asdict(parameters.load(ROOT / "params.yaml"))
     settings["train"] |= {"epochs": 4, "batch_size": 8, "learning_rate": 0.1}
     # Attention takes long to trace.

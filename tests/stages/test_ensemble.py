@@ -47,8 +47,7 @@ def write_data(root: Path) -> None:
     keras.utils.set_random_seed(42)  # the frozen part that training builds
     frozen = assembly.build(design, heads.HeadDesign(projection_channels=8), 3).frozen
     images = shards.load(root / "pixels")[..., np.newaxis].astype(np.float32)
-    shards.save(root / "features" / "features", np.asarray(frozen(images))[:, np.newaxis])
-    (root / "features" / "embedding.json").write_text('{"views": ["image"]}')
+    shards.save_features(root / "features", np.asarray(frozen(images))[:, np.newaxis])
     (root / "rows.csv").write_text("record,class_index,pixel_row\n")
     settings = yaml.safe_load(Path("params.yaml").read_text())
     settings["train"] |= {"members": FOLDS, "members_seeds": 2, "epochs": 3, "batch_size": 8}

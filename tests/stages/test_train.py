@@ -232,7 +232,7 @@ def test_a_killed_training_is_not_resumed_on_other_features_or_other_chosen_copi
     (tmp_path / "features").mkdir()
     write_design(BackboneDesign("tiny", SIDE, train_from="head"), tmp_path / "features")
     values = np.zeros((ROWS, 1, 4, 4, 8), np.float16)
-    shards.save(tmp_path / "features" / "features", values)
+    shards.save_features(tmp_path / "features", values)
     embedded_by(tmp_path, 1)
     keys = []
 
