@@ -23,8 +23,8 @@ from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import charts, contact_sheets
 from knee.evidence.evaluation import evaluation_report, predictions, subgroups, t_score_errors
 from knee.evidence.evaluation.json_contents import TrainingRecord
-from knee.evidence.uncertainty import prediction_limits, uncertainty_report
-from knee.evidence.uncertainty.prediction_limits import Observed, PredictionLimits
+from knee.evidence.uncertainty import novelty, prediction_limits, uncertainty_report
+from knee.evidence.uncertainty.prediction_limits import Observed
 from knee.records import records_table
 from knee.run import command, parameters
 from knee.splits import split_table
@@ -86,7 +86,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         share, interval = uncertainty_report.gross_errors(outcomes, bootstrap.level)
         report["off_by_two"] = share
         report["confidence_interval"]["off_by_two"] = interval
-    ood_scores = _out_of_distribution_scores(chosen, model, images, trained.limits)
+    ood_scores = _out_of_distribution_scores(chosen, model, images, trained)
     report |= uncertainty_report.report(test, training, *ood_scores, bootstrap)
     report["subgroups"] = subgroups.subgroups(
         test, table, classes, chosen.minimum_subgroup_groups, bootstrap
@@ -125,22 +125,20 @@ def _predictions(held: pd.DataFrame, observed: Observed, trained: TrainedModel) 
 
 
 def _out_of_distribution_scores(
-    chosen: parameters.Evaluate,
-    model: keras.Model,
-    images: Pixels,
-    limits: PredictionLimits,
+    chosen: parameters.Evaluate, model: keras.Model, images: Pixels, trained: TrainedModel
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Scores of synthetic non-radiographs, and of test images made invalid, by kind."""
     count = chosen.strangers_per_kind
-    if not count or limits.novelty is None:
+    if not count or trained.limits.novelty is None:
         return {}, {}
-    drawn = non_radiographs.draw_all(images.shape[1], count, chosen.seed)
+    known = novelty.known_scores(trained.training["novelty"], count, chosen.seed)
+    drawn = {} if known else non_radiographs.draw_all(images.shape[1], count, chosen.seed)
     corrupted = non_radiographs.corrupted(images[:: max(len(images) // count, 1)][:count])
     together = {**drawn, **corrupted}
-    found = limits.scores(saved.features(model, np.concatenate([*together.values()])))
+    found = trained.limits.scores(saved.features(model, np.concatenate([*together.values()])))
     ends = np.cumsum([len(pixels) for pixels in together.values()])
     parts = dict(zip(together, np.split(found, ends[:-1]), strict=True))
-    return {kind: parts[kind] for kind in drawn}, {kind: parts[kind] for kind in corrupted}
+    return known or {kind: parts[kind] for kind in drawn}, {kind: parts[kind] for kind in corrupted}
 
 
 def _draw_charts(

@@ -18,6 +18,7 @@ import pandas as pd
 
 from knee import tracking
 from knee.classifier.attribution import grad_cam, occlusion, randomisation
+from knee.classifier.features import engines
 from knee.classifier.net import devices
 from knee.classifier.net.trained_model import TrainedModel
 from knee.drawing import contact_sheets
@@ -75,7 +76,9 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     features = model.maps_of(pixels)
     probabilities = model.probabilities(features)
     predicted = predictions.with_probabilities(shown[predictions.KEPT], probabilities, classes)
-    maps, redrawn = _maps(chosen, model, pixels, features, probabilities.argmax(axis=1), patch)
+    engine = engines.choose(settings.embed.engine, settings.embed.precision)
+    predicted_classes = probabilities.argmax(axis=1)
+    maps, redrawn = _maps(chosen, engine, model, pixels, features, predicted_classes, patch)
     bootstrap = Bootstrap(chosen.bootstrap_draws, chosen.interval_level, chosen.seed)
     images = explanation_report.GroupedImages(shown["group"].to_numpy(), bootstrap)
     labels, cells = shown["label"].tolist(), patch.positions
@@ -118,6 +121,7 @@ def _read(
 
 def _maps(
     chosen: parameters.Explain,
+    engine: engines.Engine,
     learned: grad_cam.Halves,
     pixels: npt.NDArray[np.uint8],
     features: tf.Tensor,
@@ -131,7 +135,7 @@ def _maps(
     levels = randomisation.cascade(learned, pixels, chosen.seed)
     models = [learned, *levels.values()]
     most = chosen.most_forward_passes
-    hidden = occlusion.occlusion(models, pixels, classes, patch, most_passes=most)
+    hidden = occlusion.occlusion(models, pixels, classes, patch, most_passes=most, engine=engine)
     side, pairs = pixels.shape[1], []
     for one, drop in zip(models, hidden, strict=True):
         seen = features if one.upper is learned.upper else one.maps_of(pixels)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -154,9 +155,13 @@ class Branches:
 
     def _run(self, name: str, stages: Sequence[str]) -> int:
         """The exit status of a dvc that runs `stages`; each line it prints begins with `name`."""
-        words = [*DVC, "--wait-for-lock", "repro", "--single-item", *stages]
         with subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            [*DVC, "--wait-for-lock", "repro", "--single-item", *stages],
+            env={**os.environ, hardware.STAGES_AT_ONCE: str(self._at_once)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process:
             self._running.append(process)
             for line in process.stdout or ():

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+STAGES_AT_ONCE: Final = "KNEE_STAGES_AT_ONCE"  # in the environment of each of them
 GROUP_LIMITS: Final = (
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -28,6 +29,12 @@ def memory_bytes() -> int:
         with contextlib.suppress(OSError, ValueError):
             limits.append(int(Path(file).read_text(encoding="ascii")))
     return min(psutil.virtual_memory().total, *limits, 1 << 62)
+
+
+def stages_at_once() -> int:
+    """Return how many stages share the machine, as who runs them side by side says."""
+    said = os.environ.get(STAGES_AT_ONCE, "")
+    return max(1, int(said)) if said.isdecimal() else 1
 
 
 def gpus() -> list[Path]:

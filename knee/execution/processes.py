@@ -32,11 +32,14 @@ LOST: Final = "its process ended: was it killed, or is the memory too small for 
 def count(settings: parameters.Execution, process_bytes: float) -> int:
     """Return how many processes the section `execution` asks for; 0: work in this one.
 
-    With "auto" as many as cores, and processes of `process_bytes` of memory, the machine has.
+    With "auto" as many as cores, and processes of `process_bytes` of memory, the machine has for
+    each of the stages that run side by side. One alone would only have to be started.
     """
     if settings.processes != "auto":
         return settings.processes
-    return max(1, min(hardware.cores(), int(hardware.memory_bytes() // process_bytes)))
+    stages = hardware.stages_at_once()
+    most = min(hardware.cores(), int(hardware.memory_bytes() // process_bytes)) // stages
+    return most if most > 1 else 0
 
 
 class Processes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -84,8 +85,8 @@ def test_branches_share_neither_a_gpu_nor_a_cluster_nor_too_little_memory(
     monkeypatch.setattr(hardware, "gpus", lambda: [Path("/dev/nvidia0")] * gpus)
     monkeypatch.setattr(hardware, "memory_bytes", lambda: gigabytes * 2**30)
     settings = parameters.load(Path("params.yaml"))
-    execution = settings.execution.model_copy(update={"engine": engine})
-    settings = settings.model_copy(update={"execution": execution})
+    execution = dataclasses.replace(settings.execution, engine=engine)  # type: ignore[arg-type]
+    settings = dataclasses.replace(settings, execution=execution)
     assert repro.most_at_once(settings) == expected
 
 

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from knee.classifier.attribution.grad_cam import Halves
+from knee.classifier.features import engines
+from knee.classifier.features.engines import Engine
 from knee.run import progress
 from knee.run.errors import UserError
-from knee.storage.arrays import Images, Integers, Maps, Pixels
+from knee.storage.arrays import Integers, Maps, Pixels
+
+TENSORFLOW: Final = Engine("tensorflow", "float32")
 
 
 class OcclusionError(UserError):
@@ -70,14 +75,16 @@ def occlusion(
     patch: Patch,
     *,
     most_passes: int,
+    engine: Engine = TENSORFLOW,
     batch_size: int = 40,
 ) -> Maps:
     """Maps of each model, float32 (models, rows, side, side), of pixels uint8 (rows, side, side).
 
     A value is the drop of the log-probability of the image's class (`class_indices`, (rows,)) when
     a patch in the image's mean gray is laid around that place, interpolated between positions;
-    negative where the class gains. The models have one `frozen` part; those that share `upper` cost
-    one pass together. At most `batch_size` images go at a time, in batches of like size.
+    negative where the class gains. The models have one `frozen` part, which `engine` computes;
+    those that share `upper` cost one pass together. At most `batch_size` images go at a time, in
+    batches of like size.
 
     Raises:
         OcclusionError: it would take more than `most_passes` forward passes of images.
@@ -91,50 +98,71 @@ def occlusion(
             "explain.images or raise explain.stride_share"
         )
     drops = np.empty((len(models), len(pixels), patch.positions, patch.positions), np.float32)
+    frozen_maps = _frozen_part(models[0].frozen, engine)
+    sharing = {key: [n for n, one in enumerate(models) if id(one.upper) == key] for key in uppers}
+    predictors = [(same, _predictor([models[n] for n in same])) for same in sharing.values()]
     with progress.shown("occlusion", passes, "forward passes") as advance:
-        for key in uppers:
-            sharing = [number for number, model in enumerate(models) if id(model.upper) == key]
-            predict = _predictor([models[number] for number in sharing], pixels.shape[1])
-            for row, image in enumerate(pixels):
-                logs = _log_probabilities(predict, _hidden(image, patch), batch_size)
-                of_class = logs[:, :, class_indices[row]]
-                drop = of_class[:, :1] - of_class[:, 1:]
-                drops[sharing, row] = drop.reshape(-1, patch.positions, patch.positions)
+        for row, image in enumerate(pixels):
+            hidden = _hidden(image, patch)
+            batches = np.array_split(hidden, -(-len(hidden) // batch_size))
+            maps = [frozen_maps(batch) for batch in batches]
+            for same, predict in predictors:
+                found = np.concatenate([np.asarray(predict(part)) for part in maps], axis=1)
+                logs = np.log(found + keras.backend.epsilon())[:, :, class_indices[row]]
+                drop = logs[:, :1] - logs[:, 1:]
+                drops[same, row] = drop.reshape(-1, patch.positions, patch.positions)
                 advance(patch.passes(1))
     return _enlarged(drops, pixels.shape[1])
 
 
-def _hidden(image: Pixels, patch: Patch) -> Images:
-    """The image itself, then with the patch at each position: (1 + positions**2, side, side, 1)."""
-    windows = patch.windows(len(image))
-    stack = np.repeat(np.asarray(image, np.float32)[np.newaxis], len(windows) + 1, axis=0)
-    for number, window in enumerate(windows, start=1):
-        stack[number][window] = image.mean()
-    return stack[..., np.newaxis]
+def _hidden(image: Pixels, patch: Patch) -> Pixels:
+    """The image itself, then with the patch at each position: uint8 (1 + positions**2, side, side).
 
-
-def _predictor(models: Sequence[Halves], side: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Raw pixels (images, side, side, 1) -> (models, images, classes), the backbone as one graph.
-
-    The models differ in their heads alone.
+    The patch has the image's mean gray, in whole gray levels.
     """
-    spec = tf.TensorSpec([None, side, side, 1], tf.float32)
-    feature_maps = tf.function(models[0].feature_maps, input_signature=[spec], autograph=False)
+    windows = patch.windows(len(image))
+    stack = np.repeat(image[np.newaxis], len(windows) + 1, axis=0)
+    for number, window in enumerate(windows, start=1):
+        stack[number][window] = round(image.mean())
+    return stack
 
-    def predict(images: tf.Tensor) -> tf.Tensor:
-        maps = feature_maps(images)
-        return tf.stack([model.classify(maps) for model in models])
+
+def _frozen_part(frozen: keras.Model, engine: Engine) -> Callable[[Pixels], tf.Tensor]:
+    """Raw pixels, uint8 (images, side, side) -> what `frozen` gives for them.
+
+    OpenVINO is not asked for a part without weights: its start would be all there is to it.
+    """
+    if engine.name == "openvino" and frozen.weights:
+        forward = engines.OpenVinoForward(frozen, engine.precision)
+
+        def by_openvino(images: Pixels) -> tf.Tensor:
+            out = np.empty((len(images), *forward.output_shape), np.float32)
+            forward.fill(images, out)
+            return tf.constant(out)
+
+        return by_openvino
+    spec = tf.TensorSpec(frozen.input.shape, tf.float32)
+    maps = tf.function(
+        lambda images: frozen(images, training=False), input_signature=[spec], autograph=False
+    )
+    return lambda images: maps(tf.constant(images[..., np.newaxis], tf.float32))
+
+
+def _predictor(models: Sequence[Halves]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What the frozen part gives -> (models, images, classes); models that differ in their heads.
+
+    What of the backbone was trained is one graph.
+    """
+    spec = tf.TensorSpec(models[0].upper.input.shape, models[0].upper.input.dtype)
+    feature_maps = tf.function(
+        lambda maps: models[0].upper(maps, training=False), input_signature=[spec], autograph=False
+    )
+
+    def predict(maps: tf.Tensor) -> tf.Tensor:
+        features = feature_maps(maps)
+        return tf.stack([model.classify(features) for model in models])
 
     return predict
-
-
-def _log_probabilities(
-    predict: Callable[[tf.Tensor], tf.Tensor], images: Images, batch_size: int
-) -> Images:
-    """(models, images, classes)."""
-    batches = np.array_split(images, -(-len(images) // batch_size))
-    parts = [np.asarray(predict(tf.constant(batch))) for batch in batches]
-    return np.asarray(np.log(np.concatenate(parts, axis=1) + keras.backend.epsilon()), np.float32)
 
 
 def _enlarged(drops: Maps, side: int) -> Maps:

@@ -82,13 +82,21 @@ class FinishedTraining:
         artifacts.write_text(history_out, self.history.round(6).to_csv(index=False))
         artifacts.write_text(out_of_fold_out, artifacts.as_csv(self.out_of_fold))
 
-    def _tried(self, preprocessing: Mapping[str, Any]) -> dict[str, float | int | None]:
-        """How well the out-of-distribution score tells drawn non-radiographs from held-out ones."""
+    def _tried(self, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+        """How well the out-of-distribution score tells drawn non-radiographs from held-out ones.
+
+        The scores themselves are for evaluate, which judges them by the test images'.
+        """
         learned = self.learned
         limits = prediction_limits.PredictionLimits((), learned.thresholds, learned.novelty)
         drawn = non_radiographs.draw_all(preprocessing["side_pixels"], DRAWN_PER_KIND, DRAWN_SEED)
-        features = saved.features(self.model, np.concatenate([*drawn.values()]))
-        return novelty.separation(learned.held_out_scores, limits.scores(features))
+        found = limits.scores(saved.features(self.model, np.concatenate([*drawn.values()])))
+        by_kind = found.reshape(len(drawn), DRAWN_PER_KIND).tolist()
+        return {
+            **novelty.separation(learned.held_out_scores, found),
+            "scores": dict(zip(drawn, by_kind, strict=True)),
+            "seed": DRAWN_SEED,
+        }
 
 
 def facts(

@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -217,6 +218,20 @@ def separation(of_radiographs: Floats, of_others: Floats) -> dict[str, float | i
         "auc": scores.known(float((left + right).mean() / (2 * len(ordered)))),
         "flagged": share(of_others > 1),
     }
+
+
+def known_scores(recorded: Mapping[str, Any], per_kind: int, seed: int) -> dict[str, Floats]:
+    """Return the scores of drawn non-radiographs by kind that a training noted, if of just these.
+
+    Args:
+        recorded: `novelty` of training.json.
+        per_kind: how many of each kind are meant.
+        seed: by which they are drawn.
+    """
+    tried = recorded.get("non_radiographs", {})
+    by_kind = {kind: np.asarray(values) for kind, values in tried.get("scores", {}).items()}
+    of_these = tried.get("seed") == seed and {len(v) for v in by_kind.values()} == {per_kind}
+    return by_kind if of_these else {}
 
 
 def _at(quantile: float, values: Floats) -> float:

@@ -178,3 +178,15 @@ def test_a_file_of_an_earlier_version_gives_distances_only(
     expected = fitted.distances(fresh) / fitted.limit
     np.testing.assert_allclose(old.scores(fresh), expected, rtol=1e-4)
     np.testing.assert_allclose(old.scores(fresh * 4), expected, rtol=1e-4)
+
+
+def test_scores_of_drawn_non_radiographs_are_known_of_the_same_number_and_seed_alone() -> None:
+    noted = {"non_radiographs": {"scores": {"noise": [2.0, 3.0], "text": [1.5, 4.0]}, "seed": 42}}
+    found = novelty.known_scores(noted, 2, 42)
+    assert {kind: values.tolist() for kind, values in found.items()} == {
+        "noise": [2.0, 3.0],
+        "text": [1.5, 4.0],
+    }
+    assert novelty.known_scores(noted, 3, 42) == {}
+    assert novelty.known_scores(noted, 2, 7) == {}
+    assert novelty.known_scores({"limit": 1.0}, 2, 42) == {}
