@@ -30,6 +30,7 @@ from knee.run.messages import listed
 DVC: Final = (sys.executable, "-m", "dvc")
 BRANCH_BYTES: Final = 8e9  # of memory, for a training and the processes that it starts
 ROOT_STAGE: Final = "embed"  # the first one of a backbone
+ITEM: Final = "@"  # in the name of a stage that is run for each backbone
 OTHERS: Final = "others"
 END_SECONDS: Final = 30.0  # for a dvc that was told to end
 log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ def plan(graph: Any, backbones: Sequence[str]) -> Plan:
     Args:
         graph: networkx' directed graph of the stages' names; an edge leads to what a stage waits
             for.
-        backbones: whose embed is where a branch begins. What waits for two of them is in none.
+        backbones: whose embed is where a branch begins. What waits for two of them is in none, nor
+            is a stage that is run for all together ("compare", not "evaluate@mobilenet").
     """
     import networkx as nx  # type: ignore[import-untyped]
 
@@ -75,7 +77,10 @@ def plan(graph: Any, backbones: Sequence[str]) -> Plan:
         stage: {name for name, root in roots.items() if root in waits_for[stage] | {stage}}
         for stage in order
     }
-    branches = {name: [stage for stage in order if upon[stage] == {name}] for name in backbones}
+    branches = {
+        name: [stage for stage in order if upon[stage] == {name} and ITEM in stage]
+        for name in backbones
+    }
     awaited = set().union(*(waits_for[stage] for stages in branches.values() for stage in stages))
     before = [stage for stage in order if not upon[stage] and stage in awaited]
     branches[OTHERS] = [stage for stage in order if not upon[stage] and stage not in awaited]

@@ -45,6 +45,11 @@ def test_a_branch_has_what_waits_for_one_backbone_and_no_other() -> None:
     }
 
 
+def test_what_is_run_for_all_backbones_together_is_in_no_branch_even_of_one() -> None:
+    graph = nx.DiGraph([*EDGES[:5], ("compare", "train@a"), ("compare", "audit")])
+    assert repro.plan(graph, ["a"]).branches == {"a": ("embed@a", "train@a"), "others": ("audit",)}
+
+
 def test_only_branches_with_a_change_are_due_unless_what_all_wait_for_has_changed() -> None:
     planned = repro.plan(nx.DiGraph(EDGES), ["a", "b"])
     assert list(planned.due({"train@b", "compare"})) == ["b"]
@@ -102,9 +107,9 @@ def test_backbone_and_audit_side_by_side_make_the_bytes_of_one_after_the_other(
     project: Project,
 ) -> None:
     expected = project.lock()
-    project.forget("oversample", "audit", "train@mobilenet")
+    project.forget("audit", "explain@mobilenet")
     said = project.run(sys.executable, "-m", "stages.repro", "--at-once", "2")
-    assert {"mobilenet | Running stage 'train@mobilenet':", "others | Running stage 'audit':"} <= (
+    assert {"mobilenet | Running stage 'explain@mobilenet':", "others | Running stage 'audit':"} <= (
         set(said.splitlines())
     )
     assert project.lock() == expected
@@ -117,7 +122,7 @@ def test_told_to_end_it_leaves_nothing_running_and_the_next_run_makes_the_same(
     project: Project,
 ) -> None:
     expected = project.lock()
-    project.forget("oversample", "audit", "train@mobilenet")
+    project.forget("audit", "explain@mobilenet")
     with subprocess.Popen(
         [sys.executable, "-m", "stages.repro", "--at-once", "2"],
         cwd=project.folder,
