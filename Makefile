@@ -33,9 +33,7 @@ setup: .venv/pins $(if $(CLUSTER),.venv/cluster-pins) ## .venv with the pinned p
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.txt
 	@cp requirements-cluster.txt .venv/cluster-pins
 
-repro: setup ## run the whole pipeline, JOBS branches of it at once; what did not change is not run again
-	@python -m knee.health.before_run
-	@python -m knee.run.dvc_notes
+repro: setup ## run the whole pipeline, JOBS stages at a time; what did not change is not run again
 	@python -m stages.repro $(if $(JOBS),--at-once $(JOBS))
 	@git diff --quiet -- dvc.lock 2>/dev/null || echo "dvc.lock has this run's results: git commit dvc.lock keeps them, git restore dvc.lock forgets them"
 
@@ -44,7 +42,6 @@ compare: setup ## all experiments, one line each
 
 films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder] [LOCATE=1 for whole films]
 	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(LOCATE),--locate $(if $(filter 0 no none off false,$(LOCATE)),none,knees))
-	@python -m knee.run.dvc_notes
 	@python -m stages.repro $(if $(JOBS),--at-once $(JOBS))
 
 exp: setup ## dvc exp run, overrides checked first: make exp S="-S model=xception"

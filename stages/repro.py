@@ -1,197 +1,253 @@
-r"""Run the pipeline as `dvc repro` does, but the backbones side by side.
+r"""Run the pipeline as `dvc repro` does, several stages at a time.
 
 python -m stages.repro [--at-once N]
 
-`make repro` is the same. dvc runs one stage after the other, and most of the time of a small run is
-work of one core. From embed to explain no backbone waits for another one, nor does the audit of the
-data: each of these branches gets a dvc of its own. What comes before and after is run as usual, and
-so is everything where it would not help: one branch alone has something to do, there is a GPU, a
-cluster, or too little memory. Results are the same bytes either way.
+`make repro` is the same, and so are its results, byte for byte. dvc runs one stage after the other,
+though most of a small run's time is work of one core, and no backbone waits for another one. Here a
+stage begins once those that it waits for have ended. Where that gains nothing this is `dvc repro`:
+what has changed is one stage after the other, there is a GPU or a cluster, or too little memory.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import dataclasses
 import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
 from knee.execution import hardware
-from knee.run import command, parameters
+from knee.health import before_run
+from knee.run import command, dvc_notes, parameters
 from knee.run.messages import listed
 
-DVC: Final = (sys.executable, "-m", "dvc")
-BRANCH_BYTES: Final = 8e9  # of memory, for a training and the processes that it starts
-ROOT_STAGE: Final = "embed"  # the first one of a backbone
-ITEM: Final = "@"  # in the name of a stage that is run for each backbone
-OTHERS: Final = "others"
+DVC: Final = (sys.executable, "-m", "dvc", "repro")
+DVC_PROCESS: Final = (sys.executable, "-m", "stages.repro", "--dvc")  # dvc_notes knows it by --dvc
+STAGE_BYTES: Final = 8e9  # of memory, for a training and the processes that it starts
+DONE: Final = "\x1e"  # before the exit status of a stage
+HINTS: Final = (
+    "dvc.commands.repro",
+    "dvc.repo.scm_context",
+)  # say after every stage what to commit
 END_SECONDS: Final = 30.0  # for a dvc that was told to end
+INTERRUPTED: Final = 130
 log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """The stages of a pipeline, in an order in which they can be run.
+def read(folder: Path) -> tuple[Any, set[str]]:
+    """Return the graph of the stages of the project in `folder`, and which of them have changed.
 
-    Attributes:
-        before: what the branches wait for.
-        branches: stages that wait for no other branch, by backbone; under "others" those that wait
-            for no backbone, and no backbone for them.
-    """
-
-    before: tuple[str, ...]
-    branches: dict[str, tuple[str, ...]]
-
-    def due(self, changed: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return the branches that are to be run where these stages have changed."""
-        everything = any(stage in changed for stage in self.before)
-        return {
-            name: stages
-            for name, stages in self.branches.items()
-            if everything or any(stage in changed for stage in stages)
-        }
-
-
-def plan(graph: Any, backbones: Sequence[str]) -> Plan:
-    """Return the plan of a pipeline.
-
-    Args:
-        graph: networkx' directed graph of the stages' names; an edge leads to what a stage waits
-            for.
-        backbones: whose embed is where a branch begins. What waits for two of them is in none, nor
-            is a stage that is run for all together ("compare", not "evaluate@mobilenet").
+    The graph is networkx' directed one of their names: edges lead to what a stage waits for.
     """
     import networkx as nx  # type: ignore[import-untyped]
-
-    order = list(nx.topological_sort(graph.reverse()))
-    waits_for = {stage: nx.descendants(graph, stage) for stage in order}
-    roots = {name: f"{ROOT_STAGE}@{name}" for name in backbones}
-    upon = {
-        stage: {name for name, root in roots.items() if root in waits_for[stage] | {stage}}
-        for stage in order
-    }
-    branches = {
-        name: [stage for stage in order if upon[stage] == {name} and ITEM in stage]
-        for name in backbones
-    }
-    awaited = set().union(*(waits_for[stage] for stages in branches.values() for stage in stages))
-    before = [stage for stage in order if not upon[stage] and stage in awaited]
-    branches[OTHERS] = [stage for stage in order if not upon[stage] and stage not in awaited]
-    return Plan(tuple(before), {name: tuple(stages) for name, stages in branches.items() if stages})
-
-
-def read(folder: Path, backbones: Sequence[str]) -> tuple[Plan, set[str]]:
-    """Return the plan of the project in `folder`, and which of its stages have changed."""
-    import networkx as nx
     from dvc.repo import Repo
 
     with Repo(str(folder)) as repository, repository.lock:
         graph = repository.index.graph
         names = {stage: stage.addressing for stage in graph}
-        changed = {
-            name for stage, name in names.items() if not stage.always_changed and stage.changed()
-        }
-        return plan(nx.relabel_nodes(graph, names), backbones), changed
+        due = [stage for stage in graph if not stage.always_changed and stage.changed()]
+        return nx.relabel_nodes(graph, names), {names[stage] for stage in due}
+
+
+def is_wide(graph: Any, changed: Collection[str]) -> bool:
+    """Whether some of the `changed` stages, and of those that wait for them, can run at once."""
+    import networkx as nx
+
+    due = {*changed}.union(*(nx.ancestors(graph, stage) for stage in changed))
+    return len(nx.dag_longest_path(graph.subgraph(due))) < len(due)
+
+
+def urgency(graph: Any) -> dict[str, tuple[int, int]]:
+    """Return a number of each stage that is larger the longer the way from it to the last stage.
+
+    Of two that are equal in this the later one of dvc.yaml is first: a larger backbone stands
+    behind a smaller one.
+    """
+    import networkx as nx
+
+    ways: dict[str, int] = {}
+    order = list(nx.topological_sort(graph))  # what others wait for comes after them
+    for stage in order:
+        ways[stage] = 1 + max((ways[one] for one in graph.predecessors(stage)), default=0)
+    return {stage: (ways[stage], number) for number, stage in enumerate(graph)}
 
 
 def most_at_once(settings: parameters.Params) -> int:
-    """Return how many branches the machine can run at once."""
+    """Return how many stages the machine can run at once."""
     if hardware.gpus() or settings.execution.engine != "local":
         return 1
-    return max(1, min(hardware.cores(), int(hardware.memory_bytes() // BRANCH_BYTES)))
+    return max(1, min(hardware.cores(), int(hardware.memory_bytes() // STAGE_BYTES)))
 
 
-def run(settings: parameters.Params, at_once: int) -> int:
-    """Run all stages that have changed; the exit status of dvc."""
-    planned, changed = read(Path.cwd(), settings.model.backbones)
-    due = planned.due(changed)
-    if min(at_once, len(due)) > 1:
-        status = subprocess.run([*DVC, "repro", *planned.before], check=False).returncode
-        if status:
-            return status
-        log.info("side by side: %s", listed([*due]))
-        if failed := Branches(at_once).run(due):
-            sys.stderr.write(f"repro: failed: {listed(failed)}; the message is above\n")
-            return 1
-    return subprocess.run([*DVC, "repro"], check=False).returncode
+class DvcProcess:
+    """A dvc that runs one stage after the other; what they print is passed on."""
 
+    _printing = threading.Lock()
 
-class Branches:
-    """Several dvc at work on one project, each on stages of its own."""
-
-    def __init__(self, at_once: int) -> None:
-        """Take how many are at work at the same time."""
-        self._at_once = at_once
-        self._running: list[subprocess.Popen[str]] = []
-        self._printing = threading.Lock()
-
-    def run(self, branches: dict[str, tuple[str, ...]]) -> list[str]:
-        """Run the stages of each branch in their order; return the names of those that failed.
-
-        A branch that fails leaves the others at work: what they finish is kept.
-        """
-        with ThreadPoolExecutor(self._at_once) as threads, self._ended():
-            done = {name: threads.submit(self._run, name, branches[name]) for name in branches}
-            try:
-                return [name for name, status in done.items() if status.result()]
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    @contextlib.contextmanager
-    def _ended(self) -> Iterator[None]:
-        """Tell every dvc to end where this process is told to; its stage then ends, too."""
-        try:
-            yield
-        except BaseException:
-            for process in self._running:
-                process.terminate()
-            for process in self._running:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(END_SECONDS)
-            raise
-
-    def _run(self, name: str, stages: Sequence[str]) -> int:
-        """The exit status of a dvc that runs `stages`; each line it prints begins with `name`."""
-        with subprocess.Popen(
-            [*DVC, "--wait-for-lock", "repro", "--single-item", *stages],
-            env={**os.environ, hardware.STAGES_AT_ONCE: str(self._at_once)},
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            DVC_PROCESS,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-        ) as process:
-            self._running.append(process)
-            for line in process.stdout or ():
+        )
+
+    def run(self, stage: str, at_once: int) -> bool:
+        """Run `stage` beside others, `at_once` with it; whether it succeeded.
+
+        Each line that is printed begins with its name.
+        """
+        asked, said = self.process.stdin, self.process.stdout
+        if asked is None or said is None:
+            raise ValueError("a process without pipes")
+        asked.write(f"{at_once} {stage}\n")
+        asked.flush()
+        for line in said:
+            text, done, status = line.partition(DONE)
+            if text.strip():
                 with self._printing:
-                    sys.stdout.write(f"{name} | {line}")
+                    sys.stdout.write(f"{stage} | {text.rstrip()}\n")
                     sys.stdout.flush()
-        return process.returncode
+            if done:
+                return int(status) == 0
+        return False  # it was killed
+
+    def end(self) -> None:
+        """Tell dvc to end; a stage that it runs then ends, too."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_SECONDS)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+class SideBySide:
+    """The stages of a project, at most so many of them at a time."""
+
+    def __init__(self, graph: Any, at_once: int) -> None:
+        """Take the graph that `read` gives."""
+        self._waits_for = {stage: {*graph.successors(stage)} for stage in graph}
+        self._urgency = urgency(graph)
+        self._at_once = at_once
+        self._idle: queue.SimpleQueue[DvcProcess] = queue.SimpleQueue()
+        self._all: list[DvcProcess] = []
+
+    def run(self) -> list[str]:
+        """Run each stage that has changed; return the names of those that failed.
+
+        A stage that fails leaves the others at work, but for those that wait for it.
+        """
+        done: set[str] = set()
+        failed: list[str] = []
+        running: dict[Future[bool], str] = {}
+        with ThreadPoolExecutor(self._at_once) as threads, self._ended():
+            while True:
+                begun = {*done, *failed, *running.values()}
+                ready = [
+                    s for s, needed in self._waits_for.items() if s not in begun and needed <= done
+                ]
+                ready.sort(key=self._urgency.__getitem__, reverse=True)
+                together = min(self._at_once, len(running) + len(ready))
+                for stage in ready[: self._at_once - len(running)]:
+                    running[threads.submit(self._run, stage, together)] = stage
+                if not running:
+                    return failed
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    stage = running.pop(future)
+                    if future.result():
+                        done.add(stage)
+                    else:
+                        failed.append(stage)
+
+    def _ready(self, done: set[str], begun: set[str]) -> list[str]:
+        """Those that wait for nothing any more, the most urgent first."""
+        open_ones = [stage for stage in self._waits_for if stage not in begun]
+        ready = [stage for stage in open_ones if self._waits_for[stage] <= done]
+        return sorted(ready, key=self._urgency.__getitem__, reverse=True)
+
+    def _run(self, stage: str, together: int) -> bool:
+        try:
+            dvc = self._idle.get_nowait()
+        except queue.Empty:
+            dvc = DvcProcess()
+            self._all.append(dvc)
+        succeeded = dvc.run(stage, together)
+        if dvc.process.poll() is None:
+            self._idle.put(dvc)
+        return succeeded
+
+    @contextlib.contextmanager
+    def _ended(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            for dvc in self._all:
+                dvc.end()
+
+
+def run(params: Path, at_once: int) -> int:
+    """Run all stages that have changed; the exit status."""
+    settings = parameters.load(params)
+    before_run.tell(settings, params)
+    for said in dvc_notes.mended(Path.cwd()):
+        log.warning("%s", said)
+    graph, changed = read(Path.cwd())
+    at_once = at_once or most_at_once(settings)
+    if at_once == 1 or not is_wide(graph, changed):
+        return subprocess.run(DVC, check=False).returncode
+    log.info("at most %d stages at a time", at_once)
+    if failed := SideBySide(graph, at_once).run():
+        sys.stderr.write(f"repro: failed: {listed(failed)}; the message is above\n")
+    return 1 if failed else 0
+
+
+def serve() -> int:
+    """Be a `DvcProcess`: run the stages that are asked for on the standard input."""
+    from dvc.cli import main as dvc
+
+    for name in HINTS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with os.fdopen(os.dup(0)) as asked:
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), 0)  # stages are not to read what is asked
+        for line in asked:
+            together, _, stage = line.strip().partition(" ")
+            os.environ[hardware.STAGES_AT_ONCE] = together
+            status = dvc(["--wait-for-lock", "repro", "--single-item", stage])
+            sys.stderr.flush()
+            sys.stdout.write(f"{DONE}{status}\n")
+            sys.stdout.flush()
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = command.parser(__doc__)
     parser.add_argument(
         "--at-once",
         type=int,
+        default=0,
         metavar="N",
-        help="branches at the same time, 1 for plain dvc repro; default: what the machine can",
+        help="stages at a time, 1 for plain dvc repro; default: what the machine can",
     )
+    parser.add_argument("--dvc", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
-
-    def work() -> int:
-        settings = parameters.load(given.params)
-        return run(settings, given.at_once or most_at_once(settings))
-
-    return command.exit_status("repro", work)
+    if given.dvc:
+        return serve()
+    try:
+        return command.exit_status("repro", lambda: run(given.params, given.at_once))
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

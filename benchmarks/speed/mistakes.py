@@ -78,7 +78,7 @@ def _cases(clone: Path, port: str) -> Iterator[tuple[str, str, list[str]]]:
         given = [text.format(folder=clone / "films") for text in overrides]
         flags = [word for text in given for word in ("-S", text)]
         _edit(clone, given)
-        yield mistake, "make repro", ["-m", "knee.health.before_run"]
+        yield mistake, "make repro", ["-m", "stages.repro"]
         yield mistake, "dvc repro", [*dvc, "repro"]
         subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=clone, check=True)
         yield mistake, "make exp", ["-m", "stages.experiment", *flags]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ from knee.classifier.net import design
 from knee.health import downloads
 from knee.intake import inputs, manifest, sheet_columns, spreadsheet
 from knee.location import film_labels
-from knee.run import command, overrides, parameters
+from knee.run import overrides, parameters
 from knee.run.messages import listed
 from knee.run.parameters import ParamsError
 
@@ -90,24 +89,17 @@ def _check_header(sheet: Path, *, is_of_films: bool) -> None:
         raise inputs.InputError(f"data.sheet: {error}") from None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Check params.yaml and what it names; `make repro` does it before DVC, which takes seconds."""
-    chosen = command.parser(main.__doc__).parse_args(argv)
+def tell(settings: parameters.Params, params: Path) -> None:
+    """Check `settings`, read from `params`, and log what an experiment may have left in them.
 
-    def work() -> int:
-        settings = parameters.load(chosen.params)
-        check(settings)
-        if left := overrides.left_by_experiments(settings, CONF):
-            log.info(
-                "%s is not what conf/ composes, but that with %s, as a dvc exp run left it: make "
-                "params puts it back",
-                chosen.params,
-                listed(left, SHOWN),
-            )
-        return 0
-
-    return command.exit_status("repro", work)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    Raises:
+        UserError: as `check`.
+    """
+    check(settings)
+    if left := overrides.left_by_experiments(settings, CONF):
+        log.info(
+            "%s is not what conf/ composes, but that with %s, as a dvc exp run left it: make "
+            "params puts it back",
+            params,
+            listed(left, SHOWN),
+        )

@@ -183,12 +183,20 @@ def _is_dvc(number: int) -> bool:
     return False
 
 
+def mended(project: Path) -> list[str]:
+    """Mend `project`; return in words what was mended, and what was left in git.
+
+    Raises:
+        locks.BusyError: as `mend`.
+    """
+    return [*in_git(project), *mend(project)]
+
+
 def main() -> int:
     """Mend the project of the working directory."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        project = Path.cwd()
-        for said in [*in_git(project), *mend(project)]:
+        for said in mended(Path.cwd()):
             log.warning("%s", said)
     except (locks.BusyError, OSError) as error:
         log.error("%s", error)

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def told(params: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> str:
-    """What the command says; it succeeds."""
+    """What is said of `params`."""
     monkeypatch.chdir(ROOT)
     caplog.set_level("INFO")
-    assert before_run.main([f"--params={params}"]) == 0
+    before_run.tell(parameters.load(params), params)
     return caplog.text
 
 

@@ -1,4 +1,4 @@
-"""The pipeline's branches side by side: their plan, and several dvc at work."""
+"""Several stages at a time: their order, and several dvc at work."""
 
 from __future__ import annotations
 
@@ -23,67 +23,101 @@ EDGES = [
     ("split", "ingest"),
     ("audit", "split"),
     ("embed@a", "ingest"),
+    ("embed@b", "ingest"),
     ("train@a", "embed@a"),
     ("train@a", "split"),
-    ("distil@a", "train@a"),
-    ("embed@b", "ingest"),
     ("train@b", "embed@b"),
-    ("join", "train@a"),
-    ("join", "train@b"),
-    ("compare", "join"),
+    ("train@b", "split"),
+    ("compare", "train@a"),
+    ("compare", "train@b"),
     ("compare", "audit"),
 ]
+GRAPH = nx.DiGraph(EDGES)
+SERVED = """
+import pathlib, sys, time
+folder = pathlib.Path({0!r})
+for line in sys.stdin:
+    together, stage = line.split()
+    (folder / f"{{stage}} begins").write_text(together)
+    print("works at", stage)
+    {1}
+    (folder / f"{{stage}} ends").touch()
+    print("\\x1e" + str(int(stage in {2!r})), flush=True)
+"""
+NAP = "time.sleep(0.05)"
 
 
-def test_a_branch_has_what_waits_for_one_backbone_and_no_other() -> None:
-    planned = repro.plan(nx.DiGraph(EDGES), ["a", "b"])
-    assert planned.before == ("ingest", "split")
-    assert planned.branches == {
-        "a": ("embed@a", "train@a", "distil@a"),
-        "b": ("embed@b", "train@b"),
-        "others": ("audit",),
-    }
+def fake_dvc(folder: Path, work: str = NAP, failing: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A `DvcProcess` that notes in `folder` what it is asked."""
+    return (sys.executable, "-c", SERVED.format(str(folder), work, failing))
 
 
-def test_what_is_run_for_all_backbones_together_is_in_no_branch_even_of_one() -> None:
-    graph = nx.DiGraph([*EDGES[:5], ("compare", "train@a"), ("compare", "audit")])
-    assert repro.plan(graph, ["a"]).branches == {"a": ("embed@a", "train@a"), "others": ("audit",)}
+def test_a_run_is_wide_where_two_stages_that_changed_do_not_wait_for_each_other() -> None:
+    assert repro.is_wide(GRAPH, {"split"})
+    assert repro.is_wide(GRAPH, {"embed@a", "audit"})
+    assert not repro.is_wide(GRAPH, {"embed@a"}), "train@a and compare wait for it"
+    assert not repro.is_wide(GRAPH, {"compare"})
+    assert not repro.is_wide(GRAPH, set())
 
 
-def test_only_branches_with_a_change_are_due_unless_what_all_wait_for_has_changed() -> None:
-    planned = repro.plan(nx.DiGraph(EDGES), ["a", "b"])
-    assert list(planned.due({"train@b", "compare"})) == ["b"]
-    assert list(planned.due({"compare"})) == []
-    assert list(planned.due({"split"})) == ["a", "b", "others"]
+def test_the_stage_with_the_longest_way_to_go_is_first_and_of_equals_the_later_one() -> None:
+    urgency = repro.urgency(GRAPH)
+    ordered = sorted(GRAPH, key=urgency.__getitem__, reverse=True)
+    assert ordered[0] == "ingest"
+    assert ordered[-1] == "compare"
+    assert ordered.index("embed@b") < ordered.index("embed@a") < ordered.index("audit")
 
 
-def test_every_line_of_a_branch_begins_with_its_name_and_one_that_fails_leaves_the_others(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_stage_begins_when_all_that_it_waits_for_has_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failing = "sys.exit('train@a' in sys.argv)"
-    program = f"import sys; print('runs', sys.argv[-1]); {failing}"
-    monkeypatch.setattr(repro, "DVC", (sys.executable, "-c", program))
-    assert repro.Branches(2).run({"a": ("train@a",), "b": ("train@b",)}) == ["a"]
-    assert sorted(capsys.readouterr().out.splitlines()) == ["a | runs train@a", "b | runs train@b"]
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path))
+    assert repro.SideBySide(GRAPH, 2).run() == []
+    times = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    assert len(times) == 2 * len(GRAPH)
+    for stage, awaited in EDGES:
+        assert times[f"{awaited} ends"] <= times[f"{stage} begins"]
+    assert "train@a | works at train@a" in capsys.readouterr().out.splitlines()
 
 
-def test_branches_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each waits for the file of the other one."""
-    program = (
-        "import pathlib, sys, time; own, other = sys.argv[-1], {'a': 'b', 'b': 'a'}[sys.argv[-1]]\n"
-        f"folder = pathlib.Path({str(tmp_path)!r}); (folder / own).touch()\n"
+def test_two_stages_run_at_the_same_time_and_are_told_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each embed waits for the other one to begin."""
+    work = (
         "end = time.monotonic() + 60\n"
-        "while not (folder / other).exists(): time.sleep(0.01); assert time.monotonic() < end"
+        "    while stage.startswith('embed') and len([*folder.glob('embed* begins')]) < 2:\n"
+        "        time.sleep(0.01); assert time.monotonic() < end"
     )
-    monkeypatch.setattr(repro, "DVC", (sys.executable, "-c", program))
-    assert repro.Branches(2).run({"a": ("a",), "b": ("b",)}) == []
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, work))
+    assert repro.SideBySide(GRAPH, 3).run() == []
+    told = {name: (tmp_path / f"{name} begins").read_text() for name in ("ingest", "embed@a")}
+    assert told == {"ingest": "1", "embed@a": "3"}
+
+
+def test_what_fails_keeps_back_only_what_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, failing=("embed@a",)))
+    assert repro.SideBySide(GRAPH, 2).run() == ["embed@a"]
+    begun = {file.name.split()[0] for file in tmp_path.iterdir()}
+    assert begun == {*GRAPH} - {"train@a", "compare"}
+
+
+def test_a_dvc_that_is_killed_has_failed_and_another_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    work = "stage == 'embed@a' and sys.exit(1)"
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, work))
+    assert repro.SideBySide(GRAPH, 2).run() == ["embed@a"]
+    assert (tmp_path / "train@b ends").exists()
 
 
 @pytest.mark.parametrize(
     ("gpus", "engine", "gigabytes", "expected"),
     [(0, "local", 24, 2), (1, "local", 24, 1), (0, "ray", 24, 1), (0, "local", 12, 1)],
 )
-def test_branches_share_neither_a_gpu_nor_a_cluster_nor_too_little_memory(
+def test_stages_share_neither_a_gpu_nor_a_cluster_nor_too_little_memory(
     monkeypatch: pytest.MonkeyPatch, gpus: int, engine: str, gigabytes: int, expected: int
 ) -> None:
     monkeypatch.setattr(hardware, "cores", lambda: 2)
@@ -103,15 +137,15 @@ def project(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project
 
 @pytest.mark.tf
 @pytest.mark.slow
-def test_backbone_and_audit_side_by_side_make_the_bytes_of_one_after_the_other(
-    project: Project,
-) -> None:
+def test_two_stages_at_a_time_make_the_bytes_of_one_after_the_other(project: Project) -> None:
     expected = project.lock()
     project.forget("audit", "explain@mobilenet")
-    said = project.run(sys.executable, "-m", "stages.repro", "--at-once", "2")
-    assert {"mobilenet | Running stage 'explain@mobilenet':", "others | Running stage 'audit':"} <= (
-        set(said.splitlines())
-    )
+    said = project.run(sys.executable, "-m", "stages.repro", "--at-once", "2").splitlines()
+    assert ran("\n".join(line.partition(" | ")[2] for line in said)) == [
+        "explain@mobilenet",
+        "audit",
+    ]
+    assert "audit | Running stage 'audit':" in said
     assert project.lock() == expected
     assert ran(project.dvc("repro")) == []
 
@@ -132,7 +166,7 @@ def test_told_to_end_it_leaves_nothing_running_and_the_next_run_makes_the_same(
         text=True,
     ) as process:
         assert process.stdout is not None
-        next(line for line in process.stdout if line.startswith("mobilenet | Running"))
+        next(line for line in process.stdout if line.startswith("explain@mobilenet | Running"))
         begun = psutil.Process(process.pid).children(recursive=True)
         time.sleep(1)
         os.kill(process.pid, signal.SIGTERM)
@@ -140,6 +174,5 @@ def test_told_to_end_it_leaves_nothing_running_and_the_next_run_makes_the_same(
     assert process.returncode == 128 + signal.SIGTERM
     _, left = psutil.wait_procs(begun, timeout=60)
     assert left == []
-    project.run(sys.executable, "-m", "knee.run.dvc_notes")
     project.run(sys.executable, "-m", "stages.repro", "--at-once", "2")
     assert project.lock() == expected
