@@ -32,10 +32,8 @@ DVC: Final = (sys.executable, "-m", "dvc", "repro")
 DVC_PROCESS: Final = (sys.executable, "-m", "stages.repro", "--dvc")  # dvc_notes knows it by --dvc
 STAGE_BYTES: Final = 8e9  # of memory, for a training and the processes that it starts
 DONE: Final = "\x1e"  # before the exit status of a stage
-HINTS: Final = (
-    "dvc.commands.repro",
-    "dvc.repo.scm_context",
-)  # say after every stage what to commit
+TRACK_HINT: Final = "dvc.repo.scm_context"  # the logger that says after each stage what to commit
+PUSH_HINT: Final = "Use `dvc push` to send your updates to remote storage."
 END_SECONDS: Final = 30.0  # for a dvc that was told to end
 INTERRUPTED: Final = 130
 log = logging.getLogger(__name__)
@@ -101,19 +99,20 @@ class DvcProcess:
             errors="replace",
         )
 
-    def run(self, stage: str, at_once: int) -> bool:
+    def run(self, stage: str, at_once: int, *, gives_way: bool) -> bool:
         """Run `stage` beside others, `at_once` with it; whether it succeeded.
 
-        Each line that is printed begins with its name.
+        Each line that is printed begins with its name. It may give way to the others: they get a
+        core first.
         """
         asked, said = self.process.stdin, self.process.stdout
         if asked is None or said is None:
             raise ValueError("a process without pipes")
-        asked.write(f"{at_once} {stage}\n")
+        asked.write(f"{at_once} {int(gives_way)} {stage}\n")
         asked.flush()
         for line in said:
             text, done, status = line.partition(DONE)
-            if text.strip():
+            if text.strip() and text.rstrip() != PUSH_HINT:
                 with self._printing:
                     sys.stdout.write(f"{stage} | {text.rstrip()}\n")
                     sys.stdout.flush()
@@ -159,7 +158,10 @@ class SideBySide:
                 ready.sort(key=self._urgency.__getitem__, reverse=True)
                 together = min(self._at_once, len(running) + len(ready))
                 for stage in ready[: self._at_once - len(running)]:
-                    running[threads.submit(self._run, stage, together)] = stage
+                    rank = self._urgency[stage]
+                    gives_way = any(self._urgency[other] > rank for other in running.values())
+                    future = threads.submit(self._run, stage, together, gives_way=gives_way)
+                    running[future] = stage
                 if not running:
                     return failed
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -175,13 +177,13 @@ class SideBySide:
         ready = [stage for stage in open_ones if self._waits_for[stage] <= done]
         return sorted(ready, key=self._urgency.__getitem__, reverse=True)
 
-    def _run(self, stage: str, together: int) -> bool:
+    def _run(self, stage: str, together: int, *, gives_way: bool) -> bool:
         try:
             dvc = self._idle.get_nowait()
         except queue.Empty:
             dvc = DvcProcess()
             self._all.append(dvc)
-        succeeded = dvc.run(stage, together)
+        succeeded = dvc.run(stage, together, gives_way=gives_way)
         if dvc.process.poll() is None:
             self._idle.put(dvc)
         return succeeded
@@ -215,14 +217,13 @@ def serve() -> int:
     """Be a `DvcProcess`: run the stages that are asked for on the standard input."""
     from dvc.cli import main as dvc
 
-    for name in HINTS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(TRACK_HINT).setLevel(logging.WARNING)
     with os.fdopen(os.dup(0)) as asked:
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)  # stages are not to read what is asked
         for line in asked:
-            together, _, stage = line.strip().partition(" ")
-            os.environ[hardware.STAGES_AT_ONCE] = together
+            together, gives_way, stage = line.split()
+            os.environ |= {hardware.STAGES_AT_ONCE: together, command.GIVES_WAY: gives_way}
             status = dvc(["--wait-for-lock", "repro", "--single-item", stage])
             sys.stderr.flush()
             sys.stdout.write(f"{DONE}{status}\n")

@@ -37,8 +37,8 @@ SERVED = """
 import pathlib, sys, time
 folder = pathlib.Path({0!r})
 for line in sys.stdin:
-    together, stage = line.split()
-    (folder / f"{{stage}} begins").write_text(together)
+    together, gives_way, stage = line.split()
+    (folder / f"{{stage}} begins").write_text(together + gives_way)
     print("works at", stage)
     {1}
     (folder / f"{{stage}} ends").touch()
@@ -80,7 +80,7 @@ def test_a_stage_begins_when_all_that_it_waits_for_has_ended(
     assert "train@a | works at train@a" in capsys.readouterr().out.splitlines()
 
 
-def test_two_stages_run_at_the_same_time_and_are_told_so(
+def test_two_stages_run_at_the_same_time_and_the_less_urgent_one_gives_way(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Each embed waits for the other one to begin."""
@@ -91,8 +91,9 @@ def test_two_stages_run_at_the_same_time_and_are_told_so(
     )
     monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, work))
     assert repro.SideBySide(GRAPH, 3).run() == []
-    told = {name: (tmp_path / f"{name} begins").read_text() for name in ("ingest", "embed@a")}
-    assert told == {"ingest": "1", "embed@a": "3"}
+    stages = ("ingest", "embed@b", "embed@a")
+    told = {name: (tmp_path / f"{name} begins").read_text() for name in stages}
+    assert told == {"ingest": "10", "embed@b": "30", "embed@a": "31"}
 
 
 def test_what_fails_keeps_back_only_what_waits_for_it(
