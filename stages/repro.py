@@ -23,6 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
+from knee.classifier.net.design import BackboneDesign
 from knee.execution import hardware
 from knee.health import before_run
 from knee.run import command, dvc_notes, parameters
@@ -31,6 +32,7 @@ from knee.run.messages import listed
 DVC: Final = (sys.executable, "-m", "dvc", "repro")
 DVC_PROCESS: Final = (sys.executable, "-m", "stages.repro", "--dvc")  # dvc_notes knows it by --dvc
 STAGE_BYTES: Final = 8e9  # of memory, for a training and the processes that it starts
+TRAINING: Final = ("train@", "distil@")
 DONE: Final = "\x1e"  # before the exit status of a stage
 TRACK_HINT: Final = "dvc.repo.scm_context"  # the logger that says after each stage what to commit
 PUSH_HINT: Final = "Use `dvc push` to send your updates to remote storage."
@@ -84,6 +86,13 @@ def most_at_once(settings: parameters.Params) -> int:
     return max(1, min(hardware.cores(), int(hardware.memory_bytes() // STAGE_BYTES)))
 
 
+def trainings(settings: parameters.Params, graph: Any) -> set[str]:
+    """Return the stages that train more of a net than its head: each of them takes all cores."""
+    weights, depth = settings.weights, settings.model.train_from
+    design = BackboneDesign(settings.model.backbones[0], 0, weights, depth)
+    return {one for one in graph if one.startswith(TRAINING)} if design.depth != "head" else set()
+
+
 class DvcProcess:
     """A dvc that runs one stage after the other; what they print is passed on."""
 
@@ -133,11 +142,11 @@ class DvcProcess:
 class SideBySide:
     """The stages of a project, at most so many of them at a time."""
 
-    def __init__(self, graph: Any, at_once: int) -> None:
-        """Take the graph that `read` gives."""
+    def __init__(self, graph: Any, at_once: int, whole: Collection[str] = ()) -> None:
+        """Take the graph that `read` gives; of the stages `whole` one runs at a time."""
         self._waits_for = {stage: {*graph.successors(stage)} for stage in graph}
         self._urgency = urgency(graph)
-        self._at_once = at_once
+        self._at_once, self._whole = at_once, whole
         self._idle: queue.SimpleQueue[DvcProcess] = queue.SimpleQueue()
         self._all: list[DvcProcess] = []
 
@@ -151,16 +160,13 @@ class SideBySide:
         running: dict[Future[bool], str] = {}
         with ThreadPoolExecutor(self._at_once) as threads, self._ended():
             while True:
-                begun = {*done, *failed, *running.values()}
-                ready = [
-                    s for s, needed in self._waits_for.items() if s not in begun and needed <= done
-                ]
-                ready.sort(key=self._urgency.__getitem__, reverse=True)
+                ready = self._ready(done, {*done, *failed}, [*running.values()])
                 together = min(self._at_once, len(running) + len(ready))
                 for stage in ready[: self._at_once - len(running)]:
+                    sharing = 1 if stage in self._whole else together
                     rank = self._urgency[stage]
                     gives_way = any(self._urgency[other] > rank for other in running.values())
-                    future = threads.submit(self._run, stage, together, gives_way=gives_way)
+                    future = threads.submit(self._run, stage, sharing, gives_way=gives_way)
                     running[future] = stage
                 if not running:
                     return failed
@@ -171,11 +177,13 @@ class SideBySide:
                     else:
                         failed.append(stage)
 
-    def _ready(self, done: set[str], begun: set[str]) -> list[str]:
+    def _ready(self, done: set[str], ended: set[str], running: list[str]) -> list[str]:
         """Those that wait for nothing any more, the most urgent first."""
-        open_ones = [stage for stage in self._waits_for if stage not in begun]
-        ready = [stage for stage in open_ones if self._waits_for[stage] <= done]
-        return sorted(ready, key=self._urgency.__getitem__, reverse=True)
+        left = [stage for stage in self._waits_for if stage not in ended and stage not in running]
+        ready = [stage for stage in left if self._waits_for[stage] <= done]
+        ready.sort(key=self._urgency.__getitem__, reverse=True)
+        whole = [stage for stage in [*running, *ready] if stage in self._whole]
+        return [stage for stage in ready if stage not in whole[1:]]
 
     def _run(self, stage: str, together: int, *, gives_way: bool) -> bool:
         try:
@@ -208,7 +216,7 @@ def run(params: Path, at_once: int) -> int:
     if at_once == 1 or not is_wide(graph, changed):
         return subprocess.run(DVC, check=False).returncode
     log.info("at most %d stages at a time", at_once)
-    if failed := SideBySide(graph, at_once).run():
+    if failed := SideBySide(graph, at_once, trainings(settings, graph)).run():
         sys.stderr.write(f"repro: failed: {listed(failed)}; the message is above\n")
     return 1 if failed else 0
 

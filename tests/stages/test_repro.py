@@ -114,6 +114,38 @@ def test_a_dvc_that_is_killed_has_failed_and_another_takes_its_place(
     assert (tmp_path / "train@b ends").exists()
 
 
+def test_trainings_that_take_all_cores_run_one_after_the_other_and_have_them_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path))
+    whole = {"train@a", "train@b"}
+    assert repro.SideBySide(GRAPH, 3, whole).run() == []
+    assert {(tmp_path / f"{stage} begins").read_text()[0] for stage in whole} == {"1"}
+    first, second = [
+        (tmp_path / f"{stage} {what}").stat().st_mtime_ns
+        for stage, what in (("train@b", "ends"), ("train@a", "begins"))
+    ]
+    assert first <= second
+
+
+@pytest.mark.parametrize(
+    ("weights", "train_from", "expected"),
+    [
+        ("none", "auto", {"train@a", "train@b"}),
+        ("imagenet", "auto", set()),
+        ("imagenet", "block11", {"train@a", "train@b"}),
+        ("none", "head", set()),
+    ],
+)
+def test_only_trainings_of_more_than_a_head_take_all_cores(
+    weights: str, train_from: str, expected: set[str]
+) -> None:
+    settings = parameters.load(Path("params.yaml"))
+    model = dataclasses.replace(settings.model, train_from=train_from)
+    settings = dataclasses.replace(settings, model=model, weights=weights)
+    assert repro.trainings(settings, GRAPH) == expected
+
+
 @pytest.mark.parametrize(
     ("gpus", "engine", "gigabytes", "expected"),
     [(0, "local", 24, 2), (1, "local", 24, 1), (0, "ray", 24, 1), (0, "local", 12, 1)],
