@@ -44,16 +44,19 @@ log = logging.getLogger(__name__)
 def read(folder: Path) -> tuple[Any, set[str]]:
     """Return the graph of the stages of the project in `folder`, and which of them have changed.
 
-    The graph is networkx' directed one of their names: edges lead to what a stage waits for.
+    The graph is networkx' directed one of their names: edges lead to what a stage waits for. Where
+    dvc cannot tell, nothing has changed: `dvc repro` then says why in its own words.
     """
     import networkx as nx  # type: ignore[import-untyped]
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with Repo(str(folder)) as repository, repository.lock:
+    with contextlib.suppress(DvcException), Repo(str(folder)) as repository, repository.lock:
         graph = repository.index.graph
         names = {stage: stage.addressing for stage in graph}
         due = [stage for stage in graph if not stage.always_changed and stage.changed()]
         return nx.relabel_nodes(graph, names), {names[stage] for stage in due}
+    return nx.DiGraph(), set()
 
 
 def is_wide(graph: Any, changed: Collection[str]) -> bool:
@@ -108,16 +111,15 @@ class DvcProcess:
             errors="replace",
         )
 
-    def run(self, stage: str, at_once: int, *, gives_way: bool) -> bool:
+    def run(self, stage: str, at_once: int) -> bool:
         """Run `stage` beside others, `at_once` with it; whether it succeeded.
 
-        Each line that is printed begins with its name. It may give way to the others: they get a
-        core first.
+        Each line that is printed begins with its name.
         """
         asked, said = self.process.stdin, self.process.stdout
         if asked is None or said is None:
             raise ValueError("a process without pipes")
-        asked.write(f"{at_once} {int(gives_way)} {stage}\n")
+        asked.write(f"{at_once} {stage}\n")
         asked.flush()
         for line in said:
             text, done, status = line.partition(DONE)
@@ -164,10 +166,7 @@ class SideBySide:
                 together = min(self._at_once, len(running) + len(ready))
                 for stage in ready[: self._at_once - len(running)]:
                     sharing = 1 if stage in self._whole else together
-                    rank = self._urgency[stage]
-                    gives_way = any(self._urgency[other] > rank for other in running.values())
-                    future = threads.submit(self._run, stage, sharing, gives_way=gives_way)
-                    running[future] = stage
+                    running[threads.submit(self._run, stage, sharing)] = stage
                 if not running:
                     return failed
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -185,13 +184,13 @@ class SideBySide:
         whole = [stage for stage in [*running, *ready] if stage in self._whole]
         return [stage for stage in ready if stage not in whole[1:]]
 
-    def _run(self, stage: str, together: int, *, gives_way: bool) -> bool:
+    def _run(self, stage: str, together: int) -> bool:
         try:
             dvc = self._idle.get_nowait()
         except queue.Empty:
             dvc = DvcProcess()
             self._all.append(dvc)
-        succeeded = dvc.run(stage, together, gives_way=gives_way)
+        succeeded = dvc.run(stage, together)
         if dvc.process.poll() is None:
             self._idle.put(dvc)
         return succeeded
@@ -211,9 +210,9 @@ def run(params: Path, at_once: int) -> int:
     before_run.tell(settings, params)
     for said in dvc_notes.mended(Path.cwd()):
         log.warning("%s", said)
-    graph, changed = read(Path.cwd())
     at_once = at_once or most_at_once(settings)
-    if at_once == 1 or not is_wide(graph, changed):
+    graph, changed = read(Path.cwd()) if at_once > 1 else (None, set())
+    if not changed or not is_wide(graph, changed):
         return subprocess.run(DVC, check=False).returncode
     log.info("at most %d stages at a time", at_once)
     if failed := SideBySide(graph, at_once, trainings(settings, graph)).run():
@@ -230,8 +229,7 @@ def serve() -> int:
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)  # stages are not to read what is asked
         for line in asked:
-            together, gives_way, stage = line.split()
-            os.environ |= {hardware.STAGES_AT_ONCE: together, command.GIVES_WAY: gives_way}
+            os.environ[hardware.STAGES_AT_ONCE], stage = line.split()
             status = dvc(["--wait-for-lock", "repro", "--single-item", stage])
             sys.stderr.flush()
             sys.stdout.write(f"{DONE}{status}\n")

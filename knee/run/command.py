@@ -23,8 +23,6 @@ from knee.run.errors import UserError
 
 Paths = TypeVar("Paths")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-GIVES_WAY = "KNEE_GIVES_WAY"  # to other stages that run: "1" in the environment of one that does
-NICENESS = 10  # of such a stage: a tenth of a core that another one wants, too
 MAKE_ROOM = "free some space and run it again: what is finished is kept"
 
 
@@ -77,8 +75,6 @@ def stage(
 
         def work_alone() -> int:
             settings = parameters.load(params)
-            if os.environ.get(GIVES_WAY) == "1":
-                os.nice(NICENESS)
             with termination.raised(), _exclusive_run(name, vars(given)):
                 work(settings, given)
             return 0
