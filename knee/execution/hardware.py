@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-STAGES_AT_ONCE: Final = "KNEE_STAGES_AT_ONCE"  # in the environment of each of them
+CORES_SHARED_BY: Final = "KNEE_CORES_SHARED_BY"  # in the environment of a stage: so many stages
+MEMORY_SHARED_BY: Final = "KNEE_MEMORY_SHARED_BY"
 GROUP_LIMITS: Final = (
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -31,9 +32,12 @@ def memory_bytes() -> int:
     return min(psutil.virtual_memory().total, *limits, 1 << 62)
 
 
-def stages_at_once() -> int:
-    """Return how many stages share the machine, as who runs them side by side says."""
-    said = os.environ.get(STAGES_AT_ONCE, "")
+def shared_by(name: str) -> int:
+    """Return how many stages share the machine's cores or memory: 1, unless told otherwise.
+
+    `name` is that of the environment's variable that tells: CORES_SHARED_BY or MEMORY_SHARED_BY.
+    """
+    said = os.environ.get(name, "")
     return max(1, int(said)) if said.isdecimal() else 1
 
 

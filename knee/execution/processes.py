@@ -33,12 +33,13 @@ def count(settings: parameters.Execution, process_bytes: float) -> int:
     """Return how many processes the section `execution` asks for; 0: work in this one.
 
     With "auto" as many as cores, and processes of `process_bytes` of memory, the machine has for
-    each of the stages that run side by side. One alone would only have to be started.
+    this stage, which may share it with others. A single one would only cost its start.
     """
     if settings.processes != "auto":
         return settings.processes
-    stages = hardware.stages_at_once()
-    most = min(hardware.cores(), int(hardware.memory_bytes() // process_bytes)) // stages
+    cores = hardware.cores() // hardware.shared_by(hardware.CORES_SHARED_BY)
+    memory = hardware.memory_bytes() / hardware.shared_by(hardware.MEMORY_SHARED_BY)
+    most = min(cores, int(memory // process_bytes))
     return most if most > 1 else 0
 
 

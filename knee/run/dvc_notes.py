@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,15 +31,24 @@ log = logging.getLogger(__name__)
 LOCK_FILES: Final = ("lock", "stages/*.lock")  # of dvc, and of a stage at work
 PLACES: Final = ("", "exps/tmp*/.dvc/tmp", "exps/standalone/tmp*/.dvc/tmp")  # of experiments
 OBJECT: Final = re.compile(r"[0-9a-f]{30}(\.dir)?")
+READINGS: Final = 20  # of a list that cannot be read
+PAUSE_SECONDS: Final = 0.05  # between two of them
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"  # of a file that is meant to be empty
 
 
 def starter(project: Path, output: Path) -> int | None:
-    """Return the number of the dvc process that makes `output`; None where dvc has noted none."""
-    try:
-        return int(_read(project / ".dvc" / "tmp")["write"][str(output)]["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    """Return the number of the dvc process that makes `output`; None where dvc has noted none.
+
+    The list is read again where another dvc is just writing it, in place.
+    """
+    for _ in range(READINGS):
+        try:
+            return int(_read(project / ".dvc" / "tmp")["write"][str(output)]["pid"])
+        except (OSError, KeyError, TypeError):
+            return None
+        except ValueError:
+            time.sleep(PAUSE_SECONDS)
+    return None
 
 
 def at_work(private: Path, places: Sequence[str] = PLACES) -> Iterator[tuple[int, Path]]:

@@ -72,9 +72,10 @@ def follow_dvc(root: Path, output: Path) -> None:
     dvc = next((one for one in psutil.Process().parents() if one.pid == starter), None)
     if dvc is None:
         raise OrphanError("the dvc that started this is gone: run `dvc repro` again")
-    threading.Thread(target=_end_after, args=(dvc,), daemon=True).start()
+    threading.Thread(target=end_after, args=(dvc,), daemon=True).start()
 
 
-def _end_after(dvc: psutil.Process) -> None:
-    dvc.wait()
+def end_after(starter: psutil.Process) -> None:
+    """Wait for the end of `starter`, then end this process like on SIGTERM; for a thread."""
+    starter.wait()
     os.kill(os.getpid(), signal.SIGTERM)

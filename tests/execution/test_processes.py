@@ -60,9 +60,11 @@ def test_as_many_processes_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyP
     assert processes.count(LOCAL, process_bytes=4e9) == 6
     assert processes.count(LOCAL, process_bytes=1e9) == 16
     assert processes.count(dataclasses.replace(LOCAL, processes=0), process_bytes=4e9) == 0
-    monkeypatch.setenv(hardware.STAGES_AT_ONCE, "2")
+    monkeypatch.setenv(hardware.MEMORY_SHARED_BY, "2")
     assert processes.count(LOCAL, process_bytes=4e9) == 3
-    assert processes.count(LOCAL, process_bytes=1e9) == 8
+    assert processes.count(LOCAL, process_bytes=0.5e9) == 16
+    monkeypatch.setenv(hardware.CORES_SHARED_BY, "2")
+    assert processes.count(LOCAL, process_bytes=0.5e9) == 8
     monkeypatch.setattr(hardware, "memory_bytes", lambda: 10**9)
     assert processes.count(LOCAL, process_bytes=4e9) == 0, "one alone would gain nothing"
 

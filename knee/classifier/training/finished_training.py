@@ -91,12 +91,11 @@ class FinishedTraining:
         limits = prediction_limits.PredictionLimits((), learned.thresholds, learned.novelty)
         drawn = non_radiographs.draw_all(preprocessing["side_pixels"], DRAWN_PER_KIND, DRAWN_SEED)
         found = limits.scores(saved.features(self.model, np.concatenate([*drawn.values()])))
-        by_kind = found.reshape(len(drawn), DRAWN_PER_KIND).tolist()
-        return {
-            **novelty.separation(learned.held_out_scores, found),
-            "scores": dict(zip(drawn, by_kind, strict=True)),
-            "seed": DRAWN_SEED,
-        }
+        tried: dict[str, Any] = novelty.separation(learned.held_out_scores, found)
+        if np.isfinite(found).all():
+            by_kind = found.reshape(len(drawn), DRAWN_PER_KIND).tolist()
+            tried |= {"scores": dict(zip(drawn, by_kind, strict=True)), "seed": DRAWN_SEED}
+        return tried
 
 
 def facts(
