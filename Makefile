@@ -33,8 +33,8 @@ setup: .venv/pins $(if $(CLUSTER),.venv/cluster-pins) ## .venv with the pinned p
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.txt
 	@cp requirements-cluster.txt .venv/cluster-pins
 
-repro: setup ## run the whole pipeline, JOBS stages at a time; what did not change is not run again
-	@python -m stages.repro $(if $(JOBS),--at-once $(JOBS))
+repro: setup ## run the whole pipeline, AT_ONCE=1 for one stage at a time; what did not change is not run again
+	@python -m stages.repro $(if $(AT_ONCE),--at-once $(AT_ONCE))
 	@git diff --quiet -- dvc.lock 2>/dev/null || echo "dvc.lock has this run's results: git commit dvc.lock keeps them, git restore dvc.lock forgets them"
 
 compare: setup ## all experiments, one line each
@@ -42,7 +42,7 @@ compare: setup ## all experiments, one line each
 
 films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder] [LOCATE=1 for whole films]
 	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(LOCATE),--locate $(if $(filter 0 no none off false,$(LOCATE)),none,knees))
-	@python -m stages.repro $(if $(JOBS),--at-once $(JOBS))
+	@python -m stages.repro $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 exp: setup ## dvc exp run, overrides checked first: make exp S="-S model=xception"
 	@python -m stages.experiment $(S)
