@@ -90,8 +90,7 @@ def urgency(graph: Any) -> dict[str, tuple[int, int]]:
     import networkx as nx
 
     ways: dict[str, int] = {}
-    order = list(nx.topological_sort(graph))  # what others wait for comes after them
-    for stage in order:
+    for stage in nx.topological_sort(graph):  # what others wait for comes after them
         ways[stage] = 1 + max((ways[one] for one in graph.predecessors(stage)), default=0)
     return {stage: (ways[stage], number) for number, stage in enumerate(graph)}
 
@@ -254,8 +253,9 @@ class SideBySide:
 def run(params: Path, at_once: int) -> int:
     """Run all stages that have changed; the exit status. It may become `dvc repro`."""
     settings = parameters.load(params)
-    before_run.tell(settings, params)
-    for said in dvc_notes.mended(Path.cwd()):
+    before_run.check(settings)
+    before_run.tell_leftovers(settings, params)
+    for said in dvc_notes.put_in_order(Path.cwd()):
         log.warning("%s", said)
     for name in (hardware.CORES_SHARED_BY, hardware.MEMORY_SHARED_BY):
         os.environ.pop(name, None)  # of a run that this one is part of

@@ -89,13 +89,8 @@ def _check_header(sheet: Path, *, is_of_films: bool) -> None:
         raise inputs.InputError(f"data.sheet: {error}") from None
 
 
-def tell(settings: parameters.Params, params: Path) -> None:
-    """Check `settings`, read from `params`, and log what an experiment may have left in them.
-
-    Raises:
-        UserError: as `check`.
-    """
-    check(settings)
+def tell_leftovers(settings: parameters.Params, params: Path) -> None:
+    """Log what an experiment may have left in `settings`, which were read from `params`."""
     if left := overrides.left_by_experiments(settings, CONF):
         log.info(
             "%s is not what conf/ composes, but that with %s, as a dvc exp run left it: make "

@@ -193,7 +193,7 @@ def _is_dvc(number: int) -> bool:
     return False
 
 
-def mended(project: Path) -> list[str]:
+def put_in_order(project: Path) -> list[str]:
     """Mend `project`; return in words what was mended, and what was left in git.
 
     Raises:
@@ -206,7 +206,7 @@ def main() -> int:
     """Mend the project of the working directory."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        for said in mended(Path.cwd()):
+        for said in put_in_order(Path.cwd()):
             log.warning("%s", said)
     except (locks.BusyError, OSError) as error:
         log.error("%s", error)

@@ -19,7 +19,9 @@ def told(params: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptur
     """What is said of `params`."""
     monkeypatch.chdir(ROOT)
     caplog.set_level("INFO")
-    before_run.tell(parameters.load(params), params)
+    settings = parameters.load(params)
+    before_run.check(settings)
+    before_run.tell_leftovers(settings, params)
     return caplog.text
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from knee.execution import hardware
-from knee.run import parameters
+from knee.run import dvc_notes, parameters
 from stages import repro
 from tests.project import Project, copied, finished_project, ran
 
@@ -141,6 +141,17 @@ def test_trainings_that_take_all_cores_run_one_after_the_other(
         for stage, what in (("train@b", "ends"), ("train@a", "begins"))
     ]
     assert first <= second
+
+
+def test_a_dvc_that_runs_stages_here_counts_as_dvc_at_work(tmp_path: Path) -> None:
+    """The doctor mends nothing meanwhile."""
+    asleep = (sys.executable, "-c", "import time; time.sleep(600)", *repro.DVC_PROCESS[3:])
+    with subprocess.Popen(asleep) as process:
+        note = {"write": {"out": {"pid": process.pid, "cmd": ""}}, "read": {}}
+        (tmp_path / "rwlock").write_text(json.dumps(note), encoding="utf-8")
+        at_work = [number for number, _ in dvc_notes.at_work(tmp_path)]
+        process.kill()
+    assert at_work == [process.pid]
 
 
 @pytest.mark.parametrize(
