@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 BACKEND: Final = "KERAS_BACKEND"
 BACKENDS: Final = ("tensorflow", "openvino")  # engines.prepare chooses the second
+ONEDNN: Final = "TF_ENABLE_ONEDNN_OPTS"  # else TensorFlow has it where there are AVX-512's VNNI
 MARK: Final = "TF2_BEHAVIOR"  # TensorFlow sets it itself
 DECIDING: Final = re.compile(
     "(AUTOGRAPH|CUDNN|DNNL|KERAS|MLIR|ONEDNN|OV|TF|TF2|XLA)_.*|NVIDIA_TF32_OVERRIDE"
@@ -48,9 +49,12 @@ def settle(environment: MutableMapping[str, str]) -> None:
     values = {name: environment.pop(name) for name in removed}
     if values.get(BACKEND, "") in ("", *BACKENDS):
         values.pop(BACKEND, None)
+    if values.get(ONEDNN) == "1":
+        del values[ONEDNN]
     if values.get(MARK) == "1":  # of a process whose parent has imported TensorFlow
         del values[MARK]
     environment[BACKEND] = BACKENDS[0]  # it counts before that of keras.json
+    environment[ONEDNN] = "1"
     if not environment.get("KERAS_HOME", "any"):
         del environment["KERAS_HOME"]  # for Keras that were the working directory
     home = _keras_home(environment)

@@ -29,6 +29,7 @@ DECIDING = {
     "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
     "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
 }
+SET = {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"}
 HARMLESS = {
     "CUDA_VISIBLE_DEVICES": "0",
     "HOME": "/home/somebody",
@@ -71,7 +72,7 @@ def test_deciding_variables_go_and_are_named_and_harmless_ones_stay(
 ) -> None:
     environment = {**DECIDING, **HARMLESS, "KERAS_HOME": str(home)}
     surroundings.settle(environment)
-    assert environment == {**HARMLESS, "KERAS_HOME": str(home), "KERAS_BACKEND": "tensorflow"}
+    assert environment == {**HARMLESS, "KERAS_HOME": str(home), **SET}
     (record,) = caplog.records
     assert all(name in record.getMessage() for name in DECIDING)
     surroundings.settle(environment)  # as the processes do that inherit it

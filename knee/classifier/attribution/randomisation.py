@@ -5,15 +5,13 @@ A map that shows what a model has learned changes when the model forgets it, fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from keras.layers import BatchNormalization
 
 from knee.classifier.attribution.grad_cam import Halves
+from knee.classifier.net import batch_norms
 from knee.classifier.net.saved import last_dense_layers
 
 
@@ -48,14 +46,6 @@ def cascade(model: Halves, pixels: npt.NDArray[np.uint8], seed: int) -> dict[str
 
 def _settle(model: keras.Model, inputs: tf.Tensor) -> None:
     """Give each batch norm the mean and variance that it meets on `inputs`."""
-    for norm in _norms(model):
+    for norm in batch_norms.of(model):
         norm.momentum, norm.trainable = 0.0, True  # a frozen one would keep what it has
     model(inputs, training=True)
-
-
-def _norms(model: keras.Model) -> Iterator[BatchNormalization]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _norms(layer)
-        elif isinstance(layer, BatchNormalization):
-            yield layer

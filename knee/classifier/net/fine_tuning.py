@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from knee.classifier.net import backbones
+from knee.classifier.net import backbones, batch_norms
 from knee.classifier.net.design import BackboneDesign, DesignError
 
 NORM_MOMENTUM = 0.9  # Keras' 0.99 lags behind in a training of some hundred steps
@@ -83,7 +83,6 @@ def _depth_tensor(base: keras.Model, design: BackboneDesign) -> keras.KerasTenso
 
 def _set_norms(model: keras.Model, *, fixed: bool) -> None:
     """Batch norms keep what they came with, or follow a short training."""
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = not fixed
-            layer.momentum = NORM_MOMENTUM
+    for norm in batch_norms.of(model):
+        norm.trainable = not fixed
+        norm.momentum = NORM_MOMENTUM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from knee.classifier.features.feature_source import TrainingData
+from knee.classifier.net import batch_norms
 from knee.classifier.training import inputs
 from knee.classifier.training.checkpoints import Progress, SavesState, TrainingState
 from knee.run.errors import UserError
@@ -70,6 +72,11 @@ def compile_model(model: keras.Model, optimisation: Optimisation) -> None:
     )
     # Its variables must exist before a checkpoint's state can be loaded into them.
     model.optimizer.build(model.trainable_variables)
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:  # on several Keras does it
+        # Those of the metrics, too: a step that makes variables is traced twice.
+        some = np.zeros(model.output_shape[1:], np.float32)[np.newaxis]
+        model.compute_metrics(None, some, some)
+        model.reset_metrics()
 
 
 def fit(
@@ -112,15 +119,16 @@ def fit(
         alone = model.distribute_strategy.num_replicas_in_sync == 1  # the loop fails on several
         if alone and not one_by_one:
             model.steps_per_execution = steps_at_once(steps)
-        model.fit(
-            batches,
-            epochs=optimisation.epochs,
-            initial_epoch=progress.epochs_done,
-            steps_per_epoch=steps,
-            callbacks=[callback],
-            shuffle=False,
-            verbose=0,
-        )
+        with batch_norms.fused(model) if alone else contextlib.nullcontext():
+            model.fit(
+                batches,
+                epochs=optimisation.epochs,
+                initial_epoch=progress.epochs_done,
+                steps_per_epoch=steps,
+                callbacks=[callback],
+                shuffle=False,
+                verbose=0,
+            )
     checkpoints.restore_best(model)
     return progress
 

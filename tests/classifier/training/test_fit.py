@@ -100,6 +100,24 @@ def test_same_seed_gives_the_same_history_bit_for_bit(
     assert train(tiny, films, tmp_path / "other", seed=7)[1].history != whole.progress.history
 
 
+def test_a_training_step_is_traced_once(
+    tiny: BackboneDesign, films: Films, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large net is traced for half a minute: once more would be an epoch."""
+    import keras
+
+    step = keras.Model.train_step
+    seen: list[Any] = []
+
+    def counted(self: Any, data: Any) -> Any:
+        seen.append(data)
+        return step(self, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    train(tiny, films, tmp_path / "traced", label_smoothing=0.123)  # no other test's net
+    assert len(seen) == 1
+
+
 def test_a_killed_training_ends_as_an_uninterrupted_one(
     whole: Uninterrupted, tiny: BackboneDesign, films: Films, tmp_path: Path
 ) -> None:
