@@ -124,17 +124,17 @@ class DvcProcess:
             errors="replace",
         )
 
-    def run(self, stage: str, cores: int, memory: int) -> bool | None:
+    def run(self, stage: str, cores: int, memory: int, *, gives_way: bool) -> bool | None:
         """Run `stage`; whether it succeeded, None if it was not begun since dvc had been killed.
 
         Each line that is printed begins with the stage's name. So many stages share the machine's
-        cores with it, and its memory.
+        cores with it, and its memory; where it `gives_way` they have the cores first.
         """
         asked, said = self.process.stdin, self.process.stdout
         if asked is None or said is None:
             raise ValueError("a process without pipes")
         with contextlib.suppress(OSError, ValueError):  # it is dead, or told to end
-            asked.write(f"{cores} {memory} {stage}\n")
+            asked.write(f"{cores} {memory} {int(gives_way)} {stage}\n")
             asked.flush()
         has_begun = False
         for line in said:
@@ -160,10 +160,14 @@ class SideBySide:
     """The stages of a project, at most so many of them at a time."""
 
     def __init__(self, graph: Any, at_once: int, whole: Collection[str] = ()) -> None:
-        """Take the graph that `read` gives; of those in `whole` only one runs at a time."""
+        """Take the graph that `read` gives.
+
+        Each of those in `whole` has all cores; where one runs, the others leave them to it, and
+        compute while it does not need them: it builds its graph on one.
+        """
         self._waits_for = {stage: {*graph.successors(stage)} for stage in graph}
         self._urgency = urgency(graph)
-        self._at_once, self._whole = at_once, whole
+        self._at_once, self._whole = at_once, {*whole}
         self._starting = threading.Lock()
         self._is_ending = False
         self._idle: list[DvcProcess] = []
@@ -199,7 +203,8 @@ class SideBySide:
             ready = self._ready(done, {*done, *failed}, [*running.values()])
             together = min(self._at_once, len(running) + len(ready))
             for stage in ready[: self._at_once - len(running)]:
-                running[threads.submit(self._run, stage, together)] = stage
+                gives_way = stage in self._whole and not self._whole.isdisjoint(running.values())
+                running[threads.submit(self._run, stage, together, gives_way)] = stage
             if not running:
                 return failed
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -213,11 +218,11 @@ class SideBySide:
         """Those that wait for nothing any more, the most urgent first."""
         left = [stage for stage in self._waits_for if stage not in ended and stage not in running]
         ready = [stage for stage in left if self._waits_for[stage] <= done]
-        ready.sort(key=self._urgency.__getitem__, reverse=True)
-        whole = [stage for stage in [*running, *ready] if stage in self._whole]
-        return [stage for stage in ready if stage not in whole[1:]]
+        return sorted(ready, key=self._urgency.__getitem__, reverse=True)
 
-    def _run(self, stage: str, together: int) -> bool:
+    def _run(self, stage: str, together: int, gives_way: bool) -> bool:
+        if gives_way:
+            log.info("%s leaves the cores to the training that runs already", stage)
         # What is trained as a whole takes all cores, but the others need memory meanwhile.
         cores = 1 if stage in self._whole else together
         for _ in range(ATTEMPTS):
@@ -227,7 +232,7 @@ class SideBySide:
                 self._idle = [dvc for dvc in self._idle if dvc.process.poll() is None]
                 dvc = self._idle.pop() if self._idle else DvcProcess()
                 self._all.add(dvc)
-            succeeded = dvc.run(stage, cores, together)
+            succeeded = dvc.run(stage, cores, together, gives_way=gives_way)
             with self._starting:
                 self._idle.append(dvc)
             if succeeded is not None:
@@ -257,7 +262,7 @@ def run(params: Path, at_once: int) -> int:
     before_run.tell_leftovers(settings, params)
     for said in dvc_notes.put_in_order(Path.cwd()):
         log.warning("%s", said)
-    for name in (hardware.CORES_SHARED_BY, hardware.MEMORY_SHARED_BY):
+    for name in (hardware.CORES_SHARED_BY, hardware.MEMORY_SHARED_BY, command.GIVES_WAY):
         os.environ.pop(name, None)  # of a run that this one is part of
     at_once = at_once or most_at_once(settings)
     graph, changed = read(Path.cwd()) if at_once > 1 else (None, set())
@@ -285,8 +290,9 @@ def serve() -> int:
         for line in asked:
             sys.stdout.write(f"{BEGUN}\n")
             sys.stdout.flush()
-            cores, memory, stage = line.rstrip("\n").split(" ", 2)
+            cores, memory, gives_way, stage = line.rstrip("\n").split(" ", 3)
             os.environ |= {hardware.CORES_SHARED_BY: cores, hardware.MEMORY_SHARED_BY: memory}
+            os.environ[command.GIVES_WAY] = gives_way
             status = dvc(["--wait-for-lock", "repro", "--single-item", stage])
             sys.stderr.flush()
             sys.stdout.write(f"{DONE}{status}\n")

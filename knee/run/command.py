@@ -23,6 +23,8 @@ from knee.run.errors import UserError
 
 Paths = TypeVar("Paths")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+GIVES_WAY = "KNEE_GIVES_WAY"  # in the environment of a stage, 1: others have the cores first
+LEAST_URGENT = 19
 MAKE_ROOM = "free some space and run it again: what is finished is kept"
 
 
@@ -75,6 +77,8 @@ def stage(
 
         def work_alone() -> int:
             settings = parameters.load(params)
+            if os.environ.pop(GIVES_WAY, "") == "1":
+                os.nice(LEAST_URGENT)
             with termination.raised(), _exclusive_run(name, vars(given)):
                 work(settings, given)
             return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -47,6 +48,18 @@ def test_a_stage_gets_its_parameters_and_paths(tmp_path: Path) -> None:
     assert command.stage("split", "x", Paths, run)(words(tmp_path)) == 0
     seed = parameters.load(ROOT / "params.yaml").train.seed
     assert seen == [(seed, Paths(tmp_path / "rows.csv"))]
+
+
+def test_only_a_stage_that_is_told_so_leaves_the_cores_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(os, "nice", given.append)
+    for told in ("", "0", "1"):
+        monkeypatch.setenv(command.GIVES_WAY, told)
+        assert command.stage("split", "x", Paths, nothing)(words(tmp_path)) == 0
+    assert given == [command.LEAST_URGENT]
+    assert command.GIVES_WAY not in os.environ, "its own processes inherit the rank itself"
 
 
 def test_help_explains_each_flag_and_a_missing_one_is_named(

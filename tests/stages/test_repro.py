@@ -38,15 +38,20 @@ SERVED = """
 import pathlib, sys, time
 folder = pathlib.Path({0!r})
 for line in sys.stdin:
-    cores, memory, stage = line.split()
+    cores, memory, gives_way, stage = line.split()
     print("\\x02", flush=True)
-    (folder / f"{{stage}} begins").write_text(cores + memory)
+    (folder / f"{{stage}} begins").write_text(cores + memory + gives_way)
     print("works at", stage)
     {1}
     (folder / f"{{stage}} ends").touch()
     print("\\x1e" + str(int(stage in {2!r})), flush=True)
 """
 NAP = "time.sleep(0.05)"
+WAITING = (
+    "end = time.monotonic() + 60\n"
+    "    while stage.startswith('{0}') and len([*folder.glob('{0}* begins')]) < 2:\n"
+    "        time.sleep(0.01); assert time.monotonic() < end"
+)
 
 
 def fake_dvc(folder: Path, work: str = NAP, failing: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -91,15 +96,10 @@ def test_two_stages_run_at_the_same_time_and_are_told_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Each embed waits for the other one to begin."""
-    work = (
-        "end = time.monotonic() + 60\n"
-        "    while stage.startswith('embed') and len([*folder.glob('embed* begins')]) < 2:\n"
-        "        time.sleep(0.01); assert time.monotonic() < end"
-    )
-    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, work))
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, WAITING.format("embed")))
     assert repro.SideBySide(GRAPH, 3).run() == []
     told = {name: (tmp_path / f"{name} begins").read_text() for name in ("ingest", "embed@a")}
-    assert told == {"ingest": "11", "embed@a": "33"}
+    assert told == {"ingest": "110", "embed@a": "330"}
 
 
 def test_what_fails_keeps_back_only_what_waits_for_it(
@@ -129,18 +129,16 @@ def test_a_dvc_that_is_killed_has_failed_and_another_takes_its_place(
     assert (tmp_path / "train@b ends").exists()
 
 
-def test_trainings_that_take_all_cores_run_one_after_the_other(
+def test_of_trainings_that_take_all_cores_one_gives_way_to_the_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path))
+    """Each of them waits for the other one to begin."""
     whole = {"train@a", "train@b"}
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, WAITING.format("train")))
     assert repro.SideBySide(GRAPH, 3, whole).run() == []
-    assert {(tmp_path / f"{stage} begins").read_text()[0] for stage in whole} == {"1"}
-    first, second = [
-        (tmp_path / f"{stage} {what}").stat().st_mtime_ns
-        for stage, what in (("train@b", "ends"), ("train@a", "begins"))
-    ]
-    assert first <= second
+    told = [(tmp_path / f"train@{item} begins").read_text() for item in "ab"]
+    assert sorted((cores, gives_way) for cores, _, gives_way in told) == [("1", "0"), ("1", "1")]
+    assert (tmp_path / "embed@b begins").read_text()[2] == "0", "it is no training"
 
 
 def test_a_dvc_that_runs_stages_here_counts_as_dvc_at_work(tmp_path: Path) -> None:
