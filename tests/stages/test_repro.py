@@ -137,7 +137,7 @@ def test_of_trainings_that_take_all_cores_one_gives_way_to_the_other(
     monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, WAITING.format("train")))
     assert repro.SideBySide(GRAPH, 3, whole).run() == []
     told = [(tmp_path / f"train@{item} begins").read_text() for item in "ab"]
-    assert sorted((cores, gives_way) for cores, _, gives_way in told) == [("1", "0"), ("1", "1")]
+    assert sorted((words[0], words[2]) for words in told) == [("1", "0"), ("1", "1")]
     assert (tmp_path / "embed@b begins").read_text()[2] == "0", "it is no training"
 
 

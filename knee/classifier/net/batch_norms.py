@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras.layers import BatchNormalization
 
 
@@ -47,8 +46,10 @@ def _is_plain(norm: BatchNormalization) -> bool:
 
 
 def _call(
-    norm: BatchNormalization, inputs: tf.Tensor, training: bool | None = None, mask: Any = None
-) -> tf.Tensor:
+    norm: BatchNormalization, inputs: Any, training: bool | None = None, mask: Any = None
+) -> Any:
+    import tensorflow as tf  # embed, which needs the layers' names alone, does without
+
     if not (training and norm.trainable):
         return type(norm).call(norm, inputs, training=training, mask=mask)
     channels = inputs.shape[-1]

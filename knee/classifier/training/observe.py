@@ -31,7 +31,7 @@ def features(model: keras.Model, source: Source, rows: Integers) -> Images:
 
 
 def _outputs(net: keras.Model, source: Source, rows: Integers) -> Images:
-    forward = tf.function(lambda batch: net(batch, training=False))
+    forward = tf.function(lambda batch: net(batch, training=False), autograph=False)
     made = [np.asarray(forward(batch)) for batch in padded_batches(source, rows, BATCH_SIZE)]
     return np.concatenate(made)[: len(rows)]
 
