@@ -43,6 +43,7 @@ compare: setup ## all experiments, one line each
 films: setup ## your own images, from the folder to the champion: make films DATA=folder [SHEET=file] [WEIGHTS=folder] [LOCATE=1 for whole films]
 	@python -m stages.films $(if $(DATA),--data "$(DATA)") $(if $(SHEET),--sheet "$(SHEET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(LOCATE),--locate $(if $(filter 0 no none off false,$(LOCATE)),none,knees))
 	@python -m stages.repro $(if $(AT_ONCE),--at-once $(AT_ONCE))
+	@echo "to keep this run: git add conf params.yaml dvc.lock && git commit -m 'My images'"
 
 exp: setup ## dvc exp run, overrides checked first: make exp S="-S model=xception"
 	@python -m stages.experiment $(S)

@@ -62,7 +62,6 @@ def run(given: Mapping[str, str], conf: Path, params: Path, locate: str | None =
     log.info("%s: images %s, sheet %s, weights %s", mine, data.path, data.sheet, settings.weights)
     if settings.locate.locators:
         log.info("whole films: each is cut into its knees first; look at data/knees/films.png")
-    log.info("commit conf and params.yaml: with them the result can be made again")
     return 0
 
 

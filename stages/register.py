@@ -123,8 +123,7 @@ def run(settings: parameters.Params, paths: Paths) -> None:
         seen[best.backbone],
         verdicts[best.backbone].text,
     )
-    baselines = candidates.read_baselines(paths.metrics)
-    _log_table(read, selection, chosen.selection_metric, baselines)
+    _log_table(read, selection, chosen.selection_metric)
     said = {tracking.CHAMPION: PROMOTED, tracking.CHALLENGER: NOT_PROMOTED, None: NOT_REGISTERED}
     logger.info(said[registered["alias"]], registered)
     registered["verdict"] = dataclasses.asdict(verdicts[best.backbone])
@@ -296,23 +295,15 @@ def _decide(
 
 
 def _log_table(
-    read: dict[str, candidates.Candidate],
-    selection: dict[str, float],
-    metric: str,
-    baselines: dict[str, dict[str, Any]],
+    read: dict[str, candidates.Candidate], selection: dict[str, float], metric: str
 ) -> None:
-    """The models, and below them what they have to beat on the same test records."""
+    """The models; compare has told what they have to beat on the same records."""
     layout = "%-20s %-24s %-22s %s"
     how = f"{metric} {candidates.UNSEEN[next(iter(read.values())).chosen_by]}"
     logger.info(layout, "model", how, *(f"test {key}" for key in SHOWN))
     for name, candidate in read.items():
         figures = [description.with_interval(candidate.test, key) for key in SHOWN]
         logger.info(layout, name, f"{selection[name]:.3f}", *figures)
-    if baselines:
-        logger.info("baselines that see no bone (see the audit):")
-    for name, test in baselines.items():
-        figures = [description.with_interval(test, key) for key in SHOWN]
-        logger.info(layout, name.replace("_", " "), "", *figures)
     if next(iter(read.values())).training["synthetic"]:
         logger.info("SYNTHETIC DATA: the figures say nothing about patients.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from collections import Counter
@@ -30,6 +31,7 @@ NO_FINDINGS: Final = re.compile(  # how else images are sorted: by side, view, s
     r"|images?|masks?|labels?|annotations?|img|jpe?g|png|dicom|dcm"
     r"|(part|fold|batch|set|subset|split|site|hospital|cent(er|re)|dataset)[ _-]?(\d+|[a-z])"
 )
+LIKENESS: Final = 0.8  # of difflib, from which on a name is a slip of another one
 MOST_INNER: Final = 10  # more folders are those of patients
 log = logging.getLogger(__name__)
 
@@ -134,12 +136,22 @@ def in_order(names: Sequence[str], shown: object) -> list[str]:
         known = sorted(names, key=str.encode)
     if not known:
         raise ClassNameError(
-            f"{shown} has the classes {listed(names)}, whose order is not known: give it, from "
-            f"least to most severe, as in {override('data.classes', names)}"
+            f"{shown} has the classes {listed(names)}, whose order is not known{_misspelt(names)}: "
+            f"give it, from least to most severe, as in {override('data.classes', names)} (after "
+            "`make films` as classes in conf/data/mine.yaml)"
         )
     if len(known) > 2:
         log.info("%s: classes from least to most severe: %s", shown, listed(known))
     return known
+
+
+def _misspelt(names: Sequence[str]) -> str:
+    """A question about the first name that is nearly one of the WHO's classes, if there is one."""
+    for name in names:
+        near = difflib.get_close_matches(key(name), WHO, 1, LIKENESS)
+        if near and key(name) not in WHO:
+            return f" (is {quoted(name)} meant to be {near[0]}?)"
+    return ""
 
 
 def check_order(classes: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pandas as pd
 
@@ -70,21 +70,6 @@ def read_candidate(backbone: str, models: Path, metrics: Path) -> Candidate:
         read_predictions(read_bytes(metrics / "predictions.csv")),
         read_subsets_table(subsets.read_bytes(), str(subsets)) if subsets.is_file() else None,
     )
-
-
-def read_baselines(metrics: Path) -> dict[str, dict[str, Any]]:
-    """Return test figures of the shortcuts, by name, from `metrics/shortcuts.json`; {} without one.
-
-    Raises:
-        ArtifactError: the file is damaged.
-    """
-    path = metrics / "shortcuts.json"
-    if not path.exists():
-        return {}
-    try:
-        return {name: dict(one["test"]) for name, one in read_json(path)["shortcuts"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path} has no shortcuts ({error!r}): run `dvc repro`") from error
 
 
 def unseen(candidates: Collection[Candidate]) -> dict[str, pd.DataFrame]:

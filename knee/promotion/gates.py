@@ -104,5 +104,6 @@ def calibration(test: EvaluationReport, maximum_error: float) -> Gate:
     low = test.get("confidence_interval", {}).get("expected_calibration_error", {}).get("low")
     if error is None or low is None:
         return Gate("calibration", passed=False, reason="the calibration error is not known")
-    text = f"calibration error {error:.3f}, interval from {low:.3f}; limit {maximum_error:g}"
+    of = f"calibration error {error:.3f} of {test['records']} images"
+    text = f"{of}, interval from {low:.3f}; limit {maximum_error:g}"
     return Gate("calibration", passed=low <= maximum_error, reason=text)

@@ -94,9 +94,12 @@ def _of_the_model(said: Verdict, registered: Mapping[str, Any]) -> list[Step]:
             steps.append(Step("Try it on images that it has not seen.", USE))
         steps.append(Step("Look at its answers, one image at a time.", "make demo"))
     elif alias == "challenger":
-        text = "To use it against the gates, give a reason that others can read."
         promote = f'python -m stages.promote {registered["version"]} --reason "..."'
-        steps.append(Step(text, promote))
+        if said.usable:
+            text = "To use it against the gates, give a reason that others can read."
+            steps.append(Step(text, promote))
+        else:  # no command to copy
+            steps.append(Step(f"Who uses it against this verdict says why: {promote}"))
     elif alias is None:
         text = "It has no version, as an earlier one is as good. To try it anyway:"
         steps.append(Step(text, f"{USE} --model models/{model}"))

@@ -92,7 +92,7 @@ def calibration(test: pd.DataFrame, report: Mapping[str, Any], classes: Sequence
         error += ", an interval above it, as resampling adds to this error"
     text = (
         f"{judgement}: it says {said:.0%} and is right in {was:.0%} of the test images "
-        f"(calibration error {error})."
+        f"(calibration error {error} there)."
     )
     sets = report.get("conformal")
     if sets:

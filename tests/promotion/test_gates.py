@@ -81,8 +81,10 @@ def test_no_relative_of_a_test_film_may_be_in_training(facts: Any, passed: bool)
 
 def test_a_calibration_error_counts_by_its_lower_end() -> None:
     name = "expected_calibration_error"
-    test: Any = {name: 0.3, "confidence_interval": {name: {"low": 0.1, "high": 0.5}}}
+    ends = {"low": 0.1, "high": 0.5}
+    test: Any = {"records": 46, name: 0.3, "confidence_interval": {name: ends}}
     assert gates.calibration(test, 0.15).passed
+    assert "0.300 of 46 images" in gates.calibration(test, 0.15).reason
     assert not gates.calibration(test, 0.05).passed
     test[name] = None
     assert not gates.calibration(test, 0.5).passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -132,6 +133,15 @@ def test_faults_of_the_data_come_before_the_use_of_the_model() -> None:
     for said in ("1 file could", "2 radiographs have", "3 files", "4 images", "border", "few"):
         assert said in text
     assert next_steps.USE in [step.command for step in found]
+
+
+def test_promotion_is_no_next_command_after_a_verdict_against_the_model() -> None:
+    said = dataclasses.replace(told(compared(groups=84)), usable=False)
+    found = next_steps.next_steps(
+        {}, {}, said, None, {**REGISTERED, "alias": "challenger", "version": "3"}
+    )
+    assert next_steps.commands(found) == ["make compare"]
+    assert any("promote 3" in step.text for step in found)
 
 
 def test_two_commands_come_next_whatever_the_outcome() -> None:

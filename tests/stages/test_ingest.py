@@ -263,6 +263,13 @@ def test_without_a_scale_classes_are_the_folders_by_number_or_name(tmp_path: Pat
         assert found == {name: index for index, name in enumerate(names)}
 
 
+def test_a_folder_that_is_nearly_a_class_is_asked_about(tmp_path: Path) -> None:
+    names = ("Normal", "Osteopenia", "Osteoporsis")
+    images = fill(tmp_path / "images", {f"{name}/1.png": encoded(film(0)) for name in names})
+    with pytest.raises(UserError, match="is 'Osteoporsis' meant to be osteoporosis"):
+        taken_in(images, tmp_path, settings(classes=()))
+
+
 def test_a_scale_that_no_name_tells_is_asked_for(tmp_path: Path) -> None:
     names = ("Normal", "Doubtful", "Mild", "Moderate", "Severe")
     images = fill(tmp_path / "images", {f"{name}/1.png": encoded(film(0)) for name in names})

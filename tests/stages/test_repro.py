@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import networkx as nx  # type: ignore[import-untyped]
@@ -187,6 +188,14 @@ def test_stages_share_neither_a_gpu_nor_a_cluster_nor_too_little_memory(
 
 
 @pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C reaches what is started, also where these tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def project(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project:
     """A copy of the project in which the tiny pipeline, of one backbone, has run."""
     return copied(finished_project(tmp_path_factory.getbasetemp()), tmp_path / "project")
@@ -207,6 +216,7 @@ def test_two_stages_at_a_time_make_the_bytes_of_one_after_the_other(project: Pro
 
 @pytest.mark.tf
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end_it_leaves_nothing_running_and_the_next_run_makes_the_same(
     project: Project, by: signal.Signals
