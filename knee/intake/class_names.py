@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from knee.intake.sheet_columns import LIKENESS
 from knee.run.errors import UserError
 from knee.run.messages import folded, listed, override, quoted
 
@@ -31,7 +32,6 @@ NO_FINDINGS: Final = re.compile(  # how else images are sorted: by side, view, s
     r"|images?|masks?|labels?|annotations?|img|jpe?g|png|dicom|dcm"
     r"|(part|fold|batch|set|subset|split|site|hospital|cent(er|re)|dataset)[ _-]?(\d+|[a-z])"
 )
-LIKENESS: Final = 0.8  # of difflib, from which on a name is a slip of another one
 MOST_INNER: Final = 10  # more folders are those of patients
 log = logging.getLogger(__name__)
 

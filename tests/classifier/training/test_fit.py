@@ -103,7 +103,7 @@ def test_same_seed_gives_the_same_history_bit_for_bit(
 def test_a_training_step_is_traced_once(
     tiny: BackboneDesign, films: Films, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A large net is traced for half a minute: once more would be an epoch."""
+    """To trace a large net takes many seconds of one core."""
     import keras
 
     step = keras.Model.train_step
