@@ -88,7 +88,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     _picture(chosen, pixels, maps, predicted, evaluation_report.subtitle(facts), paths.picture_out)
     artifacts.write_json(paths.explanation_out, report)
     artifacts.write_json(paths.headline_out, explanation_report.dvc_metrics(report))
-    log.info("%s: %s", evaluation_report.subtitle(facts), explanation_report.dvc_metrics(report))
+    said = explanation_report.sentence(report, TITLES)
+    log.info("%s: %s", evaluation_report.subtitle(facts), said)
     reports = {"pipeline/split.json": paths.split_metrics}
     tracking.publish(tracking.collect(paths.model, paths.explanation_out.parent, reports))
 

@@ -96,9 +96,12 @@ def calibration(test: pd.DataFrame, report: Mapping[str, Any], classes: Sequence
     )
     sets = report.get("conformal")
     if sets:
+        alone = "never name a single class, so they leave every image undecided"
+        if sets["singletons"]:
+            alone = f"name a single class in {sets['singletons']:.0%}"
         text += (
             f" Its prediction sets, meant to hold the true class in {sets['level']:.0%} of images, "
-            f"do so in {sets['coverage']:.0%}, and name a single class in {sets['singletons']:.0%}."
+            f"do so in {sets['coverage']:.0%}, and {alone}."
         )
     return text
 

@@ -117,6 +117,14 @@ def test_the_page_says_the_verdict_shows_the_mistakes_and_leads_to_all_others(
     assert "MobileNet reaches 0.74" in caplog.messages[-4]
 
 
+def test_sets_that_never_name_one_class_are_not_told_as_a_success(root: Path) -> None:
+    path = root / "metrics" / MODEL / "test.json"
+    report = json.loads(path.read_text())
+    report["conformal"]["singletons"] = 0.0
+    path.write_text(json.dumps(report))
+    assert "never name a single class, so they leave every image undecided" in made(root)
+
+
 def test_dvcs_table_has_at_most_twelve_figures(root: Path) -> None:
     made(root)
     found = json.loads((root / "reports" / "headline.json").read_text())

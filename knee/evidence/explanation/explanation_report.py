@@ -123,6 +123,17 @@ def dvc_metrics(found: Mapping[str, Any]) -> dict[str, Any]:
     return flat | {"agreement": found["agreement"]["mean"]}
 
 
+def sentence(found: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """Return what the log says of `report`; `titles` are the methods' names for people."""
+    border = found["border"]
+    shares = {name: part["attribution_share"]["mean"] for name, part in border["methods"].items()}
+    known = [f"{share:.0%} ({titles[name]})" for name, share in shares.items() if share is not None]
+    if not known:
+        return "no attribution: all maps are empty"
+    area = f"which is {border['area_share']:.0%} of the area"
+    return f"of the attribution, {' and '.join(known)} lie on the border, {area}"
+
+
 def _border(
     labels: Sequence[str],
     class_names: Sequence[str],

@@ -117,6 +117,18 @@ def test_the_headline_is_flat_and_of_the_deepest_level() -> None:
     assert flat["border_area"] == attributions.border_ring(SIDE).mean()
 
 
+def test_the_log_says_in_words_how_much_of_each_method_lies_on_the_border() -> None:
+    titles = {"grad_cam": "Grad-CAM", "occlusion": "occlusion"}
+    everywhere = np.ones((ROWS, SIDE, SIDE))
+    found = report(maps={"grad_cam": everywhere, "occlusion": everywhere})
+    assert explanation_report.sentence(found, titles) == (
+        "of the attribution, 44% (Grad-CAM) and 44% (occlusion) lie on the border, "
+        "which is 44% of the area"
+    )
+    nowhere = report(maps={"grad_cam": 0 * everywhere, "occlusion": 0 * everywhere})
+    assert explanation_report.sentence(nowhere, titles) == "no attribution: all maps are empty"
+
+
 def report_maps() -> dict[str, Any]:
     return {"grad_cam": random_maps(1), "occlusion": random_maps(2)}
 
