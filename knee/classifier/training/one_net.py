@@ -7,6 +7,7 @@ import functools
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import pandas as pd
 
 from knee.classifier.features.feature_source import Source, Subset
@@ -65,13 +66,14 @@ def _learn(
     held: pd.DataFrame,
 ) -> prediction_limits.Learned:
     """What the model knows about its limits."""
-    validation = observe.observe(model, source, held["pixel_row"].to_numpy())
-    once = observe.subsample_rows(rows.rows)
+    count, once = len(held), observe.subsample_rows(rows.rows)
+    both = np.concatenate([held["pixel_row"].to_numpy(), once])
+    seen = observe.observe(model, source, both)  # one call: to trace a whole net takes seconds
     return prediction_limits.learn(
-        validation,
+        prediction_limits.Observed(seen.probabilities[:count], seen.features[:count]),
         held["class_index"].to_numpy(),
         held["group"].to_numpy(),
-        observe.features(model, source, once),
+        seen.features[count:],
         method=chosen.calibration,
         level=chosen.set_level,
         quantile=chosen.familiar_quantile,
