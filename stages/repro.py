@@ -162,8 +162,8 @@ class SideBySide:
     def __init__(self, graph: Any, at_once: int, whole: Collection[str] = ()) -> None:
         """Take the graph that `read` gives.
 
-        Each of those in `whole` has all cores; where one runs, the others leave them to it, and
-        compute while it does not need them: it builds its graph on one.
+        Each of those in `whole` has all cores; what begins while one runs leaves them to it, and
+        computes while it does not need them: it builds its graph on one.
         """
         self._waits_for = {stage: {*graph.successors(stage)} for stage in graph}
         self._urgency = urgency(graph)
@@ -203,7 +203,7 @@ class SideBySide:
             ready = self._ready(done, {*done, *failed}, [*running.values()])
             together = min(self._at_once, len(running) + len(ready))
             for stage in ready[: self._at_once - len(running)]:
-                gives_way = stage in self._whole and not self._whole.isdisjoint(running.values())
+                gives_way = not self._whole.isdisjoint(running.values())
                 running[threads.submit(self._run, stage, together, gives_way)] = stage
             if not running:
                 return failed
@@ -221,7 +221,7 @@ class SideBySide:
         return sorted(ready, key=self._urgency.__getitem__, reverse=True)
 
     def _run(self, stage: str, together: int, gives_way: bool) -> bool:
-        if gives_way:
+        if gives_way and stage in self._whole:
             log.info("%s leaves the cores to the training that runs already", stage)
         # What is trained as a whole takes all cores, but the others need memory meanwhile.
         cores = 1 if stage in self._whole else together

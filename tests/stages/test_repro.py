@@ -139,7 +139,23 @@ def test_of_trainings_that_take_all_cores_one_gives_way_to_the_other(
     assert repro.SideBySide(GRAPH, 3, whole).run() == []
     told = [(tmp_path / f"train@{item} begins").read_text() for item in "ab"]
     assert sorted((words[0], words[2]) for words in told) == [("1", "0"), ("1", "1")]
-    assert (tmp_path / "embed@b begins").read_text()[2] == "0", "it is no training"
+    assert (tmp_path / "embed@b begins").read_text()[2] == "0", "no training has begun"
+
+
+def test_what_begins_while_a_training_has_all_cores_gives_way_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The audit begins when train@b, for which ingest ends early, waits for it."""
+    graph = nx.DiGraph([("compare", "train@b"), ("compare", "audit"), ("audit", "ingest")])
+    work = (
+        "end = time.monotonic() + 60\n"
+        "    while stage == 'train@b' and not (folder / 'audit begins').exists():\n"
+        "        time.sleep(0.01); assert time.monotonic() < end"
+    )
+    monkeypatch.setattr(repro, "DVC_PROCESS", fake_dvc(tmp_path, work))
+    assert repro.SideBySide(graph, 2, {"train@b"}).run() == []
+    told = {name: (tmp_path / f"{name} begins").read_text()[2] for name in ("audit", "compare")}
+    assert told == {"audit": "1", "compare": "0"}
 
 
 def test_a_dvc_that_runs_stages_here_counts_as_dvc_at_work(tmp_path: Path) -> None:
