@@ -1,9 +1,10 @@
-"""Models of several runs on the same test images, in pairs.
+"""Models of several runs on the same images, in pairs.
 
 python -m benchmarks.evidence.models_in_pairs NAME=predictions.csv NAME=predictions.csv ...
 
-predictions.csv are those of evaluate (metrics/BACKBONE/). Differences of macro-F1 have p-values
-with Holm's correction; those of the log loss have an interval.
+predictions.csv are those of evaluate (metrics/BACKBONE/), of which the test images count. Of
+members.csv, an ensemble's out-of-fold predictions, all images count. Differences of macro-F1 have
+p-values with Holm's correction; those of the log loss have an interval.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ BOOTSTRAP = Bootstrap(draws=10_000, level=0.95, seed=42)
 
 def main(arguments: Sequence[str]) -> int:
     """Print a line a pair."""
-    tables = {name: _test(Path(file)) for name, file in (one.split("=", 1) for one in arguments)}
+    tables = {name: _judged(Path(file)) for name, file in (one.split("=", 1) for one in arguments)}
     first = next(iter(tables.values()))
     if any(not table["record"].equals(first["record"]) for table in tables.values()):
-        raise SystemExit("these predictions are not of the same test images")
+        raise SystemExit("these predictions are not of the same images")
     classes = predictions.predicted_classes(first)
     truth, groups = (first[name].to_numpy(np.int64) for name in ("class_index", "group"))
     made = {name: predictions.probabilities_of(one, classes) for name, one in tables.items()}
@@ -48,9 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _test(path: Path) -> pd.DataFrame:
+def _judged(path: Path) -> pd.DataFrame:
     table = predictions.read_predictions(artifacts.read_bytes(path))
-    return table[table["subset"] == "test"].sort_values("record").reset_index(drop=True)
+    if "subset" in table:
+        table = table[table["subset"] == "test"]
+    return table.sort_values("record").reset_index(drop=True)
 
 
 if __name__ == "__main__":
