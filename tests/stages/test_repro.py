@@ -145,7 +145,7 @@ def test_of_trainings_that_take_all_cores_one_gives_way_to_the_other(
 def test_what_begins_while_a_training_has_all_cores_gives_way_to_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The audit begins when train@b, for which ingest ends early, waits for it."""
+    """train@b ends only once the audit has begun beside it."""
     graph = nx.DiGraph([("compare", "train@b"), ("compare", "audit"), ("audit", "ingest")])
     work = (
         "end = time.monotonic() + 60\n"
