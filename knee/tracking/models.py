@@ -25,7 +25,7 @@ import numpy as np
 from knee.storage import provenance
 from knee.storage.artifacts import read_json, write_json
 from knee.tracking.evidence import Evidence
-from knee.tracking.store import patient_upload, tolerated
+from knee.tracking.store import ATTEMPTS, TrackingError, patient_upload, tolerated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,16 +65,35 @@ REQUIREMENTS = (
 
 
 def log_model(client: MlflowClient, run: Run, evidence: Evidence) -> None:
-    """Log the evidence's model under its run, unless it is there, complete."""
-    logged = _logged(client, run, evidence)
-    if str(logged.status) != "READY" or not client.list_logged_model_artifacts(logged.model_id):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model"
-            with warnings.catch_warnings(action="ignore"):  # no user can act on MLflow's
-                _save(evidence, path, logged)
-            with patient_upload():
-                client.log_model_artifacts(logged.model_id, str(path))
-        client.finalize_logged_model(logged.model_id, "READY")
+    """Log the evidence's model under its run, unless it is there, complete.
+
+    Clones of a project may do this at once, and all keep the earliest copy. Another clone's can
+    appear at any moment with an earlier time, as MLflow reads the clock before it writes. So the
+    run names the model last, when its files are there and it is still the earliest, and is looked
+    at once more after that: nothing takes a model out of a run again.
+
+    Raises:
+        TrackingError: other clones bring earlier copies all the time.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    run_id, sha256 = run.info.run_id, provenance.fingerprint(evidence.model)
+    for _ in range(ATTEMPTS):
+        model_id = _completed(client, run, evidence, sha256)
+        if _kept(client, run, evidence, sha256).model_id != model_id:
+            continue
+        outputs = client.get_run(run_id).outputs
+        if model_id in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+            return
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    raise TrackingError(f"other processes log models of run {run_id}, too: run it again")
+
+
+def delete_models(client: MlflowClient, run: Run) -> None:
+    """Delete the models of a run that is given up for another one."""
+    for model in _of_run(client, run):
+        with tolerated("RESOURCE_DOES_NOT_EXIST"):
+            client.delete_logged_model(model.model_id)
 
 
 def example(side_pixels: int) -> dict[str, list[str]]:
@@ -108,33 +127,43 @@ def served_facts(training: Mapping[str, Any]) -> dict[str, Any]:
     return dict(sorted(provenance.sealed(served).items()))
 
 
-def _logged(client: MlflowClient, run: Run, evidence: Evidence) -> LoggedModel:
-    """The model of the run, created where there is none.
+def _completed(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> str:
+    """Write the files of the run's model where they are missing; return the model's id."""
+    kept = _kept(client, run, evidence, sha256)
+    if str(kept.status) != "READY" or not client.list_logged_model_artifacts(kept.model_id):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            with warnings.catch_warnings(action="ignore"):  # no user can act on MLflow's
+                _save(evidence, path, kept)
+            with patient_upload():
+                client.log_model_artifacts(kept.model_id, str(path))
+        client.finalize_logged_model(kept.model_id, "READY")
+    return str(kept.model_id)
 
-    One that a killed process left is used. Of several that clones of the project created at once,
-    all keep the earliest.
+
+def _kept(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> LoggedModel:
+    """The earliest model of the run with this file, created where there is none; later ones go.
+
+    One that a killed process left is used.
     """
-    from mlflow.entities import LoggedModelOutput
-
-    sha256 = provenance.fingerprint(evidence.model)
     if not _same(client, run, sha256):
         _create(client, run, evidence, sha256)
-    logged, *later = _same(client, run, sha256)
+    kept, *later = _same(client, run, sha256)
     for surplus in later:
         with tolerated("RESOURCE_DOES_NOT_EXIST"):
             client.delete_logged_model(surplus.model_id)
-    outputs = run.outputs.model_outputs if run.outputs else []
-    if logged.model_id not in [output.model_id for output in outputs]:
-        client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return logged
+    return kept
 
 
 def _same(client: MlflowClient, run: Run, sha256: str) -> list[LoggedModel]:
     """The models of the run that have this file, the earliest first."""
-    query = f"source_run_id = '{run.info.run_id}'"
-    found = client.search_logged_models([run.info.experiment_id], query)
-    same = [model for model in found if model.tags.get("model_sha256") == sha256]
+    same = [each for each in _of_run(client, run) if each.tags.get("model_sha256") == sha256]
     return sorted(same, key=lambda model: (model.creation_timestamp, model.model_id))
+
+
+def _of_run(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    query = f"source_run_id = '{run.info.run_id}'"
+    return list(client.search_logged_models([run.info.experiment_id], query))
 
 
 def _create(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> None:

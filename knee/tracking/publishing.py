@@ -23,7 +23,7 @@ from knee.storage.artifacts import ArtifactError
 from knee.tracking import runs_page
 from knee.tracking.evidence import Evidence, collect, epoch_metric, public_bytes
 from knee.tracking.live import close_stale_runs, create_run, log_labels
-from knee.tracking.models import log_model
+from knee.tracking.models import delete_models, log_model
 from knee.tracking.store import (
     ATTEMPTS,
     CONFLICTS,
@@ -33,6 +33,7 @@ from knee.tracking.store import (
     errors_translated,
     patient_upload,
     project_root,
+    repeated,
     runs_of,
     tolerated,
 )
@@ -199,16 +200,17 @@ def _write(client: MlflowClient, evidence: Evidence, history: pd.DataFrame) -> s
     from mlflow.exceptions import MlflowException
 
     for _ in range(ATTEMPTS):
-        run = None
+        run, failure = repeated(lambda: _chosen(client, evidence)), None
         try:
-            run = _chosen(client, evidence)
             _complete(client, run, evidence, history)
         except MlflowException as error:
-            if error.error_code not in CONFLICTS and not _is_deleted(client, run):
-                raise
-        else:
-            if not _is_deleted(client, run):
-                return str(run.info.run_id)
+            failure = error
+        if _is_deleted(client, run):
+            delete_models(client, run)
+        elif failure is None:
+            return str(run.info.run_id)
+        elif failure.error_code not in CONFLICTS:
+            raise failure
     raise TrackingError(f"other processes write run {evidence.execution}, too: run it again")
 
 
@@ -223,9 +225,7 @@ def _chosen(client: MlflowClient, evidence: Evidence) -> Run:
     for run in surplus:
         with tolerated("INVALID_PARAMETER_VALUE"):  # another process has deleted it already
             client.set_tag(run.info.run_id, "duplicate_of", kept.info.run_id)
-        for output in run.outputs.model_outputs if run.outputs else []:
-            with tolerated("RESOURCE_DOES_NOT_EXIST"):
-                client.delete_logged_model(output.model_id)
+        delete_models(client, run)
         client.delete_run(run.info.run_id)
     return kept
 
@@ -242,8 +242,8 @@ def _complete(client: MlflowClient, run: Run, evidence: Evidence, history: pd.Da
         client.set_terminated(run_id, "FINISHED")
 
 
-def _is_deleted(client: MlflowClient, run: Run | None) -> bool:
-    return run is not None and client.get_run(run.info.run_id).info.lifecycle_stage == "deleted"
+def _is_deleted(client: MlflowClient, run: Run) -> bool:
+    return bool(client.get_run(run.info.run_id).info.lifecycle_stage == "deleted")
 
 
 def _read_history(path: Path) -> pd.DataFrame:

@@ -293,11 +293,6 @@ class Registry:
             with tolerated("RESOURCE_ALREADY_EXISTS"):
                 client.create_registered_model(name)
         if not self._same(execution):
-            with tolerated(
-                "RESOURCE_DOES_NOT_EXIST"
-            ):  # another clone removes its copy of the model
-                self._create(run_id, execution, tags)
-        if not self._same(execution):
             self._create(run_id, execution, tags)
         entry, *later = self._same(execution)
         aliased = {str(number) for number in client.get_registered_model(name).aliases.values()}
@@ -313,17 +308,29 @@ class Registry:
         same = [entry for entry in found if entry.tags.get(EXECUTION_TAG) == execution]
         return sorted(same, key=lambda entry: int(entry.version))
 
-    def _create(self, run_id: str, execution: str, tags: Mapping[str, str]) -> ModelVersion:
-        run = self._client.get_run(run_id)
-        model_id = run.outputs.model_outputs[0].model_id
-        with uri_in_environment():
-            return self._client.create_model_version(
-                self.model_name,
-                source=f"models:/{model_id}",
-                run_id=run_id,
-                model_id=model_id,
-                tags={**tags, EXECUTION_TAG: execution, "run_id": run_id},
-            )
+    def _create(self, run_id: str, execution: str, tags: Mapping[str, str]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        model_id = self._model_of(run_id)
+        try:
+            with uri_in_environment():
+                self._client.create_model_version(
+                    self.model_name,
+                    source=f"models:/{model_id}",
+                    run_id=run_id,
+                    model_id=model_id,
+                    tags={**tags, EXECUTION_TAG: execution, "run_id": run_id},
+                )
+        except MlflowException:
+            self._client.get_logged_model(model_id)  # says so if another clone has removed it
+            raise
+
+    def _model_of(self, run_id: str) -> str:
+        """The model of a run; one that another clone has removed may stand beside it."""
+        outputs = self._client.get_run(run_id).outputs.model_outputs
+        *others, last = [str(output.model_id) for output in outputs]
+        read = self._client.get_logged_model
+        return next((one for one in others if _if_there(functools.partial(read, one))), last)
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from knee import tracking
 from knee.run import locks
-from knee.tracking import models, publishing, store
+from knee.storage.provenance import fingerprint
+from knee.tracking import models, store
 from knee.tracking.evidence import Evidence
 from tests.tracking.fake_registry import Killed
 from tests.tracking.runs import own_store, runs
@@ -131,50 +133,100 @@ def test_clones_that_publish_and_register_at_once_end_with_one_run_and_one_versi
     (run,) = runs()
     assert version.run_id == run.info.run_id
     assert run.info.status == "FINISHED"
-    (output,) = run.outputs.model_outputs
-    assert version.source == f"models:/{output.model_id}"
     (logged,) = client.search_logged_models([run.info.experiment_id])
+    assert version.source == f"models:/{logged.model_id}"
+    assert logged.model_id in [output.model_id for output in run.outputs.model_outputs]
     assert str(logged.status) == "READY"
     assert client.get_registered_model("knee").aliases == {"champion": 1}
 
 
-def test_a_run_that_another_clone_deletes_meanwhile_is_given_up_for_the_kept_one(
-    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+def another_clone(
+    patch: pytest.MonkeyPatch, does: Callable[[Any], str], write: str, *, before: bool = False
+) -> list[str]:
+    """Let another clone do something once, after this `write` or `before` it.
+
+    `does` takes the client; what it returns is noted in the list.
+    """
+    from mlflow import MlflowClient
+
+    real, noted = getattr(MlflowClient, write), list[str]()
+
+    def meanwhile(client: Any, *arguments: Any, **named: Any) -> Any:
+        is_first = not noted
+        if is_first and before:
+            noted.append(does(client))
+        written = real(client, *arguments, **named)
+        if is_first and not before:
+            noted.append(does(client))
+        return written
+
+    patch.setattr(MlflowClient, write, meanwhile)
+    return noted
+
+
+@pytest.mark.parametrize("write", ["log_artifacts", "log_outputs"])
+def test_a_run_that_another_clone_deletes_meanwhile_is_given_up_with_its_model_for_the_kept_one(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
-    deleted: list[str] = []
-    real = publishing._log_artifacts
+    def delete_run(client: Any) -> str:
+        (run,) = runs()
+        client.delete_run(run.info.run_id)
+        return str(run.info.run_id)
 
-    def meanwhile(client: Any, run_id: str, given: Evidence) -> None:
-        if not deleted:
-            deleted.append(run_id)
-            client.delete_run(run_id)
-        real(client, run_id, given)
-
-    monkeypatch.setattr(publishing, "_log_artifacts", meanwhile)
+    deleted = another_clone(monkeypatch, delete_run, write)
     kept = tracking.publish(evidence)
-    assert kept is not None
-    assert [kept] == [run.info.run_id for run in runs()] != deleted
+    (run,) = runs()
+    (logged,) = store.connect().search_logged_models([run.info.experiment_id])
+    assert [logged.source_run_id] == [run.info.run_id] == [kept] != deleted
+
+
+def named_models() -> list[str]:
+    (run,) = runs()
+    return [output.model_id for output in run.outputs.model_outputs]
+
+
+@pytest.mark.parametrize(
+    ("write", "named"),
+    [("log_model_artifacts", 1), ("finalize_logged_model", 1), ("log_outputs", 2)],
+)
+def test_the_earliest_copy_of_a_model_is_registered_though_another_clone_brings_it_late(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch, write: str, named: int
+) -> None:
+    def log_earlier(client: Any) -> str:  # as a clone that read the clock before this one did
+        from mlflow.store.tracking import sqlalchemy_store
+
+        (run,) = runs()
+        sha256 = fingerprint(evidence.model)
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlalchemy_store, "get_current_time_millis", lambda: 1)
+            models._create(client, run, evidence, sha256)
+        return str(models._same(client, run, sha256)[0].model_id)
+
+    earlier = another_clone(monkeypatch, log_earlier, write)
+    run_id = tracking.require_published(evidence)
+    tracking.Registry("knee").add(run_id, evidence.execution, {}, "text")
+    (version,) = store.connect().search_model_versions("name = 'knee'")
+    assert [version.source] == [f"models:/{model_id}" for model_id in earlier]
+    assert len(named_models()) == named  # MLflow takes none out of a run again
 
 
 def test_a_copy_of_the_model_that_another_clone_removes_meanwhile_is_given_up_for_the_kept_one(
     evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+    def replace(client: Any) -> str:
+        (model_id,) = named_models()
+        client.delete_logged_model(model_id)
+        tracking.require_published(evidence)
+        return model_id
 
     run_id = tracking.require_published(evidence)
-    registry = tracking.Registry("knee")
-    real, tried = registry._create, []
-
-    def meanwhile(*arguments: Any) -> Any:
-        tried.append(arguments)
-        if len(tried) == 1:
-            raise MlflowException("the logged model is gone", RESOURCE_DOES_NOT_EXIST)
-        return real(*arguments)
-
-    monkeypatch.setattr(registry, "_create", meanwhile)
-    assert registry.add(run_id, evidence.execution, {}, "text").version == "1"
-    assert len(tried) == 2
+    (removed,) = named_models()
+    noted = another_clone(monkeypatch, replace, "create_model_version", before=True)
+    tracking.Registry("knee").add(run_id, evidence.execution, {}, "text")
+    (version,) = store.connect().search_model_versions("name = 'knee'")
+    (kept,) = set(named_models()) - set(noted)
+    assert noted == [removed]
+    assert version.source == f"models:/{kept}"
 
 
 def test_lost_files_of_a_logged_model_are_written_again(root: Path, evidence: Evidence) -> None:
