@@ -1,7 +1,7 @@
 """Explain what one trained backbone says of test images, and check the explanations.
 
 Grad-CAM and occlusion of the predicted class; docs/judging.md says what is measured of them.
-The training's MLflow run is completed with it. Nothing here chooses anything.
+Nothing here chooses anything. Register sends it to MLflow with all else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from knee import tracking
 from knee.classifier.attribution import grad_cam, occlusion, randomisation
 from knee.classifier.features import engines
 from knee.classifier.net import devices
@@ -50,7 +49,6 @@ class Paths:
     split_metrics: Path = command.flag("figures of split")
     bone_masks: Path = command.flag("folder of bone masks; conf/no_bone_masks: none")
     model: Path = command.flag("folder of train")
-    test: Path = command.flag("figures of evaluate")
     explanation_out: Path = command.flag("JSON file of all figures")
     headline_out: Path = command.flag("JSON file of what fits DVC's table")
     picture_out: Path = command.flag("PNG of the maps")
@@ -90,8 +88,6 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     artifacts.write_json(paths.headline_out, explanation_report.dvc_metrics(report))
     said = explanation_report.sentence(report, TITLES)
     log.info("%s: %s", evaluation_report.subtitle(facts), said)
-    reports = {"pipeline/split.json": paths.split_metrics}
-    tracking.publish(tracking.collect(paths.model, paths.explanation_out.parent, reports))
 
 
 def _read(
@@ -104,7 +100,6 @@ def _read(
     trained.check_origin(paths.backbone, classes, records=paths.records, split=paths.split)
     training = trained.training
     split_metrics = evaluation_report.read_split_metrics(paths.split_metrics, training)
-    artifacts.read_json(paths.test, ("accuracy",))  # without it there is no run to complete
     test = predictions.held_out(table, split_table.read_split(paths.split), ["test"])
     rows = explanation_report.rows_to_explain(test, chosen.images, chosen.seed)
     shown = test.iloc[rows].reset_index(drop=True)

@@ -39,15 +39,10 @@ ITEMS = {  # of a run of whole films with all kinds of models
     "${model.distilled}": ["mobilenet"],
     "${model.candidates}": ["mobilenet", "xception", "ensemble", "mobilenet_distilled"],
 }
-LOCAL_FIRST = (
-    "train",
-    "distil",
-    "evaluate",
-    "explain",
-)  # MLflow gets what is on disk, and may be away
+LOCAL_FIRST = ("train", "distil", "evaluate")  # MLflow gets what is on disk, and may be away
 
 
-BEHIND = ("evaluate", "explain", "compare", "review", "describe")  # read what evaluate has made
+BEHIND = ("evaluate", "compare", "review", "describe")  # read what evaluate has made
 
 
 def body(stage: str) -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""The explain stage on a tiny net and a real SQLite store."""
+"""The explain stage on a tiny net."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from PIL import Image
 
 from knee.records import records_table
 from tests.stages.test_evaluate import NAMES, SIDE_PIXELS, write_data, write_model
-from tests.tracking.runs import only_run, own_store
 
 pytestmark = [
     pytest.mark.tf,
@@ -37,7 +35,6 @@ def arguments(root: Path, masks: str = "masks") -> list[str]:
         "split-metrics": "split.json",
         "bone-masks": masks,
         "model": "model",
-        "test": "metrics/test.json",
         "explanation-out": "metrics/explanation.json",
         "headline-out": "metrics/explanation_headline.json",
         "picture-out": "metrics/explanation/maps.png",
@@ -71,8 +68,6 @@ def write_project(root: Path) -> None:
         table.assign(width=SIDE_PIXELS, height=SIDE_PIXELS), root / "records.csv"
     )
     write_model(root)
-    (root / "metrics" / "test.json").write_text('{"accuracy": 0.5}')
-    (root / "metrics" / "predictions.csv").write_text("record\n0\n")
     for source in table["source"]:
         path = (root / "masks" / str(source)).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,20 +81,16 @@ def write_project(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def explained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the stage has run once."""
     root = tmp_path_factory.mktemp("explained")
-    with pytest.MonkeyPatch.context() as patch:
-        own_store(root, tmp_path_factory.getbasetemp(), patch)
-        write_project(root)
-        assert main(root) == 0
-        yield root
+    write_project(root)
+    assert main(root) == 0
+    return root
 
 
 def test_figures_headline_and_picture_are_written_and_nothing_else(explained: Path) -> None:
-    assert set(outputs(explained)) - WRITTEN == {
-        *("history.csv", "members.csv", "test.json", "predictions.csv")
-    }
+    assert set(outputs(explained)) - WRITTEN == {*("history.csv", "members.csv")}
     assert set(outputs(explained)) >= WRITTEN
     found = explanation(explained)
     assert (found["records"], found["synthetic"], found["leaky"]) == (6, True, False)
@@ -108,12 +99,6 @@ def test_figures_headline_and_picture_are_written_and_nothing_else(explained: Pa
         assert set(found["border"]["methods"][method]["per_class"]) == set(NAMES)
     headline = json.loads((explained / "metrics" / "explanation_headline.json").read_text())
     assert not [value for value in headline.values() if isinstance(value, dict | list)]
-
-
-def test_the_mlflow_run_has_the_figures_and_the_picture(explained: Path) -> None:
-    assert only_run().info.status == "FINISHED"
-    stored = {path.name for path in (explained / "mlartifacts").rglob("*") if path.is_file()}
-    assert stored >= {"maps.png", "explanation.json", "test.json"}
 
 
 def test_no_file_name_is_in_what_is_written(explained: Path) -> None:
@@ -125,13 +110,12 @@ def test_explaining_again_gives_the_same_bytes(explained: Path) -> None:
     before = outputs(explained)
     assert main(explained) == 0
     assert outputs(explained) == before
-    assert only_run()
 
 
 @pytest.fixture
 def copy(explained: Path, tmp_path: Path) -> Path:
     """The same project before the stage has run."""
-    ignored = shutil.ignore_patterns("explanation*", "mlflow*", "mlartifacts")
+    ignored = shutil.ignore_patterns("explanation*")
     shutil.copytree(explained, tmp_path / "copy", ignore=ignored)
     return tmp_path / "copy"
 
@@ -147,7 +131,6 @@ def test_without_bone_masks_pointing_is_null_with_a_reason(copy: Path) -> None:
     [
         ("model/model.keras", "is not the model that its training recorded"),
         ("pixels/00000.npy", "is no array file"),
-        ("metrics/test.json", "is not JSON"),
         ("split.csv", "split_fingerprint"),
         ("masks", "is no mask"),
         ("params.yaml", "most_forward_passes"),
