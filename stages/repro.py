@@ -270,7 +270,10 @@ def run(params: Path, at_once: int) -> int:
         sys.stdout.flush()
         os.execv(DVC[0], DVC)  # noqa: S606  # nosec B606  # no shell, our own program
     log.info("at most %d stages at a time", at_once)
-    failed = SideBySide(graph, at_once, trainings(settings, graph)).run()
+    try:
+        failed = SideBySide(graph, at_once, trainings(settings, graph)).run()
+    finally:
+        dvc_notes.break_lines(Path("dvc.lock"))
     if failed:
         sys.stderr.write(f"repro: failed: {listed(failed)}; the message is above\n")
     return 1 if failed else 0
@@ -280,6 +283,7 @@ def serve() -> int:
     """Be a `DvcProcess`: run the stages that are asked for on the standard input."""
     from dvc.cli import main as dvc
 
+    dvc_notes.quicken_lock_file()
     logging.getLogger(TRACK_HINT).setLevel(logging.WARNING)
     signal.signal(signal.SIGINT, _pass_over)  # stages get it, too, and dvc sees that they fail
     starter = psutil.Process(os.getppid())
