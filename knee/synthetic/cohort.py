@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from knee.execution.local import Threads
+from knee.execution.ordered import ordered
 from knee.records.records_table import who_class
 from knee.storage import artifacts
 from knee.synthetic import rendering
@@ -75,41 +78,72 @@ def write_sample(
     return originals
 
 
+class _Patient(NamedTuple):
+    """What is drawn of a patient before anything else; all else follows from it and the seed."""
+
+    number: int  # from 0
+    t_score: float
+    radiographs: int  # 1, or 2: of both knees
+    has_16_bits: bool  # the first of them
+
+
 def _write_originals(
     folder: Path, masks: Path | None, patients: int, size_pixels: int, seed: int
 ) -> list[Radiograph]:
     cohort = np.random.default_rng([seed, 0, 0])
     scores = draw_t_scores(patients, cohort)
     radiographs = 1 + (cohort.permutation(patients) < round(SECOND_KNEE_SHARE * patients))
-    sixteen_bit = int(cohort.integers(patients))
+    is_deep = np.arange(patients) == int(cohort.integers(patients))
+    columns = (range(patients), scores.tolist(), radiographs.tolist(), is_deep.tolist())
+    chunks = ([_Patient(*row)] for row in zip(*columns, strict=True))
+    shared = (folder, masks, size_pixels, seed)
     originals: list[Radiograph] = []
-    drawn = tqdm(scores.tolist(), desc="synthetic patients", disable=None)
-    for index, t_score in enumerate(drawn):
-        random = np.random.default_rng([seed, 1, index])
-        body, bone = physique(random), bone_quality(t_score, random)
-        sides: list[rendering.Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
-        for number, side in enumerate(sides[: radiographs[index]]):
-            view: rendering.View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
-            shot = rendering.draw_acquisition(view, side, size_pixels, body, random)
-            crossed = rendering.expose(shot, body, bone)
-            gray = rendering.develop(shot, crossed, bone, random)
-            label = who_class(t_score, CLASSES)
-            stem = f"{label}/P{index + 1:04d}_{side}_1"
-            deep = index == sixteen_bit and number == 0
-            if masks is not None:
-                Image.fromarray(rendering.bone_mask(shot, crossed)).save(masks / f"{stem}.png")
-            originals.append(
-                Radiograph(
-                    source=_write(folder, stem, gray, random, deep=deep),
-                    patient=f"P{index + 1:04d}",
-                    side="left" if side == "L" else "right",
-                    view=view,
-                    t_score=t_score,
-                    label=label,
-                    fault="16-bit" if deep else "",
-                )
-            )
+    with (
+        Threads() as threads,
+        tqdm(total=patients, desc="synthetic patients", disable=None) as bar,
+    ):
+        for (written,) in ordered(threads, _write_patients, shared, chunks, name=str):
+            originals += written
+            bar.update()
     return sorted(originals, key=lambda one: one.source)
+
+
+def _write_patients(
+    folder: Path, masks: Path | None, size_pixels: int, seed: int, patients: Sequence[_Patient]
+) -> list[list[Radiograph]]:
+    return [_write_patient(folder, masks, size_pixels, seed, patient) for patient in patients]
+
+
+def _write_patient(
+    folder: Path, masks: Path | None, size_pixels: int, seed: int, patient: _Patient
+) -> list[Radiograph]:
+    """Draw and write the radiographs of one patient, and their bone masks."""
+    random = np.random.default_rng([seed, 1, patient.number])
+    body, bone = physique(random), bone_quality(patient.t_score, random)
+    sides: list[rendering.Side] = ["L", "R"] if random.random() < 0.5 else ["R", "L"]
+    name, label = f"P{patient.number + 1:04d}", who_class(patient.t_score, CLASSES)
+    written: list[Radiograph] = []
+    for side in sides[: patient.radiographs]:
+        view: rendering.View = "close-up" if random.random() < CLOSE_UP_SHARE else "whole-leg"
+        shot = rendering.draw_acquisition(view, side, size_pixels, body, random)
+        crossed = rendering.expose(shot, body, bone)
+        gray = rendering.develop(shot, crossed, bone, random)
+        stem = f"{label}/{name}_{side}_1"
+        deep = patient.has_16_bits and not written
+        if masks is not None:
+            Image.fromarray(rendering.bone_mask(shot, crossed)).save(masks / f"{stem}.png")
+        written.append(
+            Radiograph(
+                source=_write(folder, stem, gray, random, deep=deep),
+                patient=name,
+                side="left" if side == "L" else "right",
+                view=view,
+                t_score=patient.t_score,
+                label=label,
+                fault="16-bit" if deep else "",
+            )
+        )
+    return written
 
 
 def _write(
