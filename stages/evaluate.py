@@ -105,7 +105,8 @@ def run(settings: parameters.Params, paths: Paths) -> None:
     artifacts.write_json(paths.headline_out, evaluation_report.dvc_metrics(report))
     log.info("%s", "\n".join([subtitle, *scores.lines(report)]))
     reports = {"pipeline/split.json": paths.split_metrics}
-    tracking.publish(tracking.collect(paths.model, paths.test_out.parent, reports))
+    metrics = paths.test_out.parent
+    tracking.publish(tracking.collect(paths.model, metrics, reports, others_at_work=True))
 
 
 def _observed(model: keras.Model, trained: TrainedModel, pixels: Pixels) -> Observed:

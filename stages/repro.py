@@ -30,7 +30,7 @@ import psutil
 
 from knee.classifier.net.design import BackboneDesign
 from knee.execution import hardware
-from knee.health import before_run
+from knee.health import before_run, lock_file
 from knee.run import command, dvc_notes, parameters, termination
 from knee.run.messages import listed
 
@@ -272,10 +272,10 @@ def run(params: Path, at_once: int) -> int:
     log.info("at most %d stages at a time", at_once)
     try:
         failed = SideBySide(graph, at_once, trainings(settings, graph)).run()
+        if failed:
+            sys.stderr.write(f"repro: failed: {listed(failed)}; the message is above\n")
     finally:
-        dvc_notes.break_lines(Path("dvc.lock"))
-    if failed:
-        sys.stderr.write(f"repro: failed: {listed(failed)}; the message is above\n")
+        lock_file.rewrap()
     return 1 if failed else 0
 
 
@@ -283,7 +283,7 @@ def serve() -> int:
     """Be a `DvcProcess`: run the stages that are asked for on the standard input."""
     from dvc.cli import main as dvc
 
-    dvc_notes.quicken_lock_file()
+    lock_file.write_quickly()
     logging.getLogger(TRACK_HINT).setLevel(logging.WARNING)
     signal.signal(signal.SIGINT, _pass_over)  # stages get it, too, and dvc sees that they fail
     starter = psutil.Process(os.getppid())

@@ -16,7 +16,6 @@ import logging
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -131,55 +130,6 @@ def is_lock_file(path: Path) -> bool:
     except (DvcException, Invalid, UnicodeDecodeError):
         return False
     return True
-
-
-def quicken_lock_file() -> None:
-    """Let dvc read and write dvc.lock in C while this process lives, and move it into place.
-
-    dvc does both in Python, which keeps comments that there are none of: 0.6 s after each stage
-    instead of 0.1. Commands break at other words than dvc breaks them at: `break_lines` afterwards.
-    """
-    from dvc import dvcfile
-
-    in_python = dvcfile.modify_yaml
-
-    def modified(path: str, fs: Any = None) -> contextlib.AbstractContextManager[Any]:
-        return _modified(Path(path)) if path.endswith("dvc.lock") else in_python(path, fs=fs)
-
-    dvcfile.modify_yaml = modified
-
-
-@contextlib.contextmanager
-def _modified(lock_file: Path) -> Iterator[dict[str, Any]]:
-    """The content of a dvc.lock, to be changed; what it is then is written."""
-    from ruamel.yaml import YAML
-
-    in_c = YAML(typ="safe")
-    in_c.default_flow_style = False
-    in_c.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    in_c.representer.add_representer(OrderedDict, type(in_c.representer).represent_dict)
-    content = in_c.load(lock_file) if lock_file.exists() else {}
-    yield content
-    with _written_beside(lock_file) as beside:
-        in_c.dump(content, beside)
-
-
-def break_lines(lock_file: Path) -> None:
-    """Write `lock_file` as dvc does; nothing else of it changes."""
-    from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
-
-    if lock_file.exists():
-        content = parse_yaml_for_update(lock_file.read_text(encoding="utf-8"), str(lock_file))
-        with _written_beside(lock_file) as beside:
-            dump_yaml(str(beside), content)
-
-
-@contextlib.contextmanager
-def _written_beside(lock_file: Path) -> Iterator[Path]:
-    """A file to be written, which then becomes `lock_file`; git does not see it."""
-    beside = lock_file.parent / ".dvc" / "tmp" / f"dvc.lock.{os.getpid()}"
-    yield beside
-    beside.replace(lock_file)
 
 
 def registered_model(params: Path) -> str:

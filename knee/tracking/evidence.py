@@ -109,6 +109,8 @@ def collect(
     metrics: Path,
     reports: Mapping[str, Path] | None = None,
     chosen_by: Mapping[str, float] | None = None,
+    *,
+    others_at_work: bool = False,
 ) -> Evidence:
     """Gather the evidence of a finished training from the files of its stages.
 
@@ -119,16 +121,21 @@ def collect(
             and explanation.json and its like once there are any of this model.
         reports: further files, path inside the run -> local file.
         chosen_by: the metric that models are chosen by, once registration has computed it.
+        others_at_work: whether cross_validate and explain may be writing now: what is of them is
+            left out.
 
     Raises:
         ArtifactError: a file is missing or damaged.
     """
     training = read_json(models / "training.json")
     test = read_json(metrics / "test.json")
-    folds = _cross_validation(metrics / "cross_validation.json", training)
-    explained = _is_explained(metrics, training)
-    # Of other data or parameters, or of an earlier model, which explain will replace:
-    others = OF_FOLDS * (folds is None) + (EXPLANATION,) * (not explained)
+    folds, explained = None, False
+    if not others_at_work:
+        folds = _cross_validation(metrics / "cross_validation.json", training)
+        explained = _is_explained(metrics, training)
+    # Of other data or parameters, or of an earlier model, which explain will replace; "." begins
+    # the name of what is not finished:
+    others = (".", *OF_FOLDS * (folds is None), *(EXPLANATION,) * (not explained))
     artifacts = {
         path.relative_to(metrics).as_posix(): path
         for path in sorted(metrics.rglob("*"))

@@ -67,10 +67,10 @@ REQUIREMENTS = (
 def log_model(client: MlflowClient, run: Run, evidence: Evidence) -> None:
     """Log the evidence's model under its run, unless it is there, complete.
 
-    Clones of a project may do this at once, and all keep the earliest copy. Another clone's can
-    appear at any moment with an earlier time, as MLflow reads the clock before it writes. So the
-    run names the model last, when its files are there and it is still the earliest, and is looked
-    at once more after that: nothing takes a model out of a run again.
+    Clones of a project may do this at once, and all keep the earliest copy. A copy with an earlier
+    time can appear late, as MLflow reads the clock before it writes. MLflow cannot take an output
+    out of a run, so the model becomes one last, if it is still the earliest; a second round finds
+    it there, or an earlier copy that has come since.
 
     Raises:
         TrackingError: other clones bring earlier copies all the time.
@@ -79,9 +79,9 @@ def log_model(client: MlflowClient, run: Run, evidence: Evidence) -> None:
 
     run_id, sha256 = run.info.run_id, provenance.fingerprint(evidence.model)
     for _ in range(ATTEMPTS):
-        model_id = _completed(client, run, evidence, sha256)
-        if _kept(client, run, evidence, sha256).model_id != model_id:
-            continue
+        model_id = _complete_earliest(client, run, evidence, sha256)
+        if _earliest(client, run, evidence, sha256).model_id != model_id:
+            continue  # it came during the upload, which takes seconds
         outputs = client.get_run(run_id).outputs
         if model_id in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
             return
@@ -89,9 +89,16 @@ def log_model(client: MlflowClient, run: Run, evidence: Evidence) -> None:
     raise TrackingError(f"other processes log models of run {run_id}, too: run it again")
 
 
+def models_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    """Return the logged models of a run that nobody has deleted, the earliest first."""
+    query = f"source_run_id = '{run.info.run_id}'"
+    found = client.search_logged_models([run.info.experiment_id], query)
+    return sorted(found, key=lambda model: (model.creation_timestamp, model.model_id))
+
+
 def delete_models(client: MlflowClient, run: Run) -> None:
     """Delete the models of a run that is given up for another one."""
-    for model in _of_run(client, run):
+    for model in models_of(client, run):
         with tolerated("RESOURCE_DOES_NOT_EXIST"):
             client.delete_logged_model(model.model_id)
 
@@ -127,9 +134,9 @@ def served_facts(training: Mapping[str, Any]) -> dict[str, Any]:
     return dict(sorted(provenance.sealed(served).items()))
 
 
-def _completed(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> str:
-    """Write the files of the run's model where they are missing; return the model's id."""
-    kept = _kept(client, run, evidence, sha256)
+def _complete_earliest(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> str:
+    """Write the files of the earliest copy where they are missing; return its id."""
+    kept = _earliest(client, run, evidence, sha256)
     if str(kept.status) != "READY" or not client.list_logged_model_artifacts(kept.model_id):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"
@@ -141,8 +148,8 @@ def _completed(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) 
     return str(kept.model_id)
 
 
-def _kept(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> LoggedModel:
-    """The earliest model of the run with this file, created where there is none; later ones go.
+def _earliest(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> LoggedModel:
+    """The earliest copy of the model, created where there is none; later ones go.
 
     One that a killed process left is used.
     """
@@ -157,13 +164,7 @@ def _kept(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> Lo
 
 def _same(client: MlflowClient, run: Run, sha256: str) -> list[LoggedModel]:
     """The models of the run that have this file, the earliest first."""
-    same = [each for each in _of_run(client, run) if each.tags.get("model_sha256") == sha256]
-    return sorted(same, key=lambda model: (model.creation_timestamp, model.model_id))
-
-
-def _of_run(client: MlflowClient, run: Run) -> list[LoggedModel]:
-    query = f"source_run_id = '{run.info.run_id}'"
-    return list(client.search_logged_models([run.info.experiment_id], query))
+    return [one for one in models_of(client, run) if one.tags.get("model_sha256") == sha256]
 
 
 def _create(client: MlflowClient, run: Run, evidence: Evidence, sha256: str) -> None:

@@ -200,7 +200,8 @@ def _write(client: MlflowClient, evidence: Evidence, history: pd.DataFrame) -> s
     from mlflow.exceptions import MlflowException
 
     for _ in range(ATTEMPTS):
-        run, failure = repeated(lambda: _chosen(client, evidence)), None
+        run = repeated(lambda: _chosen(client, evidence))
+        failure = None
         try:
             _complete(client, run, evidence, history)
         except MlflowException as error:

@@ -22,6 +22,7 @@ from knee.storage import provenance
 from knee.storage.artifacts import ArtifactError, read_json
 from knee.storage.provenance import SEAL
 from knee.tracking.evidence import NOVELTY_FILE
+from knee.tracking.models import models_of
 from knee.tracking.store import (
     EXECUTION_TAG,
     TrackingError,
@@ -322,15 +323,21 @@ class Registry:
                     tags={**tags, EXECUTION_TAG: execution, "run_id": run_id},
                 )
         except MlflowException:
-            self._client.get_logged_model(model_id)  # says so if another clone has removed it
+            # RESOURCE_DOES_NOT_EXIST where another clone has removed it: `add` then tries again.
+            self._client.get_logged_model(model_id)
             raise
 
     def _model_of(self, run_id: str) -> str:
-        """The model of a run; one that another clone has removed may stand beside it."""
-        outputs = self._client.get_run(run_id).outputs.model_outputs
-        *others, last = [str(output.model_id) for output in outputs]
-        read = self._client.get_logged_model
-        return next((one for one in others if _if_there(functools.partial(read, one))), last)
+        """The model of a run. Copies that clones have removed stay among its outputs.
+
+        Where no other is among them, a clone is about to add the one that it keeps.
+        """
+        run = self._client.get_run(run_id)
+        outputs = {str(output.model_id) for output in run.outputs.model_outputs}
+        there = [str(model.model_id) for model in models_of(self._client, run)]
+        if not there:
+            raise TrackingError(f"run {run_id} has no model: `make replay` writes it again")
+        return next((model_id for model_id in there if model_id in outputs), there[0])
 
 
 def _now() -> str:

@@ -9,10 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -87,35 +85,6 @@ def test_dvc_reads_what_is_left_of_its_lock_file(project: Path, length: int) -> 
         assert (project / ".dvc" / "tmp" / "dvc.lock.damaged").read_text() == LOCK[:length]
     else:
         COMPILED_LOCKFILE_SCHEMA(load_yaml(str(file)))
-
-
-def test_a_lock_file_that_is_written_quickly_is_that_of_dvc_once_its_lines_are_broken(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from dvc import dvcfile
-
-    values = [1e-05, 1e30, True, None, "1e-05", "yes", "1:30", "010", "null", "", "größer", "a\nb"]
-    named: dict[str, Any] = {str(value): [value, {"b": value, "a": {}}] for value in values}
-    shared = OrderedDict(path="data/zürich", md5="0" * 32, size=1)
-    one: dict[str, Any] = OrderedDict(cmd=f"python {'--flag a/path/of/a/file ' * 9}", deps=[])
-    two = {**one, "params": {"params.yaml": named}, "outs": [shared, shared]}
-    writes: list[dict[str, Any]] = [{"one@a": one}, {"two": two}, {"one@a": {}}]
-
-    def written(name: str) -> str:
-        file = project / name / "dvc.lock"
-        (file.parent / ".dvc" / "tmp").mkdir(parents=True)
-        for stages in writes:
-            with dvcfile.modify_yaml(str(file)) as content:
-                content.setdefault("schema", "2.0")
-                content.setdefault("stages", {}).update(stages)
-        dvc_notes.break_lines(file)
-        assert not list((file.parent / ".dvc" / "tmp").iterdir())
-        return file.read_text(encoding="utf-8")
-
-    as_dvc = written("slowly")
-    monkeypatch.setattr(dvcfile, "modify_yaml", dvcfile.modify_yaml)  # put back afterwards
-    dvc_notes.quicken_lock_file()
-    assert written("quickly") == as_dvc
 
 
 def test_the_starter_of_an_output_is_the_dvc_that_noted_it(project: Path) -> None:

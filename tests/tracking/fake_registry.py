@@ -71,8 +71,16 @@ class FakeRegistry:
         self.aliases = {}
 
     def get_run(self, run_id: str) -> Any:
-        output = SimpleNamespace(model_id=f"m-{run_id}")
-        return SimpleNamespace(outputs=SimpleNamespace(model_outputs=[output]))
+        outputs = SimpleNamespace(model_outputs=[self._model(run_id)])
+        return SimpleNamespace(
+            info=SimpleNamespace(run_id=run_id, experiment_id="0"), outputs=outputs
+        )
+
+    def _model(self, run_id: str) -> Any:
+        return SimpleNamespace(model_id=f"m-{run_id}", creation_timestamp=0)
+
+    def search_logged_models(self, _: list[str], query: str) -> list[Any]:
+        return [self._model(query.split("'")[1])]
 
     def create_model_version(self, name: str, **facts: Any) -> Any:
         number = str(1 + max(map(int, self.versions), default=0))
