@@ -84,7 +84,7 @@ class _Patient(NamedTuple):
     number: int  # from 0
     t_score: float
     radiographs: int  # 1, or 2: of both knees
-    has_16_bits: bool  # the first of them
+    deep: bool  # the first of them has 16 bits
 
 
 def _write_originals(
@@ -93,8 +93,8 @@ def _write_originals(
     cohort = np.random.default_rng([seed, 0, 0])
     scores = draw_t_scores(patients, cohort)
     radiographs = 1 + (cohort.permutation(patients) < round(SECOND_KNEE_SHARE * patients))
-    is_deep = np.arange(patients) == int(cohort.integers(patients))
-    columns = (range(patients), scores.tolist(), radiographs.tolist(), is_deep.tolist())
+    deep = np.arange(patients) == int(cohort.integers(patients))
+    columns = (range(patients), scores.tolist(), radiographs.tolist(), deep.tolist())
     chunks = ([_Patient(*row)] for row in zip(*columns, strict=True))
     shared = (folder, masks, size_pixels, seed)
     originals: list[Radiograph] = []
@@ -129,7 +129,7 @@ def _write_patient(
         crossed = rendering.expose(shot, body, bone)
         gray = rendering.develop(shot, crossed, bone, random)
         stem = f"{label}/{name}_{side}_1"
-        deep = patient.has_16_bits and not written
+        deep = patient.deep and not written
         if masks is not None:
             Image.fromarray(rendering.bone_mask(shot, crossed)).save(masks / f"{stem}.png")
         written.append(

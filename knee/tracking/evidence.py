@@ -133,13 +133,14 @@ def collect(
     if not others_at_work:
         folds = _cross_validation(metrics / "cross_validation.json", training)
         explained = _is_explained(metrics, training)
-    # Of other data or parameters, or of an earlier model, which explain will replace; "." begins
-    # the name of what is not finished:
-    others = (".", *OF_FOLDS * (folds is None), *(EXPLANATION,) * (not explained))
+    # Of other data or parameters, or of an earlier model, which explain will replace:
+    others = OF_FOLDS * (folds is None) + (EXPLANATION,) * (not explained)
     artifacts = {
         path.relative_to(metrics).as_posix(): path
         for path in sorted(metrics.rglob("*"))
-        if path.is_file() and not path.relative_to(metrics).as_posix().startswith(others)
+        if path.is_file()
+        and not path.name.startswith(".")  # a name of what is being written
+        and not path.relative_to(metrics).as_posix().startswith(others)
     }
     try:
         named = labels(training)

@@ -55,7 +55,8 @@ TO_REGISTER: Final = (
 )
 TO_RESTORE: Final = (
     "put mlartifacts back from a backup; or remove what is left of the version's files, and "
-    "`make replay` writes those of the project's present models again"
+    "`make replay` writes those of the project's present models again. Where a run or a model was "
+    "deleted in MLflow, `dvc repro -f -s register` makes a new version"
 )
 VERSIONS: Final = (
     "select version from model_versions where name = ? and current_stage is not 'Deleted_Internal' "
@@ -288,20 +289,33 @@ class Registry:
         return self._client.get_model_version(self.model_name, number)
 
     def _only(self, run_id: str, execution: str, tags: Mapping[str, str]) -> ModelVersion:
-        """The version of an execution, created where there is none; further ones go."""
+        """The version of an execution that can be used, created where there is none.
+
+        Further ones go, but those whose run or model somebody has deleted in MLflow stay.
+        """
         client, name = self._client, self.model_name
         if self._model() is None:
             with tolerated("RESOURCE_ALREADY_EXISTS"):
                 client.create_registered_model(name)
-        if not self._same(execution):
+        if not self._usable(execution):
             self._create(run_id, execution, tags)
-        entry, *later = self._same(execution)
+        entry, *later = self._usable(execution)
         aliased = {str(number) for number in client.get_registered_model(name).aliases.values()}
         for surplus in later:
             if str(surplus.version) not in aliased and OVERRIDE_TAG not in surplus.tags:
                 with tolerated("RESOURCE_DOES_NOT_EXIST"):
                     client.delete_model_version(name, surplus.version)
         return entry
+
+    def _usable(self, execution: str) -> list[ModelVersion]:
+        """The versions of an execution whose run and model are there, the earliest first."""
+        usable = []
+        for entry in self._same(execution):
+            run = _if_there(functools.partial(self._client.get_run, entry.run_id))
+            if run is not None and run.info.lifecycle_stage != "deleted":
+                there = [f"models:/{model.model_id}" for model in models_of(self._client, run)]
+                usable += [entry] * (entry.source in there)
+        return usable
 
     def _same(self, execution: str) -> list[ModelVersion]:
         """The versions of an execution, the earliest first."""
@@ -382,7 +396,10 @@ def fetch_model(uri: str, folder: Path) -> tuple[str, str]:
         entry = _asked_for(client, parts["name"], parts["alias"], parts["version"])
         version, model = f"version {entry.version} of {entry.name}", "model.keras"
         folder.mkdir(parents=True, exist_ok=True)
-        address = client.get_run(entry.run_id).info.artifact_uri
+        run = _if_there(lambda: client.get_run(entry.run_id))
+        if run is None:
+            raise _damaged(version, "its run has been deleted")
+        address = run.info.artifact_uri
         training = _training(_download(address, "training.json", folder, version), version)
         same = training.get(SEAL) == entry.tags.get(SEAL, training.get(SEAL))
         if not same or provenance.seal_is_broken(training):

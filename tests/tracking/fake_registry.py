@@ -73,7 +73,8 @@ class FakeRegistry:
     def get_run(self, run_id: str) -> Any:
         outputs = SimpleNamespace(model_outputs=[self._model(run_id)])
         return SimpleNamespace(
-            info=SimpleNamespace(run_id=run_id, experiment_id="0"), outputs=outputs
+            info=SimpleNamespace(run_id=run_id, experiment_id="0", lifecycle_stage="active"),
+            outputs=outputs,
         )
 
     def _model(self, run_id: str) -> Any:
@@ -93,7 +94,10 @@ class FakeRegistry:
             raise refusal(f"{name} {number} not found", "RESOURCE_DOES_NOT_EXIST")
         facts = self.versions[number]
         return SimpleNamespace(
-            **{**facts, "tags": dict(facts["tags"])}, name=name, version=int(number)
+            **{**facts, "tags": dict(facts["tags"])},
+            name=name,
+            version=int(number),
+            source=f"models:/m-{facts['run_id']}",
         )
 
     def search_model_versions(self, query: str) -> list[Any]:

@@ -76,3 +76,18 @@ def test_what_did_not_run_has_no_figure_and_its_file_says_so(tmp_path: Path) -> 
     evidence = tracking.collect(models, metrics)
     assert not of_folds(evidence.metrics)
     assert "cross_validation.json" in evidence.artifacts
+
+
+def test_what_stages_beside_it_may_be_writing_is_left_out(tmp_path: Path) -> None:
+    models, metrics = written(tmp_path / "work")
+    sha256 = json.loads((models / "training.json").read_text())["model_sha256"]
+    (metrics / "explanation.json").write_text(json.dumps({"model_sha256": sha256}))
+    (metrics / ".explanation_headline.staged.json").write_text("{")
+    (metrics / "plots" / ".confusion.staged.png").write_text("half")
+    alone = tracking.collect(models, metrics, others_at_work=True)
+    assert not of_folds(alone.metrics)
+    whole = tracking.collect(models, metrics)
+    assert {*whole.artifacts} - {*alone.artifacts} == {
+        *("cross_validation.json", "out_of_fold.csv", "heads_out_of_fold.csv", "explanation.json")
+    }
+    assert not [name for name in whole.artifacts if "staged" in name]

@@ -229,6 +229,26 @@ def test_a_copy_of_the_model_that_another_clone_removes_meanwhile_is_given_up_fo
     assert version.source == f"models:/{kept}"
 
 
+@pytest.mark.parametrize("kind", ["run", "logged_model"])
+def test_a_champion_whose_run_or_model_somebody_deletes_is_registered_anew(
+    evidence: Evidence, kind: str
+) -> None:
+    def register() -> str:
+        run_id = tracking.require_published(evidence)
+        version = tracking.Registry("knee").add(run_id, evidence.execution, {}, "text")
+        tracking.Registry("knee").set_alias(version, tracking.CHAMPION, "first")
+        return version.version
+
+    assert [register(), register()] == ["1", "1"]
+    client, (run,) = store.connect(), runs()
+    delete = {"run": client.delete_run, "logged_model": client.delete_logged_model}[kind]
+    delete({"run": run.info.run_id, "logged_model": named_models()[0]}[kind])
+    assert [register(), register()] == ["2", "2"]
+    champion = client.get_model_version_by_alias("knee", "champion")
+    (logged,) = models.models_of(client, runs()[0])
+    assert (champion.version, champion.source) == (2, f"models:/{logged.model_id}")
+
+
 def test_lost_files_of_a_logged_model_are_written_again(root: Path, evidence: Evidence) -> None:
     tracking.publish(evidence)
     (file,) = root.rglob("MLmodel")
