@@ -44,7 +44,6 @@ DONE: Final = "\x1e"  # before the exit status of a stage
 TRACK_HINT: Final = "dvc.repo.scm_context"  # the logger that says after each stage what to commit
 PUSH_HINT: Final = "Use `dvc push` to send your updates to remote storage."
 END_SECONDS: Final = 30.0  # for a dvc that was told to end
-INTERRUPTED: Final = 130
 ATTEMPTS: Final = 3  # at a stage whose dvc was killed before it began
 MOST_AT_ONCE: Final = 64
 log = logging.getLogger(__name__)
@@ -323,10 +322,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.dvc:
         return serve()
-    try:
-        return command.exit_status("repro", lambda: run(given.params, given.at_once))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return command.exit_status("repro", lambda: run(given.params, given.at_once))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ Paths = TypeVar("Paths")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 GIVES_WAY = "KNEE_GIVES_WAY"  # in the environment of a stage, 1: others have the cores first
 LEAST_URGENT = 19
+INTERRUPTED = 130  # 128 and the number of SIGINT
 MAKE_ROOM = "free some space and run it again: what is finished is kept"
 
 
@@ -116,7 +117,8 @@ def alarm(text: str) -> None:
 def exit_status(name: str, work: Callable[[], int]) -> int:
     """Return the status of `work`, which logs; 1 after a user's mistake, told in one line.
 
-    SIGTERM ends it as an exception, so that temporary files go.
+    After Ctrl-C it is 130, as of a program that SIGINT has ended. SIGTERM ends it as an exception,
+    so that temporary files go.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -126,6 +128,9 @@ def exit_status(name: str, work: Callable[[], int]) -> int:
         message = _plain(error) if isinstance(error, OSError) else error
         sys.stderr.write(f"{name}: {message}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted\n")
+        return INTERRUPTED
 
 
 def _parse(

@@ -102,6 +102,16 @@ def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "split: records.csv: no such column\n"
 
 
+def test_ctrl_c_is_one_line_and_the_status_that_shells_know(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert command.exit_status("train", interrupted) == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "train: interrupted\n"
+
+
 def test_a_mistake_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     def run(*_: object) -> None:
         raise ValueError

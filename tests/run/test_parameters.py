@@ -60,6 +60,16 @@ def test_params_yaml_is_conf_composed(values: dict[str, Any]) -> None:
     assert committed == values, "run `make params`, or `git checkout params.yaml` after experiments"
 
 
+def test_a_figure_has_the_same_interval_wherever_it_is_shown(values: dict[str, Any]) -> None:
+    """Equal draws of equal groups: those of a figure, and those of its comparison with others."""
+    decisive = ("bootstrap_draws", "interval_level", "seed")
+    used = [
+        [values[stage][name] for name in decisive]
+        for stage in ("cross_validate", "evaluate", "compare")
+    ]
+    assert used[0] == used[1] == used[2]
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_of_every_group_composes(choice: str, tmp_path: Path) -> None:
     load(composed(choice, *["train.members=2"] * choice.startswith("model=")), tmp_path)
