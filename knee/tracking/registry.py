@@ -299,7 +299,7 @@ class Registry:
                 client.create_registered_model(name)
         if not self._usable(execution):
             self._create(run_id, execution, tags)
-        entry, *later = self._usable(execution)
+        entry, *later = self._usable(execution) or self._same(execution)
         aliased = {str(number) for number in client.get_registered_model(name).aliases.values()}
         for surplus in later:
             if str(surplus.version) not in aliased and OVERRIDE_TAG not in surplus.tags:
@@ -314,7 +314,8 @@ class Registry:
             run = _if_there(functools.partial(self._client.get_run, entry.run_id))
             if run is not None and run.info.lifecycle_stage != "deleted":
                 there = [f"models:/{model.model_id}" for model in models_of(self._client, run)]
-                usable += [entry] * (entry.source in there)
+                if entry.source in there:
+                    usable.append(entry)
         return usable
 
     def _same(self, execution: str) -> list[ModelVersion]:
