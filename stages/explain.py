@@ -1,7 +1,7 @@
 """Explain what one trained backbone says of test images, and check the explanations.
 
 Grad-CAM and occlusion of the predicted class; docs/judging.md says what is measured of them.
-Nothing here chooses anything. Register sends it to MLflow with all else.
+Nothing here chooses anything. The stage register sends figures and picture to MLflow.
 """
 
 from __future__ import annotations

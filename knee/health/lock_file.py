@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def write_quickly(lock_file: Path = PROJECT) -> None:
     """Replace the function of dvc that changes a YAML file, for `lock_file` and in this process.
 
-    Only its long commands then break at other words than dvc breaks them at: see `rewrap`.
+    Long commands are broken into lines elsewhere than by dvc, until `rewrap` is called.
     """
     from dvc import dvcfile
 

@@ -111,6 +111,7 @@ def _write_originals(
 def _write_patients(
     folder: Path, masks: Path | None, size_pixels: int, seed: int, patients: Sequence[_Patient]
 ) -> list[list[Radiograph]]:
+    """The radiographs of each patient; the task of a thread."""
     return [_write_patient(folder, masks, size_pixels, seed, patient) for patient in patients]
 
 
